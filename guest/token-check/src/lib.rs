@@ -1,0 +1,1 @@
+//! The decision core of the auth check.
