@@ -1,0 +1,239 @@
+//! Values of application and component variables, and where they come from.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+
+use super::{
+    manifest::{Manifest, check_key},
+    template::{Part, Template},
+};
+
+/// What Spin puts in front of a variable's name when no runtime configuration says otherwise.
+const DEFAULT_PREFIX: &str = "SPIN_VARIABLE";
+
+/// A value that is never printed: not by `Debug`, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Value {
+    text: String,
+    secret: bool,
+}
+
+impl Value {
+    pub(crate) fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether any part of the value comes from a variable with `secret = true`.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.secret
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<value>")
+    }
+}
+
+/// The part of a runtime configuration this host knows: where variables are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuntimeConfig {
+    /// Prefixes for the environment, the first that has a value wins.
+    prefixes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRuntimeConfig {
+    #[serde(default)]
+    variables_provider: Vec<Provider>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Provider {
+    r#type: String,
+    prefix: Option<String>,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self { prefixes: vec![DEFAULT_PREFIX.to_owned()] }
+    }
+}
+
+impl RuntimeConfig {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the runtime configuration {}: name it with --runtime-config", path.display()))?;
+        Self::parse(&text).with_context(|| format!("{} is refused", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let raw: RawRuntimeConfig = toml::from_str(text).map_err(|error| {
+            anyhow!("{error}\nThis host reads [[variables_provider]] with type and prefix, and nothing else.")
+        })?;
+        let mut prefixes = Vec::new();
+        for provider in raw.variables_provider {
+            ensure!(
+                provider.r#type == "env",
+                "variables_provider type {:?} is not supported by this host: only \"env\" is",
+                provider.r#type
+            );
+            prefixes.push(provider.prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()));
+        }
+        if prefixes.is_empty() {
+            return Ok(Self::default());
+        }
+        Ok(Self { prefixes })
+    }
+
+    fn names(&self, variable: &str) -> Vec<String> {
+        let upper = variable.to_ascii_uppercase();
+        self.prefixes.iter().map(|prefix| format!("{prefix}_{upper}")).collect()
+    }
+}
+
+/// The values of all application variables of one run.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    values: BTreeMap<String, Value>,
+}
+
+impl Resolver {
+    /// Asks the overrides, then the environment, then the defaults.
+    pub(crate) fn new(
+        manifest: &Manifest,
+        config: &RuntimeConfig,
+        overrides: &BTreeMap<String, String>,
+        environment: impl Fn(&str) -> Result<Option<String>>,
+    ) -> Result<Self> {
+        for name in overrides.keys() {
+            ensure!(
+                manifest.variables().contains_key(name),
+                "variable {name:?} is not in [variables] of {}: correct the name",
+                manifest.path().display()
+            );
+        }
+        let mut values = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, variable) in manifest.variables() {
+            let mut found = overrides.get(name).cloned();
+            for key in config.names(name) {
+                if found.is_none() {
+                    found = environment(&key)?;
+                }
+            }
+            match found.or_else(|| variable.default.clone()) {
+                Some(text) => {
+                    values.insert(name.clone(), Value { text, secret: variable.secret });
+                }
+                None => missing.push(format!("\n  {name}: export {}=...", config.names(name).join(" or "))),
+            }
+        }
+        if !missing.is_empty() {
+            bail!("variables that {} requires have no value:{}", manifest.path().display(), missing.concat());
+        }
+        Ok(Self { values })
+    }
+
+    pub(crate) fn resolve(&self, template: &Template) -> Result<Value> {
+        let mut text = String::new();
+        let mut secret = false;
+        for part in template.parts() {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Variable(name) => {
+                    let value = self.values.get(name).with_context(|| format!("there is no variable {name:?}"))?;
+                    text.push_str(&value.text);
+                    secret |= value.secret;
+                }
+            }
+        }
+        Ok(Value { text, secret })
+    }
+}
+
+/// What one component reads through `spin:variables`.
+#[derive(Debug)]
+pub(crate) struct ComponentVariables {
+    component: String,
+    values: BTreeMap<String, Value>,
+}
+
+/// Why a guest gets no value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    InvalidName(String),
+    Undefined(String),
+}
+
+impl ComponentVariables {
+    pub(crate) fn new(manifest: &Manifest, component: &str, resolver: &Resolver) -> Result<Self> {
+        let mut values = BTreeMap::new();
+        for (name, text) in &manifest.component(component)?.variables {
+            values.insert(name.clone(), resolver.resolve(&Template::parse(text)?)?);
+        }
+        Ok(Self { component: component.to_owned(), values })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Result<String, Unavailable> {
+        check_key(name).map_err(|error| Unavailable::InvalidName(error.to_string()))?;
+        match self.values.get(name) {
+            Some(value) => Ok(value.text.clone()),
+            None => Err(Unavailable::Undefined(format!("no variable for {:?}.{name:?}", self.component))),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A resolver with these values, for tests of what is built from values.
+    pub(crate) fn resolver(values: &[(&str, &str)]) -> Resolver {
+        let values = values.iter().map(|(name, text)| {
+            ((*name).to_owned(), Value { text: (*text).to_owned(), secret: name.contains("secret") })
+        });
+        Resolver { values: values.collect() }
+    }
+
+    #[test]
+    fn only_the_environment_is_known_as_a_provider() {
+        let config = RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"").unwrap();
+        assert_eq!(config.names("client_id"), ["WORKOUT18_CLIENT_ID"]);
+        assert_eq!(RuntimeConfig::default().names("client_id"), ["SPIN_VARIABLE_CLIENT_ID"]);
+
+        let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"vault\"").unwrap_err();
+        assert_eq!(error.to_string(), r#"variables_provider type "vault" is not supported by this host: only "env" is"#);
+        let error = RuntimeConfig::parse("[key_value_store.default]\ntype = \"spin\"").unwrap_err();
+        assert!(error.to_string().contains("unknown field `key_value_store`"), "{error}");
+        let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"").unwrap_err();
+        assert!(error.to_string().contains("unknown field `dotenv_path`"), "{error}");
+    }
+
+    #[test]
+    fn a_template_takes_its_values_and_is_secret_when_one_of_them_is() {
+        let resolver = resolver(&[("host", "a.test"), ("a_secret", "s3cret")]);
+        let open = resolver.resolve(&Template::parse("https://{{ host }}/").unwrap()).unwrap();
+        assert_eq!((open.expose(), open.is_secret()), ("https://a.test/", false));
+        let closed = resolver.resolve(&Template::parse("{{ host }}{{ a_secret }}").unwrap()).unwrap();
+        assert_eq!((closed.expose(), closed.is_secret()), ("a.tests3cret", true));
+    }
+
+    #[test]
+    fn values_are_never_printed() {
+        let resolver = resolver(&[("a_secret", "s3cret")]);
+        assert!(!format!("{resolver:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_guest_learns_why_it_gets_no_value() {
+        let variables = ComponentVariables { component: "app".to_owned(), values: resolver(&[("url", "u")]).values };
+        assert_eq!(variables.get("url"), Ok("u".to_owned()));
+        assert_eq!(variables.get("urx"), Err(Unavailable::Undefined(r#"no variable for "app"."urx""#.to_owned())));
+        assert!(matches!(variables.get("Url"), Err(Unavailable::InvalidName(_))));
+    }
+}
