@@ -1,1 +1,38 @@
-//! The decision core of the auth check.
+//! The decision core of the auth check: may this request reach Service B?
+//!
+//! Sans-IO. There is no socket, clock, randomness, environment or log in here; time and random bytes are arguments. A
+//! host feeds [`AuthCheck`] and does what the returned [`Step`] says:
+//!
+//! 1. [`AuthCheck::begin`] reads the credentials (RFC 6750) and says [`Step::Done`], [`Step::Ask`] or [`Step::Join`].
+//! 2. On `Ask` the host sends the [`OutboundCall`] (RFC 7662) and hands what came back to [`AuthCheck::settle`], which
+//!    returns everyone who waited. On `Join` somebody else already asks about the same token: [`AuthCheck::park`].
+//! 3. [`AuthCheck::resume`] consumes the [`Waiting`] and says how it goes on.
+//!
+//! *Facts are cached, decisions never are*: [`Facts`] are what the issuer said about a token; a [`Decision`] is made from
+//! facts, this request, the [`Policy`] and the time, for every request anew. Nothing here refuses with a status under
+//! 400, and nothing from a token or from the issuer's answer is ever put into a refusal.
+
+mod answer;
+mod bearer;
+mod check;
+mod decision;
+mod facts;
+mod identity;
+mod introspection;
+mod json;
+mod policy;
+mod reason;
+mod secret;
+mod settings;
+
+pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
+pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
+pub use check::{AuthCheck, CallFailure, Flight, Now, Outcome, Step, Waiting};
+pub use decision::{Decision, Grant};
+pub use facts::Facts;
+pub use identity::{IDENTITY_HEADERS, is_identity_header};
+pub use introspection::OutboundCall;
+pub use policy::Policy;
+pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
+pub use secret::{AccessToken, ClientSecret};
+pub use settings::{Problem, SETTINGS, Setting, SettingsError};

@@ -1,0 +1,171 @@
+//! Finds the bearer token in a request (RFC 6750 section 2). Works on bytes: a caller chooses every one of them.
+
+use crate::reason::Reason;
+use crate::secret::AccessToken;
+
+/// Longest token taken, in bytes. Above what any issuer sends (a JWT with many groups), below what servers accept as one
+/// header line, so that nothing longer is hashed, kept or sent on.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// What the core reads of a request.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// Each Authorization field line's value, in order, as received.
+    pub authorization: &'a [&'a [u8]],
+    /// The request target as received: path and query. `None` where there is none (CONNECT).
+    pub path_and_query: Option<&'a [u8]>,
+}
+
+/// The token of a request, or why there is none.
+pub(crate) fn token(request: &RequestHead<'_>) -> Result<AccessToken, Reason> {
+    let value = match request.authorization {
+        [] => return Err(Reason::NoCredentials),
+        [value] => *value,
+        // Whoever reads the other one downstream would see another caller than we checked.
+        _ => return Err(Reason::RepeatedAuthorization),
+    };
+    let value = value.trim_ascii();
+    if value.is_empty() {
+        return Err(Reason::MalformedAuthorization);
+    }
+    let scheme_end = value
+        .iter()
+        .position(|b| *b == b' ' || *b == b'\t')
+        .unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_end);
+    // RFC 9110 section 11.1: a scheme is a token, compared without regard to case.
+    if !scheme.iter().all(|b| is_tchar(*b)) {
+        return Err(Reason::MalformedAuthorization);
+    }
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Reason::UnsupportedScheme);
+    }
+    // RFC 6750 section 2.1: "Bearer" 1*SP b64token.
+    let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
+    let (_, token) = rest.split_at(start);
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Reason::TokenTooLong);
+    }
+    if !is_token68(token) {
+        return Err(Reason::MalformedAuthorization);
+    }
+    // RFC 6750 section 2: at most one way of sending the token.
+    if query_has_token(request.path_and_query.unwrap_or_default()) {
+        return Err(Reason::TokenInQuery);
+    }
+    Ok(AccessToken::new(token))
+}
+
+fn is_tchar(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=".
+fn is_token68(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|b| **b == b'=').count();
+    let (body, _) = token.split_at(token.len().saturating_sub(padding));
+    !body.is_empty()
+        && body
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
+}
+
+fn query_has_token(path_and_query: &[u8]) -> bool {
+    let Some(mark) = path_and_query.iter().position(|b| *b == b'?') else {
+        return false;
+    };
+    let (_, query) = path_and_query.split_at(mark.saturating_add(1));
+    form_urlencoded::parse(query).any(|(name, _)| name == "access_token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&[u8]], target: &[u8]) -> Result<Vec<u8>, Reason> {
+        token(&RequestHead {
+            authorization: lines,
+            path_and_query: Some(target),
+        })
+        .map(|t| t.secret().to_vec())
+    }
+
+    #[test]
+    fn rfc6750_s2_1_bearer_is_read_whatever_the_case_of_the_scheme() {
+        for line in [
+            &b"Bearer abc"[..],
+            b"bearer abc",
+            b"BEARER   abc",
+            b" Bearer abc ",
+        ] {
+            assert_eq!(read(&[line], b"/data"), Ok(b"abc".to_vec()));
+        }
+        assert_eq!(
+            read(&[b"Bearer aZ09-._~+/=="], b"/data"),
+            Ok(b"aZ09-._~+/==".to_vec())
+        );
+    }
+
+    #[test]
+    fn rfc6750_s3_1_what_is_not_one_well_formed_credential_is_named() {
+        use Reason::*;
+        let rows: &[(&[&[u8]], Reason)] = &[
+            (&[], NoCredentials),
+            (&[b""], MalformedAuthorization),
+            (&[b" \t"], MalformedAuthorization),
+            (&[b"Bearer"], MalformedAuthorization),
+            (&[b"Bearer "], MalformedAuthorization),
+            (&[b"Bearer\tabc"], MalformedAuthorization),
+            (&[b"Bearer ="], MalformedAuthorization),
+            (&[b"Bearer a b"], MalformedAuthorization),
+            (&[b"Bearer a,Bearer b"], MalformedAuthorization),
+            (&[b"Bearer a\0b"], MalformedAuthorization),
+            (&[b"Bearer a=b"], MalformedAuthorization),
+            (&[b"Bear\xe9r abc"], MalformedAuthorization),
+            (&[b"Basic YTpi"], UnsupportedScheme),
+            (&[b"Bearerabc"], UnsupportedScheme),
+            (&[b"Bearer a", b"Bearer a"], RepeatedAuthorization),
+            (&[b"Basic YTpi", b"Bearer a"], RepeatedAuthorization),
+        ];
+        for (lines, reason) in rows {
+            assert_eq!(read(lines, b"/data"), Err(*reason), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn no_byte_from_0x80_up_is_part_of_a_token() {
+        for byte in 0x80..=0xff_u8 {
+            assert_eq!(
+                read(&[&[b"Bearer ab".as_slice(), &[byte]].concat()], b"/"),
+                Err(Reason::MalformedAuthorization)
+            );
+            assert_eq!(read(&[&[byte]], b"/"), Err(Reason::MalformedAuthorization));
+        }
+    }
+
+    #[test]
+    fn a_token_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+        let at = [b"Bearer ".as_slice(), &vec![b'a'; MAX_TOKEN_BYTES]].concat();
+        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_TOKEN_BYTES));
+        assert_eq!(
+            read(&[&[at.as_slice(), b"a"].concat()], b"/"),
+            Err(Reason::TokenTooLong)
+        );
+    }
+
+    #[test]
+    fn rfc6750_s2_a_token_in_the_query_too_is_refused_in_every_spelling() {
+        for target in [
+            &b"/data?access_token=x"[..],
+            b"/data?a=1&access%5Ftoken=x",
+            b"/data?%61ccess_token",
+        ] {
+            assert_eq!(read(&[b"Bearer abc"], target), Err(Reason::TokenInQuery));
+            assert_eq!(read(&[], target), Err(Reason::NoCredentials));
+        }
+        assert_eq!(
+            read(&[b"Bearer abc"], b"/data?x=access_token"),
+            Ok(b"abc".to_vec())
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The headers that tell the app who calls.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::facts::Claims;
+
+const SUBJECT: &str = "x-auth-subject";
+const CLIENT_ID: &str = "x-auth-client-id";
+const ISSUER: &str = "x-auth-issuer";
+const SCOPE: &str = "x-auth-scope";
+const CLAIMS: &str = "x-auth-claims";
+
+/// Every header that only we may set.
+pub const IDENTITY_HEADERS: [&str; 5] = [SUBJECT, CLIENT_ID, ISSUER, SCOPE, CLAIMS];
+
+/// Longest claim put into a header of its own, in bytes; a longer one is still in `x-auth-claims`.
+const MAX_CLAIM_BYTES: usize = 1024;
+
+/// Whether this name, in any spelling that some server takes for the same, is one of ours: a client-sent copy must go.
+#[must_use]
+pub fn is_identity_header(name: &[u8]) -> bool {
+    let same = |ours: &str| {
+        ours.len() == name.len()
+            && ours.bytes().zip(name).all(|(a, b)| match b {
+                b'_' | b'.' => a == b'-',
+                _ => a == b.to_ascii_lowercase(),
+            })
+    };
+    IDENTITY_HEADERS.into_iter().any(same)
+}
+
+pub(crate) fn headers(claims: &Claims) -> Vec<(&'static str, String)> {
+    let scope = (!claims.scope.is_empty()).then(|| claims.scope.join(" "));
+    let mut headers: Vec<_> = [
+        (SUBJECT, claims.subject.clone()),
+        (CLIENT_ID, claims.client_id.clone()),
+        (ISSUER, claims.issuer.clone()),
+        (SCOPE, scope),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.filter(|value| is_safe(value))?)))
+    .collect();
+    headers.push((CLAIMS, URL_SAFE_NO_PAD.encode(claims.document.as_bytes())));
+    headers
+}
+
+/// RFC 9110 section 5.5 without obs-text, and without the blanks at the ends that a reader would drop.
+fn is_safe(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= MAX_CLAIM_BYTES
+        && value.bytes().all(|b| (0x20..=0x7e).contains(&b))
+        && value.trim_ascii() == value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_our_headers_is_ours_and_nothing_else_is() {
+        for name in [
+            "x-auth-subject",
+            "X-Auth-Subject",
+            "X_AUTH_SUBJECT",
+            "x-auth_client-id",
+            "x.auth.claims",
+            "X-AUTH-SCOPE",
+            "x_auth-issuer",
+        ] {
+            assert!(is_identity_header(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "x-auth-subjects",
+            "x-auth",
+            "",
+            "xx-auth-subject",
+            "x-auth-user",
+            "x-auth-sub\u{17f}ect",
+        ] {
+            assert!(!is_identity_header(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_claim_with_control_or_non_ascii_characters_or_too_long_is_not_safe() {
+        for bad in [
+            "",
+            " a",
+            "a ",
+            "a\r\nx: y",
+            "a\0",
+            "é",
+            "😀",
+            &"a".repeat(MAX_CLAIM_BYTES + 1),
+        ] {
+            assert!(!is_safe(bad), "{bad:?}");
+        }
+        assert!(is_safe("a b") && is_safe(&"a".repeat(MAX_CLAIM_BYTES)));
+    }
+}

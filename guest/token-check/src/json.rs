@@ -1,0 +1,154 @@
+//! JSON read strictly: a name twice in one object is an error at every depth (RFC 8259 section 4 leaves open which one
+//! counts, so two readers would see two documents), and so is nesting over the limit.
+
+use core::fmt;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
+const MAX_DEPTH: usize = 16;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
+}
+
+/// Reads exactly one value. The error says nothing, as the text is not ours to repeat.
+pub(crate) fn read(text: &str) -> Result<Json, ()> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict { depth: MAX_DEPTH }
+        .deserialize(&mut reader)
+        .map_err(drop)?;
+    reader.end().map_err(drop)?;
+    Ok(value)
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let depth = self
+            .depth
+            .checked_sub(1)
+            .ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Self { depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "over i64::MAX no caller needs the last digits"
+        )]
+        Ok(i64::try_from(value).map_or(Json::Float(value as f64), Json::Integer))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Json, E> {
+        Ok(Json::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(Json::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut names = std::collections::BTreeSet::new();
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom("a name twice"));
+            }
+            members.push((name, map.next_value_seed(inner)?));
+        }
+        Ok(Json::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc8259_s4_a_name_twice_is_refused_at_every_depth() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"x":{"a":1,"a":2}}"#,
+            r#"[{"a":1,"\u0061":2}]"#,
+        ] {
+            assert_eq!(read(text), Err(()), "{text}");
+        }
+        assert_eq!(
+            read(r#"{"a":{"b":1},"c":{"b":1}}"#).map(|_| ()),
+            Ok(()),
+            "the same name in two objects is fine"
+        );
+    }
+
+    #[test]
+    fn nesting_is_taken_to_the_limit_and_no_further() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(()));
+        assert_eq!(read(&"[".repeat(100_000)), Err(()));
+    }
+
+    #[test]
+    fn numbers_are_read_without_overflow_and_anything_after_the_value_is_refused() {
+        assert_eq!(read("9223372036854775807"), Ok(Json::Integer(i64::MAX)));
+        assert_eq!(read("1.5e3"), Ok(Json::Float(1500.0)));
+        for text in ["1e999", "NaN", "{} {}", "", "{\"a\":}", "\u{feff}{}"] {
+            assert_eq!(read(text), Err(()), "{text}");
+        }
+        assert!(matches!(read("18446744073709551616"), Ok(Json::Float(_))));
+    }
+}

@@ -1,0 +1,199 @@
+//! Why a request was refused, and the one place that turns a reason into an answer.
+
+use crate::policy::Policy;
+
+/// `Retry-After` of every 503, in seconds: long enough to spare an issuer in trouble, short enough that its return is
+/// noticed at once.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// RFC 6750 section 3.1 error codes, and what goes beyond them.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// 401 with a bare challenge: the caller did not try.
+    Unauthenticated,
+    /// 400 `invalid_request`.
+    Request,
+    /// 401 `invalid_token`.
+    Token,
+    /// 403 `insufficient_scope`, which names the scope needed.
+    Scope,
+    /// 403 `insufficient_scope` without a scope: more scope would not help.
+    Forbidden,
+    /// 503 without a challenge: the caller's token is not at fault.
+    Unavailable,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $snake:literal, $kind:ident, $text:literal;)*) => {
+        /// Why a request was refused: one variant per offence, none with a payload, so that nothing a caller or an
+        /// issuer sent can travel in one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        /// Every reason, in alphabetical order.
+        pub const ALL_REASONS: &[Reason] = &[$(Reason::$name,)*];
+
+        impl Reason {
+            /// The name that callers, logs and metrics see.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $snake,)* }
+            }
+
+            /// One sentence for the caller, from a closed set.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// `client_id` is not in `ALLOWED_CLIENTS`.
+    ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
+    /// `exp` has passed (RFC 7662 section 2.2, RFC 7519 section 4.1.4).
+    Expired = "expired", Token, "The access token has expired.";
+    /// `grant_type` is not in `ALLOWED_GRANT_TYPES`.
+    GrantTypeNotAllowed = "grant_type_not_allowed", Forbidden, "Tokens of this grant type may not call this service.";
+    /// The issuer said `active: false` (RFC 7662 section 2.2).
+    Inactive = "inactive", Token, "The issuer says that the access token is not active.";
+    /// A scope of `REQUIRED_SCOPE` is missing.
+    InsufficientScope = "insufficient_scope", Scope, "The access token lacks a scope that this service needs.";
+    /// The issuer's answer is not the JSON document of RFC 7662 section 2.2.
+    IssuerAnswerMalformed = "issuer_answer_malformed", Unavailable, "The issuer's answer could not be understood.";
+    /// The issuer's answer is over the limit.
+    IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was too large.";
+    /// The host's outbound rules do not let us call the issuer.
+    IssuerCallDenied = "issuer_call_denied", Unavailable, "This service is not allowed to reach its issuer.";
+    /// The issuer answered 5xx.
+    IssuerFailed = "issuer_failed", Unavailable, "The issuer failed to answer.";
+    /// The issuer's answer is not JSON.
+    IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
+    /// The issuer answered 429.
+    IssuerOverloaded = "issuer_overloaded", Unavailable, "The issuer asks for fewer requests.";
+    /// The issuer answered with a redirect, which is never followed: it would carry our credentials along.
+    IssuerRedirected = "issuer_redirected", Unavailable, "The issuer redirected the question.";
+    /// The issuer refuses the credentials of *this service*.
+    IssuerRefusedUs = "issuer_refused_us", Unavailable, "The issuer refused this service's own credentials.";
+    /// The issuer did not answer in time.
+    IssuerTimeout = "issuer_timeout", Unavailable, "The issuer did not answer in time.";
+    /// The issuer answered with a status that RFC 7662 does not know.
+    IssuerUnexpectedStatus = "issuer_unexpected_status", Unavailable, "The issuer gave an unexpected answer.";
+    /// No connection, or it broke.
+    IssuerUnreachable = "issuer_unreachable", Unavailable, "The issuer could not be reached.";
+    /// Authorization is not `Bearer` and one token (RFC 6750 section 2.1).
+    MalformedAuthorization = "malformed_authorization", Request, "The Authorization header is malformed.";
+    /// Our own settings are wrong.
+    Misconfigured = "misconfigured", Unavailable, "This service is not set up correctly.";
+    /// No Authorization header (RFC 6750 section 3.1: no error code).
+    NoCredentials = "no_credentials", Unauthenticated, "An access token is needed.";
+    /// `nbf` or `iat` lies ahead (RFC 7519 sections 4.1.5 and 4.1.6).
+    NotYetValid = "not_yet_valid", Token, "The access token is not valid yet.";
+    /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it.
+    ProofOfPossessionMissing = "proof_of_possession_missing", Token, "The access token needs a proof of possession.";
+    /// More than one Authorization header.
+    RepeatedAuthorization = "repeated_authorization", Request, "There is more than one Authorization header.";
+    /// A token in the query as well (RFC 6750 section 2: one way only).
+    TokenInQuery = "token_in_query", Request, "An access token must not be in the query.";
+    /// The token is over the limit.
+    TokenTooLong = "token_too_long", Request, "The access token is too long.";
+    /// `scope` holds `mfa_challenge`: a login that is not finished.
+    UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
+    /// A scheme other than Bearer.
+    UnsupportedScheme = "unsupported_scheme", Unauthenticated, "Only Bearer access tokens are accepted.";
+    /// `aud` does not hold `EXPECTED_AUD`.
+    WrongAudience = "wrong_audience", Token, "The access token is for another audience.";
+    /// `iss` is not `EXPECTED_ISSUER`.
+    WrongIssuer = "wrong_issuer", Token, "The access token is from another issuer.";
+    /// A refresh token, an ID token or something else that is not an access token.
+    WrongTokenType = "wrong_token_type", Token, "This kind of token is not accepted.";
+}
+
+/// A complete answer to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status, 400 to 599.
+    pub status: u16,
+    /// Header fields; names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON, in UTF-8.
+    pub body: String,
+}
+
+impl Reason {
+    /// HTTP status of the answer.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self.kind() {
+            Kind::Request => 400,
+            Kind::Unauthenticated | Kind::Token => 401,
+            Kind::Scope | Kind::Forbidden => 403,
+            Kind::Unavailable => 503,
+        }
+    }
+
+    /// The `error` member of the body; RFC 6750 section 3.1 where it has a code, else RFC 6749 section 4.1.2.1's
+    /// `temporarily_unavailable`.
+    #[must_use]
+    pub const fn error(self) -> &'static str {
+        match self.kind() {
+            Kind::Unauthenticated | Kind::Token => "invalid_token",
+            Kind::Request => "invalid_request",
+            Kind::Scope | Kind::Forbidden => "insufficient_scope",
+            Kind::Unavailable => "temporarily_unavailable",
+        }
+    }
+
+    /// The whole answer. `policy` gives realm and scope; without one (our settings are wrong) there is no challenge.
+    #[must_use]
+    pub fn reply(self, policy: Option<&Policy>) -> Reply {
+        // Every part comes from the closed set above, so nothing needs escaping.
+        let body = format!(
+            r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
+            self.error(),
+            self.description(),
+            self.name()
+        );
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("content-length", body.len().to_string()),
+            ("cache-control", "no-store".to_owned()),
+        ];
+        if let Some(challenge) = policy.and_then(|policy| self.challenge(policy)) {
+            headers.push(("www-authenticate", challenge));
+        }
+        if self.status() == 503 {
+            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+        }
+        Reply {
+            status: self.status(),
+            headers,
+            body,
+        }
+    }
+
+    /// `WWW-Authenticate` (RFC 6750 section 3). Realm and scope were checked when the policy was made.
+    fn challenge(self, policy: &Policy) -> Option<String> {
+        let realm = policy.realm();
+        let error = self.error();
+        let text = self.description();
+        match self.kind() {
+            Kind::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
+            Kind::Request | Kind::Token | Kind::Forbidden => Some(format!(
+                r#"Bearer realm="{realm}", error="{error}", error_description="{text}""#
+            )),
+            Kind::Scope => {
+                let scope = policy.required_scope().join(" ");
+                Some(format!(
+                    r#"Bearer realm="{realm}", error="{error}", error_description="{text}", scope="{scope}""#
+                ))
+            }
+            Kind::Unavailable => None,
+        }
+    }
+}

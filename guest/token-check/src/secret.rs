@@ -1,0 +1,81 @@
+//! Values that must never be seen: they print as `[redacted]`, compare only where a key needs it, and are wiped on drop.
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use zeroize::Zeroizing;
+
+/// An access token as the caller sent it (RFC 6750 section 2.1).
+///
+/// Equality and hash exist because the whole token is the key of what the issuer said about it. They are used behind a
+/// keyed hash only, so that the time a comparison takes tells a caller nothing.
+pub struct AccessToken(Zeroizing<Box<[u8]>>);
+
+impl AccessToken {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The bytes themselves; for the call to the issuer only.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([redacted])")
+    }
+}
+
+impl PartialEq for AccessToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret() == other.secret()
+    }
+}
+
+impl Eq for AccessToken {}
+
+impl Hash for AccessToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.secret().hash(state);
+    }
+}
+
+/// Our own secret at the issuer (RFC 6749 section 2.3.1).
+pub struct ClientSecret(Zeroizing<String>);
+
+impl ClientSecret {
+    pub(crate) fn new(secret: String) -> Self {
+        Self(Zeroizing::new(secret))
+    }
+
+    /// The secret itself; for the call to the issuer only.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_print_redacted() {
+        assert_eq!(
+            format!("{:?}", AccessToken::new(b"abc")),
+            "AccessToken([redacted])"
+        );
+        assert_eq!(
+            format!("{:?}", ClientSecret::new("abc".into())),
+            "ClientSecret([redacted])"
+        );
+    }
+}

@@ -1,0 +1,735 @@
+//! The core from a request to a decision, with the issuer's answers given as text.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests do")]
+
+use std::time::Duration;
+
+use token_check::{
+    ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Grant, IssuerAnswer, Now, Outcome,
+    Policy, Problem, Reason, RequestHead, SETTINGS, SettingsError, Step,
+};
+
+const NOW: Now = Now {
+    unix_seconds: 1_800_000_000,
+    monotonic: Duration::from_secs(100),
+};
+const SECRET: &str = "s3cr3t+/&=";
+
+fn policy(extra: &[(&str, &str)]) -> Result<Policy, SettingsError> {
+    let base = [
+        (
+            "introspect_url",
+            "https://tenant.verify.ibm.com/oauth2/introspect",
+        ),
+        ("resource_client_id", "service b"),
+        ("resource_client_secret", SECRET),
+    ];
+    Policy::new(
+        base.iter()
+            .chain(extra)
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    )
+}
+
+fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
+    AuthCheck::new(policy(extra).unwrap(), [7; 16])
+}
+
+fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
+    RequestHead {
+        authorization: lines,
+        path_and_query: Some(b"/data"),
+    }
+}
+
+fn answer(status: u16, content_type: &str, body: &[u8]) -> Outcome {
+    let mut collected = AnswerBody::default();
+    let _ = collected.push(body);
+    Outcome::Answered(IssuerAnswer {
+        status,
+        content_type: Some(content_type.into()),
+        body: collected,
+    })
+}
+
+/// One request that asks and gets `outcome`.
+fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
+    let mut check = check(extra);
+    let Step::Ask(waiting, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+        panic!("must ask")
+    };
+    assert!(check.settle(flight, outcome).is_empty());
+    match check.resume(waiting, NOW) {
+        Step::Done(decision) => decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reason(extra: &[(&str, &str)], outcome: Outcome) -> Option<Reason> {
+    match decide(extra, outcome) {
+        Decision::Granted(_) => None,
+        Decision::Refused(reason) => Some(reason),
+    }
+}
+
+fn json(body: &str) -> Outcome {
+    answer(200, "application/json", body.as_bytes())
+}
+
+#[test]
+fn rfc7662_s2_2_an_answer_decides_as_the_table_says() {
+    use Reason::*;
+    let rows: &[(&str, Option<Reason>)] = &[
+        (r#"{"active":true}"#, None),
+        (r#"{"active":false}"#, Some(Inactive)),
+        (
+            r#"{"active":false,"sub":"x","exp":"nonsense","client_id":"a"}"#,
+            Some(Inactive),
+        ),
+        // P1, P2, P3: everything but the JSON value true or false is the issuer's fault.
+        (r#"{"active":"true"}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":"false"}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":1}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":0}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":null}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":{}}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":[true]}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"exp":1900000000}"#, Some(IssuerAnswerMalformed)),
+        ("{}", Some(IssuerAnswerMalformed)),
+        ("[]", Some(IssuerAnswerMalformed)),
+        ("true", Some(IssuerAnswerMalformed)),
+        ("", Some(IssuerAnswerMalformed)),
+        (r#"{"active":true}x"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true"#, Some(IssuerAnswerMalformed)),
+        (r#"{"Active":true}"#, Some(IssuerAnswerMalformed)),
+        // P6: a name twice.
+        (
+            r#"{"active":false,"active":true}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"\u0061ctive":true}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"exp":1,"exp":1900000000}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"x":{"a":1,"a":2}}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        // P10: times. The leeway is 30 s.
+        (r#"{"active":true,"exp":1800000001}"#, None),
+        (r#"{"active":true,"exp":1799999971}"#, None),
+        (r#"{"active":true,"exp":1799999970}"#, Some(Expired)),
+        (r#"{"active":true,"exp":1799999970.9}"#, Some(Expired)),
+        (r#"{"active":true,"exp":1.9e9}"#, None),
+        (r#"{"active":true,"exp":0}"#, Some(Expired)),
+        (r#"{"active":true,"exp":-1}"#, Some(Expired)),
+        (
+            r#"{"active":true,"exp":-9223372036854775808}"#,
+            Some(Expired),
+        ),
+        (r#"{"active":true,"exp":-1e300}"#, Some(Expired)),
+        (
+            r#"{"active":true,"exp":1900000000000}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"exp":9223372036854775808}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"exp":1e300}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"exp":1e999}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"exp":"1900000000"}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (r#"{"active":true,"exp":null}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true,"exp":NaN}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true,"nbf":1800000030}"#, None),
+        (r#"{"active":true,"nbf":1800000031}"#, Some(NotYetValid)),
+        (r#"{"active":true,"nbf":1800000030.1}"#, Some(NotYetValid)),
+        (r#"{"active":true,"iat":1800000031}"#, Some(NotYetValid)),
+        // P12, P13, J9: not an access token, not a finished login, bound to a key.
+        (
+            r#"{"active":true,"token_type":"bearer","token_use":"access_token","typ":"at+jwt"}"#,
+            None,
+        ),
+        (r#"{"active":true,"token_type":"Bearer"}"#, None),
+        (
+            r#"{"active":true,"token_type":"N_A"}"#,
+            Some(WrongTokenType),
+        ),
+        (
+            r#"{"active":true,"token_type":"DPoP"}"#,
+            Some(WrongTokenType),
+        ),
+        (
+            r#"{"active":true,"token_use":"refresh_token"}"#,
+            Some(WrongTokenType),
+        ),
+        (r#"{"active":true,"typ":"ID"}"#, Some(WrongTokenType)),
+        (
+            r#"{"active":true,"scope":"mfa_challenge"}"#,
+            Some(UnfinishedLogin),
+        ),
+        (
+            r#"{"active":true,"scope":["read","mfa_challenge"]}"#,
+            Some(UnfinishedLogin),
+        ),
+        (
+            r#"{"active":true,"cnf":{"x5t#S256":"abc"}}"#,
+            Some(ProofOfPossessionMissing),
+        ),
+        (
+            r#"{"active":true,"cnf":null}"#,
+            Some(ProofOfPossessionMissing),
+        ),
+        (r#"{"active":true,"sub":5}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true,"scope":5}"#, Some(IssuerAnswerMalformed)),
+        (
+            r#"{"active":true,"scope":["a b"]}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (
+            r#"{"active":true,"scope":"a\tb"}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+        (r#"{"active":true,"aud":null}"#, Some(IssuerAnswerMalformed)),
+        (
+            r#"{"active":true,"aud":[["api"]]}"#,
+            Some(IssuerAnswerMalformed),
+        ),
+    ];
+    for (body, expected) in rows {
+        assert_eq!(reason(&[], json(body)), *expected, "{body}");
+    }
+}
+
+#[test]
+fn p7_p8_an_audience_matches_whole_or_not_at_all() {
+    let rows = [
+        (r#""aud":"api""#, None),
+        (r#""aud":["other","api"]"#, None),
+        (r#""aud":[]"#, Some(Reason::WrongAudience)),
+        (r#""aud":"api evil""#, Some(Reason::WrongAudience)),
+        (r#""aud":["api evil"]"#, Some(Reason::WrongAudience)),
+        (r#""aud":"API""#, Some(Reason::WrongAudience)),
+        (r#""aud":"api2""#, Some(Reason::WrongAudience)),
+        (r#""aud":7"#, Some(Reason::IssuerAnswerMalformed)),
+        (r#""x":1"#, Some(Reason::WrongAudience)),
+    ];
+    for (aud, expected) in rows {
+        let body = format!(r#"{{"active":true,{aud}}}"#);
+        assert_eq!(
+            reason(&[("expected_aud", "api")], json(&body)),
+            expected,
+            "{aud}"
+        );
+    }
+}
+
+#[test]
+fn each_demand_of_the_policy_refuses_what_lacks_it() {
+    let rows: &[(&str, &str, &str, Option<Reason>)] = &[
+        ("expected_issuer", "https://i", r#""iss":"https://i""#, None),
+        (
+            "expected_issuer",
+            "https://i",
+            r#""iss":"https://i/""#,
+            Some(Reason::WrongIssuer),
+        ),
+        (
+            "expected_issuer",
+            "https://i",
+            r#""x":1"#,
+            Some(Reason::WrongIssuer),
+        ),
+        (
+            "required_scope",
+            "read write",
+            r#""scope":"write  read""#,
+            None,
+        ),
+        (
+            "required_scope",
+            "read write",
+            r#""scope":["read","write"]"#,
+            None,
+        ),
+        (
+            "required_scope",
+            "read write",
+            r#""scope":"read""#,
+            Some(Reason::InsufficientScope),
+        ),
+        (
+            "required_scope",
+            "read",
+            r#""scope":"reader""#,
+            Some(Reason::InsufficientScope),
+        ),
+        (
+            "required_scope",
+            "read",
+            r#""scope":"""#,
+            Some(Reason::InsufficientScope),
+        ),
+        (
+            "required_scope",
+            "read",
+            r#""x":1"#,
+            Some(Reason::InsufficientScope),
+        ),
+        ("allowed_clients", "a b", r#""client_id":"b""#, None),
+        (
+            "allowed_clients",
+            "a b",
+            r#""client_id":"a b""#,
+            Some(Reason::ClientNotAllowed),
+        ),
+        (
+            "allowed_clients",
+            "a b",
+            r#""x":1"#,
+            Some(Reason::ClientNotAllowed),
+        ),
+        (
+            "allowed_grant_types",
+            "client_credentials",
+            r#""grant_type":"client_credentials""#,
+            None,
+        ),
+        (
+            "allowed_grant_types",
+            "client_credentials",
+            r#""grant_type":"password""#,
+            Some(Reason::GrantTypeNotAllowed),
+        ),
+        (
+            "allowed_grant_types",
+            "client_credentials",
+            r#""x":1"#,
+            Some(Reason::GrantTypeNotAllowed),
+        ),
+    ];
+    for (key, value, member, expected) in rows {
+        let body = format!(r#"{{"active":true,{member}}}"#);
+        assert_eq!(
+            reason(&[(key, value)], json(&body)),
+            *expected,
+            "{key}={value} {member}"
+        );
+    }
+}
+
+#[test]
+fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
+    use Reason::*;
+    let html = || answer(200, "text/html", b"<html>{\"active\":true}");
+    let rows = [
+        (
+            answer(500, "application/json", br#"{"active":true}"#),
+            IssuerFailed,
+        ),
+        (answer(502, "text/html", b""), IssuerFailed),
+        (answer(429, "application/json", b"{}"), IssuerOverloaded),
+        (
+            answer(302, "application/json", br#"{"active":true}"#),
+            IssuerRedirected,
+        ),
+        (
+            answer(
+                401,
+                "application/json",
+                br#"{"error":"request_unauthorized"}"#,
+            ),
+            IssuerRefusedUs,
+        ),
+        (answer(403, "text/plain", b""), IssuerRefusedUs),
+        (
+            answer(400, "application/json", br#"{"error":"invalid_client"}"#),
+            IssuerRefusedUs,
+        ),
+        (
+            answer(400, "application/json", br#"{"error":"invalid_request"}"#),
+            IssuerUnexpectedStatus,
+        ),
+        (
+            answer(201, "application/json", br#"{"active":true}"#),
+            IssuerUnexpectedStatus,
+        ),
+        (answer(204, "application/json", b""), IssuerUnexpectedStatus),
+        (html(), IssuerNotJson),
+        (
+            answer(
+                200,
+                "application/json",
+                &vec![b' '; token_check::MAX_ISSUER_BODY_BYTES + 1],
+            ),
+            IssuerAnswerTooLarge,
+        ),
+        (
+            answer(200, "application/json", b"{\"active\":true,\"x\":\"\xff\"}"),
+            IssuerAnswerMalformed,
+        ),
+        (Outcome::Failed(CallFailure::Denied), IssuerCallDenied),
+        (Outcome::Failed(CallFailure::Timeout), IssuerTimeout),
+        (Outcome::Failed(CallFailure::Unreachable), IssuerUnreachable),
+    ];
+    for (outcome, expected) in rows {
+        assert_eq!(reason(&[], outcome), Some(expected));
+        assert_eq!(expected.status(), 503);
+    }
+}
+
+#[test]
+fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
+    let granted = |body: &str| match decide(&[], json(body)) {
+        Decision::Granted(grant) => grant,
+        Decision::Refused(reason) => panic!("{reason:?}"),
+    };
+    let body = r#"{"active":true,"sub":"s","client_id":"c","iss":"i","scope":["a","b"]}"#;
+    let claims = "eyJhY3RpdmUiOnRydWUsInN1YiI6InMiLCJjbGllbnRfaWQiOiJjIiwiaXNzIjoiaSIsInNjb3BlIjpbImEiLCJiIl19";
+    let expected = [
+        ("x-auth-subject", "s"),
+        ("x-auth-client-id", "c"),
+        ("x-auth-issuer", "i"),
+        ("x-auth-scope", "a b"),
+        ("x-auth-claims", claims),
+    ];
+    let headers = expected
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec();
+    assert_eq!(
+        granted(body),
+        Grant {
+            headers,
+            forward_token: false
+        }
+    );
+    let names = |body| {
+        granted(body)
+            .headers
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(r#"{"active":true}"#), ["x-auth-claims"]);
+    assert_eq!(
+        names(r#"{"active":true,"sub":"a\r\nx-admin: 1","client_id":"é","iss":""}"#),
+        ["x-auth-claims"]
+    );
+}
+
+#[test]
+fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
+    let call = |extra: &[(&str, &str)]| {
+        let Step::Ask(_, _, call) = check(extra).begin(&head(&[b"Bearer a+/=="]), NOW) else {
+            panic!("must ask")
+        };
+        call
+    };
+    let basic = call(&[]);
+    assert_eq!(
+        (basic.is_https(), basic.authority()),
+        (true, "tenant.verify.ibm.com")
+    );
+    assert_eq!(basic.path_and_query(), "/oauth2/introspect");
+    assert_eq!(basic.body(), b"token=a%2B%2F%3D%3D");
+    assert_eq!(basic.timeout(), Duration::from_secs(5));
+    assert_eq!(
+        basic.headers().collect::<Vec<_>>(),
+        [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("accept", "application/json"),
+            (
+                "authorization",
+                "Basic c2VydmljZStiOnMzY3IzdCUyQiUyRiUyNiUzRA=="
+            ),
+        ]
+    );
+    let post = call(&[
+        ("client_auth", "post"),
+        ("introspect_url", "http://127.0.0.1:9999/i?x=1"),
+    ]);
+    assert_eq!(
+        post.body(),
+        b"token=a%2B%2F%3D%3D&client_id=service+b&client_secret=s3cr3t%2B%2F%26%3D"
+    );
+    assert_eq!(
+        (post.is_https(), post.authority(), post.path_and_query()),
+        (false, "127.0.0.1:9999", "/i?x=1")
+    );
+    assert!(post.headers().all(|(name, _)| name != "authorization"));
+    for printed in [format!("{basic:?}"), format!("{:?}", check(&[]).policy())] {
+        assert!(
+            !printed.contains("s3cr3t") && !printed.contains("a+/"),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
+    let mut check = check(&[]);
+    let Step::Ask(leader, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+        panic!("must ask")
+    };
+    let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+        panic!("must join")
+    };
+    let Step::Ask(_, other, _) = check.begin(&head(&[b"Bearer tok2"]), NOW) else {
+        panic!("another token asks")
+    };
+    assert_eq!(check.park(&follower, 1), None);
+    let Step::Join(follower) = check.resume(follower, NOW) else {
+        panic!("not settled yet")
+    };
+    assert_eq!(check.settle(flight, json(r#"{"active":true}"#)), [1]);
+    for waiting in [leader, follower] {
+        assert!(matches!(
+            check.resume(waiting, NOW),
+            Step::Done(Decision::Granted(_))
+        ));
+    }
+    drop(other);
+    assert!(
+        matches!(check.begin(&head(&[b"Bearer tok"]), NOW), Step::Ask(..)),
+        "nothing is kept: the next one asks"
+    );
+}
+
+#[test]
+fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_it() {
+    for dropped in [true, false] {
+        let mut check = check(&[]);
+        let Step::Ask(_, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+            panic!("must ask")
+        };
+        let Step::Join(first) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+            panic!("must join")
+        };
+        let Step::Join(second) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+            panic!("must join")
+        };
+        assert_eq!(
+            (check.park(&first, 1), check.park(&second, 2)),
+            (None, None)
+        );
+        if dropped {
+            drop(flight);
+        } else {
+            assert_eq!(check.settle(flight, Outcome::Abandoned), [1, 2]);
+        }
+        let later = Now {
+            monotonic: NOW.monotonic + Duration::from_secs(2),
+            ..NOW
+        };
+        let Step::Ask(first, flight, call) = check.resume(first, later) else {
+            panic!("must ask anew")
+        };
+        assert_eq!(
+            call.timeout(),
+            Duration::from_secs(3),
+            "the caller's own time goes on"
+        );
+        let Step::Join(second) = check.resume(second, later) else {
+            panic!("must join anew")
+        };
+        let parked = check.park(&second, 3);
+        assert_eq!(parked, None);
+        assert!(
+            check
+                .settle(flight, json(r#"{"active":false}"#))
+                .contains(&3)
+        );
+        for waiting in [first, second] {
+            assert!(matches!(
+                check.resume(waiting, later),
+                Step::Done(Decision::Refused(Reason::Inactive))
+            ));
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_past_the_timeout() {
+    let mut check = check(&[("timeout", "2")]);
+    let Step::Ask(_, _flight, call) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+        panic!("must ask")
+    };
+    assert_eq!(call.timeout(), Duration::from_secs(2));
+    let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
+        panic!("must join")
+    };
+    assert_eq!(follower.deadline(), NOW.monotonic + Duration::from_secs(2));
+    let late = Now {
+        monotonic: follower.deadline(),
+        ..NOW
+    };
+    assert!(matches!(
+        check.resume(follower, late),
+        Step::Done(Decision::Refused(Reason::IssuerTimeout))
+    ));
+}
+
+#[test]
+fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
+    let policy = policy(&[("required_scope", "read write")]).unwrap();
+    let mut names: Vec<_> = ALL_REASONS.iter().map(|reason| reason.name()).collect();
+    let sorted = {
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted
+    };
+    assert_eq!(names, sorted, "alphabetical");
+    names.dedup();
+    assert_eq!(names.len(), ALL_REASONS.len(), "no name twice");
+    for reason in ALL_REASONS {
+        let reply = reason.reply(Some(&policy));
+        let header = |name| {
+            reply
+                .headers
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let text = reason.description();
+        let challenge = match reply.status {
+            400 => Some(format!(
+                r#"Bearer realm="service-b", error="invalid_request", error_description="{text}""#
+            )),
+            401 if matches!(reason, Reason::NoCredentials | Reason::UnsupportedScheme) => {
+                Some(r#"Bearer realm="service-b""#.to_owned())
+            }
+            401 => Some(format!(
+                r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
+            )),
+            403 => {
+                let scope = if *reason == Reason::InsufficientScope {
+                    r#", scope="read write""#
+                } else {
+                    ""
+                };
+                Some(format!(
+                    r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}"{scope}"#
+                ))
+            }
+            503 => None,
+            other => panic!("{reason:?}: {other}"),
+        };
+        assert_eq!(
+            header("www-authenticate"),
+            challenge.as_deref(),
+            "{reason:?}"
+        );
+        assert_eq!(
+            header("retry-after"),
+            (reply.status == 503).then_some("1"),
+            "{reason:?}"
+        );
+        assert_eq!(
+            header("content-length"),
+            Some(reply.body.len().to_string().as_str()),
+            "{reason:?}"
+        );
+        let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(body["reason"], reason.name());
+        assert_eq!(body["error_description"], text);
+        assert_eq!(body["error"], reason.error());
+        assert_eq!(
+            reason
+                .reply(None)
+                .headers
+                .iter()
+                .filter(|(n, _)| *n == "www-authenticate")
+                .count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn f2_a_wrong_setting_is_refused_by_its_key() {
+    use Problem::*;
+    let rows: &[(&str, &str, Problem)] = &[
+        ("introspect_url", "", Missing),
+        ("introspect_url", "tenant/introspect", NotAnHttpUrl),
+        ("introspect_url", "ftp://tenant/x", NotAnHttpUrl),
+        ("introspect_url", "http://tenant/x", PlainHttp),
+        (
+            "introspect_url",
+            "http://127.0.0.1.evil.example/x",
+            PlainHttp,
+        ),
+        (
+            "introspect_url",
+            "http://localhost.evil.example/x",
+            PlainHttp,
+        ),
+        ("introspect_url", "https://u:p@tenant/x", UrlWithExtras),
+        ("introspect_url", "https://tenant/x#f", UrlWithExtras),
+        ("resource_client_id", "", Missing),
+        ("resource_client_secret", "", Missing),
+        ("introspect_origin", "https://other.example", NotTheOrigin),
+        (
+            "introspect_origin",
+            "https://tenant.verify.ibm.com:8443",
+            NotTheOrigin,
+        ),
+        ("client_auth", "none", NotAClientAuth),
+        ("leeway", "301", NotSecondsBetween(0, 300)),
+        ("leeway", "-1", NotSecondsBetween(0, 300)),
+        ("timeout", "0", NotSecondsBetween(1, 60)),
+        ("timeout", "5s", NotSecondsBetween(1, 60)),
+        ("realm", "a\"b", NotPrintable),
+        ("realm", "a\r\nb", NotPrintable),
+        ("required_scope", "a\\b", NotAScope),
+        ("forward_token", "yes", NotABoolean),
+        ("allow_http", "1", NotABoolean),
+        ("expected_audience", "x", Unknown),
+    ];
+    for (key, value, problem) in rows {
+        let error = policy(&[(key, value)]).unwrap_err();
+        assert_eq!(
+            error,
+            SettingsError {
+                key: (*key).to_owned(),
+                problem: *problem
+            },
+            "{key}={value}"
+        );
+        assert!(error.to_string().starts_with(&format!(
+            "setting `{key}` (WORKOUT18_{}) ",
+            key.to_uppercase()
+        )));
+    }
+    for good in [
+        ("introspect_url", "http://localhost:1/x"),
+        ("introspect_url", "http://[::1]:1/x"),
+        ("introspect_origin", "https://tenant.verify.ibm.com"),
+        ("introspect_origin", "https://tenant.verify.ibm.com:443/"),
+    ] {
+        assert!(policy(&[good]).is_ok(), "{good:?}");
+    }
+    assert!(
+        policy(&[
+            ("introspect_url", "http://tenant/x"),
+            ("allow_http", "true")
+        ])
+        .is_ok()
+    );
+    assert!(
+        SETTINGS
+            .iter()
+            .all(|setting| policy(&[(setting.key, "")]).is_ok() == setting.default.is_some())
+    );
+}
