@@ -1,13 +1,32 @@
-//! The auth check.
-use spin_sdk::http::{next};
-use spin_sdk::wasip3::{self, http::types};
+//! The auth check as Spin HTTP middleware: moves bytes between WASI HTTP and [`token_check`], which alone decides.
+
+#![cfg(target_family = "wasm")]
+
+mod flights;
+mod gate;
+mod issuer;
+mod messages;
+
+use spin_sdk::wasip3::http::service::export;
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use token_check::Decision;
 
 struct AuthCheck;
-wasip3::http::service::export!(AuthCheck);
+export!(AuthCheck);
 
-impl wasip3::exports::http::handler::Guest for AuthCheck {
-    async fn handle(request: types::Request) -> Result<types::Response, types::ErrorCode> {
-        let mut response = next(request).await?;
-        response.body_mut().take_unstarted().ok_or(types::ErrorCode::InternalError(None))
+impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let gate = gate::open().await;
+        let Some(gate) = &*gate else {
+            return Ok(messages::reply(
+                &token_check::Reason::Misconfigured.reply(None),
+            ));
+        };
+        match flights::decide(gate, &request).await {
+            Decision::Refused(reason) => {
+                Ok(messages::reply(&reason.reply(Some(gate.borrow().policy()))))
+            }
+            Decision::Granted(grant) => messages::forward(request, &grant).await,
+        }
     }
 }

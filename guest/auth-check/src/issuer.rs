@@ -1,0 +1,133 @@
+//! Sends the core's call to the issuer and collects the answer, capped while it streams.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, join, select};
+use spin_sdk::wasip3::http::client;
+use spin_sdk::wasip3::http::types::{
+    ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme,
+};
+use spin_sdk::wasip3::wit_bindgen::StreamResult;
+use spin_sdk::wasip3::{wit_future, wit_stream};
+use token_check::{AnswerBody, CallFailure, IssuerAnswer, OutboundCall, Outcome};
+
+use crate::flights::until;
+
+/// Piece read from the issuer at a time, in bytes: a typical answer in one.
+const READ_BYTES: usize = 4 * 1024;
+
+/// The call, ended at `deadline` on the monotonic clock whatever the issuer does.
+pub(crate) async fn ask(call: &OutboundCall, deadline: Duration) -> Outcome {
+    match select(pin!(exchange(call)), pin!(until(deadline))).await {
+        Either::Left((Ok(answer), _)) => Outcome::Answered(answer),
+        Either::Left((Err(code), _)) => {
+            let failure = failure(&code);
+            eprintln!("auth-check: the issuer was not asked: {failure:?}");
+            Outcome::Failed(failure)
+        }
+        Either::Right(_) => Outcome::Failed(CallFailure::Timeout),
+    }
+}
+
+fn failure(code: &ErrorCode) -> CallFailure {
+    match code {
+        ErrorCode::HttpRequestDenied => CallFailure::Denied,
+        ErrorCode::DnsTimeout
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => CallFailure::Timeout,
+        _ => CallFailure::Unreachable,
+    }
+}
+
+async fn exchange(call: &OutboundCall) -> Result<IssuerAnswer, ErrorCode> {
+    let (mut body, contents) = wit_stream::new();
+    let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(
+        fields(call)?,
+        Some(contents),
+        no_trailers,
+        Some(options(call)),
+    );
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    request
+        .set_method(&Method::Post)
+        .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
+    let scheme = if call.is_https() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    request.set_scheme(Some(&scheme)).map_err(invalid)?;
+    request
+        .set_authority(Some(call.authority()))
+        .map_err(invalid)?;
+    request
+        .set_path_with_query(Some(call.path_and_query()))
+        .map_err(invalid)?;
+
+    let write = async move {
+        // What the issuer does not read it does not want: its answer counts.
+        let _unread = body.write_all(call.body().to_vec()).await;
+        drop(body);
+        drop(trailers);
+    };
+    let (response, ()) = join(client::send(request), write).await;
+    answer(response?).await
+}
+
+fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
+    let length = call.body().len().to_string();
+    let fields: Vec<_> = call
+        .headers()
+        .chain([("content-length", length.as_str())])
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
+}
+
+/// The host's own timeouts, as a second line; a host that does not know one ignores it.
+fn options(call: &OutboundCall) -> RequestOptions {
+    let options = RequestOptions::new();
+    let nanoseconds = u64::try_from(call.timeout().as_nanos()).ok();
+    let _ = options.set_connect_timeout(nanoseconds);
+    let _ = options.set_first_byte_timeout(nanoseconds);
+    let _ = options.set_between_bytes_timeout(nanoseconds);
+    options
+}
+
+async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
+    let status = response.get_status_code();
+    let content_type = response
+        .get_headers()
+        .get("content-type")
+        .into_iter()
+        .next();
+    let (_done, done) = wit_future::new(|| Ok(()));
+    let (mut stream, end) = Response::consume_body(response, done);
+    let mut body = AnswerBody::default();
+    loop {
+        let (result, piece) = stream.read(Vec::with_capacity(READ_BYTES)).await;
+        if !body.push(&piece) {
+            // Too large: the core says so, and nobody reads the rest.
+            return Ok(IssuerAnswer {
+                status,
+                content_type,
+                body,
+            });
+        }
+        match result {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    // An answer that broke off is no answer.
+    end.await?;
+    Ok(IssuerAnswer {
+        status,
+        content_type,
+        body,
+    })
+}

@@ -1,0 +1,73 @@
+//! Requests to the app and replies of our own. Bodies pass untouched in both directions.
+
+use spin_sdk::http::next;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
+use token_check::{Grant, Reply, is_identity_header};
+
+/// A complete response from the core's reply. It carries content-length, so the host sends it in one piece.
+pub(crate) fn reply(reply: &Reply) -> Response {
+    let fields: Vec<_> = reply
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    let fields = Fields::from_list(&fields).unwrap_or_else(|_| Fields::new());
+    let (mut body, contents) = wit_stream::new();
+    let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(fields, Some(contents), no_trailers);
+    // No reply of the core has a status that a response cannot have; if one ever did, 500 lets nobody in either.
+    if response.set_status_code(reply.status).is_err() {
+        let _ = response.set_status_code(500);
+    }
+    let text = reply.body.clone().into_bytes();
+    spawn(async move {
+        let _unread = body.write_all(text).await;
+        drop(body);
+        drop(trailers);
+    });
+    response
+}
+
+/// The same request with the grant's headers, its body stream moved over; the app's response as it is.
+pub(crate) async fn forward(request: Request, grant: &Grant) -> Result<Response, ErrorCode> {
+    let fields = fields(&request, grant)?;
+    let method = request.get_method();
+    let scheme = request.get_scheme();
+    let authority = request.get_authority();
+    let target = request.get_path_with_query();
+    let (_done, done) = wit_future::new(|| Ok(()));
+    let (contents, trailers) = Request::consume_body(request, done);
+    let (onward, _sent) = Request::new(fields, Some(contents), trailers, None);
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    onward
+        .set_method(&method)
+        .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
+    onward.set_scheme(scheme.as_ref()).map_err(invalid)?;
+    onward
+        .set_authority(authority.as_deref())
+        .map_err(invalid)?;
+    onward
+        .set_path_with_query(target.as_deref())
+        .map_err(invalid)?;
+    let mut response = next(onward).await?;
+    response
+        .body_mut()
+        .take_unstarted()
+        .ok_or(ErrorCode::InternalError(None))
+}
+
+fn fields(request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
+    let mut fields = request.get_headers().copy_all();
+    fields.retain(|(name, _)| {
+        !is_identity_header(name.as_bytes())
+            && (grant.forward_token || !name.eq_ignore_ascii_case("authorization"))
+    });
+    fields.extend(
+        grant
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+    );
+    Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
+}
