@@ -64,7 +64,11 @@ impl App {
         let mut unit_of_trigger = Vec::new();
         for (position, trigger) in manifest.triggers().iter().enumerate() {
             // As in Spin: triggers without middleware share their component's instances, others have their own.
-            let earlier = manifest.triggers().iter().zip(&unit_of_trigger).take(position);
+            let earlier = manifest
+                .triggers()
+                .iter()
+                .zip(&unit_of_trigger)
+                .take(position);
             let shared = earlier
                 .filter(|(other, _)| other.component == trigger.component)
                 .find(|(other, _)| other.middleware().is_empty() && trigger.middleware().is_empty())
@@ -75,11 +79,22 @@ impl App {
             }
             unit_of_trigger.push(units.len());
             units.push(
-                compile(&manifest, &sources, trigger, &engine, &linker)
-                    .with_context(|| format!("{}: [[trigger.http]] route = {:?}", manifest.path().display(), trigger.route))?,
+                compile(&manifest, &sources, trigger, &engine, &linker).with_context(|| {
+                    format!(
+                        "{}: [[trigger.http]] route = {:?}",
+                        manifest.path().display(),
+                        trigger.route
+                    )
+                })?,
             );
         }
-        Ok(Self(Arc::new(Inner { manifest, engine, router, units, unit_of_trigger })))
+        Ok(Self(Arc::new(Inner {
+            manifest,
+            engine,
+            router,
+            units,
+            unit_of_trigger,
+        })))
     }
 
     /// The manifest the app was loaded from.
@@ -114,15 +129,38 @@ fn compile(
     }
     let middleware: Vec<_> = sources
         .iter()
-        .map(|(middleware, path)| (Part { id: &middleware.component, path }, &middleware.inherit_configuration))
+        .map(|(middleware, path)| {
+            (
+                Part {
+                    id: &middleware.component,
+                    path,
+                },
+                &middleware.inherit_configuration,
+            )
+        })
         .collect();
     let app_path = source(&trigger.component)?;
-    let bytes = compose(&middleware, &Part { id: &trigger.component, path: &app_path })?;
+    let bytes = compose(
+        &middleware,
+        &Part {
+            id: &trigger.component,
+            path: &app_path,
+        },
+    )?;
 
     let component = Component::from_binary(engine, &bytes)
         .map_err(anyhow::Error::from)
-        .with_context(|| format!("component {}: cannot compile {}", trigger.component, app_path.display()))?;
-    let exported = component.component_type().exports(engine).any(|(name, _)| name == HANDLER);
+        .with_context(|| {
+            format!(
+                "component {}: cannot compile {}",
+                trigger.component,
+                app_path.display()
+            )
+        })?;
+    let exported = component
+        .component_type()
+        .exports(engine)
+        .any(|(name, _)| name == HANDLER);
     ensure!(
         exported,
         "component {}: {} does not export {HANDLER}, the only kind of HTTP app this host serves",
@@ -133,6 +171,14 @@ fn compile(
         .instantiate_pre(&component)
         .and_then(ServicePre::new)
         .map_err(anyhow::Error::from)
-        .with_context(|| format!("component {}: it, or its middleware, imports what this host does not offer", trigger.component))?;
-    Ok(Unit { component: Arc::from(trigger.component.as_str()), pre })
+        .with_context(|| {
+            format!(
+                "component {}: it, or its middleware, imports what this host does not offer",
+                trigger.component
+            )
+        })?;
+    Ok(Unit {
+        component: Arc::from(trigger.component.as_str()),
+        pre,
+    })
 }

@@ -31,7 +31,10 @@ impl<T: Unpin> Body for Holding<T> {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -54,7 +57,11 @@ pub(crate) struct TimedBody {
 
 impl TimedBody {
     pub(crate) fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body: Some(body), limit, sleep: None }
+        Self {
+            body: Some(body),
+            limit,
+            sleep: None,
+        }
     }
 }
 
@@ -62,7 +69,10 @@ impl Body for TimedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         let Some(body) = this.body.as_mut() else {
             return Poll::Ready(None);
@@ -89,7 +99,9 @@ impl Body for TimedBody {
 
 /// A whole body at once.
 pub(crate) fn full(text: &'static str) -> WasiBody {
-    Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync()
+    Full::new(Bytes::from_static(text.as_bytes()))
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// The moment after `duration`, or as good as never when that overflows.

@@ -18,13 +18,23 @@ pub struct BuildCommand {
 impl BuildCommand {
     /// Runs the command to its end; what it prints goes to our own output.
     pub fn run(&self) -> Result<()> {
-        let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+        let (shell, flag) = if cfg!(windows) {
+            ("cmd", "/C")
+        } else {
+            ("sh", "-c")
+        };
         let status = Command::new(shell)
             .arg(flag)
             .arg(&self.command)
             .current_dir(&self.directory)
             .status()
-            .with_context(|| format!("cannot start `{}` in {}", self.command, self.directory.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot start `{}` in {}",
+                    self.command,
+                    self.directory.display()
+                )
+            })?;
         ensure!(
             status.success(),
             "building component {} failed: `{}` in {} ended with {status}; its own message stands above",
@@ -42,8 +52,17 @@ mod tests {
 
     #[test]
     fn a_failing_build_names_the_component_and_the_command() {
-        let build = BuildCommand { component: "app".into(), command: "exit 3".into(), directory: ".".into() };
+        let build = BuildCommand {
+            component: "app".into(),
+            command: "exit 3".into(),
+            directory: ".".into(),
+        };
         let error = build.run().unwrap_err().to_string();
-        assert!(error.starts_with("building component app failed: `exit 3` in . ended with exit status: 3"), "{error}");
+        assert!(
+            error.starts_with(
+                "building component app failed: `exit 3` in . ended with exit status: 3"
+            ),
+            "{error}"
+        );
     }
 }

@@ -16,8 +16,19 @@ pub(crate) const HANDLER: &str = "wasi:http/handler@0.3.0";
 
 /// Interfaces, without versions, that a middleware may import only if it inherits the set they belong to.
 const GUARDED: &[(&str, &[&str])] = &[
-    ("allowed_outbound_hosts", &["wasi:http/client", "wasi:http/outgoing-handler"]),
-    ("variables", &["spin:variables/variables", "fermyon:spin/variables", "fermyon:spin/config", "wasi:config/store"]),
+    (
+        "allowed_outbound_hosts",
+        &["wasi:http/client", "wasi:http/outgoing-handler"],
+    ),
+    (
+        "variables",
+        &[
+            "spin:variables/variables",
+            "fermyon:spin/variables",
+            "fermyon:spin/config",
+            "wasi:config/store",
+        ],
+    ),
 ];
 
 /// One component on its way into a composition.
@@ -44,7 +55,12 @@ pub(crate) fn compose(middleware: &[(Part<'_>, &Inherit)], app: &Part<'_>) -> Re
     let mut graph = CompositionGraph::new();
     let mut chain = Vec::new();
     for (position, (part, inherit)) in middleware.iter().enumerate() {
-        let (package, imports) = register(&mut graph, &format!("middleware{position}"), part, part.read()?)?;
+        let (package, imports) = register(
+            &mut graph,
+            &format!("middleware{position}"),
+            part,
+            part.read()?,
+        )?;
         ensure!(
             imports.iter().any(|name| name == HANDLER),
             "component {} is no middleware: it does not import {HANDLER}",
@@ -61,11 +77,15 @@ pub(crate) fn compose(middleware: &[(Part<'_>, &Inherit)], app: &Part<'_>) -> Re
         instance = graph.instantiate(package);
         graph
             .set_instantiation_argument(instance, HANDLER, handler)
-            .with_context(|| format!("component {id} cannot take what stands behind it as its {HANDLER}"))?;
+            .with_context(|| {
+                format!("component {id} cannot take what stands behind it as its {HANDLER}")
+            })?;
         handler = graph.alias_instance_export(instance, HANDLER)?;
     }
     graph.export(handler, HANDLER)?;
-    graph.encode(EncodeOptions::default()).with_context(|| format!("cannot put middleware in front of component {}", app.id))
+    graph
+        .encode(EncodeOptions::default())
+        .with_context(|| format!("cannot put middleware in front of component {}", app.id))
 }
 
 /// Adds a component to the graph and returns the names of its imports.
@@ -75,8 +95,13 @@ fn register(
     part: &Part<'_>,
     bytes: Vec<u8>,
 ) -> Result<(PackageId, Vec<String>)> {
-    let package = Package::from_bytes(name, None, bytes, graph.types_mut())
-        .with_context(|| format!("component {}: {} is not a WebAssembly component", part.id, part.path.display()))?;
+    let package = Package::from_bytes(name, None, bytes, graph.types_mut()).with_context(|| {
+        format!(
+            "component {}: {} is not a WebAssembly component",
+            part.id,
+            part.path.display()
+        )
+    })?;
     let world = &graph.types()[package.ty()];
     ensure!(
         world.exports.contains_key(HANDLER),
@@ -93,7 +118,9 @@ fn check_inheritance(id: &str, imports: &[String], inherit: &Inherit) -> Result<
             continue;
         }
         for import in imports {
-            let interface = import.split_once('@').map_or(import.as_str(), |(interface, _)| interface);
+            let interface = import
+                .split_once('@')
+                .map_or(import.as_str(), |(interface, _)| interface);
             if interfaces.contains(&interface) {
                 bail!(
                     "middleware {id} imports {import} and does not inherit {set}: \
@@ -115,8 +142,15 @@ mod tests {
 
     #[test]
     fn a_middleware_needs_the_set_of_every_interface_it_imports() {
-        let imports = names(&[HANDLER, "wasi:cli/environment@0.2.6", "wasi:http/types@0.3.0", "wasi:http/client@0.3.0"]);
-        let error = check_inheritance("gate", &imports, &Inherit::Nothing).unwrap_err().to_string();
+        let imports = names(&[
+            HANDLER,
+            "wasi:cli/environment@0.2.6",
+            "wasi:http/types@0.3.0",
+            "wasi:http/client@0.3.0",
+        ]);
+        let error = check_inheritance("gate", &imports, &Inherit::Nothing)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "middleware gate imports wasi:http/client@0.3.0 and does not inherit allowed_outbound_hosts: \
@@ -131,8 +165,14 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named_with_what_to_do() {
-        let app = Part { id: "app", path: Path::new("/no/such.wasm") };
+        let app = Part {
+            id: "app",
+            path: Path::new("/no/such.wasm"),
+        };
         let error = compose(&[], &app).unwrap_err().to_string();
-        assert_eq!(error, "component app: cannot read /no/such.wasm: build it with the command in [component.app.build]");
+        assert_eq!(
+            error,
+            "component app: cannot read /no/such.wasm: build it with the command in [component.app.build]"
+        );
     }
 }

@@ -52,7 +52,10 @@ impl Tls {
     fn config(&self) -> Result<Arc<ClientConfig>, ConnectError> {
         let made = self.config.get_or_init(|| {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let verifier = Verifier::new_with_extra_roots(self.extra_roots.iter().cloned(), Arc::clone(&provider))?;
+            let verifier = Verifier::new_with_extra_roots(
+                self.extra_roots.iter().cloned(),
+                Arc::clone(&provider),
+            )?;
             let mut config = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()?
                 .dangerous()
@@ -70,17 +73,28 @@ impl Tls {
 
 impl Connector {
     pub(crate) fn new(extra_roots: Vec<CertificateDer<'static>>) -> Self {
-        Self(Arc::new(Tls { extra_roots, config: OnceLock::new() }))
+        Self(Arc::new(Tls {
+            extra_roots,
+            config: OnceLock::new(),
+        }))
     }
 
     async fn connect(&self, uri: &Uri) -> Result<Transport, ConnectError> {
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
         let host = uri.host().ok_or(ConnectError::Uri)?;
-        let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
 
-        let addresses: Vec<_> = lookup_host((name, port)).await.map_err(|error| ConnectError::dns(host, &error))?.collect();
-        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| ConnectError::tcp(host, &error))?;
+        let addresses: Vec<_> = lookup_host((name, port))
+            .await
+            .map_err(|error| ConnectError::dns(host, &error))?
+            .collect();
+        let stream = TcpStream::connect(addresses.as_slice())
+            .await
+            .map_err(|error| ConnectError::tcp(host, &error))?;
         // Best effort: without it calls are slower and no less right.
         _ = stream.set_nodelay(true);
         if !secure {
@@ -88,7 +102,10 @@ impl Connector {
         }
         let server = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Uri)?;
         let connector = TlsConnector::from(self.0.config()?);
-        let stream = connector.connect(server, stream).await.map_err(|error| ConnectError::tls(host, &error))?;
+        let stream = connector
+            .connect(server, stream)
+            .await
+            .map_err(|error| ConnectError::tls(host, &error))?;
         Ok(Transport(Box::new(stream)))
     }
 }
@@ -104,11 +121,15 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         // Read here, in the task of the call: the connection may be finished in another task.
-        let limit = CONNECT_TIMEOUT.try_with(|limit| *limit).unwrap_or(super::outbound::DEFAULT_TIMEOUT);
+        let limit = CONNECT_TIMEOUT
+            .try_with(|limit| *limit)
+            .unwrap_or(super::outbound::DEFAULT_TIMEOUT);
         let this = self.clone();
         Box::pin(async move {
             let connected = timeout_at(after(limit), this.connect(&uri)).await;
-            connected.unwrap_or(Err(ConnectError::Timeout)).map(TokioIo::new)
+            connected
+                .unwrap_or(Err(ConnectError::Timeout))
+                .map(TokioIo::new)
         })
     }
 }
@@ -127,13 +148,21 @@ impl Connection for Transport {
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
@@ -201,8 +230,13 @@ impl ConnectError {
 
     fn tls(host: &str, error: &io::Error) -> Self {
         tracing::warn!("no TLS with {host}: {error}");
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Self::Certificate,
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                Self::Certificate
+            }
             Some(rustls::Error::AlertReceived(alert)) => Self::TlsAlert(u8::from(*alert)),
             Some(_) => Self::Tls,
             None => Self::Terminated,
@@ -213,7 +247,10 @@ impl ConnectError {
         match self {
             Self::Certificate => Error::TlsCertificateError,
             Self::Configuration => Error::ConfigurationError,
-            Self::Dns => Error::DnsError { rcode: Some("address not available".to_owned()), info_code: Some(0) },
+            Self::Dns => Error::DnsError {
+                rcode: Some("address not available".to_owned()),
+                info_code: Some(0),
+            },
             Self::Refused => Error::ConnectionRefused,
             Self::Terminated => Error::ConnectionTerminated,
             Self::Timeout => Error::ConnectionTimeout,
@@ -246,7 +283,9 @@ pub(crate) fn call_error(error: &legacy::Error) -> Error {
     if cause::<Error>(error).is_some() {
         return Error::InternalError(Some("the request body failed".to_owned()));
     }
-    let gone = |hyper: &hyper::Error| hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_canceled();
+    let gone = |hyper: &hyper::Error| {
+        hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_canceled()
+    };
     if hyper.is_some_and(gone) || cause::<io::Error>(error).is_some() {
         return Error::ConnectionTerminated;
     }
@@ -256,19 +295,24 @@ pub(crate) fn call_error(error: &legacy::Error) -> Error {
 /// What became of a response body that broke off.
 pub(crate) fn body_error(error: &hyper::Error) -> Error {
     tracing::debug!("the body of an outbound call broke off: {error:?}");
-    let early = cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    let early =
+        cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
     if early || error.is_incomplete_message() {
         return Error::HttpResponseIncomplete;
     }
-    if cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+    if cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+    {
         return Error::ConnectionTerminated;
     }
-    if error.is_parse() || cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput) {
+    if error.is_parse()
+        || cause::<io::Error>(error)
+            .is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
+    {
         return Error::HttpProtocolError;
     }
     Error::ConnectionTerminated
 }
 
 fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }

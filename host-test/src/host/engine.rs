@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use wasmtime::{
-    Cache, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline,
+    Cache, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    UpdateDeadline,
 };
 
 /// How often running guests are looked at. Finer costs wake-ups, coarser delays the end of a runaway.
@@ -99,7 +100,11 @@ pub(crate) struct GuestHogsProcessor(Duration);
 
 impl fmt::Display for GuestHogsProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the component computed for {:?} without a pause and was stopped", self.0)
+        write!(
+            f,
+            "the component computed for {:?} without a pause and was stopped",
+            self.0
+        )
     }
 }
 

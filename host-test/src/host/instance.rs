@@ -22,7 +22,9 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     WasiHttpCtx, WasiHttpCtxView, WasiHttpView,
-    handler::{HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus},
+    handler::{
+        HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+    },
     p3::bindings::ServicePre,
 };
 
@@ -47,13 +49,20 @@ pub(crate) struct HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.outbound,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }
 
@@ -66,32 +75,30 @@ enum VariablesError {
     #[component(name = "undefined")]
     Undefined(String),
     #[component(name = "provider")]
-    #[expect(dead_code, reason = "all values are known before a guest starts, so no provider can fail")]
     Provider(String),
     #[component(name = "other")]
-    #[expect(dead_code, reason = "part of the interface, and nothing here is of this kind")]
     Other(String),
 }
 
 /// Everything a guest may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
-    let mut linker = Linker::new(engine);
+    let mut linker = Linker::<HostState>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    linker.instance("spin:variables/variables@3.0.0")?.func_wrap_concurrent(
-        "get",
-        |accessor, (name,): (String,)| {
+    linker
+        .instance("spin:variables/variables@3.0.0")?
+        .func_wrap_concurrent("get", |accessor, (name,): (String,)| {
             Box::pin(async move {
-                let variables = accessor.with(|mut access| Arc::clone(&access.data_mut().variables));
+                let variables =
+                    accessor.with(|mut access| Arc::clone(&access.data_mut().variables));
                 let value = variables.get(&name).map_err(|error| match error {
                     Unavailable::InvalidName(text) => VariablesError::InvalidName(text),
                     Unavailable::Undefined(text) => VariablesError::Undefined(text),
                 });
                 Ok((value,))
             })
-        },
-    )?;
+        })?;
     Ok(linker)
 }
 
@@ -120,7 +127,8 @@ pub(crate) struct Instances {
 
 impl Instances {
     fn store(&self) -> Store<HostState> {
-        let output = |stream| GuestOutput::new(Arc::clone(&self.logs), Arc::clone(&self.component), stream);
+        let output =
+            |stream| GuestOutput::new(Arc::clone(&self.logs), Arc::clone(&self.component), stream);
         let wasi = WasiCtx::builder()
             .stdout(output(Stream::Stdout))
             .stderr(output(Stream::Stderr))
@@ -183,7 +191,12 @@ pub(crate) struct Expiration {
 }
 
 impl WorkerExpiration for Expiration {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
         let this = &mut *self;
         // This is called whenever the guest has returned control.
         this.busy.pause();
@@ -193,7 +206,9 @@ impl WorkerExpiration for Expiration {
             WorkerStatus::Requests | WorkerStatus::PostReturn => this.lifetimes.request_timeout,
         };
         let timed_out = limit.is_some_and(|limit| {
-            let deadline = start.checked_add(limit).map_or_else(|| after(limit), Into::into);
+            let deadline = start
+                .checked_add(limit)
+                .map_or_else(|| after(limit), Into::into);
             if this.sleep.deadline() != deadline {
                 this.sleep.as_mut().reset(deadline);
             }

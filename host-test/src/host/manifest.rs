@@ -170,15 +170,22 @@ enum Commands {
 impl Manifest {
     /// Reads and checks the manifest at `path`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the manifest {}: name it with --manifest", path.display()))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let text = fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read the manifest {}: name it with --manifest",
+                path.display()
+            )
+        })?;
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or_else(|| Path::new("."));
-        let directory = std::path::absolute(directory).with_context(|| format!("no such directory: {}", directory.display()))?;
+        let directory = std::path::absolute(directory)
+            .with_context(|| format!("no such directory: {}", directory.display()))?;
         Self::parse(&text, path, directory)
     }
 
-    fn parse(text: &str, path: &Path, directory: PathBuf) -> Result<Self> {
+    pub(crate) fn parse(text: &str, path: &Path, directory: PathBuf) -> Result<Self> {
         let raw: RawManifest = toml::from_str(text).map_err(|error| {
             anyhow!(
                 "{}: {error}\nThis host stands in for Spin with HTTP triggers, middleware, variables and outbound grants. \
@@ -186,8 +193,14 @@ impl Manifest {
                 path.display()
             )
         })?;
-        let manifest = Self { path: path.to_owned(), directory, raw };
-        manifest.check().with_context(|| format!("{} is refused", path.display()))?;
+        let manifest = Self {
+            path: path.to_owned(),
+            directory,
+            raw,
+        };
+        manifest
+            .check()
+            .with_context(|| format!("{} is refused", path.display()))?;
         Ok(manifest)
     }
 
@@ -210,14 +223,22 @@ impl Manifest {
             );
         }
         for (id, component) in &raw.component {
-            self.check_component(id, component).with_context(|| format!("[component.{id}]"))?;
+            self.check_component(id, component)
+                .with_context(|| format!("[component.{id}]"))?;
         }
-        ensure!(!raw.trigger.http.is_empty(), "there is no [[trigger.http]], so there is nothing to serve");
+        ensure!(
+            !raw.trigger.http.is_empty(),
+            "there is no [[trigger.http]], so there is nothing to serve"
+        );
         let mut routes = BTreeSet::new();
         for trigger in &raw.trigger.http {
             let place = || format!("[[trigger.http]] route = {:?}", trigger.route);
             self.check_trigger(trigger).with_context(place)?;
-            ensure!(routes.insert(&trigger.route), "{} stands there twice: keep one", place());
+            ensure!(
+                routes.insert(&trigger.route),
+                "{} stands there twice: keep one",
+                place()
+            );
         }
         Ok(())
     }
@@ -226,10 +247,12 @@ impl Manifest {
         check_id(id)?;
         for (name, text) in &component.variables {
             check_key(name).with_context(|| format!("variables.{name}"))?;
-            self.check_template(text).with_context(|| format!("variables.{name}"))?;
+            self.check_template(text)
+                .with_context(|| format!("variables.{name}"))?;
         }
         for entry in &component.allowed_outbound_hosts {
-            self.check_template(entry).with_context(|| format!("allowed_outbound_hosts {entry:?}"))?;
+            self.check_template(entry)
+                .with_context(|| format!("allowed_outbound_hosts {entry:?}"))?;
         }
         Ok(())
     }
@@ -293,8 +316,16 @@ impl Manifest {
     /// Component, route and description of every trigger, in order.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.triggers().iter().map(|trigger| {
-            let description = self.raw.component.get(&trigger.component).map_or("", |component| &component.description);
-            (trigger.component.as_str(), trigger.route.as_str(), description)
+            let description = self
+                .raw
+                .component
+                .get(&trigger.component)
+                .map_or("", |component| &component.description);
+            (
+                trigger.component.as_str(),
+                trigger.route.as_str(),
+                description,
+            )
         })
     }
 
@@ -322,7 +353,9 @@ impl Manifest {
     pub fn build_commands(&self) -> Vec<BuildCommand> {
         let mut commands = Vec::new();
         for (id, component) in &self.raw.component {
-            let Some(build) = &component.build else { continue };
+            let Some(build) = &component.build else {
+                continue;
+            };
             let directory = match &build.workdir {
                 Some(workdir) => self.directory.join(workdir),
                 None => self.directory.clone(),
@@ -342,7 +375,11 @@ impl Manifest {
 
     /// The .wasm files that are not there yet.
     pub fn missing_sources(&self) -> Vec<PathBuf> {
-        let sources = self.raw.component.values().map(|component| self.directory.join(&component.source));
+        let sources = self
+            .raw
+            .component
+            .values()
+            .map(|component| self.directory.join(&component.source));
         sources.filter(|source| !source.exists()).collect()
     }
 }
@@ -350,9 +387,13 @@ impl Manifest {
 /// Component ids are kebab-case.
 fn check_id(id: &str) -> Result<()> {
     let words_are_sound = id.split('-').all(|word| {
-        word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+        word.starts_with(|first: char| first.is_ascii_alphabetic())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
     });
-    ensure!(words_are_sound, "{id:?} is not a component id: words of letters and digits, joined by '-'");
+    ensure!(
+        words_are_sound,
+        "{id:?} is not a component id: words of letters and digits, joined by '-'"
+    );
     Ok(())
 }
 
@@ -375,15 +416,21 @@ pub(crate) fn check_key(name: &str) -> Result<()> {
 }
 
 fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(Text("a route like \"/data\" or \"/files/...\" (this host has no private endpoints)"))
+    deserializer.deserialize_any(Text(
+        "a route like \"/data\" or \"/files/...\" (this host has no private endpoints)",
+    ))
 }
 
 fn component_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(Text("the id of a [component.<id>] (this host has no inline components)"))
+    deserializer.deserialize_any(Text(
+        "the id of a [component.<id>] (this host has no inline components)",
+    ))
 }
 
 fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(Text("the path of a .wasm file (this host has no remote sources)"))
+    deserializer.deserialize_any(Text(
+        "the path of a .wasm file (this host has no remote sources)",
+    ))
 }
 
 /// A string and nothing else, with an error that says what was meant.
@@ -413,7 +460,11 @@ impl<'de> Deserialize<'de> for Inherit {
             }
 
             fn visit_bool<E: de::Error>(self, all: bool) -> Result<Inherit, E> {
-                Ok(if all { Inherit::Everything } else { Inherit::Nothing })
+                Ok(if all {
+                    Inherit::Everything
+                } else {
+                    Inherit::Nothing
+                })
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut names: A) -> Result<Inherit, A::Error> {
@@ -471,11 +522,14 @@ build.command = "third"
             .into_iter()
             .map(|build| (build.component, build.command, build.directory))
             .collect();
-        assert_eq!(commands, [
-            ("app".into(), "first".into(), PathBuf::from("/app/guest")),
-            ("app".into(), "second".into(), PathBuf::from("/app/guest")),
-            ("gate".into(), "third".into(), PathBuf::from("/app")),
-        ]);
+        assert_eq!(
+            commands,
+            [
+                ("app".into(), "first".into(), PathBuf::from("/app/guest")),
+                ("app".into(), "second".into(), PathBuf::from("/app/guest")),
+                ("gate".into(), "third".into(), PathBuf::from("/app")),
+            ]
+        );
     }
 
     #[test]
@@ -494,8 +548,12 @@ build.command = "third"
         ];
         for key in component_keys {
             let name = key.split(' ').next().unwrap();
-            let error = refusal(&SOUND.replace("[component.gate]", &format!("{key}\n[component.gate]")));
-            assert!(error.contains(&format!("unknown field `{name}`")), "{key}: {error}");
+            let error =
+                refusal(&SOUND.replace("[component.gate]", &format!("{key}\n[component.gate]")));
+            assert!(
+                error.contains(&format!("unknown field `{name}`")),
+                "{key}: {error}"
+            );
             assert!(error.contains("at line 18, column 1"), "{key}: {error}");
         }
     }
@@ -503,13 +561,37 @@ build.command = "third"
     #[test]
     fn values_of_an_unsupported_shape_are_refused_with_what_is_expected() {
         let table = [
-            (r#"source = "gate.wasm""#, r#"source = { url = "x", digest = "y" }"#, "this host has no remote sources"),
-            (r#"component = "app""#, r#"component = { source = "x.wasm" }"#, "this host has no inline components"),
-            (r#"route = "/data""#, "route = { private = true }", "this host has no private endpoints"),
-            (r#"route = "/data""#, "executor = { type = \"wagi\" }\nroute = \"/data\"", "unknown field `executor`"),
-            ("[[trigger.http]]", "[[trigger.redis]]\n[[trigger.http]]", "unknown field `redis`"),
+            (
+                r#"source = "gate.wasm""#,
+                r#"source = { url = "x", digest = "y" }"#,
+                "this host has no remote sources",
+            ),
+            (
+                r#"component = "app""#,
+                r#"component = { source = "x.wasm" }"#,
+                "this host has no inline components",
+            ),
+            (
+                r#"route = "/data""#,
+                "route = { private = true }",
+                "this host has no private endpoints",
+            ),
+            (
+                r#"route = "/data""#,
+                "executor = { type = \"wagi\" }\nroute = \"/data\"",
+                "unknown field `executor`",
+            ),
+            (
+                "[[trigger.http]]",
+                "[[trigger.redis]]\n[[trigger.http]]",
+                "unknown field `redis`",
+            ),
             (r#"["variables"]"#, "3", "true, false or a list of"),
-            ("spin_manifest_version = 2", "spin_manifest_version = 1", "spin_manifest_version is 1, and only 2 is known"),
+            (
+                "spin_manifest_version = 2",
+                "spin_manifest_version = 1",
+                "spin_manifest_version is 1, and only 2 is known",
+            ),
         ];
         for (from, to, expected) in table {
             let error = refusal(&SOUND.replacen(from, to, 1));
@@ -520,12 +602,36 @@ build.command = "third"
     #[test]
     fn a_manifest_that_contradicts_itself_is_refused() {
         let table = [
-            ("url = { required = true }", "url = {}", "[variables] url has no value when nobody sets it"),
-            ("required = true", r#"required = true, default = """#, "[variables] url is required and has a default"),
-            ("url = { required", "Url = { required", r#""Url": may hold only lower-case letters"#),
-            (r#"["{{ url }}"]"#, r#"["{{ uri }}"]"#, "{{ uri }} names no entry of [variables]"),
-            (r#"component = "gate""#, r#"component = "gat""#, "there is no [component.gat]"),
-            (r#"["variables"]"#, r#"["variable"]"#, r#"inherit_configuration "variable" of "gate" is not one of"#),
+            (
+                "url = { required = true }",
+                "url = {}",
+                "[variables] url has no value when nobody sets it",
+            ),
+            (
+                "required = true",
+                r#"required = true, default = """#,
+                "[variables] url is required and has a default",
+            ),
+            (
+                "url = { required",
+                "Url = { required",
+                r#""Url": may hold only lower-case letters"#,
+            ),
+            (
+                r#"["{{ url }}"]"#,
+                r#"["{{ uri }}"]"#,
+                "{{ uri }} names no entry of [variables]",
+            ),
+            (
+                r#"component = "gate""#,
+                r#"component = "gat""#,
+                "there is no [component.gat]",
+            ),
+            (
+                r#"["variables"]"#,
+                r#"["variable"]"#,
+                r#"inherit_configuration "variable" of "gate" is not one of"#,
+            ),
             (r#""/data""#, r#""/.well-known/spin/x""#, "belong to Spin"),
             (
                 "[component.gate]",

@@ -55,14 +55,25 @@ pub(crate) struct Outbound {
     pub(crate) counters: Arc<Counters>,
 }
 
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+type Sent = Result<
+    (
+        Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
 
 impl Outbound {
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Sent {
         let uri = request.uri();
-        let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.host().is_empty());
         let Some(authority) = authority else {
-            tracing::warn!("[{}] a call without a host was denied: calls of an app to itself are not supported", self.component);
+            tracing::warn!(
+                "[{}] a call without a host was denied: calls of an app to itself are not supported",
+                self.component
+            );
             self.counters.denied.fetch_add(1, Relaxed);
             return Err(Error::HttpRequestDenied);
         };

@@ -51,11 +51,20 @@ pub(crate) struct Logs(Mutex<VecDeque<LogLine>>);
 
 impl Logs {
     pub(crate) fn lines(&self) -> Vec<LogLine> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     fn push(&self, line: LogLine) {
-        let LogLine { component, stream, text } = &line;
+        let LogLine {
+            component,
+            stream,
+            text,
+        } = &line;
         match stream {
             Stream::Stdout => tracing::info!(target: "guest", "[{component}] {text}"),
             Stream::Stderr => tracing::warn!(target: "guest", "[{component}] {text}"),
@@ -79,12 +88,20 @@ pub(crate) struct GuestOutput {
 
 impl GuestOutput {
     pub(crate) fn new(logs: Arc<Logs>, component: Arc<str>, stream: Stream) -> Self {
-        Self { logs, component, stream, line: Arc::default() }
+        Self {
+            logs,
+            component,
+            stream,
+            line: Arc::default(),
+        }
     }
 
     fn take(&self, bytes: &[u8]) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let pieces = bytes
+            .chunks(LINE_LIMIT)
+            .flat_map(|chunk| chunk.split_inclusive(|byte| *byte == b'\n'));
+        for piece in pieces {
             match piece.strip_suffix(b"\n") {
                 Some(end) => {
                     line.extend_from_slice(end);
@@ -99,9 +116,15 @@ impl GuestOutput {
     }
 
     fn end(&self, line: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
+        let text = String::from_utf8_lossy(line)
+            .trim_end_matches('\r')
+            .to_owned();
         line.clear();
-        self.logs.push(LogLine { component: Arc::clone(&self.component), stream: self.stream, text });
+        self.logs.push(LogLine {
+            component: Arc::clone(&self.component),
+            stream: self.stream,
+            text,
+        });
     }
 }
 
@@ -154,7 +177,11 @@ impl OutputStream for GuestOutput {
 }
 
 impl AsyncWrite for GuestOutput {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -23,22 +23,35 @@ pub(crate) fn prepare(
 ) -> Result<Request<WasiBody>, &'static str> {
     let authority = authority(&request)?;
     let host = match request.headers().get(HOST) {
-        Some(host) => host.to_str().map_err(|_| "the Host header is not ASCII")?.to_owned(),
+        Some(host) => host
+            .to_str()
+            .map_err(|_| "the Host header is not ASCII")?
+            .to_owned(),
         None => authority.to_string(),
     };
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let full_url = format!("http://{host}{target}");
 
     let mut parts = request.uri().clone().into_parts();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(authority);
-    parts.path_and_query.get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "the request's address is no address")?;
+    parts
+        .path_and_query
+        .get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|_| "the request's address is no address")?;
 
     let headers = request.headers_mut();
     // Means something to this connection only, and stands in the way of guests that pass requests on.
     headers.remove(CONNECTION);
-    let forged: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(&name.as_str().replace('_', "-"))).cloned().collect();
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_reserved(&name.as_str().replace('_', "-")))
+        .cloned()
+        .collect();
     for name in forged {
         headers.remove(name);
     }
@@ -58,7 +71,9 @@ fn authority<T>(request: &Request<T>) -> Result<Authority, &'static str> {
         return Err("the request has two Host headers");
     }
     let header = match header {
-        Some(host) => Some(Authority::try_from(host.as_bytes()).map_err(|_| "the Host header is no host")?),
+        Some(host) => {
+            Some(Authority::try_from(host.as_bytes()).map_err(|_| "the Host header is no host")?)
+        }
         None => None,
     };
     match (header, request.uri().authority()) {
@@ -81,9 +96,17 @@ mod tests {
             ("http://a.test/x", &[], Ok("a.test")),
             ("http://a.test/x", &["A.test"], Ok("a.test")),
             ("/x", &[], Err("the request has no Host header")),
-            ("/x", &["a.test", "b.test"], Err("the request has two Host headers")),
+            (
+                "/x",
+                &["a.test", "b.test"],
+                Err("the request has two Host headers"),
+            ),
             ("/x", &["a test"], Err("the Host header is no host")),
-            ("http://a.test/x", &["b.test"], Err("the Host header does not match the request's address")),
+            (
+                "http://a.test/x",
+                &["b.test"],
+                Err("the Host header does not match the request's address"),
+            ),
         ];
         for (uri, hosts, expected) in table {
             let mut request = Request::get(*uri);
@@ -91,7 +114,11 @@ mod tests {
                 request = request.header(HOST, *host);
             }
             let found = authority(&request.body(()).unwrap());
-            assert_eq!(found.map(|host| host.to_string().to_lowercase()), expected.map(str::to_owned), "{uri} {hosts:?}");
+            assert_eq!(
+                found.map(|host| host.to_string().to_lowercase()),
+                expected.map(str::to_owned),
+                "{uri} {hosts:?}"
+            );
         }
     }
 }

@@ -40,31 +40,49 @@ impl Router {
                 Some(prefix) => format!("{prefix}/*"),
                 None => based.clone(),
             };
-            let refused = |error: String| anyhow!("[[trigger.http]] route = {raw:?} is no route: {error}");
-            let spec = RouteSpec::try_from(pattern.as_str()).map_err(|error| refused(error.to_string()))?;
-            let route = Route { raw: raw.clone(), based, trigger };
-            router.add(spec, route).map_err(|error| refused(error.to_string()))?;
+            let refused =
+                |error: String| anyhow!("[[trigger.http]] route = {raw:?} is no route: {error}");
+            let spec = RouteSpec::try_from(pattern.as_str())
+                .map_err(|error| refused(error.to_string()))?;
+            let route = Route {
+                raw: raw.clone(),
+                based,
+                trigger,
+            };
+            router
+                .add(spec, route)
+                .map_err(|error| refused(error.to_string()))?;
         }
         Ok(Self(router))
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<Match> {
         let found = self.0.best_match(path)?;
-        let Route { raw, based, trigger } = found.handler();
+        let Route {
+            raw,
+            based,
+            trigger,
+        } = found.handler();
         let captures = found.captures();
         // The router drops slashes at the ends of a wildcard's match; Spin puts them back.
-        let path_info = captures.wildcard().map(|rest| match (rest.is_empty(), path.ends_with('/')) {
-            (true, false) => String::new(),
-            (true, true) => "/".to_owned(),
-            (false, false) => format!("/{rest}"),
-            (false, true) => format!("/{rest}/"),
-        });
+        let path_info =
+            captures
+                .wildcard()
+                .map(|rest| match (rest.is_empty(), path.ends_with('/')) {
+                    (true, false) => String::new(),
+                    (true, true) => "/".to_owned(),
+                    (false, false) => format!("/{rest}"),
+                    (false, true) => format!("/{rest}/"),
+                });
         Some(Match {
             trigger: *trigger,
             raw: raw.clone(),
             based: based.clone(),
             path_info: path_info.unwrap_or_default(),
-            named: captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            named: captures
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         })
     }
 }
@@ -85,7 +103,13 @@ impl Match {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         for (name, value) in &self.named {
-            headers.push((format!("{PATH_MATCH}{}", name.to_ascii_lowercase().replace('_', "-")), value.clone()));
+            headers.push((
+                format!(
+                    "{PATH_MATCH}{}",
+                    name.to_ascii_lowercase().replace('_', "-")
+                ),
+                value.clone(),
+            ));
         }
         headers
     }
@@ -110,26 +134,33 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::path::Path;
 
     use super::*;
 
-    fn router(name: &str, routes: &[&str]) -> Result<Router> {
+    fn router(routes: &[&str]) -> Result<Router> {
         let mut text = "spin_manifest_version = 2\napplication = { name = \"r\" }\n".to_owned();
         for route in routes {
-            text.push_str(&format!("[[trigger.http]]\nroute = {route:?}\ncomponent = \"a\"\n"));
+            text.push_str(&format!(
+                "[[trigger.http]]\nroute = {route:?}\ncomponent = \"a\"\n"
+            ));
         }
         text.push_str("[component.a]\nsource = \"a.wasm\"\n");
-        let path = std::env::temp_dir().join(format!("router-{}-{name}.toml", std::process::id()));
-        fs::write(&path, text).unwrap();
-        let manifest = Manifest::read(Path::new(&path));
-        fs::remove_file(&path).unwrap();
+        let manifest = Manifest::parse(&text, Path::new("spin.toml"), "/app".into());
         Router::new(&manifest?)
     }
 
     #[test]
     fn the_most_exact_route_wins() {
-        let router = router("exact", &["/...", "/data", "/data/:id", "/data/special", "/files/...", "/"]).unwrap();
+        let router = router(&[
+            "/...",
+            "/data",
+            "/data/:id",
+            "/data/special",
+            "/files/...",
+            "/",
+        ])
+        .unwrap();
         let table = [
             ("/", Some(5)),
             ("/data", Some(1)),
@@ -141,13 +172,17 @@ mod tests {
             ("/other", Some(0)),
         ];
         for (path, expected) in table {
-            assert_eq!(router.find(path).map(|found| found.trigger), expected, "{path}");
+            assert_eq!(
+                router.find(path).map(|found| found.trigger),
+                expected,
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn a_path_without_a_route_has_none() {
-        let router = router("none", &["/data"]).unwrap();
+        let router = router(&["/data"]).unwrap();
         for path in ["/", "/dat", "/data/x", "/DATA", "/data%2f"] {
             assert!(router.find(path).is_none(), "{path}");
         }
@@ -155,9 +190,12 @@ mod tests {
 
     #[test]
     fn the_component_learns_what_matched() {
-        let router = router("headers", &["/u/:user_id/..."]).unwrap();
+        let router = router(&["/u/:user_id/..."]).unwrap();
         let found = router.find("/u/42/a/b").unwrap();
-        let headers = found.headers("http://h/u/42/a/b".to_owned(), "127.0.0.1:9".parse().unwrap());
+        let headers = found.headers(
+            "http://h/u/42/a/b".to_owned(),
+            "127.0.0.1:9".parse().unwrap(),
+        );
         let expected = [
             ("spin-path-info", "/a/b"),
             ("spin-full-url", "http://h/u/42/a/b"),
@@ -175,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_path_keeps_its_slashes() {
-        let router = router("rest", &["/f/..."]).unwrap();
+        let router = router(&["/f/..."]).unwrap();
         for (path, expected) in [("/f", ""), ("/f/", "/"), ("/f/a", "/a"), ("/f/a/", "/a/")] {
             assert_eq!(router.find(path).unwrap().path_info, expected, "{path}");
         }

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use super::{App, Manifest, Running, ServeOptions};
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "serve", version, max_term_width = 100)]
 pub struct ServeCommand {
     /// The manifest. By default ./spin.toml, or the one of the repository this program was built in.
@@ -23,12 +23,22 @@ pub struct ServeCommand {
     manifest: Option<PathBuf>,
 
     /// Where to listen.
-    #[arg(long, env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "SPIN_HTTP_LISTEN_ADDR",
+        default_value = "127.0.0.1:9000",
+        value_name = "ADDRESS"
+    )]
     listen: SocketAddr,
 
     /// Says where variables are read from. By default runtime-config.toml beside the manifest, if there is one;
     /// without one a variable is read from SPIN_VARIABLE_<NAME>.
-    #[arg(long, alias = "runtime-config-file", env = "RUNTIME_CONFIG_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "runtime-config-file",
+        env = "RUNTIME_CONFIG_FILE",
+        value_name = "FILE"
+    )]
     runtime_config: Option<PathBuf>,
 
     /// Sets an application variable, whatever the environment says. May be repeated. Not for secrets: other users of
@@ -65,8 +75,10 @@ impl ServeCommand {
     /// Serves until `stopped` is done, then lets requests finish.
     pub async fn run(self, stopped: impl Future<Output = std::io::Result<()>>) -> Result<()> {
         let manifest = Manifest::read(&self.manifest_path())?;
-        build(&manifest, self.build)?;
         let options = self.options(&manifest)?;
+        // Before the build: whoever forgot a variable should not wait to hear of it.
+        options.resolver(&manifest)?;
+        build(&manifest, self.build)?;
         let app = App::from_manifest(manifest, &BTreeMap::new())?;
         let running = app.serve(options).await?;
         announce(&app, &running);
@@ -84,7 +96,9 @@ impl ServeCommand {
             return path.clone();
         }
         let here = Path::new("spin.toml");
-        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|repository| repository.join(here));
+        let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .map(|repository| repository.join(here));
         match built_in {
             Some(built_in) if !here.exists() && built_in.exists() => built_in,
             _ => here.to_owned(),
@@ -96,12 +110,20 @@ impl ServeCommand {
         let mut extra_roots = Vec::new();
         if let Some(path) = &self.extra_roots {
             let read = || -> Result<Vec<_>, _> { CertificateDer::pem_file_iter(path)?.collect() };
-            extra_roots = read().with_context(|| format!("cannot read certificates from {}", path.display()))?;
-            ensure!(!extra_roots.is_empty(), "{} holds no certificate: it must be PEM", path.display());
+            extra_roots = read()
+                .with_context(|| format!("cannot read certificates from {}", path.display()))?;
+            ensure!(
+                !extra_roots.is_empty(),
+                "{} holds no certificate: it must be PEM",
+                path.display()
+            );
         }
         Ok(ServeOptions {
             listen: self.listen,
-            runtime_config: self.runtime_config.clone().or_else(|| beside.exists().then_some(beside)),
+            runtime_config: self
+                .runtime_config
+                .clone()
+                .or_else(|| beside.exists().then_some(beside)),
             variables: self.variables.iter().cloned().collect(),
             max_instance_reuse_count: self.max_instance_reuse_count.get(),
             max_instance_concurrent_reuse_count: self.max_instance_concurrent_reuse_count.get(),
@@ -157,7 +179,9 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.strip_prefix(digits).unwrap_or_default();
-    let number = digits.parse::<u64>().map_err(|_| format!("{text:?} is no time: write 5s or 300ms"))?;
+    let number = digits
+        .parse::<u64>()
+        .map_err(|_| format!("{text:?} is no time: write 5s or 300ms"))?;
     match unit {
         "" | "s" => Ok(Duration::from_secs(number)),
         "ms" => Ok(Duration::from_millis(number)),
@@ -181,9 +205,18 @@ mod tests {
     #[test]
     fn the_defaults_of_the_command_line_are_those_of_the_library() {
         let command = ServeCommand::parse_from(["serve"]);
-        assert_eq!(command.max_instance_reuse_count.get(), ServeOptions::DEFAULT_REUSE);
-        assert_eq!(command.max_instance_concurrent_reuse_count.get(), ServeOptions::DEFAULT_CONCURRENT_REUSE);
-        assert_eq!(command.idle_instance_timeout, ServeOptions::DEFAULT_IDLE_TIMEOUT);
+        assert_eq!(
+            command.max_instance_reuse_count.get(),
+            ServeOptions::DEFAULT_REUSE
+        );
+        assert_eq!(
+            command.max_instance_concurrent_reuse_count.get(),
+            ServeOptions::DEFAULT_CONCURRENT_REUSE
+        );
+        assert_eq!(
+            command.idle_instance_timeout,
+            ServeOptions::DEFAULT_IDLE_TIMEOUT
+        );
     }
 
     #[test]

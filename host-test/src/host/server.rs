@@ -31,7 +31,7 @@ use super::{
     app::{App, Inner},
     body::{Holding, full},
     instance::{Instances, Lifetimes},
-    manifest::RESERVED_PREFIX,
+    manifest::{Manifest, RESERVED_PREFIX},
     outbound::{Outbound, client},
     output::{LogLine, Logs},
     request::prepare,
@@ -49,14 +49,11 @@ const CONNECTIONS: usize = 2048;
 /// How long a client may take to send the head of a request, and may keep a connection idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long [`Running::shutdown`] waits for requests that are under way.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
-
 /// How long to wait when no connection can be accepted, for lack of file descriptors for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How to serve an app. The defaults are Spin's, on a free port.
-#[derive(Clone, Debug)]
+/// How to serve an app. The defaults are Spin's, on a free port. Never printed: variables may be secrets.
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
@@ -76,6 +73,8 @@ pub struct ServeOptions {
     pub idle_instance_timeout: Duration,
     /// How long a component may compute without waiting for anything before it is stopped.
     pub busy_limit: Duration,
+    /// How long [`Running::shutdown`] waits for requests that are under way.
+    pub shutdown_limit: Duration,
     /// Certificate authorities trusted for outbound calls, beside those of the platform.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
@@ -89,6 +88,17 @@ impl ServeOptions {
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Spin has none; a component that loops would hold its thread for ever.
     pub const DEFAULT_BUSY_LIMIT: Duration = Duration::from_secs(5);
+    /// Longer than most requests, shorter than the patience of whoever pressed Ctrl-C.
+    pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+    /// Finds the value of every variable, or says which one has none.
+    pub(crate) fn resolver(&self, manifest: &Manifest) -> Result<Resolver> {
+        let config = match &self.runtime_config {
+            Some(path) => RuntimeConfig::read(path)?,
+            None => RuntimeConfig::default(),
+        };
+        Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))
+    }
 
     fn lookup(&self, name: &str) -> Result<Option<String>> {
         if let Some(environment) = &self.environment {
@@ -114,6 +124,7 @@ impl Default for ServeOptions {
             request_timeout: None,
             idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             busy_limit: Self::DEFAULT_BUSY_LIMIT,
+            shutdown_limit: Self::DEFAULT_SHUTDOWN_LIMIT,
             extra_roots: Vec::new(),
         }
     }
@@ -125,6 +136,7 @@ pub struct Running {
     server: Arc<Server>,
     connections: TaskTracker,
     accepting: JoinHandle<()>,
+    shutdown_limit: Duration,
 }
 
 struct Server {
@@ -145,12 +157,21 @@ impl App {
     pub async fn serve(&self, options: ServeOptions) -> Result<Running> {
         let server = Arc::new(Server::new(Arc::clone(self.inner()), &options)?);
         let listener = TcpListener::bind(options.listen).await.with_context(|| {
-            format!("cannot listen on {}: end what uses the port, or choose another with --listen", options.listen)
+            format!(
+                "cannot listen on {}: end what uses the port, or choose another with --listen",
+                options.listen
+            )
         })?;
         let address = listener.local_addr()?;
         let connections = TaskTracker::new();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&server), connections.clone()));
-        Ok(Running { address, server, connections, accepting })
+        Ok(Running {
+            address,
+            server,
+            connections,
+            accepting,
+            shutdown_limit: options.shutdown_limit,
+        })
     }
 }
 
@@ -176,7 +197,7 @@ impl Running {
     pub async fn shutdown(self) -> usize {
         self.server.stop.cancel();
         self.connections.close();
-        let cut = match timeout(SHUTDOWN_LIMIT, self.connections.wait()).await {
+        let cut = match timeout(self.shutdown_limit, self.connections.wait()).await {
             Ok(()) => 0,
             Err(_) => self.connections.len(),
         };
@@ -197,7 +218,10 @@ impl Drop for Running {
 async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTracker) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let accepted = async || -> io::Result<_> {
-        let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+        let place = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
         let (stream, client) = listener.accept().await?;
         Ok((place, stream, client))
     };
@@ -224,12 +248,8 @@ async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTra
 
 impl Server {
     fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
-        let config = match &options.runtime_config {
-            Some(path) => RuntimeConfig::read(path)?,
-            None => RuntimeConfig::default(),
-        };
         let manifest = &app.manifest;
-        let resolver = Resolver::new(manifest, &config, &options.variables, |name| options.lookup(name))?;
+        let resolver = options.resolver(manifest)?;
         let counters = Arc::<Counters>::default();
         let logs = Arc::<Logs>::default();
         let end = CancellationToken::new();
@@ -320,7 +340,11 @@ impl Server {
         let Some(found) = self.app.router.find(path) else {
             return plain(StatusCode::NOT_FOUND, "");
         };
-        let handler = self.app.unit_of_trigger.get(found.trigger).and_then(|unit| self.handlers.get(*unit));
+        let handler = self
+            .app
+            .unit_of_trigger
+            .get(found.trigger)
+            .and_then(|unit| self.handlers.get(*unit));
         let Some(handler) = handler else {
             return plain(StatusCode::NOT_FOUND, "");
         };
@@ -348,7 +372,10 @@ fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     if !text.is_empty() {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
     }
     response
 }

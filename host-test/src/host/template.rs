@@ -70,22 +70,32 @@ mod tests {
             ("", &[]),
             ("plain } text {", &[literal("plain } text {")]),
             ("{{host}}", &[variable("host")]),
-            ("https://{{ host }}:{{  port  }}/", &[
-                literal("https://"),
-                variable("host"),
-                literal(":"),
-                variable("port"),
-                literal("/"),
-            ]),
+            (
+                "https://{{ host }}:{{  port  }}/",
+                &[
+                    literal("https://"),
+                    variable("host"),
+                    literal(":"),
+                    variable("port"),
+                    literal("/"),
+                ],
+            ),
         ];
         for (text, expected) in table {
-            assert_eq!(Template::parse(text).unwrap().parts(), *expected, "{text:?}");
+            assert_eq!(
+                Template::parse(text).unwrap().parts(),
+                *expected,
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn braces_that_never_close_are_refused() {
         let error = Template::parse("a {{ b").unwrap_err().to_string();
-        assert_eq!(error, r#""a {{ b" opens '{{' and never closes it: write {{ name }}"#);
+        assert_eq!(
+            error,
+            r#""a {{ b" opens '{{' and never closes it: write {{ name }}"#
+        );
     }
 }

@@ -60,14 +60,20 @@ struct Provider {
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { prefixes: vec![DEFAULT_PREFIX.to_owned()] }
+        Self {
+            prefixes: vec![DEFAULT_PREFIX.to_owned()],
+        }
     }
 }
 
 impl RuntimeConfig {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the runtime configuration {}: name it with --runtime-config", path.display()))?;
+        let text = fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read the runtime configuration {}: name it with --runtime-config",
+                path.display()
+            )
+        })?;
         Self::parse(&text).with_context(|| format!("{} is refused", path.display()))
     }
 
@@ -84,15 +90,17 @@ impl RuntimeConfig {
             );
             prefixes.push(provider.prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()));
         }
-        if prefixes.is_empty() {
-            return Ok(Self::default());
-        }
+        // Spin asks it last, whatever else is configured.
+        prefixes.push(DEFAULT_PREFIX.to_owned());
         Ok(Self { prefixes })
     }
 
     fn names(&self, variable: &str) -> Vec<String> {
         let upper = variable.to_ascii_uppercase();
-        self.prefixes.iter().map(|prefix| format!("{prefix}_{upper}")).collect()
+        self.prefixes
+            .iter()
+            .map(|prefix| format!("{prefix}_{upper}"))
+            .collect()
     }
 }
 
@@ -128,13 +136,26 @@ impl Resolver {
             }
             match found.or_else(|| variable.default.clone()) {
                 Some(text) => {
-                    values.insert(name.clone(), Value { text, secret: variable.secret });
+                    values.insert(
+                        name.clone(),
+                        Value {
+                            text,
+                            secret: variable.secret,
+                        },
+                    );
                 }
-                None => missing.push(format!("\n  {name}: export {}=...", config.names(name).join(" or "))),
+                None => {
+                    let key = config.names(name).into_iter().next().unwrap_or_default();
+                    missing.push(format!("\n  {name}: export {key}=..."));
+                }
             }
         }
         if !missing.is_empty() {
-            bail!("variables that {} requires have no value:{}", manifest.path().display(), missing.concat());
+            bail!(
+                "variables that {} requires have no value:{}",
+                manifest.path().display(),
+                missing.concat()
+            );
         }
         Ok(Self { values })
     }
@@ -146,7 +167,10 @@ impl Resolver {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Variable(name) => {
-                    let value = self.values.get(name).with_context(|| format!("there is no variable {name:?}"))?;
+                    let value = self
+                        .values
+                        .get(name)
+                        .with_context(|| format!("there is no variable {name:?}"))?;
                     text.push_str(&value.text);
                     secret |= value.secret;
                 }
@@ -176,14 +200,20 @@ impl ComponentVariables {
         for (name, text) in &manifest.component(component)?.variables {
             values.insert(name.clone(), resolver.resolve(&Template::parse(text)?)?);
         }
-        Ok(Self { component: component.to_owned(), values })
+        Ok(Self {
+            component: component.to_owned(),
+            values,
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<String, Unavailable> {
         check_key(name).map_err(|error| Unavailable::InvalidName(error.to_string()))?;
         match self.values.get(name) {
             Some(value) => Ok(value.text.clone()),
-            None => Err(Unavailable::Undefined(format!("no variable for {:?}.{name:?}", self.component))),
+            None => Err(Unavailable::Undefined(format!(
+                "no variable for {:?}.{name:?}",
+                self.component
+            ))),
         }
     }
 }
@@ -195,32 +225,150 @@ pub(crate) mod tests {
     /// A resolver with these values, for tests of what is built from values.
     pub(crate) fn resolver(values: &[(&str, &str)]) -> Resolver {
         let values = values.iter().map(|(name, text)| {
-            ((*name).to_owned(), Value { text: (*text).to_owned(), secret: name.contains("secret") })
+            (
+                (*name).to_owned(),
+                Value {
+                    text: (*text).to_owned(),
+                    secret: name.contains("secret"),
+                },
+            )
         });
-        Resolver { values: values.collect() }
+        Resolver {
+            values: values.collect(),
+        }
     }
 
     #[test]
     fn only_the_environment_is_known_as_a_provider() {
-        let config = RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"").unwrap();
-        assert_eq!(config.names("client_id"), ["WORKOUT18_CLIENT_ID"]);
-        assert_eq!(RuntimeConfig::default().names("client_id"), ["SPIN_VARIABLE_CLIENT_ID"]);
+        let config =
+            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"")
+                .unwrap();
+        assert_eq!(
+            config.names("client_id"),
+            ["WORKOUT18_CLIENT_ID", "SPIN_VARIABLE_CLIENT_ID"]
+        );
+        assert_eq!(
+            RuntimeConfig::default().names("client_id"),
+            ["SPIN_VARIABLE_CLIENT_ID"]
+        );
 
         let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"vault\"").unwrap_err();
-        assert_eq!(error.to_string(), r#"variables_provider type "vault" is not supported by this host: only "env" is"#);
+        assert_eq!(
+            error.to_string(),
+            r#"variables_provider type "vault" is not supported by this host: only "env" is"#
+        );
         let error = RuntimeConfig::parse("[key_value_store.default]\ntype = \"spin\"").unwrap_err();
-        assert!(error.to_string().contains("unknown field `key_value_store`"), "{error}");
-        let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"").unwrap_err();
-        assert!(error.to_string().contains("unknown field `dotenv_path`"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("unknown field `key_value_store`"),
+            "{error}"
+        );
+        let error =
+            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"")
+                .unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `dotenv_path`"),
+            "{error}"
+        );
+    }
+
+    const MANIFEST: &str = r#"
+spin_manifest_version = 2
+application = { name = "sample" }
+[variables]
+url = { required = true }
+id = { required = true }
+realm = { default = "all" }
+[[trigger.http]]
+route = "/"
+component = "app"
+[component.app]
+source = "app.wasm"
+variables = { address = "{{ url }}/{{ realm }}" }
+"#;
+
+    fn resolve(overrides: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<String> {
+        let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let manifest = Manifest::parse(MANIFEST, Path::new("spin.toml"), "/app".into())?;
+        let config =
+            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"OWN\"")?;
+        let environment = owned(environment);
+        let resolver = Resolver::new(&manifest, &config, &owned(overrides), |key| {
+            Ok(environment.get(key).cloned())
+        })?;
+        let variables = ComponentVariables::new(&manifest, "app", &resolver)?;
+        variables
+            .get("address")
+            .map_err(|error| anyhow!("{error:?}"))
+    }
+
+    #[test]
+    fn overrides_win_over_the_environment_and_that_over_defaults() {
+        let id = ("OWN_ID", "");
+        let table: &[(&[_], &[_], &str)] = &[
+            (&[("url", "a")], &[("OWN_URL", "b"), id], "a/all"),
+            (
+                &[],
+                &[("OWN_URL", "b"), ("SPIN_VARIABLE_URL", "c"), id],
+                "b/all",
+            ),
+            (
+                &[],
+                &[("SPIN_VARIABLE_URL", "c"), ("OWN_REALM", "mine"), id],
+                "c/mine",
+            ),
+            (
+                &[("realm", "")],
+                &[("OWN_URL", "b"), ("OWN_REALM", "mine"), id],
+                "b/",
+            ),
+        ];
+        for (overrides, environment, expected) in table {
+            assert_eq!(
+                resolve(overrides, environment).unwrap(),
+                *expected,
+                "{overrides:?} {environment:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_missing_variable_is_named_with_what_to_export() {
+        let error = resolve(&[], &[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "variables that spin.toml requires have no value:\n  id: export OWN_ID=...\n  url: export OWN_URL=..."
+        );
+        let error = resolve(&[("uri", "a")], &[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"variable "uri" is not in [variables] of spin.toml: correct the name"#
+        );
     }
 
     #[test]
     fn a_template_takes_its_values_and_is_secret_when_one_of_them_is() {
         let resolver = resolver(&[("host", "a.test"), ("a_secret", "s3cret")]);
-        let open = resolver.resolve(&Template::parse("https://{{ host }}/").unwrap()).unwrap();
-        assert_eq!((open.expose(), open.is_secret()), ("https://a.test/", false));
-        let closed = resolver.resolve(&Template::parse("{{ host }}{{ a_secret }}").unwrap()).unwrap();
-        assert_eq!((closed.expose(), closed.is_secret()), ("a.tests3cret", true));
+        let open = resolver
+            .resolve(&Template::parse("https://{{ host }}/").unwrap())
+            .unwrap();
+        assert_eq!(
+            (open.expose(), open.is_secret()),
+            ("https://a.test/", false)
+        );
+        let closed = resolver
+            .resolve(&Template::parse("{{ host }}{{ a_secret }}").unwrap())
+            .unwrap();
+        assert_eq!(
+            (closed.expose(), closed.is_secret()),
+            ("a.tests3cret", true)
+        );
     }
 
     #[test]
@@ -231,9 +379,20 @@ pub(crate) mod tests {
 
     #[test]
     fn a_guest_learns_why_it_gets_no_value() {
-        let variables = ComponentVariables { component: "app".to_owned(), values: resolver(&[("url", "u")]).values };
+        let variables = ComponentVariables {
+            component: "app".to_owned(),
+            values: resolver(&[("url", "u")]).values,
+        };
         assert_eq!(variables.get("url"), Ok("u".to_owned()));
-        assert_eq!(variables.get("urx"), Err(Unavailable::Undefined(r#"no variable for "app"."urx""#.to_owned())));
-        assert!(matches!(variables.get("Url"), Err(Unavailable::InvalidName(_))));
+        assert_eq!(
+            variables.get("urx"),
+            Err(Unavailable::Undefined(
+                r#"no variable for "app"."urx""#.to_owned()
+            ))
+        );
+        assert!(matches!(
+            variables.get("Url"),
+            Err(Unavailable::InvalidName(_))
+        ));
     }
 }
