@@ -1,11 +1,12 @@
 //! Runs one request through the core: asks, or waits for whoever asks already.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::http::types::Request;
+use spin_sdk::wasip3::wit_stream;
 use token_check::{Decision, Flight, Now, Outcome, RequestHead, Step};
 
 use crate::gate::Gate;
@@ -44,10 +45,10 @@ pub(crate) async fn decide(gate: &Gate, request: &Request) -> Decision {
                 gate.borrow_mut().resume(waiting, now())
             }
             Step::Join(waiting) => {
-                let (waker, woken) = oneshot::channel();
+                let (waker, mut woken) = wit_stream::new();
                 let come_back = gate.borrow_mut().park(&waiting, waker);
                 if come_back.is_none() {
-                    match select(woken, Box::pin(until(waiting.deadline()))).await {
+                    match select(pin!(woken.next()), pin!(until(waiting.deadline()))).await {
                         Either::Left(_) | Either::Right(_) => {}
                     }
                 }

@@ -3,13 +3,14 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use futures::channel::oneshot;
 use spin_sdk::variables;
 use spin_sdk::wasip3::random::random::get_random_u64;
+use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{AuthCheck, Policy, SETTINGS, SettingsError};
 
-/// Dropping the sender wakes the request that holds the receiver.
-pub(crate) type Gate = RefCell<AuthCheck<oneshot::Sender<()>>>;
+/// Dropping the writer wakes the request that reads its other end. A stream of the component model, because that wakes
+/// another task of the instance; a waker of Rust does not.
+pub(crate) type Gate = RefCell<AuthCheck<StreamWriter<u8>>>;
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
