@@ -1,4 +1,3 @@
-//! Everything around the components: the host that runs them, the issuer they ask, and the scenarios both are held to.
+//! The host that runs the components as `spin up` does, for tests and by hand.
 
 pub mod host;
-pub mod stub;

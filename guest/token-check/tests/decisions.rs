@@ -1,5 +1,9 @@
 //! The core from a request to a decision, with the issuer's answers given as text.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may panic as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic as tests do"
+)]
 
 use std::time::Duration;
 

@@ -1,0 +1,65 @@
+//! README.md says what the code does.
+
+use std::path::Path;
+
+use token_check::{ALL_REASONS, SETTINGS};
+
+const README: &str = include_str!("../../../README.md");
+
+#[test]
+fn the_table_of_settings_is_the_one_in_the_code() {
+    let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
+    for setting in SETTINGS {
+        let default = match setting.default {
+            None => "must be set".to_owned(),
+            Some("") => "none".to_owned(),
+            Some(value) => format!("`{value}`"),
+        };
+        table.push_str(&format!(
+            "| `{}` | {default} | {} |\n",
+            setting.key, setting.meaning
+        ));
+    }
+    assert!(README.contains(&table), "README.md should have:\n{table}");
+}
+
+#[test]
+fn the_table_of_reasons_is_the_one_in_the_code() {
+    let mut table = String::from("| reason | status | text |\n| --- | --- | --- |\n");
+    for reason in ALL_REASONS {
+        table.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            reason.name(),
+            reason.status(),
+            reason.description()
+        ));
+    }
+    assert!(README.contains(&table), "README.md should have:\n{table}");
+}
+
+#[test]
+fn every_path_of_the_layout_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (_, layout) = README.split_once("## Where things are").unwrap();
+    let paths: Vec<_> = layout.split('`').skip(1).step_by(2).collect();
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in paths
+        .iter()
+        .filter(|path| !path.starts_with("/data") && !path.contains("spin up"))
+    {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn spin_toml_passes_every_setting_on_and_no_other() {
+    let manifest = include_str!("../../../spin.toml");
+    for setting in SETTINGS {
+        assert!(
+            manifest.contains(&format!("\n{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
+            "{}",
+            setting.key
+        );
+    }
+    assert_eq!(manifest.matches(" }}\"\n").count(), SETTINGS.len());
+}

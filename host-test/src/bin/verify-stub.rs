@@ -1,2 +1,0 @@
-//! verify-stub
-fn main() {}

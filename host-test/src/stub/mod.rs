@@ -1,1 +1,0 @@
-//! A stub of IBM Verify.
