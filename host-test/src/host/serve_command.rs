@@ -32,7 +32,7 @@ pub struct ServeCommand {
     listen: SocketAddr,
 
     /// Says where variables are read from. By default runtime-config.toml beside the manifest, if there is one;
-    /// without one a variable is read from SPIN_VARIABLE_<NAME>.
+    /// without one a variable is read from SPIN_VARIABLE_NAME.
     #[arg(
         long,
         alias = "runtime-config-file",

@@ -57,7 +57,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ServeOptions {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The file that says where variables come from. None is Spin's default: `SPIN_VARIABLE_<NAME>`.
+    /// The file that says where variables come from. None is Spin's default: `SPIN_VARIABLE_NAME`.
     pub runtime_config: Option<PathBuf>,
     /// Values of application variables that win over every provider.
     pub variables: BTreeMap<String, String>,
