@@ -10,6 +10,7 @@
 use std::{
     io,
     net::SocketAddr,
+    process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -1050,4 +1051,165 @@ async fn tls_is_trusted_by_its_own_authority_and_for_its_names_only() {
             "{expected}: {error:?}"
         );
     }
+}
+
+/// The command, ended when the test ends, however that is.
+struct Command(tokio::process::Child);
+
+impl Command {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_verify-stub"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let out = self.0.stdout.as_mut().unwrap();
+        while !line.ends_with('\n') {
+            line.push(char::from(out.read_u8().await.unwrap()));
+        }
+        line.trim_end().to_owned()
+    }
+
+    /// Ends it as Ctrl-C does; what it wrote to stderr.
+    async fn interrupt(mut self) -> String {
+        let id = self.0.id().unwrap().to_string();
+        let killed = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        assert!(killed.unwrap().success());
+        let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await;
+        assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+        let mut errors = String::new();
+        let stderr = self.0.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut errors).await.unwrap();
+        errors
+    }
+}
+
+#[tokio::test]
+async fn the_command_prints_exports_and_logs_calls_without_tokens_and_secrets() {
+    let mut command = Command::start(
+        &["--token-lifetime", "60", "--json"],
+        &[("WORKOUT18_CLIENT_SECRET", "kept by the shell")],
+    );
+    let printed: Value = serde_json::from_str(&command.line().await).unwrap();
+    let of = |service: &str, name: &str| {
+        let value = printed[service][name].as_str();
+        value
+            .unwrap_or_else(|| panic!("{service} {name}"))
+            .to_owned()
+    };
+    assert_eq!(
+        keys(&printed["service_a"]),
+        [
+            "WORKOUT18_CLIENT_ID",
+            "WORKOUT18_CLIENT_SECRET",
+            "WORKOUT18_ISSUER",
+            "WORKOUT18_SERVICE_B_URL"
+        ]
+    );
+    assert_eq!(
+        keys(&printed["service_b"]),
+        [
+            "WORKOUT18_EXPECTED_AUD",
+            "WORKOUT18_INTROSPECT_URL",
+            "WORKOUT18_RESOURCE_CLIENT_ID",
+            "WORKOUT18_RESOURCE_CLIENT_SECRET"
+        ]
+    );
+    let issuer = of("service_a", "WORKOUT18_ISSUER");
+    let introspect = of("service_b", "WORKOUT18_INTROSPECT_URL");
+    assert_eq!(introspect, format!("{issuer}/introspect"));
+    let id = of("service_a", "WORKOUT18_CLIENT_ID");
+    assert_eq!(of("service_b", "WORKOUT18_EXPECTED_AUD"), id);
+    let secret = of("service_a", "WORKOUT18_CLIENT_SECRET");
+    assert_eq!(secret, "kept by the shell");
+    assert_eq!(
+        of("service_a", "WORKOUT18_SERVICE_B_URL"),
+        "http://127.0.0.1:9000/data"
+    );
+
+    let to: SocketAddr = issuer.split('/').nth(2).unwrap().parse().unwrap();
+    let call = async |url: &str, authorization: &str, body: &str| {
+        let request = request("POST", url, &[FORM, authorization], body);
+        parse(send_bytes(to, request).await.unwrap())
+    };
+    let (a, b) = (
+        basic(&id, &secret),
+        basic(
+            &of("service_b", "WORKOUT18_RESOURCE_CLIENT_ID"),
+            &of("service_b", "WORKOUT18_RESOURCE_CLIENT_SECRET"),
+        ),
+    );
+    let grant = "grant_type=client_credentials";
+    let issued = call(&format!("{issuer}/token"), &a, grant).await.json();
+    assert_eq!(issued["expires_in"], 60);
+    let token = issued["access_token"].as_str().unwrap();
+    let about = form(&[("token", token)]);
+    assert_eq!(call(&introspect, &b, &about).await.json()["active"], true);
+    let wrong = basic(&id, "another secret");
+    assert_eq!(call(&introspect, &wrong, &about).await.status, 401);
+    let script = issuer.replace("/oauth2", "/_stub/script");
+    let scripted = form(&[("token", token), ("do", "drop")]);
+    assert_eq!(call(&script, &b, &scripted).await.status, 200);
+    let dropped = request("POST", &introspect, &[FORM, &b], &about);
+    assert_eq!(send_bytes(to, dropped).await.unwrap(), b"");
+
+    let log = command.interrupt().await;
+    for expected in [
+        "token      200 token issued, client service-a, ",
+        "introspect 200 active, client service-b, token #",
+        "introspect 401 wrong client credentials, token #",
+        " scripted, 1 reactions",
+        "introspect --- scripted: drop, token #",
+    ] {
+        assert!(log.contains(expected), "{expected:?} is not in {log}");
+    }
+    for secret in [
+        token,
+        &secret,
+        "another secret",
+        a.rsplit(' ').next().unwrap(),
+        b.rsplit(' ').next().unwrap(),
+    ] {
+        assert!(!log.contains(secret), "{secret:?} is in {log}");
+    }
+}
+
+#[tokio::test]
+async fn the_exports_are_lines_for_a_shell() {
+    let mut command = Command::start(
+        &["--service-b-url", "http://127.0.0.1:1/a b"],
+        &[("WORKOUT18_RESOURCE_CLIENT_ID", "it's me")],
+    );
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        lines.push(command.line().await);
+    }
+    assert!(lines[0].starts_with("export WORKOUT18_ISSUER=http://127.0.0.1:"));
+    assert_eq!(
+        lines[3],
+        "export WORKOUT18_SERVICE_B_URL='http://127.0.0.1:1/a b'"
+    );
+    assert_eq!(
+        lines[5],
+        r"export WORKOUT18_RESOURCE_CLIENT_ID='it'\''s me'"
+    );
+    let id = lines[1].strip_prefix("export WORKOUT18_CLIENT_ID=");
+    assert_eq!(
+        lines[7],
+        format!("export WORKOUT18_EXPECTED_AUD={}", id.unwrap())
+    );
+    let errors = command.interrupt().await;
+    assert!(errors.starts_with("Service A:\nService B:\nListening on 127.0.0.1:"));
 }

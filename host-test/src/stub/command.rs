@@ -1,6 +1,6 @@
 //! The `verify-stub` command.
 
-use std::{env, io::Write as _, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, env, io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -60,6 +60,15 @@ Endpoints: token, introspect, revoke, discovery, jwks, other. What can be done:
 impl StubCommand {
     /// Serves until `stopped` is done.
     pub async fn run(self, stopped: impl Future<Output = std::io::Result<()>>) -> Result<()> {
+        tokio::select! {
+            // First, so that an interrupt counts from the start.
+            biased;
+            stopped = stopped => stopped.context("cannot wait for Ctrl-C"),
+            never = self.serve() => never.map(|never| match never {}),
+        }
+    }
+
+    async fn serve(self) -> Result<Infallible> {
         let stub = VerifyStub::start(StubOptions {
             listen: self.listen,
             clients: vec![
@@ -81,7 +90,7 @@ impl StubCommand {
         })
         .await?;
         self.announce(&stub).context("cannot print the exports")?;
-        stopped.await.context("cannot wait for Ctrl-C")
+        std::future::pending().await
     }
 
     fn announce(&self, stub: &VerifyStub) -> std::io::Result<()> {

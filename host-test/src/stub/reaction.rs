@@ -151,8 +151,7 @@ impl ReactionKind {
 }
 
 /// The words of the control endpoint, as [`Reaction`]'s `FromStr` reads them.
-pub(super) const WORDS: &str = "\
-  normal          what IBM Verify would do
+pub(super) const WORDS: &str = "  normal          what IBM Verify would do
   delay:MS        the same, after so many milliseconds
   status:CODE     that status and a JSON error
   refuse          401 CSIAQ0155E: the client's credentials are refused

@@ -333,3 +333,48 @@ fn put<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, key: K, value: V,
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        let clients = vec![StubClient::new("a")];
+        State::new(clients, false, Duration::from_secs(60), false, "http://b")
+    }
+
+    #[test]
+    fn any_number_of_unknown_tokens_leaves_the_known_ones_and_a_bounded_table() {
+        let state = state();
+        let client = state.client("a").unwrap();
+        let (good, _) = state.issue(TokenSpec::default()).unwrap();
+        for number in 0..2 * COUNTED_TOKENS {
+            let token = format!("unknown {number}");
+            state.count_question(&token);
+            let known = state.introspect(&token, client, Provider::New);
+            assert!(matches!(known, Known::Unknown));
+        }
+        assert_eq!(lock(&state.tokens).len(), 1);
+        assert_eq!(lock(&state.questions).len(), COUNTED_TOKENS);
+        let known = state.introspect(&good, client, Provider::New);
+        assert!(matches!(known, Known::Yes(_)));
+    }
+
+    #[test]
+    fn tokens_and_scripts_have_a_limit_and_the_oldest_goes_first() {
+        let state = state();
+        for number in 0..=TOKENS {
+            state.register(&number.to_string(), Bytes::from_static(b"{}"));
+        }
+        for number in 0..=TOKEN_SCRIPTS {
+            state.script(&number.to_string(), vec![Reaction::hang()]);
+        }
+        assert_eq!(lock(&state.tokens).len(), TOKENS);
+        assert_eq!(lock(&state.token_scripts).len(), TOKEN_SCRIPTS);
+        let client = state.client("a").unwrap();
+        let first = state.introspect("0", client, Provider::New);
+        assert!(matches!(first, Known::Unknown));
+        let second = state.introspect("1", client, Provider::New);
+        assert!(matches!(second, Known::Yes(_)));
+    }
+}
