@@ -1,0 +1,4 @@
+//! The real binary against real sockets.
+
+mod call;
+mod world;
