@@ -1,5 +1,7 @@
 //! What to check next, for each reason. Closed sets of sentences: nothing of an answer is in them.
 
+const UNTRUSTED: &str = "Check the host name and this machine's clock; an authority of your own is trusted through the system's store or SSL_CERT_FILE.";
+
 /// For a refusal of Service B, by the reason that its auth check gave.
 pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
     match reason {
@@ -119,6 +121,7 @@ pub(crate) fn for_issuer(reason: &str) -> &'static str {
 /// When nothing answers at all.
 pub(crate) fn unreachable_issuer(reason: &str) -> &'static str {
     match reason {
+        "certificate_refused" => UNTRUSTED,
         "timeout" => {
             "Check that the issuer is up and WORKOUT18_ISSUER (--issuer) names it; --timeout gives it longer."
         }
@@ -131,6 +134,7 @@ pub(crate) fn unreachable_issuer(reason: &str) -> &'static str {
 /// The same for Service B.
 pub(crate) fn unreachable_service_b(reason: &str) -> &'static str {
     match reason {
+        "certificate_refused" => UNTRUSTED,
         "timeout" => {
             "Check that Service B is up and WORKOUT18_SERVICE_B_URL (--service-b-url) names it; --timeout gives it longer."
         }

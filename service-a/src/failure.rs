@@ -1,19 +1,19 @@
 //! What went wrong, whose side it is on, and what to look at next.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::Serialize;
 use url::Url;
 
-use crate::text::Foreign;
+use crate::text::{Foreign, escaped};
 
 /// The classes of failure; each has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Class {
-    /// A setting is missing or wrong.
-    Settings,
+    /// A flag or a setting is missing or wrong.
+    Usage,
     /// The issuer gave no answer.
     IssuerUnreachable,
     /// The issuer answered, and there is no token in it.
@@ -29,7 +29,7 @@ impl Class {
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
             // The one that clap uses too.
-            Self::Settings => 2,
+            Self::Usage => 2,
             Self::IssuerUnreachable => 3,
             Self::IssuerRefused => 4,
             Self::ServiceBRefused => 5,
@@ -39,7 +39,7 @@ impl Class {
 
     const fn headline(self) -> &'static str {
         match self {
-            Self::Settings => "the settings cannot be used",
+            Self::Usage => "the command line or the settings cannot be used",
             Self::IssuerUnreachable => "the issuer cannot be reached",
             Self::IssuerRefused => "the issuer gave no access token",
             Self::ServiceBRefused => "Service B refused the call",
@@ -76,6 +76,9 @@ struct Told {
     location: Option<Foreign>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<Foreign>,
+    /// Each a whole sentence of ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 impl Failure {
@@ -136,6 +139,12 @@ impl Failure {
         self
     }
 
+    /// Every single thing that is wrong with the settings.
+    pub(crate) fn problems(mut self, problems: impl IntoIterator<Item = String>) -> Self {
+        self.told.problems = problems.into_iter().collect();
+        self
+    }
+
     /// Its class.
     pub(crate) const fn class(&self) -> Class {
         self.class
@@ -151,8 +160,31 @@ impl Failure {
         self.told.status
     }
 
+    /// Whether the issuer would say the same again however often it is asked: it refuses this client or what it asks for,
+    /// or is no issuer.
+    pub(crate) fn is_final(&self) -> bool {
+        self.class == Class::IssuerRefused
+            && !matches!(
+                self.reason.as_written(),
+                "issuer_failed" | "issuer_overloaded" | "server_error" | "temporarily_unavailable"
+            )
+    }
+
+    /// For how long the other side wants no more requests (RFC 9110 section 10.2.3, in seconds).
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.told.retry_after.as_ref()?.as_written().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
     /// For a person: a headline and one line for each thing known.
     pub(crate) fn shown(&self) -> String {
+        if !self.told.problems.is_empty() {
+            let mut text = String::new();
+            for problem in &self.told.problems {
+                let _ = writeln!(text, "Error: {}", escaped(problem));
+            }
+            return text + self.next + "\n";
+        }
         let mut text = format!("Error: {}\n", self.message);
         let mut line = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -191,7 +223,7 @@ mod tests {
     #[test]
     fn each_class_has_an_exit_code_of_its_own() {
         let classes = [
-            (Class::Settings, 2),
+            (Class::Usage, 2),
             (Class::IssuerUnreachable, 3),
             (Class::IssuerRefused, 4),
             (Class::ServiceBRefused, 5),

@@ -1,6 +1,6 @@
 //! HTTP with the brakes on: no redirects, capped bodies, time limits. What comes back is an answer or one fault.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect};
 use url::{Host, Url};
@@ -26,6 +26,10 @@ pub(crate) fn client(target: &Url, timeouts: Timeouts) -> Result<Client, reqwest
     if is_loopback(target) {
         // No proxy can reach what listens on this machine only, and it would read what is sent in plain.
         builder = builder.no_proxy();
+        if target.scheme() == "http" {
+            // There will be no TLS: a machine without certificate authorities can do it too.
+            builder = builder.tls_certs_only([]);
+        }
     }
     builder.build()
 }
@@ -54,7 +58,7 @@ pub(crate) enum Fault {
     TooLarge(StatusCode, HeaderMap),
     /// Nothing came, or it broke off.
     Unreachable {
-        /// `connection_failed`, `connection_broken` or `timeout`.
+        /// `certificate_refused`, `connection_failed`, `connection_broken` or `timeout`.
         reason: &'static str,
         /// What the operating system, TLS or HTTP said.
         text: String,
@@ -84,9 +88,11 @@ pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<Answer
 fn fault(error: reqwest::Error) -> Fault {
     // The address is told elsewhere; the innermost error is the one that says something.
     let error = error.without_url();
-    let mut innermost: &dyn Error = &error;
+    let mut innermost: &(dyn Error + 'static) = &error;
+    let mut bad_certificate = is_bad_certificate(innermost);
     while let Some(source) = innermost.source() {
         innermost = source;
+        bad_certificate |= is_bad_certificate(innermost);
     }
     let (reason, text) = if error.is_timeout() {
         let waited_for = if error.is_connect() {
@@ -95,12 +101,26 @@ fn fault(error: reqwest::Error) -> Fault {
             "no complete answer in time"
         };
         ("timeout", waited_for.to_owned())
+    } else if bad_certificate {
+        ("certificate_refused", innermost.to_string())
     } else if error.is_connect() {
         ("connection_failed", innermost.to_string())
     } else {
         ("connection_broken", innermost.to_string())
     };
     Fault::Unreachable { reason, text }
+}
+
+/// An I/O error is made of another error that is not its source, and that may be an I/O error again.
+fn is_bad_certificate(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+        Some(Some(inner)) => is_bad_certificate(inner),
+        Some(None) => false,
+        None => matches!(
+            error.downcast_ref(),
+            Some(rustls::Error::InvalidCertificate(_))
+        ),
+    }
 }
 
 #[cfg(test)]

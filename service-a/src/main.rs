@@ -6,6 +6,7 @@ mod discovery;
 mod failure;
 mod http;
 mod interrupt;
+mod load;
 mod output;
 mod run;
 mod secret;
@@ -16,16 +17,7 @@ mod value;
 
 use std::{env, process::ExitCode};
 
-use clap::Parser as _;
-
-use crate::{failure::Class, settings::Cli};
-
 fn main() -> ExitCode {
-    if let Some(flag) = settings::secret_on_the_command_line(env::args_os().skip(1)) {
-        output::complain(&format!("Error: {}\n", settings::no_such_flag(flag)));
-        return Class::Settings.exit_code().into();
-    }
-    let cli = Cli::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,7 +25,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run::run(cli));
+    let code = runtime.block_on(run::run(env::args_os().collect()));
     // A read of the secret or a name lookup that is under way is not waited for.
     runtime.shutdown_background();
     code.into()

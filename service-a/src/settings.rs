@@ -27,24 +27,48 @@ const LARGEST_SECRET: usize = 64 * 1024;
 /// The longest time that a flag may give, in seconds.
 const LONGEST_SECONDS: f64 = 3600.0;
 
-const EXIT_CODES: &str = "\
-The secret comes from WORKOUT18_CLIENT_SECRET, --secret-file or --secret-stdin. There is no flag for the secret itself: \
-other users of the machine can read command lines, and shells keep them.
+/// More would take days, and keeps the arithmetic of times far from its limits.
+const MOST_CALLS: u64 = 1_000_000_000;
+/// Each call under way holds a socket, and 1024 open files are a common limit.
+const MOST_AT_ONCE: i64 = 1000;
+/// Above this a clock cannot tell the calls apart.
+const HIGHEST_RATE: f64 = 1e6;
+/// Below this nobody waits for the second call.
+const LOWEST_RATE: f64 = 1e-3;
 
-Exit codes:
-    0  Service B answered (or --token-only got a token)
-    1  the output could not be written
-    2  usage: a flag or a setting is missing or wrong
-    3  the issuer cannot be reached
-    4  the issuer gave no access token
-    5  Service B refused the call
-    6  Service B cannot be reached
-  130  stopped by Ctrl-C
-With --repeat the code is that of the first call that failed.";
+/// What the program ends with, and why.
+const EXIT_CODES: [(u8, &str); 8] = [
+    (
+        0,
+        "Service B granted the call; with `--token-only`: there is a token",
+    ),
+    (1, "the output could not be written"),
+    (2, "a flag or a setting is missing or wrong"),
+    (3, "the issuer cannot be reached"),
+    (4, "the issuer gave no access token"),
+    (5, "Service B refused the call"),
+    (6, "Service B cannot be reached"),
+    (130, "Ctrl-C"),
+];
+
+/// The end of --help.
+fn after_help() -> String {
+    let mut text = String::from(
+        "The secret comes from WORKOUT18_CLIENT_SECRET, --secret-file or --secret-stdin. There is no flag for the \
+         secret itself: other users of the machine can read command lines, and shells keep them.\n\nExit codes:\n",
+    );
+    for (code, meaning) in EXIT_CODES {
+        text.push_str(&format!("  {code:>3}  {meaning}\n"));
+    }
+    text.push_str(
+        "With --repeat and --watch it is that of the first call that failed, or Ctrl-C's.",
+    );
+    text
+}
 
 /// Service A: gets an access token from its OAuth 2.0 issuer (client credentials grant) and calls Service B with it.
 #[derive(Parser)]
-#[command(name = "service-a", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "service-a", version, after_help = after_help(), max_term_width = 100)]
 pub(crate) struct Cli {
     /// The issuer, as it calls itself: https, or http on loopback.
     #[arg(
@@ -98,8 +122,8 @@ pub(crate) struct Cli {
     #[arg(long = "resource", value_name = "URI")]
     resources: Vec<String>,
 
-    /// How the client authenticates at the issuer: in the Authorization header or in the body.
-    #[arg(long, value_enum, default_value = "basic")]
+    /// How the client authenticates at the issuer: `basic` (Authorization header) or `post` (body).
+    #[arg(long, value_enum, default_value = "basic", value_name = "STYLE")]
     client_auth: ClientAuth,
 
     /// Longest time for each request to the issuer and to Service B, in seconds.
@@ -116,18 +140,64 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     form: Form,
+
+    #[command(flatten)]
+    repetition: Repetition,
 }
 
 /// What is printed.
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Form {
+struct Form {
     /// Prints JSON, failures included.
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 
     /// Prints the access token and nothing else; does not call Service B.
     #[arg(long, conflicts_with = "json")]
-    pub(crate) token_only: bool,
+    token_only: bool,
+}
+
+/// How often Service B is called.
+#[derive(Args, Clone, Copy)]
+#[group(multiple = true)]
+struct Repetition {
+    /// Calls so many times with one token and prints a summary of the latencies.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["token_only", "watch"], value_parser = clap::value_parser!(u64).range(1..=MOST_CALLS))]
+    repeat: Option<u64>,
+
+    /// With --repeat: calls that are under way at the same time.
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "repeat", value_parser = clap::value_parser!(u16).range(1..=MOST_AT_ONCE))]
+    concurrency: u16,
+
+    /// With --repeat: calls that are begun per second. Latencies then count from when a call was due.
+    #[arg(long, value_name = "PER_SECOND", requires = "repeat", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Calls every so many seconds until Ctrl-C, shows each call, and then a summary.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "token_only", value_parser = seconds)]
+    watch: Option<Duration>,
+}
+
+/// What is done with the token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Task {
+    /// It is printed.
+    TokenOnly,
+    /// One call.
+    Call,
+    /// Many calls.
+    Repeat(Load),
+    /// A call at each interval.
+    Watch(Duration),
+}
+
+/// How many calls are made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Load {
+    pub(crate) calls: u64,
+    pub(crate) at_once: u16,
+    /// From the start of one call to that of the next.
+    pub(crate) spacing: Option<Duration>,
 }
 
 /// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). One style only: trying both would send
@@ -206,10 +276,8 @@ const SECRET_FLAGS: [&str; 4] = [
 ];
 
 /// The flag among `arguments` that holds a secret. Looked for before anything else, so that no other error quotes it.
-pub(crate) fn secret_on_the_command_line(
-    arguments: impl IntoIterator<Item = OsString>,
-) -> Option<&'static str> {
-    arguments.into_iter().find_map(|argument| {
+pub(crate) fn secret_on_the_command_line(arguments: &[OsString]) -> Option<&'static str> {
+    arguments.iter().skip(1).find_map(|argument| {
         let argument = argument.to_string_lossy();
         let name = argument.split('=').next().unwrap_or_default();
         SECRET_FLAGS.into_iter().find(|flag| *flag == name)
@@ -225,9 +293,29 @@ pub(crate) fn no_such_flag(flag: &str) -> String {
 }
 
 impl Cli {
-    /// What is printed.
-    pub(crate) const fn form(&self) -> Form {
-        self.form
+    /// Whether everything is printed as JSON.
+    pub(crate) const fn json(&self) -> bool {
+        self.form.json
+    }
+
+    /// What is to be done.
+    pub(crate) fn task(&self) -> Task {
+        let Repetition {
+            repeat,
+            concurrency,
+            rate,
+            watch,
+        } = self.repetition;
+        match (repeat, watch) {
+            _ if self.form.token_only => Task::TokenOnly,
+            (Some(calls), _) => Task::Repeat(Load {
+                calls,
+                at_once: concurrency,
+                spacing: rate.map(|rate| Duration::from_secs_f64(rate.recip())),
+            }),
+            (None, Some(interval)) => Task::Watch(interval),
+            (None, None) => Task::Call,
+        }
     }
 
     /// Checks everything and reads the secret. Blocks while it reads.
@@ -418,4 +506,126 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("a number of seconds is needed, above 0, at most {LONGEST_SECONDS}"))
+}
+
+/// Calls per second.
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|rate| (LOWEST_RATE..=HIGHEST_RATE).contains(rate))
+        .ok_or_else(|| format!("a number from {LOWEST_RATE} to {HIGHEST_RATE} is needed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const README: &str = include_str!("../../README.md");
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_table_of_flags_in_the_readme_is_that_of_help() {
+        let mut table =
+            String::from("| flag | environment | default | meaning |\n| --- | --- | --- | --- |\n");
+        for argument in Cli::command().get_arguments() {
+            let name = argument.get_long().unwrap();
+            let value = argument
+                .get_value_names()
+                .filter(|_| argument.get_action().takes_values())
+                .map(|names| format!(" {}", names[0]))
+                .unwrap_or_default();
+            let variable = argument.get_env().map_or_else(|| "none".to_owned(), |variable| {
+                format!("`{}`", variable.to_str().unwrap())
+            });
+            let help = argument.get_help().unwrap().to_string();
+            let (help, default) = match help.split_once(" [default: ") {
+                Some((help, default)) => {
+                    (help.to_owned(), default.trim_end_matches(']').to_owned())
+                }
+                None => {
+                    let defaults = argument.get_default_values();
+                    let default = defaults
+                        .first()
+                        .map(|value| value.to_str().unwrap().to_owned());
+                    (help, default.unwrap_or_default())
+                }
+            };
+            let default = match default.as_str() {
+                _ if ["issuer", "client-id"].contains(&name) => "must be set".to_owned(),
+                "" | "false" => "none".to_owned(),
+                default => format!("`{default}`"),
+            };
+            let help = help.trim_end_matches('.');
+            table.push_str(&format!(
+                "| `--{name}{value}` | {variable} | {default} | {help}. |\n"
+            ));
+        }
+        assert!(README.contains(&table), "README.md should have:\n{table}");
+    }
+
+    #[test]
+    fn the_table_of_exit_codes_in_the_readme_is_that_of_help() {
+        let mut table = String::from("| exit code | meaning |\n| --- | --- |\n");
+        for (code, meaning) in EXIT_CODES {
+            table.push_str(&format!("| {code} | {meaning} |\n"));
+        }
+        assert!(README.contains(&table), "README.md should have:\n{table}");
+    }
+
+    #[test]
+    fn tasks_are_what_the_flags_say() {
+        let table: [(&[&str], Task); 6] = [
+            (&[], Task::Call),
+            (&["--json"], Task::Call),
+            (&["--token-only"], Task::TokenOnly),
+            (&["--watch"], Task::Watch(Duration::from_secs(1))),
+            (&["--watch", "0.5"], Task::Watch(Duration::from_millis(500))),
+            (
+                &["--repeat", "10", "--concurrency", "3", "--rate", "4"],
+                Task::Repeat(Load {
+                    calls: 10,
+                    at_once: 3,
+                    spacing: Some(Duration::from_millis(250)),
+                }),
+            ),
+        ];
+        for (flags, task) in table {
+            let arguments = ["service-a"].iter().chain(flags);
+            assert_eq!(
+                Cli::try_parse_from(arguments).unwrap().task(),
+                task,
+                "{flags:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_within_bounds() {
+        let table = [
+            ("1", Some(1000)),
+            ("0.25", Some(250)),
+            ("3600", Some(3_600_000)),
+            ("3601", None),
+            ("0", None),
+            ("-1", None),
+            ("1e-12", None),
+            ("nan", None),
+            ("inf", None),
+            ("1s", None),
+            ("", None),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(
+                seconds(text).ok(),
+                milliseconds.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
 }

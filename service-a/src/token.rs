@@ -50,6 +50,8 @@ const REFRESH_MARGIN_DIVISOR: u32 = 4;
 /// After a failed token request the issuer is left alone for so long; callers share the failure, or the token that is
 /// still valid.
 const ISSUER_REST: Duration = Duration::from_secs(1);
+/// The same after a refusal that the next request would get too, and the longest that `Retry-After` is obeyed.
+const LONG_ISSUER_REST: Duration = Duration::from_secs(60);
 /// A token that came from a renewal and that Service B never took is not renewed for so long: another one would not be
 /// taken either.
 const RENEWAL_REST: Duration = Duration::from_secs(60);
@@ -129,7 +131,13 @@ struct State {
 impl State {
     fn recent_failure(&self, now: Instant) -> Option<Arc<Failure>> {
         let (at, failure) = self.failure.as_ref()?;
-        (now.duration_since(*at) < ISSUER_REST).then(|| Arc::clone(failure))
+        let rest = if failure.is_final() {
+            LONG_ISSUER_REST
+        } else {
+            let asked_for = failure.retry_after().unwrap_or_default();
+            asked_for.clamp(ISSUER_REST, LONG_ISSUER_REST)
+        };
+        (now.duration_since(*at) < rest).then(|| Arc::clone(failure))
     }
 }
 
@@ -566,4 +574,196 @@ fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         value => value.as_f64(),
     };
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use url::Url;
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
+
+    use super::*;
+    use crate::{discovery::Issuer, http::Timeouts};
+
+    fn token(serial: u64, expires_in: Option<u64>, from_renewal: bool) -> Token {
+        Token {
+            access: AccessToken::new("abc".into()).unwrap(),
+            serial,
+            obtained: Instant::now(),
+            expires_in: expires_in.map(Duration::from_secs),
+            from_renewal,
+            accepted: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn a_token_is_due_30_seconds_before_its_end_or_in_its_last_quarter() {
+        // Lifetime, due at, invalid at; in seconds.
+        let table = [
+            (7199, 7169, 7199),
+            (120, 90, 120),
+            (40, 30, 40),
+            (4, 3, 4),
+            (0, 0, 0),
+        ];
+        for (lifetime, due, invalid) in table {
+            let token = token(1, Some(lifetime), false);
+            let at = |seconds| token.obtained + Duration::from_secs(seconds);
+            if lifetime > 0 {
+                assert!(!token.is_due(at(due - 1)), "{lifetime}");
+                assert!(token.is_valid(at(invalid - 1)), "{lifetime}");
+            }
+            assert!(token.is_due(at(due)), "{lifetime}");
+            assert!(!token.is_valid(at(invalid)), "{lifetime}");
+        }
+        let lasting = token(1, None, false);
+        let later = lasting.obtained + Duration::from_secs(1_000_000);
+        assert!(!lasting.is_due(later) && lasting.is_valid(later));
+    }
+
+    #[test]
+    fn a_renewed_token_that_was_never_accepted_is_not_renewed_soon() {
+        let first = token(1, None, false);
+        assert!(first.may_be_renewed(first.obtained));
+        let renewed = token(2, None, true);
+        assert!(!renewed.may_be_renewed(renewed.obtained));
+        assert!(!renewed.may_be_renewed(renewed.obtained + RENEWAL_REST - Duration::from_secs(1)));
+        assert!(renewed.may_be_renewed(renewed.obtained + RENEWAL_REST));
+        renewed.was_accepted();
+        assert!(renewed.may_be_renewed(renewed.obtained));
+    }
+
+    #[test]
+    fn a_token_prints_redacted() {
+        let text = format!("{:?}", token(1, None, false));
+        assert!(
+            text.contains("AccessToken([redacted])") && !text.contains("abc"),
+            "{text}"
+        );
+    }
+
+    async fn issuer(delay: Duration) -> MockServer {
+        let server = MockServer::start().await;
+        let body = json!({"access_token": "abc", "token_type": "bearer", "expires_in": 3600});
+        Mock::given(method("POST"))
+            .respond_with(
+                ResponseTemplate::new(200)
+                    .set_body_json(body)
+                    .set_delay(delay),
+            )
+            .mount(&server)
+            .await;
+        server
+    }
+
+    async fn token_requests(server: &MockServer) -> usize {
+        let mut requests = server.received_requests().await.unwrap();
+        requests.retain(|request| request.method.as_str() == "POST");
+        requests.len()
+    }
+
+    fn grant(server: &MockServer) -> Grant {
+        let text = server.uri();
+        let url = Url::parse(&text).unwrap();
+        Grant {
+            issuer: Issuer::new(text, url),
+            client_id: "a".into(),
+            secret: ClientSecret::new("b".into()).unwrap(),
+            secret_file: None,
+            client_auth: ClientAuth::Basic,
+            scopes: Vec::new(),
+            audience: None,
+            resources: Vec::new(),
+        }
+    }
+
+    fn source(grant: Grant) -> TokenSource {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(30),
+            whole: Duration::from_secs(30),
+        };
+        let client = http::client(grant.issuer.url(), timeouts).unwrap();
+        TokenSource::new(grant, client)
+    }
+
+    #[tokio::test]
+    async fn s1_another_secret_scope_resource_or_audience_is_another_token() {
+        let server = issuer(Duration::ZERO).await;
+        let changes: [fn(&mut Grant); 6] = [
+            |_| {},
+            |grant| grant.secret = ClientSecret::new("c".into()).unwrap(),
+            |grant| grant.scopes = vec!["read".into()],
+            |grant| grant.resources = vec!["urn:b".into()],
+            |grant| grant.audience = Some("b".into()),
+            |grant| grant.client_id = "c".into(),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut grant = grant(&server);
+            change(&mut grant);
+            let source = source(grant);
+            source.token().await.unwrap();
+            source.token().await.unwrap();
+            assert_eq!(token_requests(&server).await, index + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn s2_a_caller_that_goes_away_does_not_take_the_token_from_the_others() {
+        let server = issuer(Duration::from_millis(300)).await;
+        let source = source(grant(&server));
+        let leader = tokio::spawn({
+            let source = source.clone();
+            async move { source.token().await.map(|_| ()) }
+        });
+        while token_requests(&server).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let followers: Vec<_> = (0..20)
+            .map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { source.token().await.map(|token| token.serial) })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        leader.abort();
+        for follower in followers {
+            assert_eq!(follower.await.unwrap().unwrap(), 1);
+        }
+        assert_eq!(token_requests(&server).await, 1);
+    }
+
+    #[tokio::test]
+    async fn callers_that_hold_the_same_refused_token_renew_it_once() {
+        let server = issuer(Duration::from_millis(50)).await;
+        let source = source(grant(&server));
+        let refused = source.token().await.unwrap();
+        let renewals = (0..50).map(|_| source.renewed(&refused));
+        for renewed in futures::future::join_all(renewals).await {
+            assert_eq!(renewed.unwrap().unwrap().serial, 2);
+        }
+        // Late comers get the new one, and the new one is not renewed in turn.
+        let renewed = source.renewed(&refused).await.unwrap().unwrap();
+        assert_eq!(renewed.serial, 2);
+        assert!(source.renewed(&renewed).await.unwrap().is_none());
+        assert_eq!(token_requests(&server).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_and_the_issuer_gets_a_rest() {
+        let server = MockServer::start().await;
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(503))
+            .mount(&server)
+            .await;
+        let source = source(grant(&server));
+        for failed in futures::future::join_all((0..50).map(|_| source.token())).await {
+            assert_eq!(failed.unwrap_err().reason().as_written(), "issuer_failed");
+        }
+        assert!(source.token().await.is_err());
+        assert_eq!(token_requests(&server).await, 1);
+        tokio::time::sleep(ISSUER_REST).await;
+        assert!(source.token().await.is_err());
+        assert_eq!(token_requests(&server).await, 2);
+    }
 }

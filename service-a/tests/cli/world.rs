@@ -201,3 +201,10 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     ended
 }
+
+/// What this system says when nothing listens.
+pub(crate) fn refused_connection() -> String {
+    std::net::TcpStream::connect("127.0.0.1:1")
+        .unwrap_err()
+        .to_string()
+}
