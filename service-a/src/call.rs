@@ -1,13 +1,12 @@
 //! One call of Service B with the token.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Client, StatusCode,
     header::{ACCEPT, AUTHORIZATION, HeaderValue},
 };
 use serde::Serialize;
-use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
@@ -79,12 +78,13 @@ impl Caller {
             }
         };
         let started = Instant::now();
+        let mut refused = None;
         let mut answer = self.send(&token).await;
         let is_401 = |answer: &Result<Answer, Fault>| matches!(answer, Ok(answer) if answer.status == StatusCode::UNAUTHORIZED);
         if is_401(&answer) {
             match self.source.renewed(&token).await {
                 Ok(Some(renewed)) => {
-                    token = renewed;
+                    refused = Some(std::mem::replace(&mut token, renewed));
                     answer = self.send(&token).await;
                 }
                 Ok(None) => {}
@@ -101,7 +101,14 @@ impl Caller {
             token.was_accepted();
         }
         let latency = Some(started.elapsed());
-        let result = self.read(answer, &token).map_err(Arc::new);
+        let redact = |text: &str| {
+            let text = token.access().redact(text);
+            match &refused {
+                Some(refused) => refused.access().redact(&text),
+                None => text,
+            }
+        };
+        let result = self.read(answer, &redact).map_err(Arc::new);
         Called {
             token: Some(token),
             result,
@@ -126,9 +133,8 @@ impl Caller {
     fn read(
         &self,
         answer: Result<Answer, Fault>,
-        token: &Token,
+        redact: &dyn Fn(&str) -> String,
     ) -> Result<(StatusCode, Document), Failure> {
-        let redact = |text: &str| token.access().redact(text);
         let refused = |reason: &str, status: StatusCode| {
             let next = advice::for_service_b(reason, status.as_u16());
             Failure::new(Class::ServiceBRefused, reason, next).at(&self.url)
@@ -136,7 +142,7 @@ impl Caller {
         let answer = match answer {
             Ok(answer) => answer,
             Err(Fault::TooLarge(status, headers)) => {
-                return Err(refused("too_large", status).answered(status, &headers, &redact));
+                return Err(refused("too_large", status).answered(status, &headers, redact));
             }
             Err(Fault::Unreachable { reason, text }) => {
                 let next = advice::unreachable_service_b(reason);
@@ -147,7 +153,7 @@ impl Caller {
         };
         let json = serde_json::from_slice::<Value>(&answer.body)
             .ok()
-            .map(|json| json.map_text(&redact));
+            .map(|json| json.map_text(redact));
         let status = answer.status;
         if status.is_success() {
             let text = || Foreign::new(&redact(&String::from_utf8_lossy(&answer.body)));
@@ -164,7 +170,7 @@ impl Caller {
             }
         };
         Err(failure
-            .answered(status, &answer.headers, &redact)
+            .answered(status, &answer.headers, redact)
             .error(told("error").map(Foreign::new))
             .described(told("error_description").map(Foreign::new)))
     }

@@ -114,7 +114,7 @@ pub(crate) async fn watch(
         let line = Line::of(tally.calls + 1, &called, latency);
         tally.add(called, latency);
         match &live {
-            Some(live) => live.set_message(format!("{} | {}", line.text(), tally.counts())),
+            Some(live) => live.set_message(tally.live(&line)),
             None if json => output::print_json(&line)?,
             None => output::print(&(line.text() + "\n"))?,
         }
@@ -123,7 +123,7 @@ pub(crate) async fn watch(
         }
     }
     if let Some(live) = live {
-        live.finish();
+        live.finish_and_clear();
     }
     tally.conclude(caller, json, interrupted)
 }
@@ -261,6 +261,20 @@ impl Tally {
     fn counts(&self) -> String {
         let failed = self.calls - self.succeeded;
         format!("{} ok, {failed} failed", self.succeeded)
+    }
+
+    /// The last call and all of them, on one line.
+    fn live(&self, last: &Line) -> String {
+        let mut text = format!("{} | {}", last.text(), self.counts());
+        if let Some(latency) = self.latencies.as_ref().and_then(Latency::of) {
+            // A String takes every write.
+            let _ = write!(
+                text,
+                " | p50 {:.2} ms, p99 {:.2} ms",
+                latency.p50, latency.p99
+            );
+        }
+        text
     }
 
     fn conclude(

@@ -275,11 +275,20 @@ const SECRET_FLAGS: [&str; 4] = [
     "--password",
 ];
 
+/// This one takes no value; who gives one means the secret.
+const SECRET_STDIN: &str = "--secret-stdin";
+
 /// The flag among `arguments` that holds a secret. Looked for before anything else, so that no other error quotes it.
 pub(crate) fn secret_on_the_command_line(arguments: &[OsString]) -> Option<&'static str> {
     arguments.iter().skip(1).find_map(|argument| {
         let argument = argument.to_string_lossy();
-        let name = argument.split('=').next().unwrap_or_default();
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument.as_ref(), None),
+        };
+        if name == SECRET_STDIN && value.is_some() {
+            return Some(SECRET_STDIN);
+        }
         SECRET_FLAGS.into_iter().find(|flag| *flag == name)
     })
 }
@@ -287,7 +296,7 @@ pub(crate) fn secret_on_the_command_line(arguments: &[OsString]) -> Option<&'sta
 /// Why such a flag is refused.
 pub(crate) fn no_such_flag(flag: &str) -> String {
     format!(
-        "{flag} is refused: other users of the machine can read command lines, and shells keep them. \
+        "{flag} with a secret is refused: other users of the machine can read command lines, and shells keep them. \
          Set {SECRET_VARIABLE}, or use --secret-file FILE or --secret-stdin; and change a secret that was typed here"
     )
 }
@@ -411,8 +420,11 @@ fn service_b_url(text: &str, allow_http: bool) -> Result<Url, SettingError> {
 }
 
 fn http_url(text: &str) -> Result<Url, &'static str> {
+    // The parser drops blanks; the issuer's name must be the one that was checked.
+    let blank = |c: char| c.is_whitespace() || c.is_control();
     let url = Url::parse(text)
         .ok()
+        .filter(|_| !text.contains(blank))
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or("is not an http or https URL with a host")?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -540,9 +552,10 @@ mod tests {
                 .filter(|_| argument.get_action().takes_values())
                 .map(|names| format!(" {}", names[0]))
                 .unwrap_or_default();
-            let variable = argument.get_env().map_or_else(|| "none".to_owned(), |variable| {
-                format!("`{}`", variable.to_str().unwrap())
-            });
+            let variable = argument.get_env().map_or_else(
+                || "none".to_owned(),
+                |variable| format!("`{}`", variable.to_str().unwrap()),
+            );
             let help = argument.get_help().unwrap().to_string();
             let (help, default) = match help.split_once(" [default: ") {
                 Some((help, default)) => {

@@ -113,7 +113,7 @@ pub(crate) struct Spent {
 }
 
 type Outcome = Result<Arc<Token>, Arc<Failure>>;
-/// A token request under way. Whoever waits for it drives it, so that no caller's end is the request's end (attack S2).
+/// A token request under way. All who wait for it drive it, so that no caller's end is the request's end (attack S2).
 type Flight = Shared<BoxFuture<'static, Outcome>>;
 
 #[derive(Default)]
@@ -163,27 +163,26 @@ impl TokenSource {
         }))
     }
 
-    /// The token at hand, or a new one.
+    /// The token at hand, or a new one. Nobody waits for an early refresh: the token at hand is still good.
     pub(crate) async fn token(&self) -> Outcome {
         let now = Instant::now();
-        let (held, flight) = {
+        let flight = {
             let mut state = self.0.state();
-            let held = state.token.clone().filter(|token| token.is_valid(now));
             let failure = state.recent_failure(now);
-            match (&held, failure) {
-                (Some(token), failure) if failure.is_some() || !token.is_due(now) => {
-                    return Ok(Arc::clone(token));
+            match state.token.clone().filter(|token| token.is_valid(now)) {
+                Some(token) => {
+                    if token.is_due(now) && failure.is_none() && state.flight.is_none() {
+                        tokio::spawn(self.join(&mut state, false));
+                    }
+                    return Ok(token);
                 }
-                (None, Some(failure)) => return Err(failure),
-                _ => {}
+                None => match failure {
+                    Some(failure) => return Err(failure),
+                    None => self.join(&mut state, false),
+                },
             }
-            (held, self.join(&mut state, false))
         };
-        match (flight.await, held) {
-            // The early refresh failed, and the old token is still good.
-            (Err(_), Some(token)) => Ok(token),
-            (outcome, _) => outcome,
-        }
+        flight.await
     }
 
     /// Another token than `refused`, which Service B answered with 401; `None` if it makes no sense to ask for one.
@@ -747,6 +746,32 @@ mod tests {
         assert_eq!(renewed.serial, 2);
         assert!(source.renewed(&renewed).await.unwrap().is_none());
         assert_eq!(token_requests(&server).await, 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_an_early_refresh() {
+        let server = MockServer::start().await;
+        let body = json!({"access_token": "abc", "token_type": "bearer", "expires_in": 2});
+        let first = ResponseTemplate::new(200).set_body_json(&body);
+        let hanging = ResponseTemplate::new(200).set_delay(Duration::from_secs(600));
+        let post = || Mock::given(method("POST"));
+        post()
+            .respond_with(first)
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+        post().respond_with(hanging).mount(&server).await;
+        let source = source(grant(&server));
+        let token = source.token().await.unwrap();
+        tokio::time::sleep_until(token.obtained + Duration::from_millis(1600)).await;
+        for _ in 0..10 {
+            let again = source.token().now_or_never();
+            assert_eq!(again.unwrap().unwrap().serial, 1);
+        }
+        while token_requests(&server).await < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(source.requests(), 2);
     }
 
     #[tokio::test]

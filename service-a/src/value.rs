@@ -46,7 +46,7 @@ impl Value {
     }
 
     /// Changes every string in it, names of members too.
-    pub(crate) fn map_text(self, change: &impl Fn(&str) -> String) -> Self {
+    pub(crate) fn map_text(self, change: &dyn Fn(&str) -> String) -> Self {
         match self {
             Self::String(text) => Self::String(change(&text)),
             Self::Array(values) => Self::Array(

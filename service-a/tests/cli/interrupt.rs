@@ -105,6 +105,24 @@ async fn s2_ctrl_c_stops_the_read_of_the_secret() {
 }
 
 #[tokio::test]
+async fn s2_ctrl_c_stops_a_write_that_nobody_reads() {
+    let world = World::empty().await;
+    world.discovery().await;
+    world.answer_token(token_answer(TOKEN)).await;
+    // More than a pipe holds.
+    let text = "x".repeat(1_000_000);
+    world
+        .answer_call(ResponseTemplate::new(200).set_body_json(text))
+        .await;
+    let mut child = world.service_a(&[]).spawn().unwrap();
+    reached(&world.service_b, 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    interrupt(&child);
+    let status = tokio::time::timeout(AT_ONCE, child.wait()).await;
+    assert_eq!(status.unwrap().unwrap().code(), Some(130));
+}
+
+#[tokio::test]
 async fn ctrl_c_ends_a_load_with_its_summary() {
     let world = World::sound().await;
     let arguments = ["--json", "--repeat", "100000", "--rate", "50"];

@@ -7,12 +7,7 @@ use crate::world::{MASKED, TOKEN, World, granted, refusal, run, token_answer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_concurrent_callers_share_one_token_request() {
-    let world = World::empty().await;
-    world.discovery().await;
-    // Slow, so that all fifty wait for it.
-    let slow = token_answer(TOKEN).set_delay(std::time::Duration::from_millis(200));
-    world.answer_token(slow).await;
-    world.answer_call(granted()).await;
+    let world = World::sound().await;
     let ended = run(world.service_a(&["--json", "--repeat", "1000", "--concurrency", "50"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     assert_eq!(ended.stderr, "");

@@ -1,4 +1,4 @@
-//! S6 and Camel CVE-2026-85251: neither credentials nor a token follow a redirect.
+//! S6 and Camel CVE-2026-85251: neither credentials nor a token follow a redirect, or take another way than the one set.
 
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
@@ -70,4 +70,22 @@ async fn a_redirect_of_discovery_is_not_followed_and_counts_as_none() {
     let ended = run(world.service_a(&[])).await;
     assert_eq!(ended.code, Some(0));
     assert_eq!(received(&thief).await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_stays_on_this_machine_passes_no_proxy() {
+    let proxy = MockServer::start().await;
+    let world = World::sound().await;
+    let mut command = world.service_a(&[]);
+    for variable in [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "all_proxy",
+        "ALL_PROXY",
+    ] {
+        command.env(variable, proxy.uri());
+    }
+    assert_eq!(run(command).await.code, Some(0));
+    assert_eq!(received(&proxy).await.len(), 0);
 }

@@ -133,13 +133,13 @@ async fn a_token_is_replaced_before_it_expires() {
 #[tokio::test]
 async fn an_early_refresh_that_fails_leaves_the_old_token_in_use() {
     let world = World::empty().await;
-    // Its margin is the last 30 of 31 seconds or a quarter, so 23.25 s are safe; with 2 s it begins at 1.5 s.
-    short_lived(&world, 2).await;
+    // The last quarter of 6 s begins at 4.5 s; the last call is made at 5 s.
+    short_lived(&world, 6).await;
     world.answer_token(ResponseTemplate::new(503)).await;
     world.answer_call(granted()).await;
-    let ended = run(world.service_a(&["--json", "--repeat", "18", "--rate", "10"])).await;
+    let ended = run(world.service_a(&["--json", "--repeat", "21", "--rate", "4"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
-    assert_eq!(ended.json()["succeeded"], 18);
-    // One attempt at 1.5 s; the issuer then has its rest.
+    assert_eq!(ended.json()["succeeded"], 21);
+    // One attempt; the issuer then has its rest.
     assert_eq!(ended.json()["token_requests"], 2);
 }

@@ -173,7 +173,8 @@ async fn s4_a_secret_that_did_not_change_is_not_tried_again() {
 #[tokio::test]
 async fn s5_the_secret_on_the_command_line_is_refused_by_name() {
     let world = World::sound().await;
-    let table: [&[&str]; 6] = [
+    let table: [&[&str]; 7] = [
+        &["--secret-stdin=hunter22"],
         &["--secret", "hunter22"],
         &["--secret=hunter22"],
         &["--client-secret", "hunter22"],
@@ -193,7 +194,7 @@ async fn s5_the_secret_on_the_command_line_is_refused_by_name() {
         assert_eq!(
             ended.stderr,
             format!(
-                "Error: {flag} is refused: other users of the machine can read command lines, and shells keep them. Set WORKOUT18_CLIENT_SECRET, or use --secret-file FILE or --secret-stdin; and change a secret that was typed here\nRun service-a --help for all settings.\n"
+                "Error: {flag} with a secret is refused: other users of the machine can read command lines, and shells keep them. Set WORKOUT18_CLIENT_SECRET, or use --secret-file FILE or --secret-stdin; and change a secret that was typed here\nRun service-a --help for all settings.\n"
             )
         );
     }

@@ -93,6 +93,8 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
         ("ISSUER", "--issuer", "tenant.verify.ibm.com", not_a_url),
         ("ISSUER", "--issuer", "ftp://tenant/", not_a_url),
         ("ISSUER", "--issuer", "https://", not_a_url),
+        ("ISSUER", "--issuer", "https://tenant/ ", not_a_url),
+        ("ISSUER", "--issuer", "https://ten\nant/", not_a_url),
         ("ISSUER", "--issuer", "https://a:b@tenant/", extras),
         ("ISSUER", "--issuer", "https://tenant/#x", extras),
         (
