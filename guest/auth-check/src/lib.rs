@@ -19,12 +19,12 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         let gate = gate::open().await;
         let Some(gate) = &*gate else {
             return Ok(messages::reply(
-                &token_check::Reason::Misconfigured.reply(None),
+                &token_check::Reason::Misconfigured.reply(None, None),
             ));
         };
         match flights::decide(gate, &request).await {
-            Decision::Refused(reason) => {
-                Ok(messages::reply(&reason.reply(Some(gate.borrow().policy()))))
+            Decision::Refused(refusal) => {
+                Ok(messages::reply(&refusal.reply(gate.borrow().policy())))
             }
             Decision::Granted(grant) => messages::forward(request, &grant).await,
         }

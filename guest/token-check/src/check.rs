@@ -9,11 +9,12 @@ use siphasher::sip::SipHasher13;
 
 use crate::answer::IssuerAnswer;
 use crate::bearer::{self, RequestHead};
-use crate::decision::{Decision, decide};
+use crate::decision::{Decision, Refusal, decide, route};
 use crate::facts::{self, Facts};
 use crate::introspection::OutboundCall;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::requirements::Requirements;
 use crate::secret::AccessToken;
 
 /// The time, as the host reads it.
@@ -42,6 +43,7 @@ pub enum Step {
 #[must_use]
 pub struct Waiting {
     token: Arc<AccessToken>,
+    requirements: Arc<Requirements>,
     slot: Arc<Slot>,
     deadline: Duration,
 }
@@ -154,11 +156,15 @@ impl<W> AuthCheck<W> {
 
     /// A request has come.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step {
+        let requirements = match route(request, &self.policy) {
+            Ok(requirements) => requirements,
+            Err(decision) => return Step::Done(decision),
+        };
         match bearer::token(request) {
-            Err(reason) => Step::Done(Decision::Refused(reason)),
+            Err(reason) => Step::Done(Decision::Refused(Refusal::new(reason, requirements))),
             Ok(token) => {
                 let deadline = now.monotonic.saturating_add(self.policy.timeout());
-                self.ask_or_join(Arc::new(token), deadline, now)
+                self.ask_or_join(Arc::new(token), requirements, deadline, now)
             }
         }
     }
@@ -203,21 +209,35 @@ impl<W> AuthCheck<W> {
     pub fn resume(&mut self, waiting: Waiting, now: Now) -> Step {
         match waiting.slot.0.get() {
             Some(Settled::Facts(facts)) => {
-                Step::Done(decide(facts, &self.policy, now.unix_seconds))
+                let requirements = &waiting.requirements;
+                Step::Done(decide(facts, requirements, &self.policy, now.unix_seconds))
             }
-            Some(Settled::Fault(reason)) => Step::Done(Decision::Refused(*reason)),
-            Some(Settled::Abandoned) => self.ask_or_join(waiting.token, waiting.deadline, now),
+            Some(Settled::Fault(reason)) => Step::Done(Decision::Refused(Refusal::new(
+                *reason,
+                waiting.requirements,
+            ))),
+            Some(Settled::Abandoned) => {
+                self.ask_or_join(waiting.token, waiting.requirements, waiting.deadline, now)
+            }
             None if now.monotonic >= waiting.deadline => {
-                Step::Done(Decision::Refused(Reason::IssuerTimeout))
+                let timeout = Refusal::new(Reason::IssuerTimeout, waiting.requirements);
+                Step::Done(Decision::Refused(timeout))
             }
             None => Step::Join(waiting),
         }
     }
 
-    fn ask_or_join(&mut self, token: Arc<AccessToken>, deadline: Duration, now: Now) -> Step {
+    fn ask_or_join(
+        &mut self,
+        token: Arc<AccessToken>,
+        requirements: Arc<Requirements>,
+        deadline: Duration,
+        now: Now,
+    ) -> Step {
         let left = deadline.saturating_sub(now.monotonic);
         if left.is_zero() {
-            return Step::Done(Decision::Refused(Reason::IssuerTimeout));
+            let timeout = Refusal::new(Reason::IssuerTimeout, requirements);
+            return Step::Done(Decision::Refused(timeout));
         }
         if let Some(flight) = self
             .flights
@@ -226,6 +246,7 @@ impl<W> AuthCheck<W> {
         {
             return Step::Join(Waiting {
                 token,
+                requirements,
                 slot: Arc::clone(&flight.slot),
                 deadline,
             });
@@ -252,6 +273,7 @@ impl<W> AuthCheck<W> {
         Step::Ask(
             Waiting {
                 token,
+                requirements,
                 slot,
                 deadline,
             },

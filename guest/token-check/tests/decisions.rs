@@ -41,6 +41,8 @@ fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
 fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
     RequestHead {
         authorization: lines,
+        method: b"GET",
+        authority: Some(b"service-b.example"),
         path_and_query: Some(b"/data"),
     }
 }
@@ -71,7 +73,7 @@ fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
 fn reason(extra: &[(&str, &str)], outcome: Outcome) -> Option<Reason> {
     match decide(extra, outcome) {
         Decision::Granted(_) => None,
-        Decision::Refused(reason) => Some(reason),
+        Decision::Refused(refusal) => Some(refusal.reason()),
     }
 }
 
@@ -398,7 +400,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
 fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     let granted = |body: &str| match decide(&[], json(body)) {
         Decision::Granted(grant) => grant,
-        Decision::Refused(reason) => panic!("{reason:?}"),
+        Decision::Refused(refusal) => panic!("{refusal:?}"),
     };
     let body = r#"{"active":true,"sub":"s","client_id":"c","iss":"i","scope":["a","b"]}"#;
     let claims = "eyJhY3RpdmUiOnRydWUsInN1YiI6InMiLCJjbGllbnRfaWQiOiJjIiwiaXNzIjoiaSIsInNjb3BlIjpbImEiLCJiIl19";
@@ -416,7 +418,8 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
         granted(body),
         Grant {
             headers,
-            forward_token: false
+            forward_token: false,
+            rule: None,
         }
     );
     let names = |body| {
@@ -558,7 +561,7 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
         for waiting in [first, second] {
             assert!(matches!(
                 check.resume(waiting, later),
-                Step::Done(Decision::Refused(Reason::Inactive))
+                Step::Done(Decision::Refused(refusal)) if refusal.reason() == Reason::Inactive
             ));
         }
     }
@@ -581,7 +584,7 @@ fn nobody_waits_past_the_timeout() {
     };
     assert!(matches!(
         check.resume(follower, late),
-        Step::Done(Decision::Refused(Reason::IssuerTimeout))
+        Step::Done(Decision::Refused(refusal)) if refusal.reason() == Reason::IssuerTimeout
     ));
 }
 
@@ -598,7 +601,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
     names.dedup();
     assert_eq!(names.len(), ALL_REASONS.len(), "no name twice");
     for reason in ALL_REASONS {
-        let reply = reason.reply(Some(&policy));
+        let reply = reason.reply(Some(&policy), None);
         let header = |name| {
             reply
                 .headers
@@ -617,16 +620,10 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             401 => Some(format!(
                 r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
             )),
-            403 => {
-                let scope = if *reason == Reason::InsufficientScope {
-                    r#", scope="read write""#
-                } else {
-                    ""
-                };
-                Some(format!(
-                    r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}"{scope}"#
-                ))
-            }
+            403 if *reason == Reason::DeniedByRule => None,
+            403 => Some(format!(
+                r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}""#
+            )),
             503 => None,
             other => panic!("{reason:?}: {other}"),
         };
@@ -651,7 +648,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
         assert_eq!(body["error"], reason.error());
         assert_eq!(
             reason
-                .reply(None)
+                .reply(None, None)
                 .headers
                 .iter()
                 .filter(|(n, _)| *n == "www-authenticate")
@@ -659,6 +656,23 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             0
         );
     }
+}
+
+#[test]
+fn rfc6750_s3_a_challenge_for_scope_names_the_scope_that_is_needed() {
+    let extra = [("required_scope", "read write")];
+    let Decision::Refused(refusal) = decide(&extra, json(r#"{"active":true,"scope":"read"}"#))
+    else {
+        panic!("must be refused")
+    };
+    let reply = refusal.reply(&policy(&extra).unwrap());
+    let expected = r#"Bearer realm="service-b", error="insufficient_scope", error_description="The access token lacks a scope that this service needs.", scope="read write""#;
+    assert!(
+        reply
+            .headers
+            .contains(&("www-authenticate", expected.to_owned()))
+    );
+    assert_eq!(refusal.rule(), None);
 }
 
 #[test]
@@ -707,7 +721,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
             error,
             SettingsError {
                 key: (*key).to_owned(),
-                problem: *problem
+                problem: problem.clone()
             },
             "{key}={value}"
         );
