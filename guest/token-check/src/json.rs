@@ -19,7 +19,7 @@ pub(crate) enum Json {
     Object(Vec<(String, Self)>),
 }
 
-/// Reads exactly one value. The error says where it ends to be one, and may repeat a name of the text.
+/// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
 pub(crate) fn read(text: &str) -> Result<Json, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: MAX_DEPTH }.deserialize(&mut reader)?;
@@ -104,9 +104,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut members = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!(
-                    "the key {name:?} stands twice"
-                )));
+                return Err(A::Error::custom("a key twice in one object"));
             }
             members.push((name, map.next_value_seed(inner)?));
         }

@@ -8,7 +8,7 @@ use url::{Host, Origin, Url};
 
 use crate::bearer::RequestHead;
 use crate::reason::Reason;
-use crate::requirements::Requirements;
+use crate::requirements::{List, Requirements};
 use crate::rules::{Guard, Rules};
 use crate::secret::ClientSecret;
 use crate::settings::{Problem, SETTINGS, SettingsError};
@@ -203,7 +203,7 @@ impl Given {
             .ok_or_else(|| SettingsError::new(key, Problem::Missing))
     }
 
-    fn list(&mut self, key: &str) -> Vec<String> {
+    fn list(&mut self, key: &str) -> List {
         self.optional(key)
             .unwrap_or_default()
             .split_ascii_whitespace()

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
+/// Shared, as most rules have most of theirs from the default policy.
+pub(crate) type List = Arc<[String]>;
+
 /// What a token must have to be let through, by the default policy or by a rule. An empty list demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// The rule that made these; `None`: the default policy.
     pub(crate) rule: Option<Arc<str>>,
     /// `iss` is one of these.
-    pub(crate) issuers: Vec<String>,
+    pub(crate) issuers: List,
     /// `aud` holds one of these.
-    pub(crate) audiences: Vec<String>,
+    pub(crate) audiences: List,
     /// `client_id` is one of these.
-    pub(crate) clients: Vec<String>,
+    pub(crate) clients: List,
     /// `grant_type` is one of these.
-    pub(crate) grant_types: Vec<String>,
+    pub(crate) grant_types: List,
     /// `scope` holds all of these.
-    pub(crate) all_scopes: Vec<String>,
+    pub(crate) all_scopes: List,
     /// `scope` holds one of these.
-    pub(crate) any_scope: Vec<String>,
+    pub(crate) any_scope: List,
     pub(crate) ttl_seconds: Option<u32>,
 }
 
@@ -38,7 +41,7 @@ impl Requirements {
     /// The `scope` of a challenge (RFC 6750 section 3). It cannot say "one of these", so it names all that would help.
     pub(crate) fn scope(&self) -> String {
         let mut scope = self.all_scopes.join(" ");
-        for one in &self.any_scope {
+        for one in self.any_scope.iter() {
             if !self.all_scopes.contains(one) {
                 if !scope.is_empty() {
                     scope.push(' ');

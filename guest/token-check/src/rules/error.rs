@@ -44,7 +44,8 @@ pub enum RulesFault {
     },
     /// A list without an element. It could mean "none demanded" or "nobody may", so it means nothing.
     EmptyList(&'static str),
-    /// An element of a list that no token can have: empty, with control characters, or not a scope token.
+    /// An element of a list that can match nothing: empty, with control characters, not a scope token (RFC 6749 section
+    /// 3.3), or not a method (RFC 9110 section 9.1) in upper case.
     BadElement {
         /// The key of the list.
         key: &'static str,
@@ -53,10 +54,8 @@ pub enum RulesFault {
     },
     /// A name that is empty, too long, not printable ASCII or begins with `#`.
     BadName(String),
-    /// The name of an earlier rule, which has this number.
-    NameTaken(usize),
-    /// Not a method (RFC 9110 section 9.1), or in lower case.
-    BadMethod(String),
+    /// The name of an earlier rule.
+    NameTaken,
     /// Not a host name, with or without `*.` before it.
     BadHost(String),
     /// A path that cannot be matched.
@@ -68,8 +67,8 @@ pub enum RulesFault {
     },
     /// Two keys of which only one can hold.
     Contradiction(&'static str, &'static str),
-    /// An earlier rule, called so, matches all that this one does.
-    Unreachable(String),
+    /// The earlier rule of this number matches all that this one does.
+    Unreachable(usize),
 }
 
 /// What is wrong with the path of a rule.
@@ -94,7 +93,7 @@ impl fmt::Display for RulesError {
         match &self.rule {
             None => f.write_str("the document ")?,
             Some((number, None)) => write!(f, "rule {number}: ")?,
-            Some((number, Some(name))) => write!(f, "rule {number} ({name:?}): ")?,
+            Some((number, Some(name))) => write!(f, "rule {number} ({}): ", Quoted(name))?,
         }
         self.fault.fmt(f)
     }
@@ -111,7 +110,7 @@ impl fmt::Display for RulesFault {
             Self::TooMany => write!(f, "has more than {MAX_RULES} rules"),
             Self::NotAnObject => f.write_str("must be an object"),
             Self::UnknownKey { key, near } => {
-                write!(f, "key {key:?} is not known")?;
+                write!(f, "key {} is not known", Quoted(key))?;
                 near.map_or(Ok(()), |near| write!(f, ": did you mean `{near}`?"))
             }
             Self::WrongKind { key, wanted } => write!(f, "`{key}` must be {wanted}"),
@@ -120,26 +119,25 @@ impl fmt::Display for RulesFault {
                 "`{key}` is empty: leave it out for what the default policy says, or name at least one"
             ),
             Self::BadElement { key, element } => {
-                write!(f, "{element:?} in `{key}` is nothing that a token can have")?;
-                if key.starts_with("scopes") {
-                    f.write_str(": name one scope in each element (RFC 6749 section 3.3)")?;
-                }
-                Ok(())
+                let what = match *key {
+                    "methods" => "not a method: write one in each element, in upper case",
+                    "all" | "any" => "not a scope: write one in each element",
+                    _ => "nothing that a token can have",
+                };
+                write!(f, "{} in `{key}` is {what}", Quoted(element))
             }
             Self::BadName(name) => write!(
                 f,
-                "name {name:?} must be 1 to 64 characters of printable ASCII, the first not `#`"
+                "name {} must be 1 to 64 characters of printable ASCII, the first not `#`",
+                Quoted(name)
             ),
-            Self::NameTaken(number) => write!(f, "has the name of rule {number}: choose another"),
-            Self::BadMethod(method) => write!(
-                f,
-                "{method:?} in `methods` is not a method: write it in upper case, such as `GET`"
-            ),
+            Self::NameTaken => f.write_str("has the name of an earlier rule: choose another"),
             Self::BadHost(host) => write!(
                 f,
-                "host {host:?} must be a host name or IPv4 address without a port (one outside ASCII in punycode), or `*.` and a host name"
+                "host {} must be a host name or IPv4 address without a port (one outside ASCII in punycode), or `*.` and a host name",
+                Quoted(host)
             ),
-            Self::BadPath { path, fault } => write!(f, "path {path:?} {fault}"),
+            Self::BadPath { path, fault } => write!(f, "path {} {fault}", Quoted(path)),
             Self::Contradiction(one, other) => {
                 write!(
                     f,
@@ -148,7 +146,7 @@ impl fmt::Display for RulesFault {
             }
             Self::Unreachable(by) => write!(
                 f,
-                "can never apply, as {by} before it matches all that it does: move it before that one, or remove it"
+                "can never apply, as rule {by} matches all that it does: move it before that one, or remove it"
             ),
         }
     }
@@ -157,9 +155,7 @@ impl fmt::Display for RulesFault {
 impl fmt::Display for PathFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ambiguous(ambiguity) => {
-                write!(f, "{ambiguity}")
-            }
+            Self::Ambiguous(ambiguity) => ambiguity.fmt(f),
             Self::Query => f.write_str("has a `?`: the query takes no part in matching"),
             Self::TooLong => write!(f, "is longer than {MAX_PATH_BYTES} bytes"),
             Self::TooManySegments => write!(f, "has more than {MAX_SEGMENTS} segments"),
@@ -168,9 +164,23 @@ impl fmt::Display for PathFault {
             ),
             Self::BadPlaceholder(segment) => write!(
                 f,
-                "has the segment {segment:?}: a placeholder is a whole segment such as `{{id}}`, and `**` stands at the end only"
+                "has the segment {}: a placeholder is a whole segment such as `{{id}}`, and `**` stands at the end only",
+                Quoted(segment)
             ),
         }
+    }
+}
+
+/// A part of the document, without what would break the line that it is told in.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for part in self.0.split(char::is_control) {
+            f.write_str(part)?;
+        }
+        f.write_str("\"")
     }
 }
 

@@ -17,7 +17,7 @@ use crate::path::{self, Host};
 use crate::reason::Reason;
 use crate::requirements::Requirements;
 use index::Index;
-use pattern::Segment;
+use pattern::{Pattern, Segment};
 
 /// Longest document, in bytes: every start reads it.
 pub const MAX_RULES_BYTES: usize = 1024 * 1024;
@@ -55,32 +55,30 @@ pub(crate) struct Rules {
 impl Rules {
     /// Reads the document. What a rule does not name is as in `default`.
     pub(crate) fn new(document: &str, default: &Requirements) -> Result<Self, RulesError> {
-        let read = document::read(document, default)?;
-        let mut index = Index::default();
-        let mut patterns = Vec::with_capacity(read.len());
-        let mut rules = Vec::with_capacity(read.len());
-        for (number, (pattern, rule)) in read.into_iter().enumerate() {
-            index.insert(&pattern, number);
-            patterns.push(pattern);
-            rules.push(rule);
-        }
-        for (number, (pattern, rule)) in patterns.iter().zip(&rules).enumerate() {
-            let covers = |other: usize| {
-                other < number && rules.get(other).is_some_and(|other| other.covers(rule))
-            };
-            let earlier = index.first(pattern.host.as_deref(), pattern.path.as_deref(), &covers);
-            if let Some(earlier) = earlier.and_then(|earlier| rules.get(earlier)) {
-                let name = rule.label();
-                return Err(RulesError {
-                    rule: Some((
-                        number.saturating_add(1),
-                        (!name.starts_with('#')).then(|| name.to_owned()),
-                    )),
-                    fault: RulesFault::Unreachable(format!("rule {}", earlier.label())),
-                });
+        document::read(document, default)
+    }
+
+    /// Takes the next rule.
+    fn push(&mut self, pattern: &Pattern, rule: Rule) -> Result<(), RulesFault> {
+        let covers = |earlier| {
+            self.get(earlier)
+                .is_some_and(|earlier| earlier.covers(&rule))
+        };
+        match self
+            .index
+            .first(pattern.host.as_deref(), pattern.path.as_deref(), &covers)
+        {
+            Some(earlier) => Err(RulesFault::Unreachable(earlier.saturating_add(1))),
+            None => {
+                self.index.insert(pattern, self.rules.len());
+                self.rules.push(rule);
+                Ok(())
             }
         }
-        Ok(Self { rules, index })
+    }
+
+    fn get(&self, rule: usize) -> Option<&Rule> {
+        self.rules.get(rule)
     }
 
     /// What stands before this request; `None`: no rule matches it.
@@ -105,14 +103,14 @@ impl Rules {
             Host::Address | Host::Unknown => None,
         };
         let accepts = |rule: usize| {
-            self.rules.get(rule).is_some_and(|rule| {
+            self.get(rule).is_some_and(|rule| {
                 rule.takes(request.method)
                     && (all_is_known || !matches!(rule.guard, Guard::Public(_)))
             })
         };
         let first = self.index.first(name, segments.as_deref(), &accepts);
         Ok(first
-            .and_then(|rule| self.rules.get(rule))
+            .and_then(|rule| self.get(rule))
             .map(|rule| &rule.guard))
     }
 }
@@ -126,13 +124,6 @@ impl Rule {
     fn covers(&self, other: &Self) -> bool {
         self.methods.is_empty()
             || (!other.methods.is_empty() && other.methods.iter().all(|m| self.takes(m.as_bytes())))
-    }
-
-    fn label(&self) -> &str {
-        match &self.guard {
-            Guard::Token(requirements) => requirements.rule().unwrap_or_default(),
-            Guard::Public(label) | Guard::Denied(label) => label,
-        }
     }
 }
 

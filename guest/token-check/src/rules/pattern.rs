@@ -68,14 +68,13 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
         return Err(PathFault::NotATemplate);
     }
     // The same reading that a request's path gets, so that what it refuses stands in no rule, and every spelling is one.
-    path::normalize(text.as_bytes()).map_err(PathFault::Ambiguous)?;
+    // It decodes no `/`, so the segments stay what they are.
+    let decoded = path::normalize(text.as_bytes()).map_err(PathFault::Ambiguous)?;
     let mut segments = Vec::new();
-    let mut texts = text.strip_suffix('/').unwrap_or(text).split('/').skip(1);
-    while let Some(text) = texts.next() {
+    let mut texts = text.split('/').zip(decoded.split('/')).skip(1);
+    while let Some((text, decoded)) = texts.next() {
         segments.push(if !wild(text) {
-            let slashed = format!("/{text}");
-            let decoded = path::normalize(slashed.as_bytes()).map_err(PathFault::Ambiguous)?;
-            Segment::Text(Cow::Owned(decoded.trim_start_matches('/').to_owned()))
+            Segment::Text(Cow::Owned(decoded.to_owned()))
         } else if is_placeholder(text) {
             Segment::One
         } else if text == "**" && texts.clone().next().is_none() {
