@@ -1,7 +1,7 @@
 //! Facts, the policy and the time make a decision. Computed for every request, kept nowhere.
 
 use crate::facts::{Claims, Facts};
-use crate::identity;
+use crate::identity::Identity;
 use crate::policy::Policy;
 use crate::reason::Reason;
 
@@ -19,12 +19,18 @@ pub enum Decision {
 }
 
 /// How a granted request goes on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Grant {
-    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
-    pub headers: Vec<(&'static str, String)>,
+    identity: Identity,
     /// Whether the Authorization header goes on too.
     pub forward_token: bool,
+}
+
+impl Grant {
+    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.identity.headers()
+    }
 }
 
 pub(crate) fn decide(facts: &Facts, policy: &Policy, unix_seconds: i64) -> Decision {
@@ -34,7 +40,7 @@ pub(crate) fn decide(facts: &Facts, policy: &Policy, unix_seconds: i64) -> Decis
     match offence(claims, policy, unix_seconds) {
         Some(reason) => Decision::Refused(reason),
         None => Decision::Granted(Grant {
-            headers: identity::headers(claims),
+            identity: Identity::of(claims),
             forward_token: policy.forward_token(),
         }),
     }

@@ -3,9 +3,10 @@
 //! Sans-IO. There is no socket, clock, randomness, environment or log in here; time and random bytes are arguments. A
 //! host feeds [`AuthCheck`] and does what the returned [`Step`] says:
 //!
-//! 1. [`AuthCheck::begin`] reads the credentials (RFC 6750) and says [`Step::Done`], [`Step::Ask`] or [`Step::Join`].
-//! 2. On `Ask` the host sends the [`OutboundCall`] (RFC 7662) and hands what came back to [`AuthCheck::settle`], which
-//!    returns everyone who waited. On `Join` somebody else already asks about the same token: [`AuthCheck::park`].
+//! 1. [`AuthCheck::begin`] reads the credentials (RFC 6750) and says [`Step::Done`], [`Step::Lead`] or [`Step::Join`].
+//! 2. On `Lead` the host runs the [`Errand`] (sends the [`OutboundCall`] of RFC 7662, or reads a shared store) and hands
+//!    what came of it to [`AuthCheck::settle`], which names the next errand or ends the flight and returns everyone who
+//!    waited. On `Join` somebody else already leads for the same token: [`AuthCheck::park`].
 //! 3. [`AuthCheck::resume`] consumes the [`Waiting`] and says how it goes on.
 //!
 //! *Facts are cached, decisions never are*: [`Facts`] are what the issuer said about a token; a [`Decision`] is made from
@@ -24,10 +25,15 @@ mod policy;
 mod reason;
 mod secret;
 mod settings;
+mod store;
+mod trace;
+mod verdict;
 
 pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
 pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
-pub use check::{AuthCheck, CallFailure, Flight, Now, Outcome, Step, Waiting};
+pub use check::{
+    AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
+};
 pub use decision::{Decision, Grant};
 pub use facts::Facts;
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
@@ -36,3 +42,5 @@ pub use policy::Policy;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
 pub use secret::{AccessToken, ClientSecret};
 pub use settings::{Problem, SETTINGS, Setting, SettingsError};
+pub use store::{Record, StoreKey};
+pub use verdict::{CacheUse, Verdict};

@@ -34,6 +34,8 @@ pub struct Policy {
     allowed_grant_types: Vec<String>,
     leeway_seconds: u32,
     timeout: Duration,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
     realm: String,
     forward_token: bool,
 }
@@ -92,7 +94,9 @@ impl Policy {
             allowed_clients: given.list("allowed_clients"),
             allowed_grant_types: given.list("allowed_grant_types"),
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
-            timeout: Duration::from_secs(given.seconds("timeout", 1, MAX_TIMEOUT_SECONDS)?.into()),
+            timeout: given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            first_byte_timeout: given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
             realm,
             forward_token: given.boolean("forward_token")?,
         })
@@ -102,6 +106,14 @@ impl Policy {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(crate) const fn first_byte_timeout(&self) -> Duration {
+        self.first_byte_timeout
     }
 
     pub(crate) const fn introspect_url(&self) -> &Url {
@@ -228,5 +240,10 @@ impl Given {
             .ok()
             .filter(|seconds| (low..=high).contains(seconds));
         seconds.ok_or_else(|| SettingsError::new(key, Problem::NotSecondsBetween(low, high)))
+    }
+
+    fn duration(&mut self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
+        self.seconds(key, low, high)
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::policy::Policy;
 
-/// `Retry-After` of every 503, in seconds: long enough to spare an issuer in trouble, short enough that its return is
+/// `Retry-After` of a 503 that knows no better, in seconds: long enough to spare an issuer in trouble, short enough that its return is
 /// noticed at once.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -152,6 +152,10 @@ impl Reason {
     /// The whole answer. `policy` gives realm and scope; without one (our settings are wrong) there is no challenge.
     #[must_use]
     pub fn reply(self, policy: Option<&Policy>) -> Reply {
+        self.answer(policy, RETRY_AFTER_SECONDS)
+    }
+
+    pub(crate) fn answer(self, policy: Option<&Policy>, retry_after: u32) -> Reply {
         // Every part comes from the closed set above, so nothing needs escaping.
         let body = format!(
             r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
@@ -168,7 +172,7 @@ impl Reason {
             headers.push(("www-authenticate", challenge));
         }
         if self.status() == 503 {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+            headers.push(("retry-after", retry_after.to_string()));
         }
         Reply {
             status: self.status(),
