@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
-use spin_sdk::wasip3::http::types::Request;
+use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_stream;
 use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
 
@@ -30,9 +30,13 @@ pub(crate) async fn decide(gate: &Gate, request: &Request) -> Verdict {
     let authorization: Vec<&[u8]> = authorization.iter().map(Vec::as_slice).collect();
     let traceparent = fields.get("traceparent");
     let traceparent: Vec<&[u8]> = traceparent.iter().map(Vec::as_slice).collect();
+    let method = request.get_method();
+    let authority = request.get_authority();
     let target = request.get_path_with_query();
     let head = RequestHead {
         authorization: &authorization,
+        method: name(&method).as_bytes(),
+        authority: authority.as_deref().map(str::as_bytes),
         path_and_query: target.as_deref().map(str::as_bytes),
         traceparent: &traceparent,
     };
@@ -55,6 +59,22 @@ pub(crate) async fn decide(gate: &Gate, request: &Request) -> Verdict {
                 gate.borrow_mut().resume(waiting, now())
             }
         };
+    }
+}
+
+/// The method as it stands in the request.
+fn name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
     }
 }
 

@@ -18,7 +18,7 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         let gate = gate::open().await;
         let Some(gate) = &*gate else {
             return Ok(messages::reply(
-                &token_check::Reason::Misconfigured.reply(None),
+                &token_check::Reason::Misconfigured.reply(None, None),
             ));
         };
         let verdict = flights::decide(gate, &request).await;

@@ -9,11 +9,12 @@ use siphasher::sip::SipHasher13;
 
 use crate::answer::IssuerAnswer;
 use crate::bearer::{self, RequestHead};
-use crate::decision::{Decision, decide};
+use crate::decision::{Decision, Refusal, decide, route};
 use crate::facts::{self, Facts};
 use crate::introspection::OutboundCall;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::requirements::Requirements;
 use crate::secret::AccessToken;
 use crate::store::{Record, StoreKey};
 use crate::trace;
@@ -68,6 +69,7 @@ pub struct Waiting {
 /// What is kept of a request while it waits.
 struct Asker {
     token: Arc<AccessToken>,
+    requirements: Arc<Requirements>,
     deadline: Duration,
     traceparent: Option<Box<str>>,
 }
@@ -210,11 +212,19 @@ impl<W> AuthCheck<W> {
 
     /// A request has come.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step {
+        let requirements = match route(request, &self.policy) {
+            Ok(requirements) => requirements,
+            Err(decision) => return Step::Done(Verdict::new(decision, None)),
+        };
         match bearer::token(request) {
-            Err(reason) => Step::Done(Verdict::new(Decision::Refused(reason), None)),
+            Err(reason) => {
+                let refused = Decision::Refused(Refusal::new(reason, requirements));
+                Step::Done(Verdict::new(refused, None))
+            }
             Ok(token) => {
                 let asker = Asker {
                     token: Arc::new(token),
+                    requirements,
                     deadline: now.monotonic.saturating_add(self.policy.timeout()),
                     traceparent: trace::parent(request.traceparent),
                 };
@@ -279,20 +289,26 @@ impl<W> AuthCheck<W> {
         } else {
             CacheUse::Joined
         };
-        let decision = match waiting.slot.0.get() {
-            Some(Settled::Facts(facts)) => decide(facts, &self.policy, now.unix_seconds),
-            Some(Settled::Fault(reason)) => Decision::Refused(*reason),
+        let reason = match waiting.slot.0.get() {
+            Some(Settled::Facts(facts)) => {
+                let requirements = &waiting.asker.requirements;
+                let decision = decide(facts, requirements, &self.policy, now.unix_seconds);
+                return Step::Done(Verdict::new(decision, Some(cache)));
+            }
+            Some(Settled::Fault(reason)) => *reason,
             Some(Settled::Abandoned) => return self.lead_or_join(waiting.asker, now),
-            None if now.monotonic >= waiting.deadline() => Decision::Refused(Reason::IssuerTimeout),
+            None if now.monotonic >= waiting.deadline() => Reason::IssuerTimeout,
             None => return Step::Join(waiting),
         };
+        let decision = Decision::Refused(Refusal::new(reason, waiting.asker.requirements));
         Step::Done(Verdict::new(decision, Some(cache)))
     }
 
     fn lead_or_join(&mut self, asker: Asker, now: Now) -> Step {
         let left = asker.deadline.saturating_sub(now.monotonic);
         if left.is_zero() {
-            let refused = Decision::Refused(Reason::IssuerTimeout);
+            let timeout = Refusal::new(Reason::IssuerTimeout, asker.requirements);
+            let refused = Decision::Refused(timeout);
             return Step::Done(Verdict::new(refused, Some(CacheUse::Miss)));
         }
         if let Some(flight) = self

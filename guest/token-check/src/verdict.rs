@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::decision::{Decision, Grant};
 use crate::policy::Policy;
-use crate::reason::{RETRY_AFTER_SECONDS, Reply};
+use crate::reason::Reply;
 
 /// Where the facts of a decision came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,6 @@ pub struct Verdict {
     pub issuer_latency: Option<Duration>,
     /// The line for the audit log, complete and on one line, if there is to be one.
     pub audit: Option<String>,
-    pub(crate) retry_after: u32,
 }
 
 impl Verdict {
@@ -66,7 +65,6 @@ impl Verdict {
             cache,
             issuer_latency: None,
             audit: None,
-            retry_after: RETRY_AFTER_SECONDS,
         }
     }
 
@@ -77,7 +75,7 @@ impl Verdict {
     pub fn into_result(self, policy: &Policy) -> Result<Grant, Reply> {
         match self.decision {
             Decision::Granted(grant) => Ok(grant),
-            Decision::Refused(reason) => Err(reason.answer(Some(policy), self.retry_after)),
+            Decision::Refused(refusal) => Err(refusal.reply(policy)),
         }
     }
 }

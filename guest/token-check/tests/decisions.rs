@@ -42,6 +42,8 @@ fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
 fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
     RequestHead {
         authorization: lines,
+        method: b"GET",
+        authority: Some(b"service-b.example"),
         path_and_query: Some(b"/data"),
         traceparent: &[],
     }
@@ -89,7 +91,7 @@ fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
 fn refusal(step: Step) -> Reason {
     match step {
         Step::Done(verdict) => match verdict.decision {
-            Decision::Refused(reason) => reason,
+            Decision::Refused(refusal) => refusal.reason(),
             Decision::Granted(_) => panic!("was granted"),
         },
         other => panic!("{other:?}"),
@@ -99,7 +101,7 @@ fn refusal(step: Step) -> Reason {
 fn reason(extra: &[(&str, &str)], outcome: Outcome) -> Option<Reason> {
     match decide(extra, outcome) {
         Decision::Granted(_) => None,
-        Decision::Refused(reason) => Some(reason),
+        Decision::Refused(refusal) => Some(refusal.reason()),
     }
 }
 
@@ -426,7 +428,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
 fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     let granted = |body: &str| match decide(&[], json(body)) {
         Decision::Granted(grant) => grant,
-        Decision::Refused(reason) => panic!("{reason:?}"),
+        Decision::Refused(refusal) => panic!("{refusal:?}"),
     };
     let body = r#"{"active":true,"sub":"s","client_id":"c","iss":"i","scope":["a","b"]}"#;
     let claims = "eyJhY3RpdmUiOnRydWUsInN1YiI6InMiLCJjbGllbnRfaWQiOiJjIiwiaXNzIjoiaSIsInNjb3BlIjpbImEiLCJiIl19";
@@ -439,7 +441,7 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     ];
     let grant = granted(body);
     assert_eq!(grant.headers().collect::<Vec<_>>(), expected);
-    assert!(!grant.forward_token);
+    assert_eq!((grant.forward_token, &grant.rule), (false, &None));
     let names = |body| {
         granted(body)
             .headers()
@@ -606,7 +608,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
     names.dedup();
     assert_eq!(names.len(), ALL_REASONS.len(), "no name twice");
     for reason in ALL_REASONS {
-        let reply = reason.reply(Some(&policy));
+        let reply = reason.reply(Some(&policy), None);
         let header = |name| {
             reply
                 .headers
@@ -625,16 +627,10 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             401 => Some(format!(
                 r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
             )),
-            403 => {
-                let scope = if *reason == Reason::InsufficientScope {
-                    r#", scope="read write""#
-                } else {
-                    ""
-                };
-                Some(format!(
-                    r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}"{scope}"#
-                ))
-            }
+            403 if *reason == Reason::DeniedByRule => None,
+            403 => Some(format!(
+                r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}""#
+            )),
             503 => None,
             other => panic!("{reason:?}: {other}"),
         };
@@ -659,7 +655,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
         assert_eq!(body["error"], reason.error());
         assert_eq!(
             reason
-                .reply(None)
+                .reply(None, None)
                 .headers
                 .iter()
                 .filter(|(n, _)| *n == "www-authenticate")
@@ -667,6 +663,23 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             0
         );
     }
+}
+
+#[test]
+fn rfc6750_s3_a_challenge_for_scope_names_the_scope_that_is_needed() {
+    let extra = [("required_scope", "read write")];
+    let Decision::Refused(refusal) = decide(&extra, json(r#"{"active":true,"scope":"read"}"#))
+    else {
+        panic!("must be refused")
+    };
+    let reply = refusal.reply(&policy(&extra).unwrap());
+    let expected = r#"Bearer realm="service-b", error="insufficient_scope", error_description="The access token lacks a scope that this service needs.", scope="read write""#;
+    assert!(
+        reply
+            .headers
+            .contains(&("www-authenticate", expected.to_owned()))
+    );
+    assert_eq!(refusal.rule(), None);
 }
 
 #[test]
@@ -715,7 +728,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
             error,
             SettingsError {
                 key: (*key).to_owned(),
-                problem: *problem
+                problem: problem.clone()
             },
             "{key}={value}"
         );
