@@ -19,6 +19,8 @@ pub struct RequestHead<'a> {
     pub authority: Option<&'a [u8]>,
     /// The request target as received: path and query. `None` where there is none (CONNECT).
     pub path_and_query: Option<&'a [u8]>,
+    /// Each `traceparent` field line's value (W3C Trace Context), as received. Only read when the issuer is asked.
+    pub traceparent: &'a [&'a [u8]],
 }
 
 /// The token of a request, or why there is none.
@@ -93,6 +95,7 @@ mod tests {
             method: b"GET",
             authority: None,
             path_and_query: Some(target),
+            traceparent: &[],
         })
         .map(|t| t.secret().to_vec())
     }

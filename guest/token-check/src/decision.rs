@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::bearer::RequestHead;
 use crate::facts::{Claims, Facts};
-use crate::identity;
+use crate::identity::Identity;
 use crate::policy::Policy;
-use crate::reason::{Reason, Reply};
+use crate::reason::{RETRY_AFTER_SECONDS, Reason, Reply};
 use crate::requirements::Requirements;
 use crate::rules::Guard;
 
@@ -35,14 +35,20 @@ impl Decision {
 }
 
 /// How a granted request goes on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Grant {
-    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
-    pub headers: Vec<(&'static str, String)>,
+    identity: Option<Identity>,
     /// Whether the Authorization header goes on too. On a public route nobody has looked at it.
     pub forward_token: bool,
     /// As [`Decision::rule`].
     pub rule: Option<Arc<str>>,
+}
+
+impl Grant {
+    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.identity.iter().flat_map(Identity::headers)
+    }
 }
 
 /// Why a request ends here, and for which route.
@@ -50,6 +56,7 @@ pub struct Grant {
 pub struct Refusal {
     reason: Reason,
     route: Route,
+    retry_after: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +69,14 @@ enum Route {
 
 impl Refusal {
     pub(crate) const fn new(reason: Reason, requirements: Arc<Requirements>) -> Self {
+        Self::at(Route::Token(requirements), reason)
+    }
+
+    const fn at(route: Route, reason: Reason) -> Self {
         Self {
             reason,
-            route: Route::Token(requirements),
+            route,
+            retry_after: RETRY_AFTER_SECONDS,
         }
     }
 
@@ -91,7 +103,8 @@ impl Refusal {
             Route::Unknown | Route::Denied(_) => None,
             Route::Token(requirements) => Some(&**requirements),
         };
-        self.reason.reply(Some(policy), requirements)
+        self.reason
+            .answer(Some(policy), requirements, self.retry_after)
     }
 }
 
@@ -103,18 +116,15 @@ pub(crate) fn route(
     match policy.guard(request) {
         Ok(Guard::Token(requirements)) => Ok(requirements),
         Ok(Guard::Public(rule)) => Err(Decision::Granted(Grant {
-            headers: Vec::new(),
+            identity: None,
             forward_token: policy.forward_token(),
             rule: Some(rule),
         })),
-        Ok(Guard::Denied(rule)) => Err(Decision::Refused(Refusal {
-            reason: Reason::DeniedByRule,
-            route: Route::Denied(rule),
-        })),
-        Err(reason) => Err(Decision::Refused(Refusal {
-            reason,
-            route: Route::Unknown,
-        })),
+        Ok(Guard::Denied(rule)) => Err(Decision::Refused(Refusal::at(
+            Route::Denied(rule),
+            Reason::DeniedByRule,
+        ))),
+        Err(reason) => Err(Decision::Refused(Refusal::at(Route::Unknown, reason))),
     }
 }
 
@@ -131,7 +141,7 @@ pub(crate) fn decide(
     match offence(claims, requirements, policy.leeway_seconds(), unix_seconds) {
         Some(reason) => refused(reason),
         None => Decision::Granted(Grant {
-            headers: identity::headers(claims),
+            identity: Some(Identity::of(claims)),
             forward_token: policy.forward_token(),
             rule: requirements.rule.clone(),
         }),

@@ -4,9 +4,10 @@
 //! host feeds [`AuthCheck`] and does what the returned [`Step`] says:
 //!
 //! 1. [`AuthCheck::begin`] finds the rule of the request's route, reads the credentials (RFC 6750) and says
-//!    [`Step::Done`], [`Step::Ask`] or [`Step::Join`].
-//! 2. On `Ask` the host sends the [`OutboundCall`] (RFC 7662) and hands what came back to [`AuthCheck::settle`], which
-//!    returns everyone who waited. On `Join` somebody else already asks about the same token: [`AuthCheck::park`].
+//!    [`Step::Done`], [`Step::Lead`] or [`Step::Join`].
+//! 2. On `Lead` the host runs the [`Errand`] (sends the [`OutboundCall`] of RFC 7662, or reads a shared store) and hands
+//!    what came of it to [`AuthCheck::settle`], which names the next errand or ends the flight and returns everyone who
+//!    waited. On `Join` somebody else already leads for the same token: [`AuthCheck::park`].
 //! 3. [`AuthCheck::resume`] consumes the [`Waiting`] and says how it goes on.
 //!
 //! *Facts are cached, decisions never are*: [`Facts`] are what the issuer said about a token; a [`Decision`] is made from
@@ -28,10 +29,15 @@ mod requirements;
 mod rules;
 mod secret;
 mod settings;
+mod store;
+mod trace;
+mod verdict;
 
 pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
 pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
-pub use check::{AuthCheck, CallFailure, Flight, Now, Outcome, Step, Waiting};
+pub use check::{
+    AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
+};
 pub use decision::{Decision, Grant, Refusal};
 pub use facts::Facts;
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
@@ -43,3 +49,5 @@ pub use requirements::Requirements;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use secret::{AccessToken, ClientSecret};
 pub use settings::{Problem, SETTINGS, Setting, SettingsError};
+pub use store::{Record, StoreKey};
+pub use verdict::{CacheUse, Verdict};

@@ -36,6 +36,8 @@ pub struct Policy {
     rules: Rules,
     leeway_seconds: u32,
     timeout: Duration,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
     realm: String,
     forward_token: bool,
 }
@@ -104,7 +106,9 @@ impl Policy {
             default: Arc::new(default),
             rules,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
-            timeout: Duration::from_secs(given.seconds("timeout", 1, MAX_TIMEOUT_SECONDS)?.into()),
+            timeout: given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            first_byte_timeout: given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
             realm,
             forward_token: given.boolean("forward_token")?,
         })
@@ -114,6 +118,14 @@ impl Policy {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(crate) const fn first_byte_timeout(&self) -> Duration {
+        self.first_byte_timeout
     }
 
     /// What stands before this request: the first rule that matches, else the default requirements.
@@ -226,5 +238,10 @@ impl Given {
             .ok()
             .filter(|seconds| (low..=high).contains(seconds));
         seconds.ok_or_else(|| SettingsError::new(key, Problem::NotSecondsBetween(low, high)))
+    }
+
+    fn duration(&mut self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
+        self.seconds(key, low, high)
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 }

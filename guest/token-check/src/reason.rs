@@ -3,8 +3,8 @@
 use crate::policy::Policy;
 use crate::requirements::Requirements;
 
-/// `Retry-After` of every 503, in seconds: long enough to spare an issuer in trouble, short enough that its return is
-/// noticed at once.
+/// `Retry-After` of a 503 that knows no better, in seconds: long enough to spare an issuer in trouble, short enough that
+/// its return is noticed at once.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// RFC 6750 section 3.1 error codes, and what goes beyond them.
@@ -161,6 +161,15 @@ impl Reason {
     /// `requirements` are those of the route, for the scope that it needs.
     #[must_use]
     pub fn reply(self, policy: Option<&Policy>, requirements: Option<&Requirements>) -> Reply {
+        self.answer(policy, requirements, RETRY_AFTER_SECONDS)
+    }
+
+    pub(crate) fn answer(
+        self,
+        policy: Option<&Policy>,
+        requirements: Option<&Requirements>,
+        retry_after: u32,
+    ) -> Reply {
         // Every part comes from the closed set above, so nothing needs escaping.
         let body = format!(
             r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
@@ -177,7 +186,7 @@ impl Reason {
             headers.push(("www-authenticate", challenge));
         }
         if self.status() == 503 {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+            headers.push(("retry-after", retry_after.to_string()));
         }
         Reply {
             status: self.status(),

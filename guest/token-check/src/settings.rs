@@ -99,6 +99,16 @@ pub const SETTINGS: &[Setting] = &[
         "Longest wait for the issuer, in seconds, 1 to 60.",
     ),
     setting(
+        "connect_timeout",
+        Some("2"),
+        "Longest wait for a connection to the issuer, in seconds, 1 to 60, within `timeout`.",
+    ),
+    setting(
+        "first_byte_timeout",
+        Some("5"),
+        "Longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`.",
+    ),
+    setting(
         "realm",
         Some("service-b"),
         "The realm that challenges name (RFC 9110 section 11.5).",

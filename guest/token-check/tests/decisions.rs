@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use token_check::{
-    ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Grant, IssuerAnswer, Now, Outcome,
-    Policy, Problem, Reason, RequestHead, SETTINGS, SettingsError, Step,
+    ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Ended, Errand, Flight, IssuerAnswer,
+    Now, OutboundCall, Outcome, Policy, Problem, Progress, Reason, RequestHead, SETTINGS,
+    SettingsError, Step, Waiting,
 };
 
 const NOW: Now = Now {
@@ -44,6 +45,7 @@ fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
         method: b"GET",
         authority: Some(b"service-b.example"),
         path_and_query: Some(b"/data"),
+        traceparent: &[],
     }
 }
 
@@ -53,19 +55,45 @@ fn answer(status: u16, content_type: &str, body: &[u8]) -> Outcome {
     Outcome::Answered(IssuerAnswer {
         status,
         content_type: Some(content_type.into()),
+        retry_after: None,
         body: collected,
     })
+}
+
+/// The step must be to ask.
+fn asks(step: Step) -> (Waiting, Flight, OutboundCall) {
+    match step {
+        Step::Lead(waiting, flight, Errand::Ask(call)) => (waiting, flight, call),
+        other => panic!("must ask: {other:?}"),
+    }
+}
+
+/// Settles what must end the flight. Returns who is woken.
+fn settle(check: &mut AuthCheck<u32>, flight: Flight, outcome: Outcome) -> Vec<u32> {
+    match check.settle(flight, outcome, NOW) {
+        Progress::Ended(Ended { woken, .. }) => woken,
+        Progress::More(_, errand) => panic!("{errand:?}"),
+    }
 }
 
 /// One request that asks and gets `outcome`.
 fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
     let mut check = check(extra);
-    let Step::Ask(waiting, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
-    assert!(check.settle(flight, outcome).is_empty());
+    let (waiting, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+    assert!(settle(&mut check, flight, outcome).is_empty());
     match check.resume(waiting, NOW) {
-        Step::Done(decision) => decision,
+        Step::Done(verdict) => verdict.decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The step must be a refusal.
+fn refusal(step: Step) -> Reason {
+    match step {
+        Step::Done(verdict) => match verdict.decision {
+            Decision::Refused(refusal) => refusal.reason(),
+            Decision::Granted(_) => panic!("was granted"),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -411,21 +439,12 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
         ("x-auth-scope", "a b"),
         ("x-auth-claims", claims),
     ];
-    let headers = expected
-        .map(|(name, value)| (name, value.to_owned()))
-        .to_vec();
-    assert_eq!(
-        granted(body),
-        Grant {
-            headers,
-            forward_token: false,
-            rule: None,
-        }
-    );
+    let grant = granted(body);
+    assert_eq!(grant.headers().collect::<Vec<_>>(), expected);
+    assert_eq!((grant.forward_token, &grant.rule), (false, &None));
     let names = |body| {
         granted(body)
-            .headers
-            .into_iter()
+            .headers()
             .map(|(name, _)| name)
             .collect::<Vec<_>>()
     };
@@ -439,9 +458,7 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
 #[test]
 fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
     let call = |extra: &[(&str, &str)]| {
-        let Step::Ask(_, _, call) = check(extra).begin(&head(&[b"Bearer a+/=="]), NOW) else {
-            panic!("must ask")
-        };
+        let (_, _, call) = asks(check(extra).begin(&head(&[b"Bearer a+/=="]), NOW));
         call
     };
     let basic = call(&[]);
@@ -451,7 +468,14 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
     );
     assert_eq!(basic.path_and_query(), "/oauth2/introspect");
     assert_eq!(basic.body(), b"token=a%2B%2F%3D%3D");
-    assert_eq!(basic.timeout(), Duration::from_secs(5));
+    assert_eq!(
+        [
+            basic.timeout(),
+            basic.connect_timeout(),
+            basic.first_byte_timeout()
+        ],
+        [5, 2, 5].map(Duration::from_secs)
+    );
     assert_eq!(
         basic.headers().collect::<Vec<_>>(),
         [
@@ -487,29 +511,28 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
 #[test]
 fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
     let mut check = check(&[]);
-    let Step::Ask(leader, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
+    let (leader, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
     let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
         panic!("must join")
     };
-    let Step::Ask(_, other, _) = check.begin(&head(&[b"Bearer tok2"]), NOW) else {
-        panic!("another token asks")
-    };
+    let (_, other, _) = asks(check.begin(&head(&[b"Bearer tok2"]), NOW));
     assert_eq!(check.park(&follower, 1), None);
     let Step::Join(follower) = check.resume(follower, NOW) else {
         panic!("not settled yet")
     };
-    assert_eq!(check.settle(flight, json(r#"{"active":true}"#)), [1]);
+    assert_eq!(settle(&mut check, flight, json(r#"{"active":true}"#)), [1]);
     for waiting in [leader, follower] {
-        assert!(matches!(
-            check.resume(waiting, NOW),
-            Step::Done(Decision::Granted(_))
-        ));
+        let Step::Done(verdict) = check.resume(waiting, NOW) else {
+            panic!("must be decided")
+        };
+        assert!(matches!(verdict.decision, Decision::Granted(_)));
     }
     drop(other);
     assert!(
-        matches!(check.begin(&head(&[b"Bearer tok"]), NOW), Step::Ask(..)),
+        matches!(
+            check.begin(&head(&[b"Bearer tok"]), NOW),
+            Step::Lead(_, _, Errand::Ask(_))
+        ),
         "nothing is kept: the next one asks"
     );
 }
@@ -518,9 +541,7 @@ fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
 fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_it() {
     for dropped in [true, false] {
         let mut check = check(&[]);
-        let Step::Ask(_, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-            panic!("must ask")
-        };
+        let (_, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
         let Step::Join(first) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
             panic!("must join")
         };
@@ -534,15 +555,13 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
         if dropped {
             drop(flight);
         } else {
-            assert_eq!(check.settle(flight, Outcome::Abandoned), [1, 2]);
+            assert_eq!(settle(&mut check, flight, Outcome::Abandoned), [1, 2]);
         }
         let later = Now {
             monotonic: NOW.monotonic + Duration::from_secs(2),
             ..NOW
         };
-        let Step::Ask(first, flight, call) = check.resume(first, later) else {
-            panic!("must ask anew")
-        };
+        let (first, flight, call) = asks(check.resume(first, later));
         assert_eq!(
             call.timeout(),
             Duration::from_secs(3),
@@ -553,16 +572,9 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
         };
         let parked = check.park(&second, 3);
         assert_eq!(parked, None);
-        assert!(
-            check
-                .settle(flight, json(r#"{"active":false}"#))
-                .contains(&3)
-        );
+        assert!(settle(&mut check, flight, json(r#"{"active":false}"#)).contains(&3));
         for waiting in [first, second] {
-            assert!(matches!(
-                check.resume(waiting, later),
-                Step::Done(Decision::Refused(refusal)) if refusal.reason() == Reason::Inactive
-            ));
+            assert_eq!(refusal(check.resume(waiting, later)), Reason::Inactive);
         }
     }
 }
@@ -570,9 +582,7 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
 #[test]
 fn nobody_waits_past_the_timeout() {
     let mut check = check(&[("timeout", "2")]);
-    let Step::Ask(_, _flight, call) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
+    let (_, _flight, call) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
     assert_eq!(call.timeout(), Duration::from_secs(2));
     let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
         panic!("must join")
@@ -582,10 +592,7 @@ fn nobody_waits_past_the_timeout() {
         monotonic: follower.deadline(),
         ..NOW
     };
-    assert!(matches!(
-        check.resume(follower, late),
-        Step::Done(Decision::Refused(refusal)) if refusal.reason() == Reason::IssuerTimeout
-    ));
+    assert_eq!(refusal(check.resume(follower, late)), Reason::IssuerTimeout);
 }
 
 #[test]
