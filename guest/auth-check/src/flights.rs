@@ -1,13 +1,13 @@
-//! Runs one request through the core: asks, or waits for whoever asks already.
+//! Runs one request through the core: runs its errands, or waits for whoever does already.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
-use spin_sdk::wasip3::http::types::Request;
+use spin_sdk::wasip3::http::types::{Method, Request};
 use spin_sdk::wasip3::wit_stream;
-use token_check::{Decision, Flight, Now, Outcome, RequestHead, Step};
+use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
 
 use crate::gate::Gate;
 use crate::issuer;
@@ -24,24 +24,28 @@ pub(crate) async fn until(deadline: Duration) {
     monotonic_clock::wait_until(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX)).await;
 }
 
-pub(crate) async fn decide(gate: &Gate, request: &Request) -> Decision {
-    let lines = request.get_headers().get("authorization");
-    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+pub(crate) async fn decide(gate: &Gate, request: &Request) -> Verdict {
+    let fields = request.get_headers();
+    let authorization = fields.get("authorization");
+    let authorization: Vec<&[u8]> = authorization.iter().map(Vec::as_slice).collect();
+    let traceparent = fields.get("traceparent");
+    let traceparent: Vec<&[u8]> = traceparent.iter().map(Vec::as_slice).collect();
+    let method = request.get_method();
+    let authority = request.get_authority();
     let target = request.get_path_with_query();
     let head = RequestHead {
-        authorization: &lines,
+        authorization: &authorization,
+        method: name(&method).as_bytes(),
+        authority: authority.as_deref().map(str::as_bytes),
         path_and_query: target.as_deref().map(str::as_bytes),
+        traceparent: &traceparent,
     };
     let mut step = gate.borrow_mut().begin(&head, now());
     loop {
         step = match step {
-            Step::Done(decision) => return decision,
-            Step::Ask(waiting, flight, call) => {
-                let duty = Duty {
-                    gate,
-                    flight: Some(flight),
-                };
-                duty.done(issuer::ask(&call, waiting.deadline()).await);
+            Step::Done(verdict) => return verdict,
+            Step::Lead(waiting, flight, errand) => {
+                lead(gate, flight, errand, waiting.deadline()).await;
                 gate.borrow_mut().resume(waiting, now())
             }
             Step::Join(waiting) => {
@@ -58,28 +62,73 @@ pub(crate) async fn decide(gate: &Gate, request: &Request) -> Decision {
     }
 }
 
-/// Settles the flight whatever happens: a request that is cancelled while it asks must not strand those who wait for it.
+/// The method as it stands in the request.
+fn name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
+    }
+}
+
+/// Runs errands until the flight has ended.
+async fn lead(gate: &Gate, flight: Flight, errand: Errand, deadline: Duration) {
+    let mut duty = Duty {
+        gate,
+        flight: Some(flight),
+    };
+    let mut next = Some(errand);
+    while let Some(errand) = next {
+        let outcome = match errand {
+            Errand::Ask(call) => issuer::ask(&call, deadline).await,
+            // The middleware has no store.
+            Errand::Look(_) => Outcome::StoreFailed,
+            Errand::Claim(..) => Outcome::Claimed(false),
+            Errand::Pause(time) => {
+                until(now().monotonic.saturating_add(time)).await;
+                Outcome::Paused
+            }
+        };
+        next = duty.settle(outcome);
+    }
+}
+
+/// Settles the flight whatever happens: a request that is cancelled while it leads must not strand those who wait for it.
 struct Duty<'a> {
     gate: &'a Gate,
     flight: Option<Flight>,
 }
 
 impl Duty<'_> {
-    fn done(mut self, outcome: Outcome) {
-        self.settle(outcome);
-    }
-
-    fn settle(&mut self, outcome: Outcome) {
-        if let Some(flight) = self.flight.take() {
-            let woken = self.gate.borrow_mut().settle(flight, outcome);
-            // Dropped after the borrow has ended: that is what wakes them.
-            drop(woken);
+    /// What to do next; `None` when the flight has ended.
+    fn settle(&mut self, outcome: Outcome) -> Option<Errand> {
+        let flight = self.flight.take()?;
+        // The borrow ends with this statement: what wakes the others is dropped after it.
+        let progress = self.gate.borrow_mut().settle(flight, outcome, now());
+        match progress {
+            Progress::More(flight, errand) => {
+                self.flight = Some(flight);
+                Some(errand)
+            }
+            Progress::Ended(Ended { fault, .. }) => {
+                if let Some(reason) = fault {
+                    eprintln!("auth-check: the issuer failed: {}", reason.name());
+                }
+                None
+            }
         }
     }
 }
 
 impl Drop for Duty<'_> {
     fn drop(&mut self) {
-        self.settle(Outcome::Abandoned);
+        let _ended = self.settle(Outcome::Abandoned);
     }
 }

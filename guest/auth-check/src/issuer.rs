@@ -21,11 +21,7 @@ const READ_BYTES: usize = 4 * 1024;
 pub(crate) async fn ask(call: &OutboundCall, deadline: Duration) -> Outcome {
     match select(pin!(exchange(call)), pin!(until(deadline))).await {
         Either::Left((Ok(answer), _)) => Outcome::Answered(answer),
-        Either::Left((Err(code), _)) => {
-            let failure = failure(&code);
-            eprintln!("auth-check: the issuer was not asked: {failure:?}");
-            Outcome::Failed(failure)
-        }
+        Either::Left((Err(code), _)) => Outcome::Failed(failure(&code)),
         Either::Right(_) => Outcome::Failed(CallFailure::Timeout),
     }
 }
@@ -88,23 +84,22 @@ fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
     Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
 }
 
-/// The host's own timeouts, as a second line; a host that does not know one ignores it.
+/// The host's own timeouts; a host that does not know one ignores it, and the whole call is timed here anyway.
 fn options(call: &OutboundCall) -> RequestOptions {
     let options = RequestOptions::new();
-    let nanoseconds = u64::try_from(call.timeout().as_nanos()).ok();
-    let _ = options.set_connect_timeout(nanoseconds);
-    let _ = options.set_first_byte_timeout(nanoseconds);
-    let _ = options.set_between_bytes_timeout(nanoseconds);
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).ok();
+    let _ = options.set_connect_timeout(nanoseconds(call.connect_timeout()));
+    let _ = options.set_first_byte_timeout(nanoseconds(call.first_byte_timeout()));
+    let _ = options.set_between_bytes_timeout(nanoseconds(call.timeout()));
     options
 }
 
 async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
     let status = response.get_status_code();
-    let content_type = response
-        .get_headers()
-        .get("content-type")
-        .into_iter()
-        .next();
+    let headers = response.get_headers();
+    let first = |name: &str| headers.get(name).into_iter().next();
+    let content_type = first("content-type");
+    let retry_after = first("retry-after");
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Response::consume_body(response, done);
     let mut body = AnswerBody::default();
@@ -115,6 +110,7 @@ async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
             return Ok(IssuerAnswer {
                 status,
                 content_type,
+                retry_after,
                 body,
             });
         }
@@ -128,6 +124,7 @@ async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
     Ok(IssuerAnswer {
         status,
         content_type,
+        retry_after,
         body,
     })
 }

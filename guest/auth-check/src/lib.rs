@@ -9,7 +9,6 @@ mod messages;
 
 use spin_sdk::wasip3::http::service::export;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
-use token_check::Decision;
 
 struct AuthCheck;
 export!(AuthCheck);
@@ -19,14 +18,14 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         let gate = gate::open().await;
         let Some(gate) = &*gate else {
             return Ok(messages::reply(
-                &token_check::Reason::Misconfigured.reply(None),
+                &token_check::Reason::Misconfigured.reply(None, None),
             ));
         };
-        match flights::decide(gate, &request).await {
-            Decision::Refused(reason) => {
-                Ok(messages::reply(&reason.reply(Some(gate.borrow().policy()))))
-            }
-            Decision::Granted(grant) => messages::forward(request, &grant).await,
+        let verdict = flights::decide(gate, &request).await;
+        let result = verdict.into_result(gate.borrow().policy());
+        match result {
+            Ok(grant) => messages::forward(request, &grant).await,
+            Err(reply) => Ok(messages::reply(&reply)),
         }
     }
 }

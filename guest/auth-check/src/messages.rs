@@ -65,9 +65,8 @@ fn fields(request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
     });
     fields.extend(
         grant
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+            .headers()
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())),
     );
     Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
 }

@@ -35,6 +35,8 @@ pub struct IssuerAnswer {
     pub status: u16,
     /// The Content-Type field's value, where there is one.
     pub content_type: Option<Vec<u8>>,
+    /// The Retry-After field's value, where there is one.
+    pub retry_after: Option<Vec<u8>>,
     /// The body.
     pub body: AnswerBody,
 }
@@ -76,6 +78,7 @@ mod tests {
             IssuerAnswer {
                 status: 200,
                 content_type: value.map(<[u8]>::to_vec),
+                retry_after: None,
                 body: AnswerBody::default(),
             }
             .is_json()

@@ -12,8 +12,15 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub struct RequestHead<'a> {
     /// Each Authorization field line's value, in order, as received.
     pub authorization: &'a [&'a [u8]],
+    /// The method, as received.
+    pub method: &'a [u8],
+    /// The host that the request is for, with its port if it has one: the `:authority` pseudo-header or the Host header,
+    /// whichever the request is routed by. `None` where there is none.
+    pub authority: Option<&'a [u8]>,
     /// The request target as received: path and query. `None` where there is none (CONNECT).
     pub path_and_query: Option<&'a [u8]>,
+    /// Each `traceparent` field line's value (W3C Trace Context), as received. Only read when the issuer is asked.
+    pub traceparent: &'a [&'a [u8]],
 }
 
 /// The token of a request, or why there is none.
@@ -56,7 +63,7 @@ pub(crate) fn token(request: &RequestHead<'_>) -> Result<AccessToken, Reason> {
     Ok(AccessToken::new(token))
 }
 
-fn is_tchar(b: u8) -> bool {
+pub(crate) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
@@ -85,7 +92,10 @@ mod tests {
     fn read(lines: &[&[u8]], target: &[u8]) -> Result<Vec<u8>, Reason> {
         token(&RequestHead {
             authorization: lines,
+            method: b"GET",
+            authority: None,
             path_and_query: Some(target),
+            traceparent: &[],
         })
         .map(|t| t.secret().to_vec())
     }

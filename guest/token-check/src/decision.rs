@@ -1,9 +1,14 @@
 //! Facts, the policy and the time make a decision. Computed for every request, kept nowhere.
 
+use std::sync::Arc;
+
+use crate::bearer::RequestHead;
 use crate::facts::{Claims, Facts};
-use crate::identity;
+use crate::identity::Identity;
 use crate::policy::Policy;
-use crate::reason::Reason;
+use crate::reason::{RETRY_AFTER_SECONDS, Reason, Reply};
+use crate::requirements::Requirements;
+use crate::rules::Guard;
 
 /// The scope of a login that still waits for its second factor at IBM Verify.
 const MFA_CHALLENGE: &str = "mfa_challenge";
@@ -14,37 +19,142 @@ const MFA_CHALLENGE: &str = "mfa_challenge";
 pub enum Decision {
     /// It goes on to the app, with these changes.
     Granted(Grant),
-    /// It ends here: see [`Reason::reply`].
-    Refused(Reason),
+    /// It ends here: see [`Refusal::reply`].
+    Refused(Refusal),
+}
+
+impl Decision {
+    /// The name of the rule that made it; `#3` for the third where it has none. `None`: no rule matches the request.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Granted(grant) => grant.rule.as_deref(),
+            Self::Refused(refusal) => refusal.rule(),
+        }
+    }
 }
 
 /// How a granted request goes on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Grant {
-    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
-    pub headers: Vec<(&'static str, String)>,
-    /// Whether the Authorization header goes on too.
+    identity: Option<Identity>,
+    /// Whether the Authorization header goes on too. On a public route nobody has looked at it.
     pub forward_token: bool,
+    /// As [`Decision::rule`].
+    pub rule: Option<Arc<str>>,
 }
 
-pub(crate) fn decide(facts: &Facts, policy: &Policy, unix_seconds: i64) -> Decision {
-    let Some(claims) = facts.claims() else {
-        return Decision::Refused(Reason::Inactive);
-    };
-    match offence(claims, policy, unix_seconds) {
-        Some(reason) => Decision::Refused(reason),
-        None => Decision::Granted(Grant {
-            headers: identity::headers(claims),
+impl Grant {
+    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.identity.iter().flat_map(Identity::headers)
+    }
+}
+
+/// Why a request ends here, and for which route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    route: Route,
+    retry_after: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Route {
+    /// The path is ambiguous.
+    Unknown,
+    Denied(Arc<str>),
+    Token(Arc<Requirements>),
+}
+
+impl Refusal {
+    pub(crate) const fn new(reason: Reason, requirements: Arc<Requirements>) -> Self {
+        Self::at(Route::Token(requirements), reason)
+    }
+
+    const fn at(route: Route, reason: Reason) -> Self {
+        Self {
+            reason,
+            route,
+            retry_after: RETRY_AFTER_SECONDS,
+        }
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// As [`Decision::rule`].
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match &self.route {
+            Route::Unknown => None,
+            Route::Denied(rule) => Some(rule),
+            Route::Token(requirements) => requirements.rule(),
+        }
+    }
+
+    /// The whole answer; its challenge names what this route needs.
+    #[must_use]
+    pub fn reply(&self, policy: &Policy) -> Reply {
+        let requirements = match &self.route {
+            Route::Unknown | Route::Denied(_) => None,
+            Route::Token(requirements) => Some(&**requirements),
+        };
+        self.reason
+            .answer(Some(policy), requirements, self.retry_after)
+    }
+}
+
+/// The requirements that a token must meet for this request; or the decision, where none would change it.
+pub(crate) fn route(
+    request: &RequestHead<'_>,
+    policy: &Policy,
+) -> Result<Arc<Requirements>, Decision> {
+    match policy.guard(request) {
+        Ok(Guard::Token(requirements)) => Ok(requirements),
+        Ok(Guard::Public(rule)) => Err(Decision::Granted(Grant {
+            identity: None,
             forward_token: policy.forward_token(),
+            rule: Some(rule),
+        })),
+        Ok(Guard::Denied(rule)) => Err(Decision::Refused(Refusal::at(
+            Route::Denied(rule),
+            Reason::DeniedByRule,
+        ))),
+        Err(reason) => Err(Decision::Refused(Refusal::at(Route::Unknown, reason))),
+    }
+}
+
+pub(crate) fn decide(
+    facts: &Facts,
+    requirements: &Arc<Requirements>,
+    policy: &Policy,
+    unix_seconds: i64,
+) -> Decision {
+    let refused = |reason| Decision::Refused(Refusal::new(reason, Arc::clone(requirements)));
+    let Some(claims) = facts.claims() else {
+        return refused(Reason::Inactive);
+    };
+    match offence(claims, requirements, policy.leeway_seconds(), unix_seconds) {
+        Some(reason) => refused(reason),
+        None => Decision::Granted(Grant {
+            identity: Some(Identity::of(claims)),
+            forward_token: policy.forward_token(),
+            rule: requirements.rule.clone(),
         }),
     }
 }
 
-/// First what is wrong with the token itself, then what this service demands of it.
-fn offence(claims: &Claims, policy: &Policy, now: i64) -> Option<Reason> {
-    let leeway = policy.leeway_seconds();
+/// First what is wrong with the token itself, then what this route demands of it.
+fn offence(claims: &Claims, demands: &Requirements, leeway: i64, now: i64) -> Option<Reason> {
+    let holds_one = |list: &[String], values: &[String]| {
+        list.is_empty() || values.iter().any(|value| list.contains(value))
+    };
     let holds = |list: &[String], value: Option<&String>| {
-        list.is_empty() || value.is_some_and(|v| list.contains(v))
+        holds_one(list, value.map(core::slice::from_ref).unwrap_or_default())
     };
 
     // RFC 7519 section 4.1.4: the time must be before `exp`.
@@ -70,27 +180,20 @@ fn offence(claims: &Claims, policy: &Policy, now: i64) -> Option<Reason> {
     if claims.scope.iter().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);
     }
-    if policy
-        .expected_issuer()
-        .is_some_and(|expected| claims.issuer.as_deref() != Some(expected))
-    {
+    if !holds(&demands.issuers, claims.issuer.as_ref()) {
         return Some(Reason::WrongIssuer);
     }
-    let expected_aud = policy.expected_aud();
-    if !expected_aud.is_empty() && !claims.audience.iter().any(|aud| expected_aud.contains(aud)) {
+    if !holds_one(&demands.audiences, &claims.audience) {
         return Some(Reason::WrongAudience);
     }
-    if !holds(policy.allowed_clients(), claims.client_id.as_ref()) {
+    if !holds(&demands.clients, claims.client_id.as_ref()) {
         return Some(Reason::ClientNotAllowed);
     }
-    if !holds(policy.allowed_grant_types(), claims.grant_type.as_ref()) {
+    if !holds(&demands.grant_types, claims.grant_type.as_ref()) {
         return Some(Reason::GrantTypeNotAllowed);
     }
-    if !policy
-        .required_scope()
-        .iter()
-        .all(|needed| claims.scope.contains(needed))
-    {
+    let has = |needed| claims.scope.contains(needed);
+    if !demands.all_scopes.iter().all(has) || !holds_one(&demands.any_scope, &claims.scope) {
         return Some(Reason::InsufficientScope);
     }
     None

@@ -17,11 +17,20 @@ pub struct OutboundCall {
     url: Url,
     authorization: Option<Zeroizing<String>>,
     body: Zeroizing<String>,
+    traceparent: Option<Box<str>>,
     timeout: Duration,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
 }
 
 impl OutboundCall {
-    pub(crate) fn introspection(policy: &Policy, token: &AccessToken, timeout: Duration) -> Self {
+    /// `timeout`: what is left of the caller's time.
+    pub(crate) fn introspection(
+        policy: &Policy,
+        token: &AccessToken,
+        traceparent: Option<Box<str>>,
+        timeout: Duration,
+    ) -> Self {
         let form = |bytes: &[u8]| form_urlencoded::byte_serialize(bytes).collect::<String>();
         let id = form(policy.client_id().as_bytes());
         let secret = Zeroizing::new(form(policy.client_secret().secret().as_bytes()));
@@ -48,7 +57,10 @@ impl OutboundCall {
             url: policy.introspect_url().clone(),
             authorization,
             body,
+            traceparent,
             timeout,
+            connect_timeout: timeout.min(policy.connect_timeout()),
+            first_byte_timeout: timeout.min(policy.first_byte_timeout()),
         }
     }
 
@@ -82,6 +94,11 @@ impl OutboundCall {
                 .as_ref()
                 .map(|value| ("authorization", value.as_str())),
         )
+        .chain(
+            self.traceparent
+                .as_deref()
+                .map(|value| ("traceparent", value)),
+        )
     }
 
     /// The form to send.
@@ -94,6 +111,18 @@ impl OutboundCall {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// How long it may take to connect; no longer than the whole.
+    #[must_use]
+    pub const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// How long the first byte of the answer may take; no longer than the whole.
+    #[must_use]
+    pub const fn first_byte_timeout(&self) -> Duration {
+        self.first_byte_timeout
     }
 }
 

@@ -19,13 +19,11 @@ pub(crate) enum Json {
     Object(Vec<(String, Self)>),
 }
 
-/// Reads exactly one value. The error says nothing, as the text is not ours to repeat.
-pub(crate) fn read(text: &str) -> Result<Json, ()> {
+/// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
+pub(crate) fn read(text: &str) -> Result<Json, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: MAX_DEPTH }
-        .deserialize(&mut reader)
-        .map_err(drop)?;
-    reader.end().map_err(drop)?;
+    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut reader)?;
+    reader.end()?;
     Ok(value)
 }
 
@@ -106,7 +104,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut members = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                return Err(A::Error::custom("a name twice"));
+                return Err(A::Error::custom("a key twice in one object"));
             }
             members.push((name, map.next_value_seed(inner)?));
         }
@@ -125,11 +123,10 @@ mod tests {
             r#"{"x":{"a":1,"a":2}}"#,
             r#"[{"a":1,"\u0061":2}]"#,
         ] {
-            assert_eq!(read(text), Err(()), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
-        assert_eq!(
-            read(r#"{"a":{"b":1},"c":{"b":1}}"#).map(|_| ()),
-            Ok(()),
+        assert!(
+            read(r#"{"a":{"b":1},"c":{"b":1}}"#).is_ok(),
             "the same name in two objects is fine"
         );
     }
@@ -138,16 +135,19 @@ mod tests {
     fn nesting_is_taken_to_the_limit_and_no_further() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(()));
-        assert_eq!(read(&"[".repeat(100_000)), Err(()));
+        assert!(read(&nested(MAX_DEPTH + 1)).is_err());
+        assert!(read(&"[".repeat(100_000)).is_err());
     }
 
     #[test]
     fn numbers_are_read_without_overflow_and_anything_after_the_value_is_refused() {
-        assert_eq!(read("9223372036854775807"), Ok(Json::Integer(i64::MAX)));
-        assert_eq!(read("1.5e3"), Ok(Json::Float(1500.0)));
+        assert_eq!(
+            read("9223372036854775807").unwrap(),
+            Json::Integer(i64::MAX)
+        );
+        assert_eq!(read("1.5e3").unwrap(), Json::Float(1500.0));
         for text in ["1e999", "NaN", "{} {}", "", "{\"a\":}", "\u{feff}{}"] {
-            assert_eq!(read(text), Err(()), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
         assert!(matches!(read("18446744073709551616"), Ok(Json::Float(_))));
     }

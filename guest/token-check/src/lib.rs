@@ -3,13 +3,15 @@
 //! Sans-IO. There is no socket, clock, randomness, environment or log in here; time and random bytes are arguments. A
 //! host feeds [`AuthCheck`] and does what the returned [`Step`] says:
 //!
-//! 1. [`AuthCheck::begin`] reads the credentials (RFC 6750) and says [`Step::Done`], [`Step::Ask`] or [`Step::Join`].
-//! 2. On `Ask` the host sends the [`OutboundCall`] (RFC 7662) and hands what came back to [`AuthCheck::settle`], which
-//!    returns everyone who waited. On `Join` somebody else already asks about the same token: [`AuthCheck::park`].
+//! 1. [`AuthCheck::begin`] finds the rule of the request's route, reads the credentials (RFC 6750) and says
+//!    [`Step::Done`], [`Step::Lead`] or [`Step::Join`].
+//! 2. On `Lead` the host runs the [`Errand`] (sends the [`OutboundCall`] of RFC 7662, or reads a shared store) and hands
+//!    what came of it to [`AuthCheck::settle`], which names the next errand or ends the flight and returns everyone who
+//!    waited. On `Join` somebody else already leads for the same token: [`AuthCheck::park`].
 //! 3. [`AuthCheck::resume`] consumes the [`Waiting`] and says how it goes on.
 //!
 //! *Facts are cached, decisions never are*: [`Facts`] are what the issuer said about a token; a [`Decision`] is made from
-//! facts, this request, the [`Policy`] and the time, for every request anew. Nothing here refuses with a status under
+//! facts, this request, the [`Requirements`] of its route and the time, for every request anew. Nothing here refuses with a status under
 //! 400, and nothing from a token or from the issuer's answer is ever put into a refusal.
 
 mod answer;
@@ -20,19 +22,32 @@ mod facts;
 mod identity;
 mod introspection;
 mod json;
+mod path;
 mod policy;
 mod reason;
+mod requirements;
+mod rules;
 mod secret;
 mod settings;
+mod store;
+mod trace;
+mod verdict;
 
 pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
 pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
-pub use check::{AuthCheck, CallFailure, Flight, Now, Outcome, Step, Waiting};
-pub use decision::{Decision, Grant};
+pub use check::{
+    AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
+};
+pub use decision::{Decision, Grant, Refusal};
 pub use facts::Facts;
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
 pub use introspection::OutboundCall;
+pub use path::Ambiguity;
 pub use policy::Policy;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
+pub use requirements::Requirements;
+pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use secret::{AccessToken, ClientSecret};
 pub use settings::{Problem, SETTINGS, Setting, SettingsError};
+pub use store::{Record, StoreKey};
+pub use verdict::{CacheUse, Verdict};

@@ -2,9 +2,14 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use url::{Host, Origin, Url};
 
+use crate::bearer::RequestHead;
+use crate::reason::Reason;
+use crate::requirements::{List, Requirements};
+use crate::rules::{Guard, Rules};
 use crate::secret::ClientSecret;
 use crate::settings::{Problem, SETTINGS, SettingsError};
 
@@ -27,13 +32,12 @@ pub struct Policy {
     client_id: String,
     client_secret: ClientSecret,
     client_auth: ClientAuth,
-    expected_aud: Vec<String>,
-    expected_issuer: Option<String>,
-    required_scope: Vec<String>,
-    allowed_clients: Vec<String>,
-    allowed_grant_types: Vec<String>,
+    default: Arc<Requirements>,
+    rules: Rules,
     leeway_seconds: u32,
     timeout: Duration,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
     realm: String,
     forward_token: bool,
 }
@@ -77,6 +81,19 @@ impl Policy {
         if !required_scope.iter().all(|scope| is_scope_token(scope)) {
             return Err(SettingsError::new("required_scope", Problem::NotAScope));
         }
+        let default = Requirements {
+            issuers: given.optional("expected_issuer").into_iter().collect(),
+            audiences: given.list("expected_aud"),
+            clients: given.list("allowed_clients"),
+            grant_types: given.list("allowed_grant_types"),
+            all_scopes: required_scope,
+            ..Requirements::default()
+        };
+        let rules = match given.optional("rules") {
+            None => Rules::default(),
+            Some(document) => Rules::new(&document, &default)
+                .map_err(|error| SettingsError::new("rules", Problem::Rules(error)))?,
+        };
         Ok(Self {
             introspect_url,
             client_id: given.required("resource_client_id")?,
@@ -86,13 +103,12 @@ impl Policy {
                 "post" => ClientAuth::Post,
                 _ => return Err(SettingsError::new("client_auth", Problem::NotAClientAuth)),
             },
-            expected_aud: given.list("expected_aud"),
-            expected_issuer: given.optional("expected_issuer"),
-            required_scope,
-            allowed_clients: given.list("allowed_clients"),
-            allowed_grant_types: given.list("allowed_grant_types"),
+            default: Arc::new(default),
+            rules,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
-            timeout: Duration::from_secs(given.seconds("timeout", 1, MAX_TIMEOUT_SECONDS)?.into()),
+            timeout: given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            first_byte_timeout: given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
             realm,
             forward_token: given.boolean("forward_token")?,
         })
@@ -102,6 +118,20 @@ impl Policy {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(crate) const fn first_byte_timeout(&self) -> Duration {
+        self.first_byte_timeout
+    }
+
+    /// What stands before this request: the first rule that matches, else the default requirements.
+    pub(crate) fn guard(&self, request: &RequestHead<'_>) -> Result<Guard, Reason> {
+        let guard = self.rules.guard(request)?;
+        Ok(guard.map_or_else(|| Guard::Token(Arc::clone(&self.default)), Guard::clone))
     }
 
     pub(crate) const fn introspect_url(&self) -> &Url {
@@ -118,26 +148,6 @@ impl Policy {
 
     pub(crate) const fn client_auth(&self) -> ClientAuth {
         self.client_auth
-    }
-
-    pub(crate) fn expected_aud(&self) -> &[String] {
-        &self.expected_aud
-    }
-
-    pub(crate) fn expected_issuer(&self) -> Option<&str> {
-        self.expected_issuer.as_deref()
-    }
-
-    pub(crate) fn required_scope(&self) -> &[String] {
-        &self.required_scope
-    }
-
-    pub(crate) fn allowed_clients(&self) -> &[String] {
-        &self.allowed_clients
-    }
-
-    pub(crate) fn allowed_grant_types(&self) -> &[String] {
-        &self.allowed_grant_types
     }
 
     pub(crate) fn leeway_seconds(&self) -> i64 {
@@ -205,7 +215,7 @@ impl Given {
             .ok_or_else(|| SettingsError::new(key, Problem::Missing))
     }
 
-    fn list(&mut self, key: &str) -> Vec<String> {
+    fn list(&mut self, key: &str) -> List {
         self.optional(key)
             .unwrap_or_default()
             .split_ascii_whitespace()
@@ -228,5 +238,10 @@ impl Given {
             .ok()
             .filter(|seconds| (low..=high).contains(seconds));
         seconds.ok_or_else(|| SettingsError::new(key, Problem::NotSecondsBetween(low, high)))
+    }
+
+    fn duration(&mut self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
+        self.seconds(key, low, high)
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 }

@@ -1,9 +1,10 @@
 //! Why a request was refused, and the one place that turns a reason into an answer.
 
 use crate::policy::Policy;
+use crate::requirements::Requirements;
 
-/// `Retry-After` of every 503, in seconds: long enough to spare an issuer in trouble, short enough that its return is
-/// noticed at once.
+/// `Retry-After` of a 503 that knows no better, in seconds: long enough to spare an issuer in trouble, short enough that
+/// its return is noticed at once.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// RFC 6750 section 3.1 error codes, and what goes beyond them.
@@ -19,6 +20,8 @@ enum Kind {
     Scope,
     /// 403 `insufficient_scope` without a scope: more scope would not help.
     Forbidden,
+    /// 403 `access_denied` without a challenge: no token would help.
+    Denied,
     /// 503 without a challenge: the caller's token is not at fault.
     Unavailable,
 }
@@ -54,8 +57,12 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// With rules: a path that another reader could take for another one.
+    AmbiguousPath = "ambiguous_path", Request, "The path of the request is ambiguous.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
+    /// A rule with `deny`.
+    DeniedByRule = "denied_by_rule", Denied, "Nobody may do this here.";
     /// `exp` has passed (RFC 7662 section 2.2, RFC 7519 section 4.1.4).
     Expired = "expired", Token, "The access token has expired.";
     /// `grant_type` is not in `ALLOWED_GRANT_TYPES`.
@@ -132,26 +139,37 @@ impl Reason {
         match self.kind() {
             Kind::Request => 400,
             Kind::Unauthenticated | Kind::Token => 401,
-            Kind::Scope | Kind::Forbidden => 403,
+            Kind::Scope | Kind::Forbidden | Kind::Denied => 403,
             Kind::Unavailable => 503,
         }
     }
 
     /// The `error` member of the body; RFC 6750 section 3.1 where it has a code, else RFC 6749 section 4.1.2.1's
-    /// `temporarily_unavailable`.
+    /// `access_denied` or `temporarily_unavailable`.
     #[must_use]
     pub const fn error(self) -> &'static str {
         match self.kind() {
             Kind::Unauthenticated | Kind::Token => "invalid_token",
             Kind::Request => "invalid_request",
             Kind::Scope | Kind::Forbidden => "insufficient_scope",
+            Kind::Denied => "access_denied",
             Kind::Unavailable => "temporarily_unavailable",
         }
     }
 
-    /// The whole answer. `policy` gives realm and scope; without one (our settings are wrong) there is no challenge.
+    /// The whole answer. `policy` gives the realm; without one (our settings are wrong) there is no challenge.
+    /// `requirements` are those of the route, for the scope that it needs.
     #[must_use]
-    pub fn reply(self, policy: Option<&Policy>) -> Reply {
+    pub fn reply(self, policy: Option<&Policy>, requirements: Option<&Requirements>) -> Reply {
+        self.answer(policy, requirements, RETRY_AFTER_SECONDS)
+    }
+
+    pub(crate) fn answer(
+        self,
+        policy: Option<&Policy>,
+        requirements: Option<&Requirements>,
+        retry_after: u32,
+    ) -> Reply {
         // Every part comes from the closed set above, so nothing needs escaping.
         let body = format!(
             r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
@@ -164,11 +182,11 @@ impl Reason {
             ("content-length", body.len().to_string()),
             ("cache-control", "no-store".to_owned()),
         ];
-        if let Some(challenge) = policy.and_then(|policy| self.challenge(policy)) {
+        if let Some(challenge) = policy.and_then(|policy| self.challenge(policy, requirements)) {
             headers.push(("www-authenticate", challenge));
         }
         if self.status() == 503 {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+            headers.push(("retry-after", retry_after.to_string()));
         }
         Reply {
             status: self.status(),
@@ -177,23 +195,21 @@ impl Reason {
         }
     }
 
-    /// `WWW-Authenticate` (RFC 6750 section 3). Realm and scope were checked when the policy was made.
-    fn challenge(self, policy: &Policy) -> Option<String> {
+    /// `WWW-Authenticate` (RFC 6750 section 3). Realm and scopes were checked when the policy was made.
+    fn challenge(self, policy: &Policy, requirements: Option<&Requirements>) -> Option<String> {
         let realm = policy.realm();
         let error = self.error();
         let text = self.description();
+        let scope = match (self.kind(), requirements) {
+            (Kind::Scope, Some(requirements)) => format!(r#", scope="{}""#, requirements.scope()),
+            _ => String::new(),
+        };
         match self.kind() {
             Kind::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
-            Kind::Request | Kind::Token | Kind::Forbidden => Some(format!(
-                r#"Bearer realm="{realm}", error="{error}", error_description="{text}""#
+            Kind::Request | Kind::Token | Kind::Scope | Kind::Forbidden => Some(format!(
+                r#"Bearer realm="{realm}", error="{error}", error_description="{text}"{scope}"#
             )),
-            Kind::Scope => {
-                let scope = policy.required_scope().join(" ");
-                Some(format!(
-                    r#"Bearer realm="{realm}", error="{error}", error_description="{text}", scope="{scope}""#
-                ))
-            }
-            Kind::Unavailable => None,
+            Kind::Denied | Kind::Unavailable => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::rules::RulesError;
+
 /// One setting of Service B. Its environment name is `WORKOUT18_` and the key in upper case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -77,6 +79,11 @@ pub const SETTINGS: &[Setting] = &[
         "Grant types whose tokens may call, separated by spaces.",
     ),
     setting(
+        "rules",
+        Some(""),
+        "What each route demands instead, as JSON: see *Rules per route*.",
+    ),
+    setting(
         "client_auth",
         Some("basic"),
         "How Service B authenticates at the issuer: `basic` or `post`.",
@@ -90,6 +97,16 @@ pub const SETTINGS: &[Setting] = &[
         "timeout",
         Some("5"),
         "Longest wait for the issuer, in seconds, 1 to 60.",
+    ),
+    setting(
+        "connect_timeout",
+        Some("2"),
+        "Longest wait for a connection to the issuer, in seconds, 1 to 60, within `timeout`.",
+    ),
+    setting(
+        "first_byte_timeout",
+        Some("5"),
+        "Longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`.",
     ),
     setting(
         "realm",
@@ -109,7 +126,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// What is wrong with a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// It must be set and is not, or is empty.
     Missing,
@@ -133,9 +150,11 @@ pub enum Problem {
     NotPrintable,
     /// Is not the origin of `introspect_url`.
     NotTheOrigin,
+    /// Rules that cannot be used.
+    Rules(RulesError),
 }
 
-/// A setting that cannot be used. Names the key, never the value.
+/// A setting that cannot be used. Names the key, never the value; of rules, which hold no secret, the part that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The key, in lower snake case.
@@ -161,7 +180,7 @@ impl fmt::Display for SettingsError {
             self.key,
             self.key.to_ascii_uppercase()
         )?;
-        match self.problem {
+        match &self.problem {
             Problem::Missing => f.write_str("is missing or empty: set it"),
             Problem::Unknown => f.write_str("is not known: see the table of settings in README.md"),
             Problem::NotAnHttpUrl => f.write_str("is not an http or https URL with a host"),
@@ -177,6 +196,7 @@ impl fmt::Display for SettingsError {
             Problem::NotAScope => f.write_str("must be scope tokens separated by spaces (RFC 6749 section 3.3)"),
             Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),
             Problem::NotTheOrigin => f.write_str("is not the scheme, host and port of `introspect_url`"),
+            Problem::Rules(error) => write!(f, "cannot be used: {error}"),
         }
     }
 }

@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use token_check::{
-    ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Grant, IssuerAnswer, Now, Outcome,
-    Policy, Problem, Reason, RequestHead, SETTINGS, SettingsError, Step,
+    ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Ended, Errand, Flight, IssuerAnswer,
+    Now, OutboundCall, Outcome, Policy, Problem, Progress, Reason, RequestHead, SETTINGS,
+    SettingsError, Step, Waiting,
 };
 
 const NOW: Now = Now {
@@ -41,7 +42,10 @@ fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
 fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
     RequestHead {
         authorization: lines,
+        method: b"GET",
+        authority: Some(b"service-b.example"),
         path_and_query: Some(b"/data"),
+        traceparent: &[],
     }
 }
 
@@ -51,19 +55,45 @@ fn answer(status: u16, content_type: &str, body: &[u8]) -> Outcome {
     Outcome::Answered(IssuerAnswer {
         status,
         content_type: Some(content_type.into()),
+        retry_after: None,
         body: collected,
     })
+}
+
+/// The step must be to ask.
+fn asks(step: Step) -> (Waiting, Flight, OutboundCall) {
+    match step {
+        Step::Lead(waiting, flight, Errand::Ask(call)) => (waiting, flight, call),
+        other => panic!("must ask: {other:?}"),
+    }
+}
+
+/// Settles what must end the flight. Returns who is woken.
+fn settle(check: &mut AuthCheck<u32>, flight: Flight, outcome: Outcome) -> Vec<u32> {
+    match check.settle(flight, outcome, NOW) {
+        Progress::Ended(Ended { woken, .. }) => woken,
+        Progress::More(_, errand) => panic!("{errand:?}"),
+    }
 }
 
 /// One request that asks and gets `outcome`.
 fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
     let mut check = check(extra);
-    let Step::Ask(waiting, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
-    assert!(check.settle(flight, outcome).is_empty());
+    let (waiting, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+    assert!(settle(&mut check, flight, outcome).is_empty());
     match check.resume(waiting, NOW) {
-        Step::Done(decision) => decision,
+        Step::Done(verdict) => verdict.decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The step must be a refusal.
+fn refusal(step: Step) -> Reason {
+    match step {
+        Step::Done(verdict) => match verdict.decision {
+            Decision::Refused(refusal) => refusal.reason(),
+            Decision::Granted(_) => panic!("was granted"),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -71,7 +101,7 @@ fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
 fn reason(extra: &[(&str, &str)], outcome: Outcome) -> Option<Reason> {
     match decide(extra, outcome) {
         Decision::Granted(_) => None,
-        Decision::Refused(reason) => Some(reason),
+        Decision::Refused(refusal) => Some(refusal.reason()),
     }
 }
 
@@ -398,7 +428,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
 fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     let granted = |body: &str| match decide(&[], json(body)) {
         Decision::Granted(grant) => grant,
-        Decision::Refused(reason) => panic!("{reason:?}"),
+        Decision::Refused(refusal) => panic!("{refusal:?}"),
     };
     let body = r#"{"active":true,"sub":"s","client_id":"c","iss":"i","scope":["a","b"]}"#;
     let claims = "eyJhY3RpdmUiOnRydWUsInN1YiI6InMiLCJjbGllbnRfaWQiOiJjIiwiaXNzIjoiaSIsInNjb3BlIjpbImEiLCJiIl19";
@@ -409,20 +439,12 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
         ("x-auth-scope", "a b"),
         ("x-auth-claims", claims),
     ];
-    let headers = expected
-        .map(|(name, value)| (name, value.to_owned()))
-        .to_vec();
-    assert_eq!(
-        granted(body),
-        Grant {
-            headers,
-            forward_token: false
-        }
-    );
+    let grant = granted(body);
+    assert_eq!(grant.headers().collect::<Vec<_>>(), expected);
+    assert_eq!((grant.forward_token, &grant.rule), (false, &None));
     let names = |body| {
         granted(body)
-            .headers
-            .into_iter()
+            .headers()
             .map(|(name, _)| name)
             .collect::<Vec<_>>()
     };
@@ -436,9 +458,7 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
 #[test]
 fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
     let call = |extra: &[(&str, &str)]| {
-        let Step::Ask(_, _, call) = check(extra).begin(&head(&[b"Bearer a+/=="]), NOW) else {
-            panic!("must ask")
-        };
+        let (_, _, call) = asks(check(extra).begin(&head(&[b"Bearer a+/=="]), NOW));
         call
     };
     let basic = call(&[]);
@@ -448,7 +468,14 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
     );
     assert_eq!(basic.path_and_query(), "/oauth2/introspect");
     assert_eq!(basic.body(), b"token=a%2B%2F%3D%3D");
-    assert_eq!(basic.timeout(), Duration::from_secs(5));
+    assert_eq!(
+        [
+            basic.timeout(),
+            basic.connect_timeout(),
+            basic.first_byte_timeout()
+        ],
+        [5, 2, 5].map(Duration::from_secs)
+    );
     assert_eq!(
         basic.headers().collect::<Vec<_>>(),
         [
@@ -484,29 +511,28 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
 #[test]
 fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
     let mut check = check(&[]);
-    let Step::Ask(leader, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
+    let (leader, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
     let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
         panic!("must join")
     };
-    let Step::Ask(_, other, _) = check.begin(&head(&[b"Bearer tok2"]), NOW) else {
-        panic!("another token asks")
-    };
+    let (_, other, _) = asks(check.begin(&head(&[b"Bearer tok2"]), NOW));
     assert_eq!(check.park(&follower, 1), None);
     let Step::Join(follower) = check.resume(follower, NOW) else {
         panic!("not settled yet")
     };
-    assert_eq!(check.settle(flight, json(r#"{"active":true}"#)), [1]);
+    assert_eq!(settle(&mut check, flight, json(r#"{"active":true}"#)), [1]);
     for waiting in [leader, follower] {
-        assert!(matches!(
-            check.resume(waiting, NOW),
-            Step::Done(Decision::Granted(_))
-        ));
+        let Step::Done(verdict) = check.resume(waiting, NOW) else {
+            panic!("must be decided")
+        };
+        assert!(matches!(verdict.decision, Decision::Granted(_)));
     }
     drop(other);
     assert!(
-        matches!(check.begin(&head(&[b"Bearer tok"]), NOW), Step::Ask(..)),
+        matches!(
+            check.begin(&head(&[b"Bearer tok"]), NOW),
+            Step::Lead(_, _, Errand::Ask(_))
+        ),
         "nothing is kept: the next one asks"
     );
 }
@@ -515,9 +541,7 @@ fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
 fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_it() {
     for dropped in [true, false] {
         let mut check = check(&[]);
-        let Step::Ask(_, flight, _) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-            panic!("must ask")
-        };
+        let (_, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
         let Step::Join(first) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
             panic!("must join")
         };
@@ -531,15 +555,13 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
         if dropped {
             drop(flight);
         } else {
-            assert_eq!(check.settle(flight, Outcome::Abandoned), [1, 2]);
+            assert_eq!(settle(&mut check, flight, Outcome::Abandoned), [1, 2]);
         }
         let later = Now {
             monotonic: NOW.monotonic + Duration::from_secs(2),
             ..NOW
         };
-        let Step::Ask(first, flight, call) = check.resume(first, later) else {
-            panic!("must ask anew")
-        };
+        let (first, flight, call) = asks(check.resume(first, later));
         assert_eq!(
             call.timeout(),
             Duration::from_secs(3),
@@ -550,16 +572,9 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
         };
         let parked = check.park(&second, 3);
         assert_eq!(parked, None);
-        assert!(
-            check
-                .settle(flight, json(r#"{"active":false}"#))
-                .contains(&3)
-        );
+        assert!(settle(&mut check, flight, json(r#"{"active":false}"#)).contains(&3));
         for waiting in [first, second] {
-            assert!(matches!(
-                check.resume(waiting, later),
-                Step::Done(Decision::Refused(Reason::Inactive))
-            ));
+            assert_eq!(refusal(check.resume(waiting, later)), Reason::Inactive);
         }
     }
 }
@@ -567,9 +582,7 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
 #[test]
 fn nobody_waits_past_the_timeout() {
     let mut check = check(&[("timeout", "2")]);
-    let Step::Ask(_, _flight, call) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
-        panic!("must ask")
-    };
+    let (_, _flight, call) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
     assert_eq!(call.timeout(), Duration::from_secs(2));
     let Step::Join(follower) = check.begin(&head(&[b"Bearer tok"]), NOW) else {
         panic!("must join")
@@ -579,10 +592,7 @@ fn nobody_waits_past_the_timeout() {
         monotonic: follower.deadline(),
         ..NOW
     };
-    assert!(matches!(
-        check.resume(follower, late),
-        Step::Done(Decision::Refused(Reason::IssuerTimeout))
-    ));
+    assert_eq!(refusal(check.resume(follower, late)), Reason::IssuerTimeout);
 }
 
 #[test]
@@ -598,7 +608,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
     names.dedup();
     assert_eq!(names.len(), ALL_REASONS.len(), "no name twice");
     for reason in ALL_REASONS {
-        let reply = reason.reply(Some(&policy));
+        let reply = reason.reply(Some(&policy), None);
         let header = |name| {
             reply
                 .headers
@@ -617,16 +627,10 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             401 => Some(format!(
                 r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
             )),
-            403 => {
-                let scope = if *reason == Reason::InsufficientScope {
-                    r#", scope="read write""#
-                } else {
-                    ""
-                };
-                Some(format!(
-                    r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}"{scope}"#
-                ))
-            }
+            403 if *reason == Reason::DeniedByRule => None,
+            403 => Some(format!(
+                r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}""#
+            )),
             503 => None,
             other => panic!("{reason:?}: {other}"),
         };
@@ -651,7 +655,7 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
         assert_eq!(body["error"], reason.error());
         assert_eq!(
             reason
-                .reply(None)
+                .reply(None, None)
                 .headers
                 .iter()
                 .filter(|(n, _)| *n == "www-authenticate")
@@ -659,6 +663,23 @@ fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
             0
         );
     }
+}
+
+#[test]
+fn rfc6750_s3_a_challenge_for_scope_names_the_scope_that_is_needed() {
+    let extra = [("required_scope", "read write")];
+    let Decision::Refused(refusal) = decide(&extra, json(r#"{"active":true,"scope":"read"}"#))
+    else {
+        panic!("must be refused")
+    };
+    let reply = refusal.reply(&policy(&extra).unwrap());
+    let expected = r#"Bearer realm="service-b", error="insufficient_scope", error_description="The access token lacks a scope that this service needs.", scope="read write""#;
+    assert!(
+        reply
+            .headers
+            .contains(&("www-authenticate", expected.to_owned()))
+    );
+    assert_eq!(refusal.rule(), None);
 }
 
 #[test]
@@ -707,7 +728,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
             error,
             SettingsError {
                 key: (*key).to_owned(),
-                problem: *problem
+                problem: problem.clone()
             },
             "{key}={value}"
         );

@@ -1,0 +1,134 @@
+//! Rules per route: which token a request needs, by its host, method and path. The first rule that matches counts.
+//!
+//! A request whose path is ambiguous meets no rule: it is refused. One whose path or host cannot be told (`CONNECT`,
+//! `OPTIONS *`, no Host) can meet the rules that do not look at what is missing, but never a public one.
+
+mod document;
+mod error;
+mod index;
+mod pattern;
+
+use std::sync::Arc;
+
+pub use error::{PathFault, RulesError, RulesFault};
+
+use crate::bearer::RequestHead;
+use crate::path::{self, Host};
+use crate::reason::Reason;
+use crate::requirements::Requirements;
+use index::Index;
+use pattern::{Pattern, Segment};
+
+/// Longest document, in bytes: every start reads it.
+pub const MAX_RULES_BYTES: usize = 1024 * 1024;
+/// Most rules.
+pub const MAX_RULES: usize = 4096;
+/// Longest name of a rule, in bytes: it stands in every line of the audit.
+const MAX_NAME_BYTES: usize = 64;
+/// Longest `ttl` of a rule, in seconds: a day.
+const MAX_TTL_SECONDS: u32 = 86_400;
+
+/// What stands before a route.
+#[derive(Clone, Debug)]
+pub(crate) enum Guard {
+    /// A token that meets these.
+    Token(Arc<Requirements>),
+    /// Nothing, by the rule of this name.
+    Public(Arc<str>),
+    /// Nobody gets through, by the rule of this name.
+    Denied(Arc<str>),
+}
+
+struct Rule {
+    /// In upper case; none: every method.
+    methods: Vec<String>,
+    guard: Guard,
+}
+
+/// The rules in force.
+#[derive(Default)]
+pub(crate) struct Rules {
+    rules: Vec<Rule>,
+    index: Index,
+}
+
+impl Rules {
+    /// Reads the document. What a rule does not name is as in `default`.
+    pub(crate) fn new(document: &str, default: &Requirements) -> Result<Self, RulesError> {
+        document::read(document, default)
+    }
+
+    /// Takes the next rule.
+    fn push(&mut self, pattern: &Pattern, rule: Rule) -> Result<(), RulesFault> {
+        let covers = |earlier| {
+            self.get(earlier)
+                .is_some_and(|earlier| earlier.covers(&rule))
+        };
+        match self
+            .index
+            .first(pattern.host.as_deref(), pattern.path.as_deref(), &covers)
+        {
+            Some(earlier) => Err(RulesFault::Unreachable(earlier.saturating_add(1))),
+            None => {
+                self.index.insert(pattern, self.rules.len());
+                self.rules.push(rule);
+                Ok(())
+            }
+        }
+    }
+
+    fn get(&self, rule: usize) -> Option<&Rule> {
+        self.rules.get(rule)
+    }
+
+    /// What stands before this request; `None`: no rule matches it.
+    pub(crate) fn guard(&self, request: &RequestHead<'_>) -> Result<Option<&Guard>, Reason> {
+        if self.rules.is_empty() {
+            return Ok(None);
+        }
+        let path = match request.path_and_query {
+            None | Some(b"*") => None,
+            Some(target) => Some(path::normalize(target).map_err(|_| Reason::AmbiguousPath)?),
+        };
+        let segments = path.as_deref().map(|path| {
+            path.split('/')
+                .skip(1)
+                .map(|segment| Segment::Text(segment.into()))
+                .collect::<Vec<_>>()
+        });
+        let host = path::host(request.authority);
+        let all_is_known = path.is_some() && (host != Host::Unknown || !self.index.names_hosts());
+        let name = match &host {
+            Host::Name(name) => Some(&**name),
+            Host::Address | Host::Unknown => None,
+        };
+        let accepts = |rule: usize| {
+            self.get(rule).is_some_and(|rule| {
+                rule.takes(request.method)
+                    && (all_is_known || !matches!(rule.guard, Guard::Public(_)))
+            })
+        };
+        let first = self.index.first(name, segments.as_deref(), &accepts);
+        Ok(first
+            .and_then(|rule| self.get(rule))
+            .map(|rule| &rule.guard))
+    }
+}
+
+impl Rule {
+    fn takes(&self, method: &[u8]) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|m| m.as_bytes() == method)
+    }
+
+    /// Whether this rule takes every method that the other one does.
+    fn covers(&self, other: &Self) -> bool {
+        self.methods.is_empty()
+            || (!other.methods.is_empty() && other.methods.iter().all(|m| self.takes(m.as_bytes())))
+    }
+}
+
+impl core::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Rules").field(&self.rules.len()).finish()
+    }
+}
