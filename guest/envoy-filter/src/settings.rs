@@ -232,4 +232,18 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_table_of_envoys_own_settings_is_the_one_in_the_code() {
+        const README: &str = include_str!("../../../README.md");
+        let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
+        for setting in ENVOY_SETTINGS {
+            assert_eq!(setting.default, Some(""));
+            table.push_str(&format!(
+                "| `{}` | none | {} |\n",
+                setting.key, setting.meaning
+            ));
+        }
+        assert!(README.contains(&table), "README.md should have:\n{table}");
+    }
 }
