@@ -1,0 +1,112 @@
+//! Sends the core's call through an Envoy cluster and reads what came back.
+
+use core::time::Duration;
+
+use proxy_wasm::types::Status;
+use token_check::{
+    AnswerBody, CallFailure, IssuerAnswer, MAX_ISSUER_BODY_BYTES, OutboundCall, Outcome,
+};
+
+use crate::host;
+use crate::settings::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
+
+/// Set by Envoy's router on every answer that came from upstream, and on none that it made itself.
+const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
+
+/// What came of a call.
+pub(crate) enum Came {
+    /// An answer of the issuer, or a failure that stands.
+    Outcome(Outcome),
+    /// Envoy had no connection to send it on, or lost it before the answer began.
+    NoConnection,
+}
+
+/// The way to the issuer: an Envoy cluster.
+pub(crate) struct Way {
+    cluster: String,
+    scheme: &'static str,
+    authority: String,
+}
+
+impl Way {
+    /// `cluster`: if not the shipped ones.
+    pub(crate) fn new(origin: Origin, cluster: Option<String>) -> Self {
+        let (scheme, shipped) = if origin.https {
+            ("https", HTTPS_CLUSTER)
+        } else {
+            ("http", HTTP_CLUSTER)
+        };
+        Self {
+            cluster: cluster.unwrap_or_else(|| shipped.to_owned()),
+            scheme,
+            authority: origin.authority,
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Sends the question. The effective context is the root.
+    pub(crate) fn ask(&self, call: &OutboundCall, timeout: Duration) -> Result<u32, Status> {
+        let headers = [
+            (":method", "POST"),
+            (":scheme", self.scheme),
+            (":authority", call.authority()),
+            (":path", call.path_and_query()),
+        ];
+        let headers = headers.into_iter().chain(call.headers()).collect();
+        host::call(&self.cluster, headers, Some(call.body()), timeout)
+    }
+
+    /// Sends a request that asks nothing. Envoy's dynamic forward proxy refuses a call with a body while it looks the
+    /// host name up; a call without one waits for the name, and so makes the next question possible.
+    pub(crate) fn knock(&self, timeout: Duration) -> Result<u32, Status> {
+        let headers = vec![
+            (":method", "HEAD"),
+            (":scheme", self.scheme),
+            (":authority", self.authority.as_str()),
+            (":path", "/"),
+        ];
+        host::call(&self.cluster, headers, None, timeout)
+    }
+}
+
+/// The callback of a call that was sent with `timeout` and took `took`.
+pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Duration) -> Came {
+    // Without headers: the answer broke off, was over Envoy's own limit, or the time was up in the middle of it.
+    if headers == 0 {
+        return Came::Outcome(Outcome::Failed(if took >= timeout {
+            CallFailure::Timeout
+        } else {
+            CallFailure::Unreachable
+        }));
+    }
+    let status = host::answer_header(":status")
+        .and_then(|value| core::str::from_utf8(&value).ok()?.parse().ok())
+        .unwrap_or(0);
+    if host::answer_header(FROM_UPSTREAM).is_none() {
+        return match status {
+            504 => Came::Outcome(Outcome::Failed(CallFailure::Timeout)),
+            _ => Came::NoConnection,
+        };
+    }
+    let mut body = AnswerBody::default();
+    // One byte over the limit is enough for the core to know.
+    let piece = host::answer_body(body_size.min(MAX_ISSUER_BODY_BYTES.saturating_add(1)));
+    let _ = body.push(&piece);
+    Came::Outcome(Outcome::Answered(IssuerAnswer {
+        status,
+        content_type: host::answer_header("content-type"),
+        body,
+    }))
+}
+
+/// Why Envoy did not take a call.
+pub(crate) const fn refused(status: Status) -> Came {
+    match status {
+        // No such cluster: what this Envoy may reach does not include the issuer.
+        Status::BadArgument => Came::Outcome(Outcome::Failed(CallFailure::Denied)),
+        _ => Came::NoConnection,
+    }
+}

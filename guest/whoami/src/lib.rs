@@ -1,0 +1,154 @@
+//! What Service B answers at `/data`: who the gate in front of it says the caller is. Knows nothing of tokens.
+//!
+//! Two guests answer with it: the app behind the Spin middleware, and the Envoy filter where there is no app.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Set by the gate on every request it lets through: the claims as JSON, in base64url.
+pub const CLAIMS_HEADER: &str = "x-auth-claims";
+
+/// A complete answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields; names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON, in UTF-8.
+    pub body: String,
+}
+
+impl Answer {
+    /// An answer with this body. It carries content-length: a host then sends it in one piece.
+    #[must_use]
+    pub fn new(status: u16, body: String) -> Self {
+        let headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("content-length", body.len().to_string()),
+        ];
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// An answer that says what is wrong.
+    #[must_use]
+    pub fn error(status: u16, error: &str, error_description: &str) -> Self {
+        let error = Error {
+            error,
+            error_description,
+        };
+        Self::new(status, serde_json::to_string(&error).unwrap_or_default())
+    }
+
+    /// 405 (RFC 9110 section 15.5.6).
+    #[must_use]
+    pub fn only_get() -> Self {
+        let mut answer = Self::error(405, "method_not_allowed", "Only GET is answered here.");
+        answer.headers.push(("allow", "GET".to_owned()));
+        answer
+    }
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+/// `aud` in the shape the issuer sent it, `scopes` the scope string or null.
+#[derive(Serialize)]
+struct Trusted {
+    message: &'static str,
+    issuer: Value,
+    subject: Value,
+    aud: Value,
+    scopes: Value,
+}
+
+/// The answer to a request with this method and these claims, the value of [`CLAIMS_HEADER`].
+#[must_use]
+pub fn answer(method: &[u8], claims: Option<&[u8]>) -> Answer {
+    if method != b"GET" {
+        return Answer::only_get();
+    }
+    match claims.and_then(document) {
+        Some(document) => Answer::new(200, document),
+        None => Answer::error(
+            500,
+            "gate_missing",
+            "The auth check is missing in front of this service.",
+        ),
+    }
+}
+
+/// The document; `None` if the claims are not JSON in base64url.
+fn document(claims: &[u8]) -> Option<String> {
+    let json = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let mut claims: Map<String, Value> = serde_json::from_slice(&json).ok()?;
+    let mut take = |name: &str| claims.remove(name).unwrap_or(Value::Null);
+    let scopes = match take("scope") {
+        Value::Array(scopes) => {
+            let scopes: Vec<_> = scopes.iter().filter_map(Value::as_str).collect();
+            Value::String(scopes.join(" "))
+        }
+        scope => scope,
+    };
+    let document = Trusted {
+        message: "Service B trusted the token",
+        issuer: take("iss"),
+        subject: take("sub"),
+        aud: take("aud"),
+        scopes,
+    };
+    serde_json::to_string(&document).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, claims: &str) -> (u16, String) {
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        let answer = answer(method.as_bytes(), Some(claims.as_bytes()));
+        (answer.status, answer.body)
+    }
+
+    #[test]
+    fn the_document_says_who_calls_in_the_shapes_the_issuer_used() {
+        let rows = [
+            (
+                r#"{"active":true,"iss":"https://i","sub":"s","aud":["a"],"scope":"r w"}"#,
+                r#"{"message":"Service B trusted the token","issuer":"https://i","subject":"s","aud":["a"],"scopes":"r w"}"#,
+            ),
+            (
+                r#"{"active":true,"aud":"a","scope":["r","w"]}"#,
+                r#"{"message":"Service B trusted the token","issuer":null,"subject":null,"aud":"a","scopes":"r w"}"#,
+            ),
+        ];
+        for (claims, document) in rows {
+            assert_eq!(asked("GET", claims), (200, document.to_owned()));
+        }
+    }
+
+    #[test]
+    fn rfc9110_s15_5_6_another_method_is_405_and_says_which_is_allowed() {
+        let answer = answer(b"POST", None);
+        assert_eq!(answer.status, 405);
+        assert!(answer.headers.contains(&("allow", "GET".to_owned())));
+    }
+
+    #[test]
+    fn without_the_claims_of_a_gate_there_is_no_document() {
+        let missing = r#"{"error":"gate_missing","error_description":"The auth check is missing in front of this service."}"#;
+        for claims in [None, Some(&b"!"[..]), Some(b"e30x"), Some(b"W10")] {
+            let answer = answer(b"GET", claims);
+            assert_eq!((answer.status, answer.body.as_str()), (500, missing));
+        }
+    }
+}

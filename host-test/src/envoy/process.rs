@@ -1,0 +1,188 @@
+//! The process, which never outlives us.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{EnvoyOptions, config::CONFIG, find::on_path, root};
+
+/// Where Envoy writes the address of its admin interface, in the folder of its own.
+pub(super) const ADMIN_ADDRESS: &str = "admin-address";
+
+const PREFIX: &str = "WORKOUT18_";
+/// How often we look whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Process {
+    id: u32,
+    log: Text,
+    out: Text,
+    exit_status: Arc<Mutex<Option<ExitStatus>>>,
+    /// Dropped to have it killed.
+    keep: Option<Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    pub(super) fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Self> {
+        // Killed by the system when the thread that started it is gone, and so also when this process is killed.
+        let mut command = match on_path("setpriv") {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        command
+            .arg("--config-path")
+            .arg(directory.join(CONFIG))
+            .arg("--admin-address-path")
+            .arg(directory.join(ADMIN_ADDRESS))
+            .args(["--concurrency", &options.concurrency.to_string()])
+            // Several run side by side, and none takes over from another.
+            .arg("--disable-hot-restart")
+            .args(["--file-flush-interval-msec", "20"])
+            .args(["--drain-time-s", "1", "--log-level", "info"])
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(PREFIX) {
+                command.env_remove(name);
+            }
+        }
+        for (key, value) in &options.settings {
+            command.env(format!("{PREFIX}{}", key.to_ascii_uppercase()), value);
+        }
+
+        let (keep, kept) = mpsc::channel();
+        let (started, start) = mpsc::channel();
+        let exit_status = Arc::new(Mutex::new(None));
+        let status = Arc::clone(&exit_status);
+        let keeper = std::thread::spawn(move || match command.spawn() {
+            Ok(mut child) => {
+                let log = collect(child.stderr.take());
+                let out = collect(child.stdout.take());
+                let _ = started.send(Ok((child.id(), log, out)));
+                look_after(&mut child, &kept, &status);
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        });
+        let (id, log, out) = start
+            .recv()
+            .context("nobody starts Envoy")?
+            .with_context(|| format!("{} cannot be started", binary.display()))?;
+        Ok(Self {
+            id,
+            log,
+            out,
+            exit_status,
+            keep: Some(keep),
+            keeper: Some(keeper),
+        })
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+        *self
+            .exit_status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.log.get()
+    }
+
+    pub(super) fn out(&self) -> String {
+        self.out.get()
+    }
+
+    /// Its log without what is normal.
+    pub(super) fn complaints(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| !line.contains("][info]["))
+            .collect();
+        lines.join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.keep = None;
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+fn look_after(child: &mut Child, kept: &Receiver<()>, status: &Mutex<Option<ExitStatus>>) {
+    let ended = loop {
+        match kept.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => {
+                if let Ok(Some(ended)) = child.try_wait() {
+                    break Some(ended);
+                }
+            }
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                let _ = child.kill();
+                break child.wait().ok();
+            }
+        }
+    };
+    *status.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+}
+
+/// What a pipe has brought so far.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<String>>);
+
+impl Text {
+    fn get(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Reads the pipe to its end, in a thread that ends with it.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Text {
+    let text = Text::default();
+    let Some(pipe) = pipe else {
+        return text;
+    };
+    let into = text.clone();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while lines
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|read| read > 0)
+        {
+            let mut text = into.0.lock().unwrap_or_else(PoisonError::into_inner);
+            text.push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    text
+}
