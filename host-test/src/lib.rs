@@ -1,5 +1,9 @@
-//! The host that runs the components as `spin up` does, for tests and by hand.
+//! The hosts that run the auth check in tests and by hand: one that does what `spin up` does, real Envoy, and the stub of
+//! IBM Verify that both ask.
 
+pub mod echo;
 pub mod envoy;
+pub mod guests;
 pub mod host;
 pub mod stub;
+pub mod wire;

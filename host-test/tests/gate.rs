@@ -1,255 +1,495 @@
-//! The components that ship, composed and served as in spin.toml, against an issuer on this machine.
-
-#![allow(
+//! The gate under load and while its issuer is in trouble: the components that ship, in the embedded host.
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests may panic as tests do"
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
 )]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+use host_test::guests::{Guest, repository};
 use host_test::host::{App, Manifest, Running, ServeOptions};
+use host_test::stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
+use host_test::wire::{exchange, get, read_reply};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-/// Builds what `spin build` builds, once, and loads it.
-fn app() -> App {
-    static APP: OnceLock<App> = OnceLock::new();
-    APP.get_or_init(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml");
-        for build in Manifest::read(&path).unwrap().build_commands() {
-            build.run().unwrap();
-        }
-        App::load(&path, &BTreeMap::new()).unwrap()
-    })
-    .clone()
-}
+/// auth-check.wasm, in bytes.
+const AUTH_CHECK_LIMIT: u64 = 400 * 1024;
+/// service-b.wasm, in bytes.
+const SERVICE_B_LIMIT: u64 = 250 * 1024;
 
-/// An issuer: what the token says is what it does. Counts the questions.
-fn issuer() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (stream, count) = (stream.unwrap(), Arc::clone(&count));
-            std::thread::spawn(move || while question(&stream, &count).is_some() {});
+/// spin.toml with the components that ship, or with the echo app in place of service-b and every path behind the gate.
+fn app(echo: bool) -> App {
+    static APPS: [OnceLock<App>; 2] = [OnceLock::new(), OnceLock::new()];
+    let load = || {
+        let mut path = repository().join("spin.toml");
+        let mut app = Guest::ServiceB;
+        if echo {
+            let manifest = std::fs::read_to_string(&path).unwrap();
+            path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gate-spin.toml");
+            std::fs::write(
+                &path,
+                manifest.replace("route = \"/data\"", "route = \"/...\""),
+            )
+            .unwrap();
+            app = Guest::EchoApp;
         }
-    });
-    (address, asked)
-}
-
-fn question(mut stream: &TcpStream, asked: &AtomicUsize) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut form = vec![0; length];
-    reader.read_exact(&mut form).ok()?;
-    asked.fetch_add(1, Ordering::SeqCst);
-    let form = String::from_utf8(form).ok()?;
-    let answer = |status: &str, kind: &str, body: &str| {
-        format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
+        let replaced = BTreeMap::from([
+            ("auth-check".to_owned(), Guest::AuthCheck.build().unwrap()),
+            ("service-b".to_owned(), app.build().unwrap()),
+        ]);
+        App::from_manifest(Manifest::read(&path).unwrap(), &replaced).unwrap()
     };
-    let active = r#"{"active":true,"aud":["a"],"client_id":"a","sub":"a","iss":"https://i"}"#;
-    let text = match form.strip_prefix("token=")? {
-        "good" => answer("200 OK", "application/json", active),
-        "slow" => {
-            std::thread::sleep(Duration::from_millis(700));
-            answer("200 OK", "application/json", active)
-        }
-        "ours" => answer(
-            "401 Unauthorized",
-            "application/json",
-            r#"{"error":"request_unauthorized"}"#,
-        ),
-        "moved" => answer(
-            "302 Found\r\nlocation: http://127.0.0.1:1/",
-            "application/json",
-            active,
-        ),
-        "cut" => answer("200 OK", "application/json", active)
-            .replace("content-length: 7", "content-length: 97"),
-        "huge" => answer("200 OK", "application/json", &" ".repeat(100_000)),
-        "hang" => {
-            std::thread::sleep(Duration::from_secs(5));
-            return None;
-        }
-        _ => answer("200 OK", "application/json", r#"{"active":false}"#),
-    };
-    stream.write_all(text.as_bytes()).ok()?;
-    (!form.contains("cut")).then_some(())
+    APPS[usize::from(echo)].get_or_init(load).clone()
 }
 
-async fn serve(issuer: SocketAddr, extra: &[(&str, &str)]) -> Running {
-    let url = format!("http://{issuer}/oauth2/introspect");
+async fn serve(echo: bool, stub: &VerifyStub, extra: &[(&str, &str)]) -> Running {
+    let us = stub.client("service-b");
+    let url = stub.introspect_url();
     let base = [
-        ("introspect_url", url.as_str()),
-        ("resource_client_id", "b"),
-        ("resource_client_secret", "s3cr3t"),
+        ("introspect_url", url),
+        ("resource_client_id", us.id.as_str()),
+        ("resource_client_secret", us.secret.as_str()),
     ];
+    let settings = base
+        .iter()
+        .chain(extra)
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let options = ServeOptions {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         environment: Some(BTreeMap::new()),
-        variables: base
-            .iter()
-            .chain(extra)
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
+        variables: settings.collect(),
         ..ServeOptions::default()
     };
-    app().serve(options).await.unwrap()
+    app(echo).serve(options).await.unwrap()
 }
 
-/// Status, the whole head in lower case, and the body of one request sent as these bytes.
-async fn send(to: SocketAddr, head: Vec<u8>) -> (u16, String, String) {
-    tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(to).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        stream.write_all(&head).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    })
-    .await
-    .unwrap()
+async fn stub() -> VerifyStub {
+    VerifyStub::start(StubOptions::default()).await.unwrap()
 }
 
-fn get(path: &str, authorization: &[u8]) -> Vec<u8> {
-    let mut head = format!("GET {path} HTTP/1.1\r\nhost: b\r\nconnection: close\r\n").into_bytes();
-    if !authorization.is_empty() {
-        head.extend_from_slice(b"authorization: ");
-        head.extend_from_slice(authorization);
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_good_token_gets_the_document_and_every_other_one_its_reason() {
-    let (address, asked) = issuer();
-    let running = serve(address, &[("timeout", "1")]).await;
-    let to = running.address();
-
-    let (status, _, body) = send(to, get("/health", b"")).await;
-    assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#));
-    let (status, _, body) = send(to, get("/data", b"Bearer good")).await;
-    let document = r#"{"message":"Service B trusted the token","issuer":"https://i","subject":"a","aud":["a"],"scopes":null}"#;
-    assert_eq!((status, body.as_str()), (200, document));
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
-
-    let rows: &[(&[u8], u16, &str)] = &[
-        (b"", 401, "no_credentials"),
-        (b"Basic YTpi", 401, "unsupported_scheme"),
-        (b"Bearer a b", 400, "malformed_authorization"),
-        (b"Bearer a\xff", 400, "malformed_authorization"),
-        (
-            b"Bearer good\r\nauthorization: Bearer good",
-            400,
-            "repeated_authorization",
-        ),
-        (b"Bearer revoked", 401, "inactive"),
-        (b"Bearer ours", 503, "issuer_refused_us"),
-        (b"Bearer moved", 503, "issuer_redirected"),
-        (b"Bearer cut", 503, "issuer_unreachable"),
-        (b"Bearer huge", 503, "issuer_answer_too_large"),
-        (b"Bearer hang", 503, "issuer_timeout"),
-    ];
-    for (authorization, expected, reason) in rows {
-        let (status, head, body) = send(to, get("/data", authorization)).await;
-        assert_eq!(status, *expected, "{reason}: {body}");
-        assert!(
-            body.ends_with(&format!(r#""reason":"{reason}"}}"#)),
-            "{reason}: {body}"
-        );
-        assert_eq!(head.contains("\r\nretry-after: 1"), status == 503, "{head}");
-        assert_eq!(
-            head.contains("\r\nwww-authenticate: bearer realm="),
-            status != 503,
-            "{head}"
-        );
-    }
-    for line in running.logs() {
-        assert!(
-            !line.text.contains("s3cr3t") && !line.text.contains("good"),
-            "{}",
-            line.text
-        );
-    }
-    assert_eq!(running.stats().traps, 0);
-    let _ = running.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sixteen_callers_with_one_cold_token_ask_once() {
-    let (address, asked) = issuer();
-    let running = serve(address, &[]).await;
-    let calls = (0..16).map(|_| send(running.address(), get("/data", b"Bearer slow")));
-    for (status, _, body) in futures::future::join_all(calls).await {
-        assert_eq!(status, 200, "{body}");
-    }
-    let instances = usize::try_from(running.stats().instances).unwrap();
-    let asked = asked.load(Ordering::SeqCst);
-    assert!(
-        asked >= 1 && asked <= instances,
-        "{asked} questions of {instances} instances"
-    );
-    assert_eq!(running.stats().traps, 0);
-    let _ = running.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_wrong_settings_every_request_is_refused() {
-    let (address, asked) = issuer();
-    let running = serve(address, &[("timeout", "0")]).await;
-    let (status, head, body) = send(running.address(), get("/data", b"Bearer good")).await;
-    assert_eq!(status, 503);
-    assert!(
-        body.ends_with(r#""reason":"misconfigured"}"#) && !head.contains("www-authenticate"),
-        "{head} {body}"
-    );
-    let (status, ..) = send(running.address(), get("/health", b"")).await;
-    assert_eq!(status, 200);
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
-    let _ = running.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_that_is_not_there_is_a_503() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
         .unwrap();
-    let running = serve(free, &[]).await;
-    let (status, _, body) = send(running.address(), get("/data", b"Bearer good")).await;
-    assert_eq!(status, 503);
-    assert!(
-        body.ends_with(r#""reason":"issuer_unreachable"}"#),
-        "{body}"
+    line.split_ascii_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+fn the_components_are_as_small_as_promised() {
+    for (guest, limit) in [
+        (Guest::AuthCheck, AUTH_CHECK_LIMIT),
+        (Guest::ServiceB, SERVICE_B_LIMIT),
+    ] {
+        let bytes = std::fs::metadata(guest.build().unwrap()).unwrap().len();
+        assert!(bytes <= limit, "{guest:?} has {bytes} bytes, over {limit}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_b_answers_data_behind_the_gate_and_health_without_a_token() {
+    let stub = stub().await;
+    let running = serve(false, &stub, &[]).await;
+    let to = running.address();
+    let client = stub.client("service-a").id.clone();
+    let token = stub.issue(TokenSpec::default().client("service-a"));
+
+    let reply = exchange(to, &get("/data", bearer(&token))).await.unwrap();
+    let document = format!(
+        r#"{{"message":"Service B trusted the token","issuer":"{}","subject":"{client}","aud":["{client}"],"scopes":null}}"#,
+        stub.issuer()
     );
-    let _ = running.shutdown().await;
+    assert_eq!((reply.status, reply.text()), (200, document));
+    assert_eq!(reply.header("content-type"), ["application/json"]);
+
+    let reply = exchange(to, &get("/health", "")).await.unwrap();
+    assert_eq!(
+        (reply.status, reply.text().as_str()),
+        (200, r#"{"status":"ok"}"#)
+    );
+    let scoped = stub.issue(TokenSpec::default().client("service-a").scope("read write"));
+    let reply = exchange(to, &get("/data", bearer(&scoped))).await.unwrap();
+    assert!(
+        reply.text().ends_with(r#""scopes":"read write"}"#),
+        "{}",
+        reply.text()
+    );
+
+    let post = String::from_utf8(get("/data", bearer(&token)))
+        .unwrap()
+        .replacen("GET", "DELETE", 1);
+    let reply = exchange(to, post.as_bytes()).await.unwrap();
+    assert_eq!((reply.status, reply.header("allow")), (405, vec!["GET"]));
+    stub.revoke(&token);
+    let reply = exchange(to, &get("/data", bearer(&token))).await.unwrap();
+    assert_eq!((reply.status, reply.reason().as_str()), (401, "inactive"));
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f2_without_the_gate_service_b_never_hands_out_the_document() {
+    let manifest = std::fs::read_to_string(repository().join("spin.toml")).unwrap();
+    let (before, gate) = manifest.split_once("dependencies.middleware = [").unwrap();
+    let (_, after) = gate.split_once("\n]\n").unwrap();
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gateless-spin.toml");
+    std::fs::write(&path, format!("{before}{after}")).unwrap();
+    let replaced = BTreeMap::from([
+        ("auth-check".to_owned(), Guest::AuthCheck.build().unwrap()),
+        ("service-b".to_owned(), Guest::ServiceB.build().unwrap()),
+    ]);
+    let variables = [
+        "introspect_url",
+        "resource_client_id",
+        "resource_client_secret",
+    ];
+    let running = App::load(&path, &replaced)
+        .unwrap()
+        .serve(ServeOptions {
+            environment: Some(BTreeMap::new()),
+            variables: variables
+                .map(|name| (name.to_owned(), "http://127.0.0.1:9".to_owned()))
+                .into(),
+            ..ServeOptions::default()
+        })
+        .await
+        .unwrap();
+    let reply = exchange(running.address(), &get("/data", "Bearer abc"))
+        .await
+        .unwrap();
+    let missing = r#"{"error":"gate_missing","error_description":"The auth check is missing in front of this service."}"#;
+    assert_eq!((reply.status, reply.text().as_str()), (500, missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_1000_callers_with_one_cold_token_ask_at_most_once_per_instance() {
+    let stub = stub().await;
+    let running = serve(false, &stub, &[("timeout", "15")]).await;
+    let token = stub.issue(TokenSpec::default());
+    stub.script(
+        &token,
+        vec![Reaction::normal().after(Duration::from_millis(300))],
+    );
+    let request = get("/data", bearer(&token));
+    let replies = join_all((0..1000).map(|_| exchange(running.address(), &request))).await;
+    for reply in replies {
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let (asked, stats) = (stub.questions_about(&token), running.stats());
+    assert!(
+        asked >= 1 && asked <= stats.instances,
+        "{asked} questions of {} instances",
+        stats.instances
+    );
+    assert_eq!((stats.requests, stats.traps), (1000, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_caller_leaves_strands_nobody() {
+    let stub = stub().await;
+    let running = serve(false, &stub, &[]).await;
+    let token = stub.issue(TokenSpec::default());
+    stub.script(
+        &token,
+        vec![Reaction::normal().after(Duration::from_millis(700))],
+    );
+    let request = get("/data", bearer(&token));
+
+    let mut leader = TcpStream::connect(running.address()).await.unwrap();
+    leader.write_all(&request).await.unwrap();
+    while stub.questions_about(&token) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Fifteen more fit into the leader's instance, the sixteenth does not.
+    let followers = join_all((0..16).map(|_| exchange(running.address(), &request)));
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        leader.set_zero_linger().unwrap();
+        drop(leader);
+    };
+    let (replies, ()) = futures::join!(followers, leave);
+    for reply in replies {
+        assert_eq!(reply.unwrap().status, 200);
+    }
+    let (asked, stats) = (stub.questions_about(&token), running.stats());
+    assert!(
+        asked <= stats.instances,
+        "{asked} questions of {} instances",
+        stats.instances
+    );
+    assert_eq!(stats.traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_f10_whatever_ails_the_issuer_every_caller_gets_503_in_time() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let stub = stub().await;
+    let running = serve(false, &stub, &[("timeout", "2")]).await;
+    let troubles = [
+        ("hangs", Some(Reaction::hang()), "issuer_timeout"),
+        ("resets", Some(Reaction::reset()), "issuer_unreachable"),
+        (
+            "closes",
+            Some(Reaction::drop_connection()),
+            "issuer_unreachable",
+        ),
+        (
+            "drips",
+            Some(Reaction::drip(None, Duration::from_millis(500))),
+            "issuer_timeout",
+        ),
+        (
+            "drips its head",
+            Some(Reaction::raw_drip(
+                "HTTP/1.1 200 OK\r\n",
+                Duration::from_millis(500),
+            )),
+            "issuer_timeout",
+        ),
+        (
+            "is slow",
+            Some(Reaction::normal().after(Duration::from_secs(60))),
+            "issuer_timeout",
+        ),
+        ("is stopped", None, "issuer_unreachable"),
+    ];
+    for (trouble, reaction, reason) in troubles {
+        // Half of the callers share a token, the others have one each.
+        let tokens: Vec<_> = (0..25).map(|_| stub.issue(TokenSpec::default())).collect();
+        match reaction {
+            Some(reaction) => tokens
+                .iter()
+                .for_each(|token| stub.script(token, vec![reaction.clone()])),
+            None => stub.down().await,
+        }
+        let callers = (0..50).map(|n| {
+            let request = get("/data", bearer(&tokens[if n % 2 == 0 { 0 } else { n / 2 }]));
+            let to = running.address();
+            async move {
+                let start = Instant::now();
+                (exchange(to, &request).await.unwrap(), start.elapsed())
+            }
+        });
+        for (reply, waited) in join_all(callers).await {
+            assert_eq!(
+                (reply.status, reply.reason().as_str()),
+                (503, reason),
+                "the issuer {trouble}"
+            );
+            assert_eq!(reply.header("retry-after"), ["1"], "the issuer {trouble}");
+            assert_eq!(
+                reply.header("www-authenticate"),
+                [""; 0],
+                "the issuer {trouble}"
+            );
+            assert!(
+                waited <= TIMEOUT + Duration::from_secs(1),
+                "the issuer {trouble}: {waited:?}"
+            );
+        }
+    }
+    stub.up().await.unwrap();
+    let token = stub.issue(TokenSpec::default());
+    let reply = exchange(running.address(), &get("/data", bearer(&token)))
+        .await
+        .unwrap();
+    assert_eq!(
+        reply.status,
+        200,
+        "once the issuer is back: {}",
+        reply.text()
+    );
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h16_every_byte_in_authorization_gets_an_answer_and_never_a_trap() {
+    let stub = stub().await;
+    let running = serve(false, &stub, &[]).await;
+    let to = running.address();
+    for byte in 0..=u8::MAX {
+        // A line break ends the header, as it must.
+        if byte == b'\r' || byte == b'\n' {
+            continue;
+        }
+        let values = [
+            vec![byte],
+            [b"Bearer ".as_slice(), &[byte]].concat(),
+            [b"Bearer a".as_slice(), &[byte], b"b"].concat(),
+            [b"Bear".as_slice(), &[byte], b"er abc"].concat(),
+        ];
+        for value in values {
+            let reply = exchange(to, &get("/data", &value)).await.unwrap();
+            assert!(
+                [400, 401].contains(&reply.status),
+                "{value:?}: {} {}",
+                reply.status,
+                reply.text()
+            );
+        }
+    }
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100_mb_upload_flows_through_and_so_does_a_response_without_end() {
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 1600;
+    /// Far below the body, far above what connections and instances take.
+    const GROWTH_LIMIT: u64 = 32 * 1024 * 1024;
+    let stub = stub().await;
+    let running = serve(true, &stub, &[]).await;
+    let token = stub.issue(TokenSpec::default());
+    // Whatever the first requests allocate is there before it is measured.
+    exchange(running.address(), &get("/data", bearer(&token)))
+        .await
+        .unwrap();
+    let before = resident();
+
+    let mut upload = TcpStream::connect(running.address()).await.unwrap();
+    let head = format!(
+        "PUT /data HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
+        PIECE * PIECES
+    );
+    upload.write_all(head.as_bytes()).await.unwrap();
+    let piece: Vec<u8> = (0..PIECE).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let mut crc32 = crc32fast::Hasher::new();
+    let mut most = 0;
+    for n in 0..PIECES {
+        upload.write_all(&piece).await.unwrap();
+        crc32.update(&piece);
+        if n % 100 == 0 {
+            most = most.max(resident());
+        }
+    }
+    let reply = read_reply(&mut upload, false).await.unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(
+        seen["body"],
+        serde_json::json!({ "bytes": PIECE * PIECES, "crc32": crc32.finalize() })
+    );
+
+    let mut endless = TcpStream::connect(running.address()).await.unwrap();
+    let request = get("/endless", bearer(&token));
+    endless.write_all(&request).await.unwrap();
+    let mut left = PIECE * PIECES;
+    let mut buffer = vec![0; PIECE];
+    while left > 0 {
+        let read = endless.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "the endless response ended {left} bytes early");
+        left = left.saturating_sub(read);
+        if left % 100 == 0 {
+            most = most.max(resident());
+        }
+    }
+    most = most.max(resident());
+    assert!(
+        most < before + GROWTH_LIMIT,
+        "memory grew from {before} to {most} bytes"
+    );
+    drop(endless);
+    let reply = exchange(running.address(), &get("/data", bearer(&token)))
+        .await
+        .unwrap();
+    assert_eq!(reply.status, 200, "after a caller left an endless response");
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h18_f7_a_gigabyte_without_a_token_is_refused_unread() {
+    const GROWTH_LIMIT: u64 = 32 * 1024 * 1024;
+    let stub = stub().await;
+    let running = serve(true, &stub, &[]).await;
+    exchange(running.address(), &get("/data", ""))
+        .await
+        .unwrap();
+    let before = resident();
+    let mut upload = TcpStream::connect(running.address()).await.unwrap();
+    let head = format!(
+        "POST /data HTTP/1.1\r\nhost: b\r\ncontent-length: {}\r\n\r\n",
+        1 << 30
+    );
+    upload.write_all(head.as_bytes()).await.unwrap();
+    let (mut from, mut to) = upload.into_split();
+    let send = tokio::spawn(async move {
+        let piece = vec![b'a'; 64 * 1024];
+        let mut sent = 0_u64;
+        // Until the gate's side closes: nobody reads this.
+        while to.write_all(&piece).await.is_ok() {
+            sent += 64 * 1024;
+        }
+        sent
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), from.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.starts_with("HTTP/1.1 401 ") && answer.ends_with(r#""reason":"no_credentials"}"#),
+        "{answer}"
+    );
+    drop(from);
+    let sent = send.await.unwrap();
+    assert!(sent < 1 << 30, "all of it was read");
+    assert!(
+        resident() < before + GROWTH_LIMIT,
+        "{} -> {}",
+        before,
+        resident()
+    );
+    assert_eq!(stub.counters().introspect, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_key() {
+    let stub = stub().await;
+    let running = serve(false, &stub, &[("timeout", "0")]).await;
+    let token = stub.issue(TokenSpec::default());
+    let reply = exchange(running.address(), &get("/data", bearer(&token)))
+        .await
+        .unwrap();
+    assert_eq!(
+        (reply.status, reply.reason().as_str()),
+        (503, "misconfigured")
+    );
+    let lines: Vec<_> = running.logs().into_iter().map(|line| line.text).collect();
+    assert_eq!(
+        lines,
+        [
+            "auth-check: every request is refused: setting `timeout` (WORKOUT18_TIMEOUT) must be a whole number of seconds from 1 to 60"
+        ]
+    );
+    assert_eq!(stub.counters().introspect, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_was_not_granted_is_not_called() {
+    let stub = stub().await;
+    let elsewhere = stub.introspect_url().replace("127.0.0.1", "127.0.0.2");
+    let running = serve(false, &stub, &[("introspect_url", elsewhere.as_str())]).await;
+    let reply = exchange(running.address(), &get("/data", "Bearer abc"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (reply.status, reply.reason().as_str()),
+        (503, "issuer_call_denied")
+    );
+    assert_eq!(running.stats().denied_calls, 1);
 }

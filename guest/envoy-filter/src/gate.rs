@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use token_check::{
-    AuthCheck, CallFailure, Decision, Flight, Grant, Now, OutboundCall, Outcome, Reason,
-    RequestHead, Step, Waiting,
+    AuthCheck, CallFailure, Decision, Ended, Errand, Flight, Grant, Now, OutboundCall, Outcome,
+    Progress, Reason, Reply, RequestHead, Step, Verdict, Waiting,
 };
 
 use crate::host::{self, LogLevel};
@@ -33,7 +33,7 @@ const FIRST_KNOCK: Duration = Duration::from_secs(5);
 pub(crate) type SharedGate = Rc<RefCell<Gate>>;
 
 /// What is left to the stream whose request was decided.
-pub(crate) enum Verdict {
+pub(crate) enum Carried {
     /// The request goes on as edited.
     Forward,
     /// It has its answer.
@@ -76,6 +76,8 @@ pub(crate) struct Gate {
     /// By stream context.
     waiting: HashMap<u32, Waiter>,
     outbox: Vec<Question>,
+    /// To be woken by the root context.
+    ended: Vec<u32>,
     /// By Envoy's id of the call.
     sent: HashMap<u32, Sent>,
     queue: Option<u32>,
@@ -98,6 +100,7 @@ impl Gate {
             metrics: Metrics::define(),
             waiting: HashMap::new(),
             outbox: Vec::new(),
+            ended: Vec::new(),
             sent: HashMap::new(),
             queue: None,
             has_knocked: false,
@@ -111,12 +114,15 @@ impl Gate {
     }
 
     /// A request has come; its context is in effect. `None`: it waits.
-    pub(crate) fn begin(&mut self, id: u32, headers: &[(String, Vec<u8>)]) -> Option<Verdict> {
+    pub(crate) fn begin(&mut self, id: u32, headers: &[(String, Vec<u8>)]) -> Option<Carried> {
         let mut authorization: Vec<&[u8]> = Vec::with_capacity(1);
-        let (mut path, mut method) = (None, None);
+        let mut traceparent: Vec<&[u8]> = Vec::new();
+        let (mut authority, mut path, mut method) = (None, None, None);
         for (name, value) in headers {
             match name.as_str() {
                 "authorization" => authorization.push(value),
+                "traceparent" => traceparent.push(value),
+                ":authority" => authority = Some(value.as_slice()),
                 ":path" => path = Some(value.as_slice()),
                 ":method" => method = Some(value.as_slice()),
                 _ => {}
@@ -125,14 +131,17 @@ impl Gate {
         let whoami = method.filter(|_| self.is_whoami(path));
         let head = RequestHead {
             authorization: &authorization,
+            method: method.unwrap_or_default(),
+            authority,
             path_and_query: path,
+            traceparent: &traceparent,
         };
         let now = self.now();
         match self.check.begin(&head, now) {
-            Step::Done(decision) => Some(self.carry_out(decision, whoami)),
+            Step::Done(verdict) => Some(self.carry_out(verdict, whoami)),
             step => self
                 .go_on(id, step, now, whoami)
-                .map(|decision| self.carry_out(decision, whoami)),
+                .map(|verdict| self.carry_out(verdict, whoami)),
         }
     }
 
@@ -148,28 +157,25 @@ impl Gate {
         path.split(|b| *b == b'?').next() == Some(ours.as_bytes())
     }
 
-    /// Until a step is a decision, or the request waits.
+    /// Until a step is a verdict, or the request waits.
     fn go_on(
         &mut self,
         id: u32,
         mut step: Step,
         now: Now,
         whoami: Option<&[u8]>,
-    ) -> Option<Decision> {
+    ) -> Option<Verdict> {
         let waiting = loop {
             match step {
-                Step::Done(decision) => return Some(decision),
-                Step::Ask(waiting, flight, call) => {
-                    self.outbox.push(Question {
-                        leader: id,
-                        flight,
-                        call,
-                        since: now.monotonic,
-                        may_try_again: true,
-                    });
-                    self.ring();
-                    break waiting;
-                }
+                Step::Done(verdict) => return Some(verdict),
+                Step::Lead(waiting, flight, errand) => match self.run(id, flight, errand, now) {
+                    None => break waiting,
+                    Some(ended) => {
+                        self.ended.extend(ended.woken);
+                        self.ring();
+                        step = self.check.resume(waiting, now);
+                    }
+                },
                 Step::Join(waiting) => {
                     if self.check.park(&waiting, id).is_none() {
                         self.metrics.joined();
@@ -188,10 +194,43 @@ impl Gate {
         None
     }
 
+    /// Puts an errand on its way. `Some`: it is done, and the flight has ended with it.
+    fn run(
+        &mut self,
+        leader: u32,
+        mut flight: Flight,
+        mut errand: Errand,
+        now: Now,
+    ) -> Option<Ended<u32>> {
+        loop {
+            let outcome = match errand {
+                Errand::Ask(call) => {
+                    self.outbox.push(Question {
+                        leader,
+                        flight,
+                        call,
+                        since: now.monotonic,
+                        may_try_again: true,
+                    });
+                    self.ring();
+                    return None;
+                }
+                // The filter has no store.
+                Errand::Look(_) => Outcome::StoreFailed,
+                Errand::Claim(..) => Outcome::Claimed(false),
+                Errand::Pause(_) => Outcome::Paused,
+            };
+            match self.check.settle(flight, outcome, now) {
+                Progress::More(same, next) => (flight, errand) = (same, next),
+                Progress::Ended(ended) => return Some(ended),
+            }
+        }
+    }
+
     /// Asks for a callback of the root context.
     fn ring(&mut self) {
-        // One is on its way already if there was something in the outbox.
-        if self.outbox.len() == 1 {
+        // One is on its way already if there was something to do.
+        if self.outbox.len().saturating_add(self.ended.len()) == 1 {
             if self.queue.is_none() {
                 self.queue = host::register_queue();
             }
@@ -265,6 +304,11 @@ impl Gate {
                 self.ask(question, now);
             }
         }
+        let ended = core::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            let now = self.now();
+            self.wake(ended, now);
+        }
     }
 
     fn ask(&mut self, question: Question, now: Now) {
@@ -335,9 +379,15 @@ impl Gate {
                 &format!("there is no Envoy cluster {:?}", self.way.cluster()),
             );
         }
-        let mut woken = self.check.settle(question.flight, outcome);
-        woken.push(question.leader);
-        self.wake(woken, now);
+        let leader = question.leader;
+        let ended = match self.check.settle(question.flight, outcome, now) {
+            Progress::More(flight, errand) => self.run(leader, flight, errand, now),
+            Progress::Ended(ended) => Some(ended),
+        };
+        if let Some(Ended { mut woken, .. }) = ended {
+            woken.push(leader);
+            self.wake(woken, now);
+        }
     }
 
     /// Each waiting request goes on by itself, in its own context.
@@ -348,13 +398,13 @@ impl Gate {
                 continue;
             };
             let step = self.check.resume(waiting, now);
-            let Some(decision) = self.go_on(id, step, now, whoami.as_deref()) else {
+            let Some(verdict) = self.go_on(id, step, now, whoami.as_deref()) else {
                 continue;
             };
             if host::set_effective_context(id) {
-                match self.carry_out(decision, whoami.as_deref()) {
-                    Verdict::Forward => host::resume_request(),
-                    Verdict::Answered => {}
+                match self.carry_out(verdict, whoami.as_deref()) {
+                    Carried::Forward => host::resume_request(),
+                    Carried::Answered => {}
                 }
             }
         }
@@ -363,8 +413,8 @@ impl Gate {
     }
 
     /// Does what was decided, to the request whose context is in effect.
-    fn carry_out(&mut self, decision: Decision, whoami: Option<&[u8]>) -> Verdict {
-        match decision {
+    fn carry_out(&mut self, verdict: Verdict, whoami: Option<&[u8]>) -> Carried {
+        match verdict.decision {
             Decision::Granted(grant) => {
                 host::set_filter_state("auth_decision", "granted");
                 if let Some(client_id) = header(&grant, "x-auth-client-id") {
@@ -375,27 +425,30 @@ impl Gate {
                     let answer = whoami::answer(method, claims);
                     self.metrics.granted();
                     host::reply(answer.status, &answer.headers, &answer.body);
-                    return Verdict::Answered;
+                    return Carried::Answered;
                 }
                 if is_edited(&grant) {
                     self.metrics.granted();
-                    Verdict::Forward
+                    Carried::Forward
                 } else {
-                    self.refuse(Reason::Misconfigured)
+                    let reply = Reason::Misconfigured.reply(Some(self.check.policy()), None);
+                    self.refuse(Reason::Misconfigured, &reply)
                 }
             }
-            Decision::Refused(reason) => self.refuse(reason),
+            Decision::Refused(refusal) => {
+                let reply = refusal.reply(self.check.policy());
+                self.refuse(refusal.reason(), &reply)
+            }
         }
     }
 
-    fn refuse(&mut self, reason: Reason) -> Verdict {
+    fn refuse(&mut self, reason: Reason, reply: &Reply) -> Carried {
         self.metrics.refused(reason);
         host::set_filter_state("auth_decision", "refused");
         host::set_filter_state("auth_reason", reason.name());
-        let reply = reason.reply(Some(self.check.policy()));
         host::reply(reply.status, &reply.headers, &reply.body);
         self.tell(reason);
-        Verdict::Answered
+        Carried::Answered
     }
 
     /// What is our fault or the issuer's is for the log; what is the caller's is in the access log.
@@ -421,17 +474,15 @@ impl Question {
 
 fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {
     grant
-        .headers
-        .iter()
+        .headers()
         .find(|(known, _)| *known == name)
-        .map(|(_, value)| value.as_str())
+        .map(|(_, value)| value)
 }
 
 /// Makes the request the one that the grant describes.
 fn is_edited(grant: &Grant) -> bool {
     grant
-        .headers
-        .iter()
+        .headers()
         .all(|(name, value)| host::set_request_header(name, value))
         && (grant.forward_token || host::remove_request_header("authorization"))
 }

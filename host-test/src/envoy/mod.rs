@@ -13,7 +13,6 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -22,6 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::{admin::Admin, process::Process};
+use crate::guests::Guest;
 
 pub use self::{config::shipped_config, find::find_envoy};
 
@@ -98,7 +98,7 @@ impl Envoy {
     pub async fn start(options: EnvoyOptions) -> Result<Self> {
         let (binary, directory) = tokio::task::spawn_blocking(move || {
             if options.wasm.is_none() {
-                build_filter()?;
+                Guest::EnvoyFilter.build()?;
             }
             let directory = tempfile::tempdir().context("no temporary folder")?;
             config::write(&options, directory.path())?;
@@ -307,37 +307,4 @@ fn vms(stats: &BTreeMap<String, u64>) -> Result<Vms> {
             .map(|(_, count)| count)
             .sum(),
     })
-}
-
-/// The repository.
-pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
-}
-
-/// Builds the filter for its own target, as the README says. Later calls have the first one's result.
-///
-/// # Errors
-/// The build fails: its own message stands above.
-pub fn build_filter() -> Result<()> {
-    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-    let build = || {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = std::process::Command::new(cargo)
-            .args(
-                "build --quiet --release --package envoy-filter --target wasm32-wasip1".split(' '),
-            )
-            .current_dir(root())
-            .status()
-            .map_err(|error| format!("cargo cannot be started: {error}"))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err("building envoy-filter failed: its own message stands above".to_owned())
-        }
-    };
-    BUILT
-        .get_or_init(build)
-        .clone()
-        .map_err(|error| anyhow!(error))
 }

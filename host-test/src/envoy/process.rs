@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{EnvoyOptions, config::CONFIG, find::on_path, root};
+use super::{EnvoyOptions, config::CONFIG, find::on_path};
+use crate::guests::repository;
 
 /// Where Envoy writes the address of its admin interface, in the folder of its own.
 pub(super) const ADMIN_ADDRESS: &str = "admin-address";
@@ -54,7 +55,7 @@ impl Process {
             .arg("--disable-hot-restart")
             .args(["--file-flush-interval-msec", "20"])
             .args(["--drain-time-s", "1", "--log-level", "info"])
-            .current_dir(root())
+            .current_dir(repository())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -1,0 +1,116 @@
+//! What tests put behind the auth check: answers with what reached it, as JSON, or with a body that never ends.
+
+#![cfg(target_family = "wasm")]
+
+use serde_json::json;
+use spin_sdk::wasip3::http::service::export;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use spin_sdk::wasip3::wit_bindgen::StreamResult;
+use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
+
+/// Bytes read or written at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A path that ends so is answered without end.
+const ENDLESS: &str = "/endless";
+
+struct EchoApp;
+export!(EchoApp);
+
+impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let target = request.get_path_with_query().unwrap_or_default();
+        if target.ends_with(ENDLESS) {
+            return Ok(endless());
+        }
+        // As each byte is one character, nothing of a value is lost.
+        let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
+        let headers: Vec<_> = request
+            .get_headers()
+            .copy_all()
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect();
+        let method = method(&request.get_method());
+        let (bytes, crc32) = read(request).await?;
+        let seen = json!({
+            "method": method,
+            "target": target,
+            "headers": headers,
+            "body": { "bytes": bytes, "crc32": crc32 },
+        });
+        Ok(whole(seen.to_string().into_bytes()))
+    }
+}
+
+fn method(method: &Method) -> String {
+    match method {
+        Method::Get => "GET".to_owned(),
+        Method::Head => "HEAD".to_owned(),
+        Method::Post => "POST".to_owned(),
+        Method::Put => "PUT".to_owned(),
+        Method::Delete => "DELETE".to_owned(),
+        Method::Connect => "CONNECT".to_owned(),
+        Method::Options => "OPTIONS".to_owned(),
+        Method::Trace => "TRACE".to_owned(),
+        Method::Patch => "PATCH".to_owned(),
+        Method::Other(name) => name.clone(),
+    }
+}
+
+/// Length and checksum of the body, which is never held.
+async fn read(request: Request) -> Result<(u64, u32), ErrorCode> {
+    let (_done, done) = wit_future::new(|| Ok(()));
+    let (mut stream, end) = Request::consume_body(request, done);
+    let mut bytes = 0_u64;
+    let mut crc32 = crc32fast::Hasher::new();
+    let mut buffer = Vec::with_capacity(PIECE_BYTES);
+    loop {
+        let result;
+        (result, buffer) = stream.read(buffer).await;
+        bytes = bytes.saturating_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
+        crc32.update(&buffer);
+        buffer.clear();
+        match result {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    end.await?;
+    Ok((bytes, crc32.finalize()))
+}
+
+fn whole(body: Vec<u8>) -> Response {
+    let fields = Fields::from_list(&[
+        ("content-type".to_owned(), b"application/json".to_vec()),
+        (
+            "content-length".to_owned(),
+            body.len().to_string().into_bytes(),
+        ),
+    ]);
+    let (mut stream, contents) = wit_stream::new();
+    let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(
+        fields.unwrap_or_else(|_| Fields::new()),
+        Some(contents),
+        no_trailers,
+    );
+    spawn(async move {
+        let _unread = stream.write_all(body).await;
+        drop(stream);
+        drop(trailers);
+    });
+    response
+}
+
+fn endless() -> Response {
+    let (mut stream, contents) = wit_stream::new();
+    let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(contents), no_trailers);
+    spawn(async move {
+        // What comes back is what nobody read any more: the reader has gone.
+        while stream.write_all(vec![b'.'; PIECE_BYTES]).await.is_empty() {}
+        drop(trailers);
+    });
+    response
+}

@@ -1,0 +1,79 @@
+//! The hosts that every scenario runs in.
+
+pub(crate) mod component;
+pub(crate) mod core;
+pub(crate) mod envoy;
+
+use std::net::SocketAddr;
+
+use host_test::wire::exchange;
+use tokio::runtime::Handle;
+
+use crate::issuer::SharedStub;
+use crate::observed::{Observed, Seen};
+use crate::scenario::Scenario;
+
+pub(crate) trait Driver: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Runs the scenario; the error is about the driver, not the verdict.
+    fn observe(&self, scenario: &Scenario) -> Result<Observed, String>;
+
+    /// Everything the host has logged or printed so far.
+    fn printed(&self) -> Vec<String>;
+
+    /// Whether nothing trapped, crashed or was restarted so far.
+    fn healthy(&self) -> Result<(), String>;
+}
+
+/// Settings of Service B for a scenario whose issuer listens at `introspect_url`.
+fn settings(scenario: &Scenario, introspect_url: String) -> Vec<(String, String)> {
+    let mut settings = std::collections::BTreeMap::from([
+        ("introspect_url", introspect_url),
+        ("resource_client_id", CLIENT_ID.to_owned()),
+        ("resource_client_secret", CLIENT_SECRET.to_owned()),
+        ("timeout", crate::scenario::TIMEOUT.to_owned()),
+    ]);
+    settings.extend(scenario.settings.iter().cloned());
+    settings
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+/// Service B at the issuer. With characters that form encoding, base64 and JSON each write differently.
+pub(crate) const CLIENT_ID: &str = "service b";
+pub(crate) const CLIENT_SECRET: &str = "S3cr3t+/&=\"%:ü";
+
+/// Sends the scenario's request to a host whose gate asks `stub` and whose app is an echo.
+fn observe(
+    runtime: &Handle,
+    stub: &SharedStub,
+    scenario: &Scenario,
+    to: SocketAddr,
+) -> Result<Observed, String> {
+    let token = scenario.credential();
+    stub.prepare(scenario, &token);
+    let reply = runtime
+        .block_on(exchange(to, &scenario.wire()))
+        .map_err(|error| format!("{error:#}"))?;
+    let asked = stub.asked(&token);
+    if asked > 0 {
+        stub.check_question(scenario, &token)?;
+    }
+    let body = String::from_utf8(reply.body).map_err(|error| error.to_string())?;
+    let app = match reply.status {
+        // Only the echo answers so.
+        200 => Some(
+            serde_json::from_str::<Seen>(&body).map_err(|error| format!("{error} in {body}"))?,
+        ),
+        _ => None,
+    };
+    Ok(Observed {
+        status: reply.status,
+        headers: reply.headers,
+        body,
+        app,
+        asked,
+    })
+}
