@@ -31,6 +31,9 @@ pub(crate) fn token(request: &RequestHead<'_>) -> Result<AccessToken, Reason> {
         // Whoever reads the other one downstream would see another caller than we checked.
         _ => return Err(Reason::RepeatedAuthorization),
     };
+    if holds_two_credentials(value) {
+        return Err(Reason::RepeatedAuthorization);
+    }
     let value = value.trim_ascii();
     if value.is_empty() {
         return Err(Reason::MalformedAuthorization);
@@ -61,6 +64,17 @@ pub(crate) fn token(request: &RequestHead<'_>) -> Result<AccessToken, Reason> {
         return Err(Reason::TokenInQuery);
     }
     Ok(AccessToken::new(token))
+}
+
+/// RFC 9110 section 5.3: whoever forwards a request may join the lines of a field with commas, as Envoy does, so a second
+/// credential after a comma is a second header: a scheme, a space, and something that is no parameter of the first.
+fn holds_two_credentials(value: &[u8]) -> bool {
+    value.split(|b| *b == b',').skip(1).any(|part| {
+        let part = part.trim_ascii();
+        let scheme = part.iter().take_while(|b| is_tchar(**b)).count();
+        let (scheme, rest) = part.split_at(scheme);
+        !scheme.is_empty() && rest.starts_with(b" ") && !rest.trim_ascii_start().starts_with(b"=")
+    })
 }
 
 pub(crate) fn is_tchar(b: u8) -> bool {
@@ -128,7 +142,10 @@ mod tests {
             (&[b"Bearer\tabc"], MalformedAuthorization),
             (&[b"Bearer ="], MalformedAuthorization),
             (&[b"Bearer a b"], MalformedAuthorization),
-            (&[b"Bearer a,Bearer b"], MalformedAuthorization),
+            (&[b"Bearer a,Bearer b"], RepeatedAuthorization),
+            (&[b"Basic YTpi, Bearer b"], RepeatedAuthorization),
+            (&[b"Bearer a,b"], MalformedAuthorization),
+            (&[br#"Digest username="a", realm = "b""#], UnsupportedScheme),
             (&[b"Bearer a\0b"], MalformedAuthorization),
             (&[b"Bearer a=b"], MalformedAuthorization),
             (&[b"Bear\xe9r abc"], MalformedAuthorization),

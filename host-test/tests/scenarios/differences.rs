@@ -1,14 +1,203 @@
-//! Where a host itself answers before the auth check sees the request: each with its reason, and nothing else may differ.
+//! Where a host forces another answer than the table's: each with its reason, and nothing else may differ.
+
+/// What comes out instead. Never a request that reaches the app where the table refuses it.
+pub(crate) enum Forced {
+    /// The host itself answers with this status, before the auth check sees the request.
+    Answers(u16),
+    /// The check refuses with another status and reason, and asks so often.
+    Refuses(u16, &'static str, u64),
+    /// The verdict is the table's, and the issuer is asked so often.
+    Asks(u64),
+    /// The host does not start with these settings.
+    RefusesToStart,
+}
 
 pub(crate) struct Difference {
     pub(crate) scenario: &'static str,
     pub(crate) driver: &'static str,
-    /// The status the host answers with, whatever its body.
-    pub(crate) status: u16,
+    pub(crate) forced: Forced,
     pub(crate) why: &'static str,
 }
 
-pub(crate) const DIFFERENCES: &[Difference] = &[];
+const fn at(
+    driver: &'static str,
+    scenario: &'static str,
+    forced: Forced,
+    why: &'static str,
+) -> Difference {
+    Difference {
+        scenario,
+        driver,
+        forced,
+        why,
+    }
+}
+
+const WRONG_SETTINGS: &str = "Envoy does not start with a plugin that refuses its settings";
+const PARSER: &str = "the HTTP parser of the host takes no such byte in a header";
+const ESCAPED: &str = "path_with_escaped_slashes_action: REJECT_REQUEST";
+const NORMALIZED: &str =
+    "normalize_path: the check and the upstream see /data, and /data is what is checked";
+const RETRIED: &str = "the filter asks once more after a connection broke, for one that the issuer had closed is not told apart";
+
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    at(
+        "envoy",
+        "f2_a_timeout_of_0_refuses_every_request",
+        Forced::RefusesToStart,
+        WRONG_SETTINGS,
+    ),
+    at(
+        "envoy",
+        "f2_plain_http_to_another_machine_refuses_every_request",
+        Forced::RefusesToStart,
+        WRONG_SETTINGS,
+    ),
+    at(
+        "envoy",
+        "f2_an_address_that_is_none_refuses_every_request",
+        Forced::RefusesToStart,
+        WRONG_SETTINGS,
+    ),
+    at(
+        "envoy",
+        "p14_a_gigabyte_is_not_read",
+        Forced::Refuses(503, "issuer_unreachable", 1),
+        "Envoy ends a call whose answer is over its own buffer limit and does not say why",
+    ),
+    at(
+        "envoy",
+        "f4_an_issuer_that_closes_is_unreachable",
+        Forced::Asks(2),
+        RETRIED,
+    ),
+    at(
+        "envoy",
+        "f4_an_issuer_that_resets_is_unreachable",
+        Forced::Asks(2),
+        RETRIED,
+    ),
+    at(
+        "envoy",
+        "h6_an_identity_header_written_with_underscores_is_removed",
+        Forced::Answers(400),
+        "headers_with_underscores_action: REJECT_REQUEST",
+    ),
+    at(
+        "envoy",
+        "h8_authorization_named_in_connection_is_still_checked",
+        Forced::Refuses(401, "no_credentials", 0),
+        "Envoy removes what Connection names, as RFC 9110 section 7.6.1 says, before any filter",
+    ),
+    at(
+        "envoy",
+        "h17_options_of_the_whole_server_is_refused_like_any_other",
+        Forced::Answers(404),
+        "Envoy answers a target that does not begin with a slash itself",
+    ),
+    at(
+        "envoy",
+        "h17_an_upgrade_is_refused_like_any_other",
+        Forced::Answers(403),
+        "no upgrade is configured in envoy.yaml, and Envoy refuses every other",
+    ),
+    at(
+        "envoy",
+        "an_unknown_method_is_refused_like_any_other",
+        Forced::Answers(400),
+        "Envoy's HTTP parser knows no such method",
+    ),
+    at(
+        "envoy",
+        "a_token_of_64_kb_is_too_long",
+        Forced::Answers(431),
+        "max_request_headers_kb is 60",
+    ),
+    at(
+        "envoy",
+        "a_nul_in_a_token_is_malformed",
+        Forced::Answers(400),
+        PARSER,
+    ),
+    at(
+        "envoy",
+        "a_delete_character_in_a_token_is_malformed",
+        Forced::Answers(400),
+        PARSER,
+    ),
+    at(
+        "component",
+        "a_nul_in_a_token_is_malformed",
+        Forced::Answers(400),
+        PARSER,
+    ),
+    at(
+        "component",
+        "a_delete_character_in_a_token_is_malformed",
+        Forced::Answers(400),
+        PARSER,
+    ),
+    at(
+        "component",
+        "h17_connect_is_refused_like_any_other",
+        Forced::Answers(400),
+        "Spin routes by path, and a CONNECT has none",
+    ),
+    at(
+        "envoy",
+        "h14_an_escaped_slash_opens_nothing",
+        Forced::Answers(400),
+        ESCAPED,
+    ),
+    at(
+        "envoy",
+        "h14_an_escaped_slash_is_ambiguous",
+        Forced::Answers(400),
+        ESCAPED,
+    ),
+    at(
+        "envoy",
+        "h14_an_escaped_backslash_is_ambiguous",
+        Forced::Answers(400),
+        ESCAPED,
+    ),
+    at(
+        "envoy",
+        "h14_an_escaped_nul_is_ambiguous",
+        Forced::Answers(400),
+        "Envoy normalizes no path with a NUL in it",
+    ),
+    at(
+        "envoy",
+        "h14_a_dot_segment_is_ambiguous",
+        Forced::Refuses(401, "no_credentials", 0),
+        NORMALIZED,
+    ),
+    at(
+        "envoy",
+        "h14_an_escaped_dot_segment_is_ambiguous",
+        Forced::Refuses(401, "no_credentials", 0),
+        NORMALIZED,
+    ),
+    at(
+        "envoy",
+        "h14_a_backslash_is_ambiguous",
+        Forced::Refuses(401, "no_credentials", 0),
+        NORMALIZED,
+    ),
+    at(
+        "envoy",
+        "h14_dots_with_a_path_parameter_are_ambiguous",
+        Forced::Refuses(401, "no_credentials", 0),
+        NORMALIZED,
+    ),
+    at(
+        "envoy",
+        "h14_a_double_slash_is_ambiguous",
+        Forced::Refuses(403, "denied_by_rule", 0),
+        "merge_slashes: the check and the upstream see /internal, and /internal is what is checked",
+    ),
+];
 
 pub(crate) fn of(scenario: &str, driver: &str) -> Option<&'static Difference> {
     DIFFERENCES

@@ -1,12 +1,13 @@
 //! The stub of IBM Verify as scenarios use it: one for all scenarios of a host, told apart by their tokens.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use host_test::stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::net::TcpSocket;
 
 use crate::drivers::{CLIENT_ID, CLIENT_SECRET};
 use crate::scenario::{Answer, Issuer, Scenario};
@@ -16,9 +17,8 @@ const DRIP: Duration = Duration::from_millis(300);
 
 pub(crate) struct SharedStub {
     stub: VerifyStub,
-    /// Nobody listens there, and nobody else can take it: it is bound and never listened on.
-    gone: SocketAddr,
-    _held: std::net::TcpListener,
+    /// Bound, so that nobody else takes the port, and never listened on.
+    gone: TcpSocket,
 }
 
 impl SharedStub {
@@ -28,20 +28,18 @@ impl SharedStub {
             ..StubOptions::default()
         };
         let stub = VerifyStub::start(options).await.unwrap();
-        let held = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).unwrap();
-        // The same port on another address of the loopback network, where nobody listens.
-        let gone = SocketAddr::from(([127, 0, 0, 2], held.local_addr().unwrap().port()));
-        Self {
-            stub,
-            gone,
-            _held: held,
-        }
+        let gone = TcpSocket::new_v4().unwrap();
+        gone.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self { stub, gone }
     }
 
     /// Where the scenario's host asks.
     pub(crate) fn introspect_url(&self, scenario: &Scenario) -> String {
         match scenario.issuer {
-            Issuer::Gone => format!("http://{}/oauth2/introspect", self.gone),
+            Issuer::Gone => format!(
+                "http://{}/oauth2/introspect",
+                self.gone.local_addr().unwrap()
+            ),
             Issuer::SpeaksNoTls => self.stub.introspect_url().replace("http://", "https://"),
             _ => self.stub.introspect_url().to_owned(),
         }

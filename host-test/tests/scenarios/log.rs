@@ -1,4 +1,5 @@
-//! Everything that this process logs through `tracing`, at every level: the embedded host and what it is built from.
+//! Everything that this process logs through `tracing`: the embedded host and what it is built from. Not at level TRACE, at
+//! which wasmtime writes down every argument of every host call.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
+            .with_max_level(LevelFilter::DEBUG)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .init();

@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
 
+use differences::Forced;
 use drivers::Driver;
 use drivers::{component::Component, core::Core, envoy::RealEnvoy};
 use issuer::SharedStub;
@@ -49,24 +50,41 @@ impl Run {
     }
 
     fn check(&self) -> Result<(), String> {
+        let Some(difference) = differences::of(self.scenario.name, self.driver.name()) else {
+            return self.holds(&self.scenario.expect, self.scenario.asked);
+        };
+        let checked = match difference.forced {
+            Forced::Answers(status) => match self.observed()? {
+                seen if seen.status == status && seen.app.is_none() && seen.asked == 0 => Ok(()),
+                seen => Err(seen.verdict()),
+            },
+            Forced::Refuses(status, reason, asked) => self.holds(
+                &Expect::Refused {
+                    status,
+                    reason,
+                    scope: None,
+                },
+                asked,
+            ),
+            Forced::Asks(asked) => self.holds(&self.scenario.expect, asked),
+            Forced::RefusesToStart => match self.observed() {
+                Err(error) if error.contains("setting `") => Ok(()),
+                Err(error) => Err(error),
+                Ok(seen) => Err(seen.verdict()),
+            },
+        };
+        checked.map_err(|error| {
+            format!(
+                "no longer what the host forces ({}):\n{error}",
+                difference.why
+            )
+        })
+    }
+
+    fn holds(&self, expect: &Expect, asked: u64) -> Result<(), String> {
         let observed = self.observed()?;
-        match differences::of(self.scenario.name, self.driver.name()) {
-            None => observed::check(&self.scenario, observed)
-                .map_err(|e| format!("{e}\n{}", observed.verdict())),
-            Some(forced)
-                if observed.status == forced.status
-                    && observed.app.is_none()
-                    && observed.asked == 0 =>
-            {
-                Ok(())
-            }
-            Some(forced) => Err(format!(
-                "no longer answered by the host with {} ({}):\n{}",
-                forced.status,
-                forced.why,
-                observed.verdict()
-            )),
-        }
+        observed::check(&self.scenario, expect, asked, observed)
+            .map_err(|error| format!("{error}\n{}", observed.verdict()))
     }
 }
 

@@ -105,9 +105,14 @@ impl Seen {
     }
 }
 
-/// Compares with the row; the error says what is wrong.
-pub(crate) fn check(scenario: &Scenario, observed: &Observed) -> Result<(), String> {
-    match &scenario.expect {
+/// Compares with what is expected; the error says what is wrong.
+pub(crate) fn check(
+    scenario: &Scenario,
+    expect: &Expect,
+    asked: u64,
+    observed: &Observed,
+) -> Result<(), String> {
+    match expect {
         Expect::Granted {
             identity,
             authorization,
@@ -158,7 +163,7 @@ pub(crate) fn check(scenario: &Scenario, observed: &Observed) -> Result<(), Stri
             same("status", &observed.status, status)?;
             let body = format!(
                 r#"{{"error":"{}","error_description":"{}","reason":"{reason}"}}"#,
-                error(*status),
+                error(*status, reason),
                 published.text
             );
             let sent = if scenario.request.method == "HEAD" {
@@ -192,12 +197,17 @@ pub(crate) fn check(scenario: &Scenario, observed: &Observed) -> Result<(), Stri
             same("retry-after", &observed.header("retry-after"), &retry_after)?;
         }
     }
-    same("questions to the issuer", &observed.asked, &scenario.asked)
+    same("questions to the issuer", &observed.asked, &asked)
 }
 
+/// The refusal that no token changes.
+const DENIED: &str = "denied_by_rule";
+
 /// RFC 6750 section 3.1, and RFC 6749 section 4.1.2.1 for what is not the caller's fault.
-fn error(status: u16) -> &'static str {
+fn error(status: u16, reason: &str) -> &'static str {
     match status {
+        // RFC 6749 section 4.1.2.1: no token would help.
+        403 if reason == DENIED => "access_denied",
         400 => "invalid_request",
         401 => "invalid_token",
         403 => "insufficient_scope",
@@ -220,14 +230,14 @@ fn challenge(
         .find(|(key, _)| *key == "realm")
         .map_or("service-b", |(_, value)| value);
     let mut challenge = format!(r#"Bearer realm="{realm}""#);
-    if status == 503 {
+    if status == 503 || reason == DENIED {
         return None;
     }
     if !["no_credentials", "unsupported_scheme"].contains(&reason) {
         let _ = write!(
             challenge,
             r#", error="{}", error_description="{text}""#,
-            error(status)
+            error(status, reason)
         );
     }
     if let Some(scope) = scope {

@@ -79,7 +79,7 @@ impl Driver for Component {
     }
 
     fn observe(&self, scenario: &Scenario) -> Result<Observed, String> {
-        let running = self.serve(settings(scenario, self.stub.introspect_url(scenario)))?;
+        let running = self.serve(settings(scenario, &self.stub.introspect_url(scenario)))?;
         super::observe(&self.runtime, &self.stub, scenario, running.address())
     }
 
@@ -108,13 +108,21 @@ impl Driver for Component {
     }
 }
 
-/// spin.toml as it ships, but for the app, and with every path behind the gate so that paths can be tested.
+/// spin.toml as it ships, but with the echo for an app, and every path behind the gate so that paths can be tested.
 fn load() -> anyhow::Result<App> {
-    let manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
-    let gated = manifest.replace("route = \"/data\"", "route = \"/...\"");
-    anyhow::ensure!(gated != manifest, "spin.toml has no route /data");
+    let mut manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
+    for (shipped, tested) in [
+        ("route = \"/data\"", "route = \"/...\""),
+        (
+            "[[trigger.http]]\nroute = \"/health\"\ncomponent = \"service-b\"\n",
+            "",
+        ),
+    ] {
+        anyhow::ensure!(manifest.contains(shipped), "spin.toml has no {shipped}");
+        manifest = manifest.replace(shipped, tested);
+    }
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("scenarios-spin.toml");
-    std::fs::write(&path, gated)?;
+    std::fs::write(&path, manifest)?;
     let replaced = BTreeMap::from([
         ("auth-check".to_owned(), Guest::AuthCheck.build()?),
         ("service-b".to_owned(), Guest::EchoApp.build()?),

@@ -28,7 +28,7 @@ impl Driver for Core {
             Issuer::SpeaksNoTls => "https://127.0.0.1:9/oauth2/introspect",
             _ => "http://127.0.0.1:9/oauth2/introspect",
         };
-        let policy = match Policy::new(settings(scenario, url.to_owned())) {
+        let policy = match Policy::new(settings(scenario, url)) {
             Ok(policy) => policy,
             Err(error) => {
                 self.print(&error);

@@ -67,7 +67,7 @@ impl Driver for RealEnvoy {
     }
 
     fn observe(&self, scenario: &Scenario) -> Result<Observed, String> {
-        let envoy = self.serve(settings(scenario, self.stub.introspect_url(scenario)))?;
+        let envoy = self.serve(settings(scenario, &self.stub.introspect_url(scenario)))?;
         super::observe(&self.runtime, &self.stub, scenario, envoy.address())
     }
 

@@ -27,13 +27,20 @@ pub(crate) trait Driver: Send + Sync {
 }
 
 /// Settings of Service B for a scenario whose issuer listens at `introspect_url`.
-fn settings(scenario: &Scenario, introspect_url: String) -> Vec<(String, String)> {
+fn settings(scenario: &Scenario, introspect_url: &str) -> Vec<(String, String)> {
     let mut settings = std::collections::BTreeMap::from([
-        ("introspect_url", introspect_url),
+        ("introspect_url", introspect_url.to_owned()),
         ("resource_client_id", CLIENT_ID.to_owned()),
         ("resource_client_secret", CLIENT_SECRET.to_owned()),
         ("timeout", crate::scenario::TIMEOUT.to_owned()),
     ]);
+    // spin.toml grants IBM Verify, and plain http on this machine.
+    if let (true, Some(origin)) = (
+        introspect_url.starts_with("https:"),
+        introspect_url.strip_suffix("/oauth2/introspect"),
+    ) {
+        settings.insert("introspect_origin", origin.to_owned());
+    }
     settings.extend(scenario.settings.iter().cloned());
     settings
         .into_iter()

@@ -23,6 +23,9 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused_unasked(400, "repeated_authorization"),
         scenario("h1_a_second_credential_after_a_comma_is_refused")
             .authorization("Bearer {token}, Bearer other")
+            .refused_unasked(400, "repeated_authorization"),
+        scenario("h1_a_list_of_tokens_is_malformed")
+            .authorization("Bearer {token},other")
             .refused_unasked(400, "malformed_authorization"),
         scenario("h2_a_token_in_header_and_query_is_refused")
             .target("/data?access_token={token}")

@@ -1,0 +1,29 @@
+//! The trust triangle, end to end, on this machine.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser as _;
+use host_test::demo::{DemoCommand, interrupted};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    let command = DemoCommand::parse();
+    let ended = tokio::runtime::Runtime::new().map(|runtime| {
+        let ended = runtime.block_on(command.run(interrupted()));
+        // A build or a compilation that is under way is not waited for.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended.map_err(anyhow::Error::from).flatten() {
+        Ok(ended) => ended.exit_code().into(),
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

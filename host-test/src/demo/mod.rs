@@ -1,0 +1,13 @@
+//! The `demo` command: the whole triangle on this machine, with the programs that ship.
+//!
+//! The issuer is [`crate::stub`]; Service A is its real binary; the auth check and Service B are the components that
+//! `spin up` loads. What has to come out is not written down here: it is asked of the decision core.
+
+mod artifacts;
+mod call;
+mod command;
+mod gate;
+mod report;
+mod scene;
+
+pub use self::command::{DemoCommand, Ended, interrupted};

@@ -1,0 +1,161 @@
+//! What is printed: for people as it happens, for machines at the end.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use anstream::{AutoStream, stdout};
+use anstyle::{AnsiColor, Style};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    gate::Gate,
+    scene::{Outcome, Scene},
+};
+
+const TITLE: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Lines of the gate's log that are shown when something went wrong.
+const LOG_LINES: usize = 20;
+
+pub(super) struct Report {
+    /// Without colour where there is no terminal, or with `NO_COLOR`.
+    out: AutoStream<io::Stdout>,
+    json: bool,
+    issuer: String,
+    scenes: Vec<Value>,
+    wrong: Vec<Scene>,
+}
+
+impl Report {
+    pub(super) fn new(json: bool) -> Self {
+        Self {
+            out: stdout(),
+            json,
+            issuer: String::new(),
+            scenes: Vec::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    pub(super) fn opening(&mut self, gate: &Gate, issuer: &str) -> io::Result<()> {
+        self.issuer = issuer.to_owned();
+        if self.json {
+            return Ok(());
+        }
+        writeln!(self.out, "Issuer:    {issuer}  (a stub of IBM Verify)")?;
+        let (url, description) = (gate.data_url(), gate.kind().description());
+        writeln!(self.out, "Service B: {url}  ({description})")
+    }
+
+    pub(super) fn begin(&mut self, scene: Scene) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let (number, title) = (scene.number(), scene.title());
+        writeln!(self.out, "\n{TITLE}{number}. {title}{TITLE:#}")?;
+        self.out.flush()
+    }
+
+    pub(super) fn end(&mut self, scene: Scene, outcome: Outcome) -> io::Result<()> {
+        let good = outcome.problems.is_empty();
+        if !good {
+            self.wrong.push(scene);
+        }
+        if self.json {
+            let mut shown = json!(outcome);
+            if let Value::Object(members) = &mut shown {
+                members.insert("name".to_owned(), scene.name().into());
+                members.insert("ok".to_owned(), good.into());
+            }
+            self.scenes.push(shown);
+            return Ok(());
+        }
+        if let Some(output) = &outcome.output {
+            // Exactly what it printed.
+            self.out.write_all(output.as_bytes())?;
+        }
+        let status = outcome.status.map(|status| {
+            let phrase = StatusCode::from_u16(status).ok();
+            let phrase = phrase.and_then(|status| status.canonical_reason());
+            format!("{status} {}", phrase.unwrap_or_default())
+        });
+        let reason = match (&outcome.reason, &outcome.description) {
+            (Some(reason), Some(description)) => Some(format!("{reason} ({description})")),
+            (reason, _) => reason.clone(),
+        };
+        for (name, value) in [
+            ("status", &status),
+            ("challenge", &outcome.challenge),
+            ("retry after", &outcome.retry_after),
+            ("reason", &reason),
+        ] {
+            match value {
+                Some(value) => writeln!(self.out, "  {name}: {value}")?,
+                None if name == "challenge" && status.is_some() => {
+                    writeln!(self.out, "  {name}: none")?;
+                }
+                None => {}
+            }
+        }
+        if good {
+            let asked = match outcome.issuer_asked {
+                None => String::new(),
+                Some(0) => "; no question reached the issuer".to_owned(),
+                Some(1) => "; one question reached the issuer".to_owned(),
+                Some(count) => format!("; {count} questions reached the issuer"),
+            };
+            return writeln!(self.out, "{GOOD}✓ as expected{GOOD:#}{asked}");
+        }
+        for problem in &outcome.problems {
+            writeln!(self.out, "{BAD}✗ {problem}{BAD:#}")?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything came out as expected.
+    pub(super) fn closing(&mut self, gate: &Gate, took: Duration) -> io::Result<bool> {
+        let ok = self.wrong.is_empty();
+        let log = if ok { Vec::new() } else { gate.log() };
+        let log: Vec<_> = log
+            .iter()
+            .skip(log.len().saturating_sub(LOG_LINES))
+            .collect();
+        if self.json {
+            let document = json!({
+                "ok": ok,
+                "gate": gate.kind().name(),
+                "issuer": self.issuer,
+                "service_b": gate.data_url(),
+                "scenes": self.scenes,
+                "log": log,
+                "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            });
+            writeln!(self.out, "{document}")?;
+        } else if ok {
+            let (count, seconds) = (Scene::ALL.len(), took.as_secs_f64());
+            writeln!(
+                self.out,
+                "\n{GOOD}All {count} calls came out as expected{GOOD:#} ({seconds:.1} s)."
+            )?;
+        } else {
+            writeln!(self.out)?;
+            for line in log {
+                writeln!(self.out, "  log: {line}")?;
+            }
+            let wrong: Vec<_> = self
+                .wrong
+                .iter()
+                .map(|scene| format!("{}. {}", scene.number(), scene.title()))
+                .collect();
+            let wrong = wrong.join("; ");
+            writeln!(self.out, "{BAD}Not as expected: {wrong}{BAD:#}")?;
+        }
+        self.out.flush()?;
+        Ok(ok)
+    }
+}
