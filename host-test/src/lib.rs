@@ -2,3 +2,4 @@
 
 pub mod envoy;
 pub mod host;
+pub mod stub;

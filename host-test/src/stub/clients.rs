@@ -1,0 +1,90 @@
+//! The clients that the stub knows.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use super::tokens::random;
+
+/// An OAuth client of the stub.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StubClient {
+    /// What tests and log lines call it; callers never see it.
+    pub name: String,
+    /// `client_id`: a UUID as IBM gives, unless one was set.
+    pub id: String,
+    /// `client_secret`.
+    pub secret: String,
+    /// `aud` of its tokens. Empty: its own id, as IBM does unless told otherwise.
+    pub audience: Vec<String>,
+    /// Scopes it may have. None: whatever it asks for.
+    pub scopes: Option<Vec<String>>,
+}
+
+impl StubClient {
+    /// A client with an id and a secret that nobody had before.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            id: new_uuid(),
+            secret: URL_SAFE_NO_PAD.encode(random::<32>()),
+            audience: Vec::new(),
+            scopes: None,
+        }
+    }
+
+    /// The same with this id and secret.
+    #[must_use]
+    pub fn with_credentials(self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            secret: secret.into(),
+            ..self
+        }
+    }
+
+    /// `aud` of its tokens.
+    pub(super) fn audience(&self) -> Vec<String> {
+        if self.audience.is_empty() {
+            vec![self.id.clone()]
+        } else {
+            self.audience.clone()
+        }
+    }
+}
+
+impl fmt::Debug for StubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StubClient")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .field("audience", &self.audience)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A version 4 UUID (RFC 9562 section 5.4).
+pub(super) fn new_uuid() -> String {
+    uuid::Builder::from_random_bytes(random())
+        .into_uuid()
+        .to_string()
+}
+
+/// The client with these credentials. Every client is compared, so the time says nothing about which one it is.
+pub(super) fn authenticate<'a>(
+    clients: &'a [StubClient],
+    id: &str,
+    secret: &str,
+) -> Option<&'a StubClient> {
+    let mut found = None;
+    for client in clients {
+        let same: Choice = client.id.as_bytes().ct_eq(id.as_bytes())
+            & client.secret.as_bytes().ct_eq(secret.as_bytes());
+        if same.into() {
+            found = Some(client);
+        }
+    }
+    found
+}

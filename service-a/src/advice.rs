@@ -1,0 +1,175 @@
+//! What to check next, for each reason. Closed sets of sentences: nothing of an answer is in them.
+
+const UNTRUSTED: &str = "Check the host name and this machine's clock; an authority of your own is trusted through the system's store or SSL_CERT_FILE.";
+
+/// For a refusal of Service B, by the reason that its auth check gave.
+pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
+    match reason {
+        "client_not_allowed" => {
+            "Add this client id to WORKOUT18_ALLOWED_CLIENTS of Service B, or call with a client that is on it."
+        }
+        "expired" => {
+            "Compare the clocks of this machine, of Service B and of the issuer; a new token was tried already."
+        }
+        "grant_type_not_allowed" => {
+            "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
+        }
+        "inactive" => {
+            "Check that WORKOUT18_ISSUER here and WORKOUT18_INTROSPECT_URL of Service B are the same tenant, and that the client of Service B may introspect the tokens of other clients."
+        }
+        "insufficient_scope" => {
+            "Ask for the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."
+        }
+        "issuer_answer_malformed"
+        | "issuer_not_json"
+        | "issuer_answer_too_large"
+        | "issuer_unexpected_status"
+        | "issuer_redirected" => {
+            "Check WORKOUT18_INTROSPECT_URL of Service B: what answers there is not an introspection endpoint."
+        }
+        "issuer_call_denied" => {
+            "Let Service B call its issuer: export WORKOUT18_INTROSPECT_ORIGIN for it, or correct its allowed_outbound_hosts."
+        }
+        "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
+            "Try again later: the issuer of Service B is in trouble."
+        }
+        "issuer_refused_us" => {
+            "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer refuses them."
+        }
+        "issuer_unreachable" => {
+            "Check WORKOUT18_INTROSPECT_URL of Service B and the network between it and its issuer."
+        }
+        "malformed_authorization" | "repeated_authorization" | "token_in_query" => {
+            "Check the proxies between here and Service B, and the query of WORKOUT18_SERVICE_B_URL: the token did not arrive as it was sent."
+        }
+        "token_too_long" => "Have the issuer put less into its tokens, or give opaque ones.",
+        "misconfigured" => "Correct the settings of Service B; its log names the wrong one.",
+        "no_credentials" | "unsupported_scheme" => {
+            "Check the proxies between here and Service B: the Authorization header did not arrive."
+        }
+        "not_yet_valid" => {
+            "Compare the clocks of Service B and of the issuer, or raise WORKOUT18_LEEWAY of Service B."
+        }
+        "proof_of_possession_missing" => {
+            "Let the issuer give this client tokens that are not bound to a key."
+        }
+        "unfinished_login" => {
+            "Check the client at the issuer: its tokens wait for a login that no service can finish."
+        }
+        "wrong_audience" => {
+            "Let the issuer put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource ask for it)."
+        }
+        "wrong_issuer" => {
+            "Check that WORKOUT18_ISSUER here is WORKOUT18_EXPECTED_ISSUER of Service B."
+        }
+        "wrong_token_type" => {
+            "Check the client at the issuer: what it gives is not an access token."
+        }
+        "redirected" => {
+            "Set WORKOUT18_SERVICE_B_URL (--service-b-url) to the final address: a token is not sent after a redirect."
+        }
+        "too_large" => {
+            "Check WORKOUT18_SERVICE_B_URL (--service-b-url): the answer is too large to be Service B's."
+        }
+        _ => match status {
+            401 | 403 => "Check what Service B demands of its callers; its log says more.",
+            404 | 405 => "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url).",
+            429 | 503 => "Try again later: Service B is busy or not ready.",
+            500.. => "Look at the log of Service B.",
+            _ => "Check WORKOUT18_SERVICE_B_URL (--service-b-url) and the log of Service B.",
+        },
+    }
+}
+
+/// For a token request that the issuer refused, by its error code (RFC 6749 section 5.2) or our own reason.
+pub(crate) fn for_issuer(reason: &str) -> &'static str {
+    match reason {
+        "invalid_client" | "request_unauthorized" => {
+            "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not know this pair; if it wants them in the body, add --client-auth post."
+        }
+        "unauthorized_client" | "unsupported_grant_type" => {
+            "Allow the grant type client_credentials for this client at the issuer."
+        }
+        "invalid_scope" => {
+            "Correct WORKOUT18_SCOPE (--scope), or grant that scope to this client at the issuer."
+        }
+        "invalid_target" => "Correct --audience or --resource: the issuer does not know it.",
+        "invalid_request" => {
+            "Check what the issuer demands in a token request: perhaps --scope, --audience, --resource or --client-auth post."
+        }
+        "access_denied" => "Check the policies of this client at the issuer.",
+        "temporarily_unavailable" | "server_error" | "issuer_failed" | "issuer_overloaded" => {
+            "Try again later: the issuer is in trouble."
+        }
+        "wrong_issuer" => {
+            "Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust."
+        }
+        "unsafe_token_endpoint" => {
+            "Check WORKOUT18_ISSUER (--issuer): credentials are sent to its own origin or to https that it names over https, nowhere else."
+        }
+        "no_token_endpoint" => {
+            "Check WORKOUT18_ISSUER (--issuer): no token endpoint was found below it."
+        }
+        "redirected" => {
+            "Set WORKOUT18_ISSUER (--issuer) to the final address: credentials are not sent after a redirect."
+        }
+        "unusable_token" => "Check the client at the issuer: it must give Bearer access tokens.",
+        _ => "Check WORKOUT18_ISSUER (--issuer): what answers there does not behave as an issuer.",
+    }
+}
+
+/// When nothing answers at all.
+pub(crate) fn unreachable_issuer(reason: &str) -> &'static str {
+    match reason {
+        "certificate_refused" => UNTRUSTED,
+        "timeout" => {
+            "Check that the issuer is up and WORKOUT18_ISSUER (--issuer) names it; --timeout gives it longer."
+        }
+        _ => {
+            "Check that WORKOUT18_ISSUER (--issuer) is right and reachable from here, proxy settings included."
+        }
+    }
+}
+
+/// The same for Service B.
+pub(crate) fn unreachable_service_b(reason: &str) -> &'static str {
+    match reason {
+        "certificate_refused" => UNTRUSTED,
+        "timeout" => {
+            "Check that Service B is up and WORKOUT18_SERVICE_B_URL (--service-b-url) names it; --timeout gives it longer."
+        }
+        _ => {
+            "Start Service B (`spin up` or `cargo serve`), or correct WORKOUT18_SERVICE_B_URL (--service-b-url)."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_the_auth_check_has_advice_of_its_own() {
+        for reason in token_check::ALL_REASONS {
+            // No refusal has this status, so the advice by status is known.
+            let fallback = for_service_b("no such reason", 200);
+            assert_ne!(
+                for_service_b(reason.name(), 200),
+                fallback,
+                "{}",
+                reason.name()
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_reason_gets_the_advice_of_its_status() {
+        for status in [400, 401, 404, 429, 500, 502, 503] {
+            assert!(!for_service_b("new_reason", status).is_empty());
+        }
+        assert_eq!(
+            for_service_b("new_reason", 404),
+            "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url)."
+        );
+    }
+}

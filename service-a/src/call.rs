@@ -1,0 +1,177 @@
+//! One call of Service B with the token.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{
+    Client, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, HeaderValue},
+};
+use serde::Serialize;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{
+    advice,
+    failure::{Class, Failure},
+    http::{self, Answer, Fault},
+    text::Foreign,
+    token::{Token, TokenSource},
+    value::Value,
+};
+
+/// Service B answers with a small document.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// What Service B answered, if it granted the call.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Document {
+    /// Any JSON.
+    Json(Value),
+    /// Anything else.
+    Text(Foreign),
+}
+
+/// A call and how it ended.
+pub(crate) struct Called {
+    /// The token that was sent last.
+    pub(crate) token: Option<Arc<Token>>,
+    /// Status and document, or the failure.
+    pub(crate) result: Result<(StatusCode, Document), Arc<Failure>>,
+    /// From the call to its answer, a renewal of the token included, the first token not.
+    pub(crate) latency: Option<Duration>,
+}
+
+/// Calls Service B.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: Client,
+    url: Url,
+    source: TokenSource,
+}
+
+impl Caller {
+    /// `client` must follow no redirects.
+    pub(crate) const fn new(client: Client, url: Url, source: TokenSource) -> Self {
+        Self {
+            client,
+            url,
+            source,
+        }
+    }
+
+    /// Where the tokens come from.
+    pub(crate) const fn source(&self) -> &TokenSource {
+        &self.source
+    }
+
+    /// Calls once, and once more with another token if the first answer is 401.
+    pub(crate) async fn call(&self) -> Called {
+        let mut token = match self.source.token().await {
+            Ok(token) => token,
+            Err(failure) => {
+                return Called {
+                    token: None,
+                    result: Err(failure),
+                    latency: None,
+                };
+            }
+        };
+        let started = Instant::now();
+        let mut refused = None;
+        let mut answer = self.send(&token).await;
+        let is_401 = |answer: &Result<Answer, Fault>| matches!(answer, Ok(answer) if answer.status == StatusCode::UNAUTHORIZED);
+        if is_401(&answer) {
+            match self.source.renewed(&token).await {
+                Ok(Some(renewed)) => {
+                    refused = Some(std::mem::replace(&mut token, renewed));
+                    answer = self.send(&token).await;
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    return Called {
+                        token: Some(token),
+                        result: Err(failure),
+                        latency: Some(started.elapsed()),
+                    };
+                }
+            }
+        }
+        if answer.is_ok() && !is_401(&answer) {
+            token.was_accepted();
+        }
+        let latency = Some(started.elapsed());
+        let redact = |text: &str| {
+            let text = token.access().redact(text);
+            match &refused {
+                Some(refused) => refused.access().redact(&text),
+                None => text,
+            }
+        };
+        let result = self.read(answer, &redact).map_err(Arc::new);
+        Called {
+            token: Some(token),
+            result,
+            latency,
+        }
+    }
+
+    async fn send(&self, token: &Token) -> Result<Answer, Fault> {
+        let mut request = self
+            .client
+            .get(self.url.clone())
+            .header(ACCEPT, "application/json");
+        // A token is visible ASCII, so this always is a header.
+        let bearer = format!("Bearer {}", token.access().secret());
+        if let Ok(mut bearer) = HeaderValue::from_str(&bearer) {
+            bearer.set_sensitive(true);
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        http::send(request, LARGEST_ANSWER).await
+    }
+
+    fn read(
+        &self,
+        answer: Result<Answer, Fault>,
+        redact: &dyn Fn(&str) -> String,
+    ) -> Result<(StatusCode, Document), Failure> {
+        let refused = |reason: &str, status: StatusCode| {
+            let next = advice::for_service_b(reason, status.as_u16());
+            Failure::new(Class::ServiceBRefused, reason, next).at(&self.url)
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Fault::TooLarge(status, headers)) => {
+                return Err(refused("too_large", status).answered(status, &headers, redact));
+            }
+            Err(Fault::Unreachable { reason, text }) => {
+                let next = advice::unreachable_service_b(reason);
+                return Err(Failure::new(Class::ServiceBUnreachable, reason, next)
+                    .at(&self.url)
+                    .described(Some(Foreign::new(&text))));
+            }
+        };
+        let json = serde_json::from_slice::<Value>(&answer.body)
+            .ok()
+            .map(|json| json.map_text(redact));
+        let status = answer.status;
+        if status.is_success() {
+            let text = || Foreign::new(&redact(&String::from_utf8_lossy(&answer.body)));
+            let document = json.map_or_else(|| Document::Text(text()), Document::Json);
+            return Ok((status, document));
+        }
+        let told = |name: &str| json.as_ref().and_then(|json| json.text(name));
+        let failure = if status.is_redirection() {
+            refused("redirected", status)
+        } else {
+            match told("reason") {
+                Some(reason) => refused(reason, status),
+                None => refused(&format!("status_{}", status.as_u16()), status),
+            }
+        };
+        Err(failure
+            .answered(status, &answer.headers, redact)
+            .error(told("error").map(Foreign::new))
+            .described(told("error_description").map(Foreign::new)))
+    }
+}

@@ -1,0 +1,21 @@
+//! The real binary against real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod call;
+mod interrupt;
+mod issuer;
+mod load;
+mod redirects;
+mod renewal;
+mod secrets;
+mod service_b;
+mod settings;
+mod tls;
+mod world;
