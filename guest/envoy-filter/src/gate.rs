@@ -7,7 +7,7 @@
 
 use core::cell::RefCell;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::settings::Settings;
 
 /// How often deadlines are looked at while anybody waits. Envoy's own timeouts are exact; this is the second line.
 const TICK: Duration = Duration::from_millis(50);
+/// Requests woken in one callback. Envoy carries out what a callback has asked for after it, one inside the other where that
+/// calls the VM again, as the answer to a request does: a thousand in a row are a thousand deep and overflow the stack.
+const WAKE_AT_ONCE: usize = 8;
 /// An ended call is called back by Envoy; one that is not is given up this long after its time.
 const LOST: Duration = Duration::from_secs(1);
 /// A fault of the issuer is told to the log no more often, per reason.
@@ -76,11 +79,12 @@ pub(crate) struct Gate {
     /// By stream context.
     waiting: HashMap<u32, Waiter>,
     outbox: Vec<Question>,
-    /// To be woken by the root context.
-    ended: Vec<u32>,
     /// By Envoy's id of the call.
     sent: HashMap<u32, Sent>,
+    /// Stream contexts of requests that can go on.
+    ready: VecDeque<u32>,
     queue: Option<u32>,
+    has_rung: bool,
     has_knocked: bool,
     is_ticking: bool,
     told: HashMap<Reason, Duration>,
@@ -100,9 +104,10 @@ impl Gate {
             metrics: Metrics::define(),
             waiting: HashMap::new(),
             outbox: Vec::new(),
-            ended: Vec::new(),
             sent: HashMap::new(),
+            ready: VecDeque::new(),
             queue: None,
+            has_rung: false,
             has_knocked: false,
             is_ticking: true,
             told: HashMap::new(),
@@ -171,7 +176,7 @@ impl Gate {
                 Step::Lead(waiting, flight, errand) => match self.run(id, flight, errand, now) {
                     None => break waiting,
                     Some(ended) => {
-                        self.ended.extend(ended.woken);
+                        self.ready.extend(ended.woken);
                         self.ring();
                         step = self.check.resume(waiting, now);
                     }
@@ -229,8 +234,8 @@ impl Gate {
 
     /// Asks for a callback of the root context.
     fn ring(&mut self) {
-        // One is on its way already if there was something to do.
-        if self.outbox.len().saturating_add(self.ended.len()) == 1 {
+        if !self.has_rung {
+            self.has_rung = true;
             if self.queue.is_none() {
                 self.queue = host::register_queue();
             }
@@ -241,16 +246,18 @@ impl Gate {
     /// The root context was called back by [`Self::ring`].
     pub(crate) fn rung(&mut self, queue: u32) {
         host::drain(queue);
-        self.send_outbox();
+        self.has_rung = false;
+        self.work();
     }
 
     /// The root context's timer.
     pub(crate) fn tick(&mut self) {
+        // Should a ring have got lost, the next one is not left out for it.
+        self.has_rung = false;
         if !self.has_knocked {
             self.has_knocked = true;
             self.knock(None, self.now().monotonic, FIRST_KNOCK);
         }
-        self.send_outbox();
         let now = self.now();
         let lost: Vec<u32> = (self.sent.iter())
             .filter(|(_, sent)| now.monotonic > sent.at + sent.timeout + LOST)
@@ -261,12 +268,11 @@ impl Gate {
                 self.settle(question, Outcome::Failed(CallFailure::Timeout), now);
             }
         }
-        let overdue: Vec<u32> = (self.waiting.iter())
+        let overdue = (self.waiting.iter())
             .filter(|(_, waiter)| now.monotonic >= waiter.waiting.deadline())
-            .map(|(id, _)| *id)
-            .collect();
-        self.wake(overdue, now);
-        self.send_outbox();
+            .map(|(id, _)| *id);
+        self.ready.extend(overdue);
+        self.work();
         if self.waiting.is_empty() && self.sent.is_empty() {
             self.is_ticking = false;
             host::set_tick_period(Duration::ZERO);
@@ -294,20 +300,25 @@ impl Gate {
             (Some(question), Came::Outcome(outcome)) => self.settle(question, outcome, now),
             (Some(question), Came::NoConnection) => self.try_again(question, now),
         }
-        self.send_outbox();
+        self.work();
     }
 
-    fn send_outbox(&mut self) {
-        while !self.outbox.is_empty() {
-            let now = self.now();
-            for question in core::mem::take(&mut self.outbox) {
-                self.ask(question, now);
-            }
+    /// What there is to do for the root context.
+    fn work(&mut self) {
+        let now = self.now();
+        for question in core::mem::take(&mut self.outbox) {
+            self.ask(question, now);
         }
-        let ended = core::mem::take(&mut self.ended);
-        if !ended.is_empty() {
-            let now = self.now();
-            self.wake(ended, now);
+        for _ in 0..WAKE_AT_ONCE {
+            let Some(id) = self.ready.pop_front() else {
+                break;
+            };
+            self.wake(id, now);
+        }
+        // The root itself is never gone while it is called back.
+        let _ = host::set_effective_context(self.root);
+        if !self.outbox.is_empty() || !self.ready.is_empty() {
+            self.ring();
         }
     }
 
@@ -384,32 +395,28 @@ impl Gate {
             Progress::More(flight, errand) => self.run(leader, flight, errand, now),
             Progress::Ended(ended) => Some(ended),
         };
-        if let Some(Ended { mut woken, .. }) = ended {
-            woken.push(leader);
-            self.wake(woken, now);
+        if let Some(ended) = ended {
+            self.ready.push_back(leader);
+            self.ready.extend(ended.woken);
         }
     }
 
-    /// Each waiting request goes on by itself, in its own context.
-    fn wake(&mut self, ids: Vec<u32>, now: Now) {
-        for id in ids {
-            // A stream that is gone waits no more.
-            let Some(Waiter { waiting, whoami }) = self.waiting.remove(&id) else {
-                continue;
-            };
-            let step = self.check.resume(waiting, now);
-            let Some(verdict) = self.go_on(id, step, now, whoami.as_deref()) else {
-                continue;
-            };
-            if host::set_effective_context(id) {
-                match self.carry_out(verdict, whoami.as_deref()) {
-                    Carried::Forward => host::resume_request(),
-                    Carried::Answered => {}
-                }
+    /// A waiting request goes on, in its own context.
+    fn wake(&mut self, id: u32, now: Now) {
+        // A stream that is gone waits no more.
+        let Some(Waiter { waiting, whoami }) = self.waiting.remove(&id) else {
+            return;
+        };
+        let step = self.check.resume(waiting, now);
+        let Some(verdict) = self.go_on(id, step, now, whoami.as_deref()) else {
+            return;
+        };
+        if host::set_effective_context(id) {
+            match self.carry_out(verdict, whoami.as_deref()) {
+                Carried::Forward => host::resume_request(),
+                Carried::Answered => {}
             }
         }
-        // The root itself is never gone while it is called back.
-        let _ = host::set_effective_context(self.root);
     }
 
     /// Does what was decided, to the request whose context is in effect.

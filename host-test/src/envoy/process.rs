@@ -54,7 +54,6 @@ impl Process {
             // Several run side by side, and none takes over from another.
             .arg("--disable-hot-restart")
             .args(["--file-flush-interval-msec", "20"])
-            .args(["--drain-time-s", "1", "--log-level", "info"])
             .current_dir(repository())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

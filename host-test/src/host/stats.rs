@@ -12,6 +12,8 @@ pub struct Stats {
     pub instances: u64,
     /// Component instances that exist now.
     pub live_instances: u64,
+    /// The most component instances that existed at once.
+    pub live_instances_most: u64,
     /// Requests that reached a component.
     pub requests: u64,
     /// Instances that ended in a trap, the ones that were stopped for hogging the processor included.
@@ -26,6 +28,7 @@ pub struct Stats {
 pub(crate) struct Counters {
     pub(crate) instances: AtomicU64,
     pub(crate) live: AtomicU64,
+    pub(crate) live_most: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) traps: AtomicU64,
     pub(crate) outbound: AtomicU64,
@@ -37,6 +40,7 @@ impl Counters {
         Stats {
             instances: self.instances.load(Relaxed),
             live_instances: self.live.load(Relaxed),
+            live_instances_most: self.live_most.load(Relaxed),
             requests: self.requests.load(Relaxed),
             traps: self.traps.load(Relaxed),
             outbound_calls: self.outbound.load(Relaxed),
@@ -47,7 +51,8 @@ impl Counters {
     /// Counts an instance until the guard is dropped.
     pub(crate) fn instance(self: &Arc<Self>) -> LiveInstance {
         self.instances.fetch_add(1, Relaxed);
-        self.live.fetch_add(1, Relaxed);
+        let live = self.live.fetch_add(1, Relaxed).saturating_add(1);
+        self.live_most.fetch_max(live, Relaxed);
         LiveInstance(Arc::clone(self))
     }
 }

@@ -1,0 +1,179 @@
+//! Requests that no client sends by accident: each gets an answer, none traps the VM.
+
+use crate::{
+    wire::{bearer, get, head, send},
+    world::{World, skip_without_envoy},
+};
+
+#[tokio::test]
+async fn every_byte_from_0x80_up_in_authorization_is_a_400_and_no_trap() {
+    skip_without_envoy!();
+    let world = World::start_with_app(&[]).await;
+    for byte in 0x80..=0xff_u8 {
+        for value in [
+            [b"Bearer a".as_slice(), &[byte]].concat(),
+            vec![byte],
+            [b"Bearer ".as_slice(), &[byte], b"a"].concat(),
+            [b"Bea".as_slice(), &[byte], b"er a"].concat(),
+        ] {
+            let extra = [b"authorization: ".as_slice(), &value, b"\r\n"].concat();
+            // A connection each: Envoy closes one after a 400.
+            let answer = send(world.address(), &head("GET", "/", &extra)).await;
+            assert_eq!(answer.status, 400, "{value:?}: {answer:?}");
+            assert_eq!(answer.reason(), "malformed_authorization");
+        }
+    }
+    assert!(world.app.seen().is_empty());
+    assert_eq!(world.stub.counters().introspect, 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn odd_credentials_get_the_answer_of_the_core() {
+    skip_without_envoy!();
+    let world = World::start_with_app(&[]).await;
+    world.active("good");
+    let long = [b"Bearer ".as_slice(), &vec![b'a'; 8 * 1024 + 1]].concat();
+    let rows: Vec<(&[u8], u16, &str)> = vec![
+        (b"", 400, "malformed_authorization"),
+        (b" ", 400, "malformed_authorization"),
+        (b"Bearer", 400, "malformed_authorization"),
+        (b"Bearer\tgood", 400, "malformed_authorization"),
+        (b"Bearer good,Bearer good", 400, "malformed_authorization"),
+        (b"Basic YTpi", 401, "unsupported_scheme"),
+        (&long, 400, "token_too_long"),
+        // Envoy joins lines of one name with a comma before any filter sees them.
+        (
+            b"Bearer good\r\nauthorization: Bearer good",
+            400,
+            "malformed_authorization",
+        ),
+        (
+            b"Basic YTpi\r\nauthorization: Bearer good",
+            401,
+            "unsupported_scheme",
+        ),
+    ];
+    for (value, status, reason) in rows {
+        let extra = [b"authorization: ".as_slice(), value, b"\r\n"].concat();
+        let answer = send(world.address(), &head("GET", "/", &extra)).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (status, reason),
+            "{answer:?}"
+        );
+    }
+    let answer = send(
+        world.address(),
+        &head("GET", "/?a=1&access%5Ftoken=good", &bearer("good")),
+    )
+    .await;
+    assert_eq!(answer.reason(), "token_in_query");
+    for scheme in ["bearer", "BEARER"] {
+        let extra = format!("Authorization: {scheme}  good\r\n");
+        let answer = send(world.address(), &head("GET", "/", extra.as_bytes())).await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(world.app.seen().len(), 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_envoy_refuses_itself_never_reaches_the_filter_or_the_app() {
+    skip_without_envoy!();
+    let world = World::start_with_app(&[]).await;
+    world.active("good");
+    let big = [b"x: ".as_slice(), &vec![b'a'; 64 * 1024], b"\r\n"].concat();
+    let many = b"x: 1\r\n".repeat(101);
+    let rows: Vec<(&str, Vec<u8>, u16)> = vec![
+        ("OPTIONS *", head("OPTIONS", "*", &bearer("good")), 404),
+        (
+            "a NUL",
+            head("GET", "/", b"authorization: Bearer a\0b\r\n"),
+            400,
+        ),
+        (
+            "a name of other bytes",
+            head("GET", "/", b"x-\xff: 1\r\n"),
+            400,
+        ),
+        ("a path of other bytes", head("GET", "/\u{ff}", b""), 400),
+        ("64 KiB in a header", head("GET", "/", &big), 431),
+        ("101 headers", head("GET", "/", &many), 431),
+        ("no Host", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 400),
+        ("HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n".to_vec(), 426),
+        (
+            "an upgrade",
+            head(
+                "GET",
+                "/",
+                &[
+                    bearer("good"),
+                    b"connection: upgrade\r\nupgrade: websocket\r\n".to_vec(),
+                ]
+                .concat(),
+            ),
+            403,
+        ),
+    ];
+    for (name, bytes, status) in rows {
+        assert_eq!(send(world.address(), &bytes).await.status, status, "{name}");
+    }
+    assert!(world.app.seen().is_empty());
+    assert_eq!(world.stub.counters().introspect, 0);
+    assert_eq!(get(world.address(), "/", "good").await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_path_is_checked_too() {
+    skip_without_envoy!();
+    let world = World::start_with_app(&[]).await;
+    world.active("good");
+    let connect = |extra: &[u8]| head("CONNECT", "h:443", extra);
+    let answer = send(world.address(), &connect(b"")).await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (401, "no_credentials")
+    );
+    let answer = send(world.address(), &connect(&bearer("bad"))).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "inactive"));
+    // Let in, and no route leads on.
+    assert_eq!(
+        send(world.address(), &connect(&bearer("good")))
+            .await
+            .status,
+        404
+    );
+    assert!(world.app.seen().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_caller_says_of_its_way_here_changes_nothing() {
+    skip_without_envoy!();
+    let world = World::start_with_app(&[]).await;
+    world.active("good");
+    for header in [
+        "x-envoy-original-path: /health",
+        "x-envoy-decorator-operation: health",
+        "x-forwarded-uri: /health",
+        "x-original-url: /health",
+        "x-forwarded-for: 127.0.0.1",
+        "x-envoy-internal: true",
+    ] {
+        let answer = send(
+            world.address(),
+            &head("GET", "/", format!("{header}\r\n").as_bytes()),
+        )
+        .await;
+        assert_eq!(answer.reason(), "no_credentials", "{header}");
+        let extra = [bearer("good"), format!("{header}\r\n").into_bytes()].concat();
+        let answer = send(world.address(), &head("GET", "/here", &extra)).await;
+        assert_eq!(answer.status, 200, "{header}");
+        assert_eq!(world.app.seen().last().unwrap().path, "/here");
+    }
+    let options = send(world.address(), &head("OPTIONS", "/", b"")).await;
+    assert_eq!(options.reason(), "no_credentials");
+    world.finish().await;
+}

@@ -1,0 +1,23 @@
+//! The shipped filter in real Envoy, with the shipped configuration.
+//!
+//! Every test asserts with [`World::finish`] that no VM has failed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod callers;
+mod edges;
+mod issuer;
+mod lifecycle;
+mod observability;
+mod samples;
+mod settings;
+mod soak;
+mod triangle;
+mod waiting;
+mod wire;
+mod world;

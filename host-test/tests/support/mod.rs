@@ -1,0 +1,52 @@
+//! Service B behind its gate in the embedded host, for several tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use host_test::guests::Guest;
+use host_test::host::{App, Manifest, Running, ServeOptions};
+use host_test::stub::{StubOptions, VerifyStub};
+
+/// The app of this manifest, behind the auth check that ships, with `app` for service-b.
+pub(crate) fn load(manifest: &Path, app: Guest) -> App {
+    let replaced = BTreeMap::from([
+        ("auth-check".to_owned(), Guest::AuthCheck.build().unwrap()),
+        ("service-b".to_owned(), app.build().unwrap()),
+    ]);
+    App::from_manifest(Manifest::read(manifest).unwrap(), &replaced).unwrap()
+}
+
+/// A manifest of this name that tests have made from the one that ships.
+pub(crate) fn derived(name: &str, manifest: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, manifest).unwrap();
+    path
+}
+
+/// Serves the app with the stub for an issuer.
+pub(crate) async fn serve(app: &App, stub: &VerifyStub, extra: &[(&str, &str)]) -> Running {
+    let us = stub.client("service-b");
+    let base = [
+        ("introspect_url", stub.introspect_url()),
+        ("resource_client_id", us.id.as_str()),
+        ("resource_client_secret", us.secret.as_str()),
+    ];
+    let settings = base
+        .iter()
+        .chain(extra)
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let options = ServeOptions {
+        environment: Some(BTreeMap::new()),
+        variables: settings.collect(),
+        ..ServeOptions::default()
+    };
+    app.serve(options).await.unwrap()
+}
+
+pub(crate) async fn stub() -> VerifyStub {
+    VerifyStub::start(StubOptions::default()).await.unwrap()
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
