@@ -72,7 +72,7 @@ fn imports(resolve: &Resolve, world: &World) -> BTreeSet<String> {
 fn worlds() -> (Resolve, Vec<WorldId>) {
     let mut resolve = Resolve::default();
     let wasi_0_3 = dependency("wasip3").join("wit/deps");
-    for package in ["clocks", "random", "cli", "filesystem", "sockets", "http"] {
+    for package in ["clocks", "random", "filesystem", "sockets", "cli", "http"] {
         push(
             &mut resolve,
             &wasi_0_3.join(format!("{package}.wit")),

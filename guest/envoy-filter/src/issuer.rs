@@ -13,6 +13,10 @@ use crate::settings::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
 /// Set by Envoy's router on every answer that came from upstream, and on none that it made itself.
 const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
+/// Envoy's timers run on a clock that a worker reads once per turn of its loop, so by ours a call may run into its timeout
+/// that much early.
+const CLOCK_SLACK: Duration = Duration::from_millis(20);
+
 /// What came of a call.
 pub(crate) enum Came {
     /// An answer of the issuer, or a failure that stands.
@@ -76,11 +80,13 @@ impl Way {
 pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Duration) -> Came {
     // Without headers: the answer broke off, was over Envoy's own limit, or the time was up in the middle of it.
     if headers == 0 {
-        return Came::Outcome(Outcome::Failed(if took >= timeout {
-            CallFailure::Timeout
-        } else {
-            CallFailure::Unreachable
-        }));
+        return Came::Outcome(Outcome::Failed(
+            if took.saturating_add(CLOCK_SLACK) >= timeout {
+                CallFailure::Timeout
+            } else {
+                CallFailure::Unreachable
+            },
+        ));
     }
     let status = host::answer_header(":status")
         .and_then(|value| core::str::from_utf8(&value).ok()?.parse().ok())

@@ -39,19 +39,20 @@ async fn odd_credentials_get_the_answer_of_the_core() {
         (b" ", 400, "malformed_authorization"),
         (b"Bearer", 400, "malformed_authorization"),
         (b"Bearer\tgood", 400, "malformed_authorization"),
-        (b"Bearer good,Bearer good", 400, "malformed_authorization"),
+        (b"Bearer good,good", 400, "malformed_authorization"),
+        (b"Bearer good,Bearer good", 400, "repeated_authorization"),
         (b"Basic YTpi", 401, "unsupported_scheme"),
         (&long, 400, "token_too_long"),
         // Envoy joins lines of one name with a comma before any filter sees them.
         (
             b"Bearer good\r\nauthorization: Bearer good",
             400,
-            "malformed_authorization",
+            "repeated_authorization",
         ),
         (
             b"Basic YTpi\r\nauthorization: Bearer good",
-            401,
-            "unsupported_scheme",
+            400,
+            "repeated_authorization",
         ),
     ];
     for (value, status, reason) in rows {
