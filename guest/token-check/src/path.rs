@@ -42,17 +42,19 @@ pub enum Ambiguity {
 impl fmt::Display for Ambiguity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Backslash => "has a backslash",
-            Self::BadEncoding => "has a `%` that two hexadecimal digits do not follow: write `%25`",
+            Self::Backslash => "has a backslash: write `/`",
+            Self::BadEncoding => "has a `%` without two hexadecimal digits after it: write `%25`",
             Self::ControlCharacter => "has a space or a control character: write a space as `%20`",
             Self::DotSegment => "has a segment `.` or `..`: write the path that it leads to",
-            Self::DoubleEncoding => "is percent-encoded twice",
+            Self::DoubleEncoding => "is percent-encoded twice: encode it once",
             Self::EmptySegment => "has an empty segment: write one `/`",
-            Self::EncodedDelimiter => "has a percent-encoded `/`, `?` or `#`",
-            Self::Fragment => "has a `#`",
-            Self::NotAPath => "does not begin with `/`",
-            Self::NotUtf8 => "is not UTF-8 once decoded",
-            Self::Parameter => "has a `;`",
+            Self::EncodedDelimiter => {
+                "has a percent-encoded `/`, `?` or `#`: no request with one is let through"
+            }
+            Self::Fragment => "has a `#`: leave out what begins with it",
+            Self::NotAPath => "does not begin with `/`: write the whole path",
+            Self::NotUtf8 => "is not UTF-8 once decoded: encode it from UTF-8",
+            Self::Parameter => "has a `;`: no request with one is let through",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with the rules, told so that the place is found and mended without reading code.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use super::pattern::{MAX_PATH_BYTES, MAX_SEGMENTS};
 use super::{MAX_RULES, MAX_RULES_BYTES, MAX_TTL_SECONDS};
@@ -176,11 +176,12 @@ struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for part in self.0.split(char::is_control) {
-            f.write_str(part)?;
-        }
-        f.write_str("\"")
+        let visible = self.0.chars().filter(|c| !c.is_control());
+        ['"']
+            .into_iter()
+            .chain(visible)
+            .chain(['"'])
+            .try_for_each(|c| f.write_char(c))
     }
 }
 

@@ -60,11 +60,10 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     if text.len() > MAX_PATH_BYTES {
         return Err(PathFault::TooLong);
     }
-    if text.contains('?') {
+    if has(text, b"?") {
         return Err(PathFault::Query);
     }
-    let wild = |text: &str| text.contains(['{', '}', '*']);
-    if form != Form::Template && wild(text) {
+    if form != Form::Template && has(text, b"{}*") {
         return Err(PathFault::NotATemplate);
     }
     // The same reading that a request's path gets, so that what it refuses stands in no rule, and every spelling is one.
@@ -73,7 +72,7 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     let mut segments = Vec::new();
     let mut texts = text.split('/').zip(decoded.split('/')).skip(1);
     while let Some((text, decoded)) = texts.next() {
-        segments.push(if !wild(text) {
+        segments.push(if !has(text, b"{}*") {
             Segment::Text(Cow::Owned(decoded.to_owned()))
         } else if is_placeholder(text) {
             Segment::One
@@ -90,6 +89,11 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
         return Err(PathFault::TooManySegments);
     }
     Ok(segments)
+}
+
+/// Whether one of these bytes is in the text.
+fn has(text: &str, bytes: &[u8]) -> bool {
+    text.bytes().any(|b| bytes.contains(&b))
 }
 
 /// `{name}`, where the name, for people only, is made of letters, digits and `_`.
