@@ -33,6 +33,7 @@ const SCOPES_KEYS: &[&str] = &["all", "any"];
 const MAX_SLIPS: usize = 2;
 
 type Members = [(String, Json)];
+type IsGood = fn(&str) -> bool;
 
 /// The rules of the document. What a rule does not name is as in `default`.
 pub(super) fn read(text: &str, default: &Requirements) -> Result<Rules, RulesError> {
@@ -165,7 +166,7 @@ fn flag(members: &Members, key: &'static str) -> Result<Option<&'static str>, Ru
 fn texts(
     members: &Members,
     key: &'static str,
-    is_good: fn(&str) -> bool,
+    is_good: IsGood,
 ) -> Result<Option<Vec<String>>, RulesFault> {
     let wrong_kind = RulesFault::WrongKind {
         key,
@@ -267,8 +268,8 @@ fn demands_of(
         ttl_seconds: ttl_of(members)?,
         ..default.clone()
     };
-    let lists: [(_, _, fn(&str) -> bool, _); 6] = [
-        (members, "issuers", is_claim, &mut demands.issuers),
+    let lists = [
+        (members, "issuers", is_claim as IsGood, &mut demands.issuers),
         (members, "audiences", is_claim, &mut demands.audiences),
         (members, "clients", is_claim, &mut demands.clients),
         (members, "grant_types", is_claim, &mut demands.grant_types),
