@@ -839,20 +839,24 @@ mod naive {
 
     impl Rule {
         fn json(&self) -> Value {
-            let mut rule = json!({ "name": self.name });
+            let mut rule = serde_json::Map::new();
+            let mut set = |key: &str, value| rule.insert(key.to_owned(), value);
+            set("name", json!(self.name));
             if let Some(host) = self.host {
-                rule["host"] = json!(host);
+                set("host", json!(host));
             }
             if !self.methods.is_empty() {
-                rule["methods"] = json!(self.methods);
+                set("methods", json!(self.methods));
             }
             if let Some((form, segments)) = &self.path {
-                rule["path"] = json!({ *form: format!("/{}", segments.join("/")) });
+                set("path", json!({ *form: format!("/{}", segments.join("/")) }));
             }
-            if self.kind != "token" {
-                rule[self.kind.trim_end_matches("ed").replace("deni", "deny")] = json!(true);
-            }
-            rule
+            match self.kind {
+                "public" => set("public", json!(true)),
+                "denied" => set("deny", json!(true)),
+                _ => None,
+            };
+            Value::Object(rule)
         }
 
         fn matches(&self, request: &Request) -> bool {
@@ -1028,9 +1032,10 @@ mod naive {
         rules
             .iter()
             .find(|rule| rule.matches(&request))
-            .map_or("token default".to_owned(), |rule| {
-                format!("{} {}", rule.kind, rule.name)
-            })
+            .map_or_else(
+                || "token default".to_owned(),
+                |rule| format!("{} {}", rule.kind, rule.name),
+            )
     }
 
     proptest! {
