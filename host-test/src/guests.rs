@@ -1,6 +1,7 @@
 //! The WebAssembly of this repository, built for whoever runs it: tests never run yesterday's.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -60,6 +61,17 @@ impl Guest {
             .join("release")
             .join(file))
     }
+}
+
+/// The components of spin.toml by their ids, freshly built: the auth check, and `app` in the place of service-b.
+///
+/// # Errors
+/// As [`Guest::build`].
+pub fn components(app: Guest) -> Result<BTreeMap<String, PathBuf>> {
+    Ok(BTreeMap::from([
+        ("auth-check".to_owned(), Guest::AuthCheck.build()?),
+        ("service-b".to_owned(), app.build()?),
+    ]))
 }
 
 /// The repository this program was built in.

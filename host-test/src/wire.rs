@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -38,10 +39,15 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The `reason` member of a refusal; empty if there is none.
     pub fn reason(&self) -> String {
-        let body: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
-        let reason = body.as_ref().and_then(|body| body.get("reason")?.as_str());
+        let body = self.json();
+        let reason = body.get("reason").and_then(Value::as_str);
         reason.unwrap_or_default().to_owned()
     }
 }

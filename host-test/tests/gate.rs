@@ -1,7 +1,6 @@
 //! The gate under load and while its issuer is in trouble: the components that ship, in the embedded host.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
 

@@ -5,35 +5,21 @@
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
-use host_test::host::{App, Manifest, Running, ServeOptions};
+use host_test::guests::{Guest, components, repository};
+use host_test::host::{App, Running, ServeOptions};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-/// Compiled once for all tests, and built by the manifest's own commands where a component is missing.
+/// Compiled once for all tests.
 fn app() -> App {
     static APP: OnceLock<App> = OnceLock::new();
     let load = || {
-        let manifest = Manifest::read(&repository().join("spin.toml")).unwrap();
-        if !manifest.missing_sources().is_empty() {
-            for build in manifest.build_commands() {
-                build.run().unwrap();
-            }
-        }
-        App::from_manifest(manifest, &BTreeMap::new()).unwrap()
+        let components = components(Guest::ServiceB).unwrap();
+        App::load(&repository().join("spin.toml"), &components).unwrap()
     };
     APP.get_or_init(load).clone()
 }

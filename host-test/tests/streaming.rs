@@ -2,7 +2,6 @@
 //! memory is measured.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
 
@@ -77,7 +76,7 @@ async fn a_100_mb_upload_flows_through_and_so_does_a_response_without_end() {
     for n in 0..PIECES {
         upload.write_all(&piece).await.unwrap();
         crc32.update(&piece);
-        if n % 100 == 0 {
+        if n.is_multiple_of(100) {
             most = most.max(resident());
         }
     }
@@ -97,7 +96,7 @@ async fn a_100_mb_upload_flows_through_and_so_does_a_response_without_end() {
         let read = endless.read(&mut buffer).await.unwrap();
         assert!(read > 0, "the endless response ended {left} bytes early");
         left = left.saturating_sub(read);
-        if left % 100 == 0 {
+        if left.is_multiple_of(100) {
             most = most.max(resident());
         }
     }

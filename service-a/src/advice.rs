@@ -14,6 +14,12 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "grant_type_not_allowed" => {
             "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
         }
+        "ambiguous_path" => {
+            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes."
+        }
+        "denied_by_rule" => {
+            "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) lets nobody in there."
+        }
         "inactive" => {
             "Check that WORKOUT18_ISSUER here and WORKOUT18_INTROSPECT_URL of Service B are the same tenant, and that the client of Service B may introspect the tokens of other clients."
         }

@@ -11,15 +11,16 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::host::Manifest;
+use crate::{guests, host::Manifest};
 
 /// The repository that this program was built in.
 fn repository() -> Result<&'static Path> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let found = path.filter(|path| path.join("spin.toml").exists());
-    found.context(
-        "the repository that the demo was built in is gone: build the demo again where it is now",
-    )
+    let path = guests::repository();
+    ensure!(
+        path.join("spin.toml").exists(),
+        "the repository that the demo was built in is gone: build the demo again where it is now"
+    );
+    Ok(path)
 }
 
 /// The app of the repository's spin.toml, its components built.

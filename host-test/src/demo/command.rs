@@ -1,6 +1,6 @@
 //! From the command line to the last line printed.
 
-use std::{collections::BTreeMap, io, time::Instant};
+use std::{io, time::Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -75,15 +75,9 @@ impl DemoCommand {
         let service_a = artifacts::service_a().await?;
         let began = Instant::now();
         let stub = VerifyStub::start(StubOptions::default()).await?;
-        let (caller, resource) = (stub.client("service-a"), stub.client("service-b"));
-        let settings: BTreeMap<String, String> = [
-            ("introspect_url", stub.introspect_url()),
-            ("resource_client_id", &resource.id),
-            ("resource_client_secret", &resource.secret),
-            ("expected_aud", &caller.id),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
+        let mut settings = stub.resource_settings();
+        let caller = stub.client("service-a").id.clone();
+        settings.insert("expected_aud".to_owned(), caller);
         let policy = Policy::new(settings.clone())?;
         let gate = Gate::start(gate, settings).await?;
         let stage = Stage {

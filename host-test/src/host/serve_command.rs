@@ -13,6 +13,7 @@ use clap::Parser;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{App, Manifest, Running, ServeOptions};
+use crate::guests::repository;
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
 #[derive(Parser)]
@@ -96,13 +97,11 @@ impl ServeCommand {
             return path.clone();
         }
         let here = Path::new("spin.toml");
-        let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .map(|repository| repository.join(here));
-        match built_in {
-            Some(built_in) if !here.exists() && built_in.exists() => built_in,
-            _ => here.to_owned(),
+        let built_in = repository().join(here);
+        if !here.exists() && built_in.exists() {
+            return built_in;
         }
+        here.to_owned()
     }
 
     fn options(&self, manifest: &Manifest) -> Result<ServeOptions> {

@@ -1,6 +1,7 @@
 //! The server: connections, and what becomes of each request.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -195,6 +196,22 @@ impl VerifyStub {
             Ok(client) => client,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// What Service B exports to ask this issuer as its client `service-b`: keys as in the README, in lower case.
+    ///
+    /// # Panics
+    ///
+    /// If the stub was started without that client.
+    pub fn resource_settings(&self) -> BTreeMap<String, String> {
+        let us = self.client("service-b");
+        [
+            ("introspect_url", self.introspect_url()),
+            ("resource_client_id", us.id.as_str()),
+            ("resource_client_secret", us.secret.as_str()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
     }
 
     /// Makes a token, as the token endpoint does.

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use host_test::stub::{Reaction, StubAnswer, StubOptions, StubTls, VerifyStub};
+use host_test::wire::Reply;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::{
-    wire::{Answer, get},
+    wire::get,
     world::{World, active, skip_without_envoy},
 };
 
@@ -16,11 +17,11 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// What the issue allows on top.
 const GRACE: Duration = Duration::from_secs(1);
 
-fn is_unavailable(answer: &Answer, reason: &str) {
+fn is_unavailable(answer: &Reply, reason: &str) {
     assert_eq!(answer.status, 503, "{reason}: {answer:?}");
     assert_eq!(answer.reason(), reason);
-    assert_eq!(answer.values("retry-after"), ["1"], "{reason}");
-    assert!(answer.values("www-authenticate").is_empty(), "{reason}");
+    assert_eq!(answer.header("retry-after"), ["1"], "{reason}");
+    assert!(answer.header("www-authenticate").is_empty(), "{reason}");
 }
 
 #[tokio::test]

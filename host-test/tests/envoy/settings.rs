@@ -23,7 +23,7 @@ async fn the_plugins_configuration_wins_over_the_environment() {
     assert_eq!(get(world.address(), "/me", "good").await.status, 200);
     let refused = get(world.address(), "/me", "bad").await;
     assert!(
-        refused.head.contains(r#"realm="from-the-environment""#),
+        refused.header("www-authenticate")[0].contains(r#"realm="from-the-environment""#),
         "{refused:?}"
     );
     world.finish().await;

@@ -109,7 +109,7 @@ async fn a_body_is_held_back_while_the_request_waits_and_arrives_whole() {
         connection.answer().await
     });
     for answer in join_all(callers).await {
-        assert_eq!(answer.body, format!("{BODY} bytes"));
+        assert_eq!(answer.text(), format!("{BODY} bytes"));
     }
     assert!(world.app.seen().iter().all(|seen| seen.body == BODY));
     world.finish().await;

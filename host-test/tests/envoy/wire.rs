@@ -2,46 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use host_test::wire::{Reply, read_reply};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 /// Longer than any answer takes here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// In lower case.
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
-    }
-
-    pub(crate) fn reason(&self) -> String {
-        self.json()["reason"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    }
-
-    /// The values of every line of this name.
-    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
-        self.head
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-            .collect()
-    }
-}
 
 /// A connection that can be used again.
 pub(crate) struct Connection(TcpStream);
@@ -64,42 +29,11 @@ impl Connection {
     }
 
     /// The next answer; its body needs a content-length.
-    pub(crate) async fn answer(&mut self) -> Answer {
-        timeout(PATIENCE, self.read())
+    pub(crate) async fn answer(&mut self) -> Reply {
+        timeout(PATIENCE, read_reply(&mut self.0, false))
             .await
-            .expect("no answer comes")
-            .expect("the connection ends without an answer")
-    }
-
-    async fn read(&mut self) -> Option<Answer> {
-        let mut bytes = Vec::new();
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break bytes.drain(..end + 4).collect::<Vec<_>>();
-            }
-            self.more(&mut bytes).await?;
-        };
-        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer {
-            status,
-            head,
-            body: String::new(),
-        };
-        let length = answer
-            .values("content-length")
-            .first()
-            .map_or(0, |l| l.parse().unwrap());
-        while bytes.len() < length {
-            self.more(&mut bytes).await?;
-        }
-        answer.body = String::from_utf8(bytes).unwrap();
-        Some(answer)
-    }
-
-    async fn more(&mut self, bytes: &mut Vec<u8>) -> Option<()> {
-        let read = self.0.read_buf(bytes).await.ok()?;
-        (read > 0).then_some(())
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -117,13 +51,13 @@ pub(crate) fn bearer(token: &str) -> Vec<u8> {
 }
 
 /// The answer to these bytes, sent on a connection of their own.
-pub(crate) async fn send(to: SocketAddr, bytes: &[u8]) -> Answer {
+pub(crate) async fn send(to: SocketAddr, bytes: &[u8]) -> Reply {
     let mut connection = Connection::open(to).await;
     connection.write(bytes).await;
     connection.answer().await
 }
 
 /// `GET path` with this token.
-pub(crate) async fn get(to: SocketAddr, path: &str, token: &str) -> Answer {
+pub(crate) async fn get(to: SocketAddr, path: &str, token: &str) -> Reply {
     send(to, &head("GET", path, &bearer(token))).await
 }

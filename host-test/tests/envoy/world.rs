@@ -97,16 +97,12 @@ impl World {
 
 /// What the user exports.
 pub(crate) fn exports(stub: &VerifyStub, more: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let us = stub.client("service-b");
-    let base = [
-        ("introspect_url", stub.introspect_url()),
-        ("resource_client_id", us.id.as_str()),
-        ("resource_client_secret", us.secret.as_str()),
-    ];
-    base.iter()
-        .chain(more)
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    let mut exports = stub.resource_settings();
+    exports.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    exports
 }
 
 /// What introspection says of a token that is good.

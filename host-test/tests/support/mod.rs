@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use host_test::guests::Guest;
-use host_test::host::{App, Manifest, Running, ServeOptions};
+use host_test::guests::{Guest, components};
+use host_test::host::{App, Running, ServeOptions};
 use host_test::stub::{StubOptions, VerifyStub};
 
-/// The app of this manifest, behind the auth check that ships, with `app` for service-b.
+/// The app of this manifest, freshly built, with `app` for service-b.
 pub(crate) fn load(manifest: &Path, app: Guest) -> App {
-    let replaced = BTreeMap::from([
-        ("auth-check".to_owned(), Guest::AuthCheck.build().unwrap()),
-        ("service-b".to_owned(), app.build().unwrap()),
-    ]);
-    App::from_manifest(Manifest::read(manifest).unwrap(), &replaced).unwrap()
+    App::load(manifest, &components(app).unwrap()).unwrap()
 }
 
 /// A manifest of this name that tests have made from the one that ships.
@@ -25,19 +21,15 @@ pub(crate) fn derived(name: &str, manifest: &str) -> PathBuf {
 
 /// Serves the app with the stub for an issuer.
 pub(crate) async fn serve(app: &App, stub: &VerifyStub, extra: &[(&str, &str)]) -> Running {
-    let us = stub.client("service-b");
-    let base = [
-        ("introspect_url", stub.introspect_url()),
-        ("resource_client_id", us.id.as_str()),
-        ("resource_client_secret", us.secret.as_str()),
-    ];
-    let settings = base
-        .iter()
-        .chain(extra)
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let mut settings = stub.resource_settings();
+    settings.extend(
+        extra
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    );
     let options = ServeOptions {
         environment: Some(BTreeMap::new()),
-        variables: settings.collect(),
+        variables: settings,
         ..ServeOptions::default()
     };
     app.serve(options).await.unwrap()

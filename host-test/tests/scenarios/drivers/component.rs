@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use host_test::guests::{Guest, repository};
+use host_test::guests::{Guest, components, repository};
 use host_test::host::{App, Running, ServeOptions};
 use tokio::runtime::Handle;
 
@@ -123,9 +123,5 @@ fn load() -> anyhow::Result<App> {
     }
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("scenarios-spin.toml");
     std::fs::write(&path, manifest)?;
-    let replaced = BTreeMap::from([
-        ("auth-check".to_owned(), Guest::AuthCheck.build()?),
-        ("service-b".to_owned(), Guest::EchoApp.build()?),
-    ]);
-    App::load(&path, &replaced)
+    App::load(&path, &components(Guest::EchoApp)?)
 }
