@@ -14,35 +14,43 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub enum Guest {
     /// The Spin middleware.
     AuthCheck,
+    /// The filters that benchmarks hold the one for Envoy against.
+    BenchFloors,
     /// What tests put behind it.
     EchoApp,
     /// The filter for Envoy.
     EnvoyFilter,
+    /// The middleware that benchmarks hold the Spin middleware against.
+    PassThrough,
     /// The `/data` app.
     ServiceB,
 }
 
 impl Guest {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::AuthCheck,
+        Self::BenchFloors,
         Self::EchoApp,
         Self::EnvoyFilter,
+        Self::PassThrough,
         Self::ServiceB,
     ];
 
     const fn package(self) -> &'static str {
         match self {
             Self::AuthCheck => "auth-check",
+            Self::BenchFloors => "bench-floors",
             Self::EchoApp => "echo-app",
             Self::EnvoyFilter => "envoy-filter",
+            Self::PassThrough => "pass-through",
             Self::ServiceB => "service-b",
         }
     }
 
     const fn target(self) -> &'static str {
         match self {
-            Self::AuthCheck | Self::EchoApp | Self::ServiceB => "wasm32-wasip2",
-            Self::EnvoyFilter => "wasm32-wasip1",
+            Self::AuthCheck | Self::EchoApp | Self::PassThrough | Self::ServiceB => "wasm32-wasip2",
+            Self::BenchFloors | Self::EnvoyFilter => "wasm32-wasip1",
         }
     }
 

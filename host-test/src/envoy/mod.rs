@@ -69,8 +69,8 @@ impl Default for EnvoyOptions {
     }
 }
 
-/// What Envoy counts of the VMs that run filters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What Envoy counts of the VMs that run filters. None: no filter runs in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vms {
     /// Made since Envoy started.
     pub created: u64,
@@ -166,7 +166,7 @@ impl Envoy {
     /// The VMs now.
     ///
     /// # Errors
-    /// Envoy does not answer, or knows of none.
+    /// Envoy does not answer, or does not tell.
     pub async fn vms(&self) -> Result<Vms> {
         vms(&self.stats().await?)
     }
@@ -292,6 +292,9 @@ async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
 }
 
 fn vms(stats: &BTreeMap<String, u64>) -> Result<Vms> {
+    if !stats.keys().any(|name| name.starts_with("wasm.")) {
+        return Ok(Vms::default());
+    }
     let get = |name: &str| {
         stats
             .get(name)

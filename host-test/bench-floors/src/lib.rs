@@ -1,0 +1,116 @@
+//! Two filters that let everybody in, for what a filter costs that does nothing else. The plugin's configuration is the
+//! name of one: `reads` or `calls`.
+//!
+//! `calls` makes the host calls that the auth check makes for a request whose token it has cached, in the same order and
+//! about as many bytes, with constants for values: see `gate::begin` and `gate::carry_out` of the filter.
+
+#![cfg(target_family = "wasm")]
+
+use std::time::Instant;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType};
+
+mod start {
+    use super::Root;
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(Root { floor: None }));
+    }}
+}
+
+/// What the auth check sets for a token of IBM Verify's.
+const IDENTITY: [(&str, &str); 4] = [
+    ("x-auth-subject", "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"),
+    ("x-auth-client-id", CLIENT_ID),
+    ("x-auth-issuer", "https://tenant.verify.ibm.com/oauth2"),
+    ("x-auth-claims", CLAIMS),
+];
+const CLIENT_ID: &str = "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10";
+/// As long as the claims of such a token are in base64url.
+const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 480]) {
+    Ok(claims) => claims,
+    Err(_) => "",
+};
+
+#[derive(Clone, Copy)]
+enum Floor {
+    Reads,
+    Calls { granted: u32, start: Instant },
+}
+
+struct Root {
+    floor: Option<Floor>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let name = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
+        self.floor = match name.ok().flatten().as_deref() {
+            Some(b"reads") => Some(Floor::Reads),
+            Some(b"calls") => hostcalls::define_metric(MetricType::Counter, "bench_granted")
+                .ok()
+                .map(|granted| Floor::Calls {
+                    granted,
+                    start: Instant::now(),
+                }),
+            _ => None,
+        };
+        self.floor.is_some()
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        self.floor
+            .map(|floor| -> Box<dyn HttpContext> { Box::new(Stream { floor }) })
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+struct Stream {
+    floor: Floor,
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let done = match self.floor {
+            Floor::Reads => reads(),
+            Floor::Calls { granted, start } => calls(granted, start),
+        };
+        // A call that fails leaves the request hanging: the bench sees that.
+        if done.is_some() {
+            Action::Continue
+        } else {
+            Action::Pause
+        }
+    }
+}
+
+fn reads() -> Option<()> {
+    let map = MapType::HttpRequestHeaders;
+    hostcalls::get_map_value_bytes(map, "authorization").ok()??;
+    Some(())
+}
+
+fn calls(granted: u32, start: Instant) -> Option<()> {
+    let map = MapType::HttpRequestHeaders;
+    let headers = hostcalls::get_map_bytes(map).ok()?;
+    hostcalls::get_current_time().ok()?;
+    // A host call too, of WASI.
+    std::hint::black_box(start.elapsed());
+    std::hint::black_box(headers);
+    hostcalls::set_property(vec!["auth_decision"], Some(b"granted")).ok()?;
+    hostcalls::set_property(vec!["auth_client_id"], Some(CLIENT_ID.as_bytes())).ok()?;
+    for (name, value) in IDENTITY {
+        hostcalls::set_map_value_bytes(map, name, Some(value.as_bytes())).ok()?;
+    }
+    hostcalls::remove_map_value(map, "authorization").ok()?;
+    hostcalls::increment_metric(granted, 1).ok()
+}

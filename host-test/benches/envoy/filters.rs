@@ -1,0 +1,87 @@
+//! The filters of Envoy's that stand in the place of ours, as configuration.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::jwt::{AUDIENCE, Jwt};
+use crate::side_by_side::issuer::{self, ISSUER, Issuer};
+
+/// One of the floors.
+pub(crate) fn floor(name: &str, wasm: &Path) -> Value {
+    json!({
+        "name": name,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": name,
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": name,
+                },
+                "vm_config": {
+                    "vm_id": name,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": wasm } },
+                },
+            },
+        },
+    })
+}
+
+/// Checks signature, issuer, audience and times, and hands the claims on as ours does.
+pub(crate) fn jwt_authn(jwt: &Jwt, with_cache: bool) -> Value {
+    let mut provider = json!({
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": { "inline_string": jwt.jwks.to_string() },
+        "forward_payload_header": "x-auth-claims",
+    });
+    if let (true, Some(provider)) = (with_cache, provider.as_object_mut()) {
+        provider.insert(
+            "jwt_cache_config".to_owned(),
+            json!({ "jwt_cache_size": 1000 }),
+        );
+    }
+    json!({
+        "name": "jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": { "issuer": provider },
+            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "issuer" } }],
+        },
+    })
+}
+
+/// Asks the issuer for each request.
+pub(crate) fn lua(issuer: &Issuer) -> Value {
+    let code = include_str!("introspect.lua")
+        .replace("@PATH@", issuer::PATH)
+        .replace("@AUTHORITY@", &issuer.address().to_string());
+    json!({
+        "name": "lua",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": { "inline_string": code },
+        },
+    })
+}
+
+/// The issuer for the Lua filter: a fixed address, which is the cheapest kind of cluster.
+pub(crate) fn issuer_cluster(issuer: &Issuer) -> Value {
+    json!({
+        "name": "issuer",
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "circuit_breakers": {
+            "thresholds": [{ "max_connections": 256, "max_pending_requests": 65536, "max_requests": 65536 }],
+        },
+        "load_assignment": {
+            "cluster_name": "issuer",
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "socket_address": {
+                "address": issuer.address().ip().to_string(),
+                "port_value": issuer.address().port(),
+            } } } }] }],
+        },
+    })
+}

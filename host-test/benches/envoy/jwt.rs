@@ -1,0 +1,52 @@
+//! A token and a key for jwt_authn, made anew by every run.
+
+use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rsa::{Generate as _, PrivateKey, sha2::Sha256, traits::PublicKeyParts as _};
+use serde_json::{Value, json};
+
+use crate::side_by_side::issuer::ISSUER;
+
+/// A client, as IBM Verify names them.
+const CLIENT: &str = "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10";
+
+/// The audience of the token.
+pub(crate) const AUDIENCE: &str = "service-b";
+
+/// A token signed with RS256, which is what issuers sign with unless told otherwise.
+pub(crate) struct Jwt {
+    pub(crate) token: String,
+    /// Of the right form, and with the signature of another token.
+    pub(crate) bad: String,
+    pub(crate) jwks: Value,
+}
+
+impl Jwt {
+    pub(crate) fn generate() -> Result<Self> {
+        let key = PrivateKey::generate();
+        let signed = |subject: &str| -> Result<(String, String)> {
+            let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "bench" });
+            let claims = json!({
+                "iss": ISSUER, "sub": subject, "client_id": CLIENT, "aud": [AUDIENCE],
+                "iat": 1_767_225_600, "exp": 4_102_444_800_u64, "grant_type": "client_credentials",
+                "jti": "3f0e7f3c-9b1d-4a3e-8c56-2f6f3b2c9d10",
+            });
+            let [header, claims] =
+                [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+            let text = format!("{header}.{claims}");
+            let signature = key.pkcs1v15_sign::<Sha256>(text.as_bytes())?;
+            Ok((text, URL_SAFE_NO_PAD.encode(signature)))
+        };
+        let (good, signature) = signed(CLIENT)?;
+        let (other, _) = signed("somebody else")?;
+        let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
+        Ok(Self {
+            token: format!("{good}.{signature}"),
+            bad: format!("{other}.{signature}"),
+            jwks: json!({ "keys": [{
+                "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "bench",
+                "n": number(key.n_bytes()), "e": number(key.e_bytes()),
+            }] }),
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Who is loaded.
+
+use std::{net::SocketAddr, rc::Rc};
+
+use anyhow::{Context as _, Result, ensure};
+use host_test::wire::{exchange, get};
+
+use super::{issuer::Issuer, tokens::Tokens};
+
+/// What is asked for.
+pub(crate) const PATH: &str = "/data";
+
+/// The first request of some needs longer: the issuer's address is looked up, or a VM is warmed.
+const TRIES: u32 = 5;
+
+/// One server.
+pub(crate) struct Contender {
+    /// Short and unique.
+    pub(crate) name: &'static str,
+    /// What it does, for who reads the table.
+    pub(crate) what: &'static str,
+    pub(crate) address: SocketAddr,
+    /// Whose time on a processor counts.
+    pub(crate) pid: Option<u32>,
+    pub(crate) tokens: Rc<Tokens>,
+    /// A token that it must refuse. `None`: it checks nothing.
+    pub(crate) bad: Option<String>,
+    pub(crate) issuer: Rc<Issuer>,
+    pub(crate) asks: Asks,
+}
+
+/// How often a contender asks the issuer under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// What it knows, it has cached; or it needs no issuer.
+    Never,
+    EachTime,
+}
+
+impl Contender {
+    /// It lets a good token in and, if it checks anything, a bad one not.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let good = self.tokens.first();
+        let mut status = 0;
+        for _ in 0..TRIES {
+            status = self.status(good).await?;
+            if status == 200 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        ensure!(
+            status == 200,
+            "{}: a good token is answered with {status}",
+            self.name
+        );
+        if let Some(bad) = &self.bad {
+            let status = self.status(bad).await?;
+            ensure!(
+                status == 401,
+                "{}: a bad token is answered with {status}",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
+    /// The issuer was asked so many more times while so many requests were answered: is that what was to be measured?
+    pub(crate) fn check_questions(&self, questions: u64, requests: u64) -> Result<()> {
+        let is_right = match self.asks {
+            Asks::Never => questions == 0,
+            Asks::EachTime => questions >= requests,
+        };
+        ensure!(
+            is_right,
+            "{}: {questions} questions to the issuer for {requests} requests",
+            self.name
+        );
+        Ok(())
+    }
+
+    async fn status(&self, token: &str) -> Result<u16> {
+        let request = get(PATH, format!("Bearer {token}"));
+        let reply = exchange(self.address, &request).await;
+        Ok(reply.with_context(|| self.name)?.status)
+    }
+}

@@ -1,0 +1,105 @@
+//! An issuer that costs next to nothing: one answer for every token, and another one for a bad one. The stub of IBM Verify
+//! records what it is asked and would be in the way.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A token that the issuer calls inactive.
+pub(crate) const BAD_TOKEN: &str = "bad-bad-bad";
+
+/// Where it is asked.
+pub(crate) const PATH: &str = "/oauth2/introspect";
+
+/// The `iss` of everything it vouches for.
+pub(crate) const ISSUER: &str = "https://tenant.verify.ibm.com/oauth2";
+
+/// What IBM Verify says of a token from the client-credentials grant.
+const ACTIVE: &str = r#"{"active":true,"aud":["7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"],"client_id":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","exp":4102444800,"grant_id":"3f0e7f3c-9b1d-4a3e-8c56-2f6f3b2c9d10","grant_type":"client_credentials","iat":1767225600,"iss":"https://tenant.verify.ibm.com/oauth2","sub":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","token_type":"bearer"}"#;
+const INACTIVE: &str = r#"{"active":false}"#;
+
+/// A running issuer. Dropped, it closes everything.
+pub(crate) struct Issuer {
+    address: SocketAddr,
+    questions: Arc<AtomicU64>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl Issuer {
+    /// Listens on a free port of the loopback address.
+    pub(crate) async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let questions = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&questions);
+        let accepting = tokio::spawn(async move {
+            // Dropped with this task, and the connections with it.
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                // Without it answers wait for acknowledgements; with an error they are only slower.
+                let _ = stream.set_nodelay(true);
+                let count = Arc::clone(&count);
+                let service = service_fn(move |request: Request<Incoming>| {
+                    // The others are knocks at the door.
+                    if request.method() == Method::POST {
+                        count.fetch_add(1, Relaxed);
+                    }
+                    answer(request)
+                });
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                connections.spawn(connection);
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self {
+            address,
+            questions,
+            _accepting: AbortOnDropHandle::new(accepting),
+        })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn introspect_url(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    /// How often it was asked.
+    pub(crate) fn questions(&self) -> u64 {
+        self.questions.load(Relaxed)
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_bad = match request.into_body().collect().await {
+        Ok(body) => {
+            let body = body.to_bytes();
+            let bad = BAD_TOKEN.as_bytes();
+            body.windows(bad.len()).any(|part| part == bad)
+        }
+        Err(_) => true,
+    };
+    let document = if is_bad { INACTIVE } else { ACTIVE };
+    let mut response = Response::new(Full::new(Bytes::from_static(document.as_bytes())));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
