@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::jwt::{AUDIENCE, Jwt};
-use crate::side_by_side::issuer::{self, ISSUER, Issuer};
+use super::jwt::{AUDIENCE, ISSUER, Jwt};
+use crate::side_by_side::issuer::{self, Issuer};
 
 /// One of the floors.
 pub(crate) fn floor(name: &str, wasm: &Path) -> Value {

@@ -5,10 +5,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rsa::{Generate as _, PrivateKey, sha2::Sha256, traits::PublicKeyParts as _};
 use serde_json::{Value, json};
 
-use crate::side_by_side::issuer::ISSUER;
-
 /// A client, as IBM Verify names them.
 const CLIENT: &str = "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10";
+
+/// The `iss` of the token.
+pub(crate) const ISSUER: &str = "https://tenant.verify.ibm.com/oauth2";
 
 /// The audience of the token.
 pub(crate) const AUDIENCE: &str = "service-b";

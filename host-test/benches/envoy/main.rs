@@ -12,15 +12,13 @@ use std::{process::ExitCode, rc::Rc};
 
 use anyhow::Result;
 use side_by_side::{
-    contender::Contender,
     issuer::Issuer,
     machine::Machine,
     options::Options,
     report::Report,
     rounds::{self, Achieved},
-    spread::Spread,
     steady,
-    target::{Limit, Target},
+    target::Target,
     wrk::Wrk,
 };
 
@@ -37,7 +35,12 @@ async fn run(options: Options) -> Result<()> {
     let (envoys, contenders) = contenders::start(&issuer, &machine, options).await?;
     let achieved = rounds::run(&contenders, &wrk, options).await?;
     let mut targets = ratios(&achieved);
-    targets.push(tail(&contenders, &achieved, options)?);
+    targets.push(steady::tail(
+        contenders::OURS_HIT,
+        &contenders,
+        &achieved,
+        options,
+    )?);
     let report = Report {
         name: "envoy",
         title: "Envoy on one core, requests per second",
@@ -88,26 +91,4 @@ fn ratios(all: &[Achieved]) -> Vec<Target> {
         ),
         Target::ratio("miss / Lua", 1.0, all, (OURS_MISS, LUA)),
     ]
-}
-
-/// How much worse the worst hundredth is than the middle, at half of the rate that saturates.
-fn tail(contenders: &[Contender], achieved: &[Achieved], options: &Options) -> Result<Target> {
-    let ours = contenders
-        .iter()
-        .zip(achieved)
-        .find(|(contender, _)| contender.name == contenders::OURS_HIT);
-    let mut ratios = Vec::new();
-    if let Some((contender, achieved)) = ours {
-        let rate = achieved.rate().map_or(0.0, |rate| rate.median / 2.0);
-        for _ in 0..options.rounds() {
-            let steady = steady::load(contender, options.connections, rate, options.load())?;
-            #[expect(clippy::cast_precision_loss, reason = "microseconds")]
-            ratios.push(steady.p99 as f64 / steady.p50.max(1) as f64);
-        }
-    }
-    Ok(Target::new(
-        "hit: p99 / p50 at half of the saturation rate",
-        Limit::AtMost(5.0),
-        Spread::of(ratios),
-    ))
 }

@@ -7,8 +7,8 @@ use host_test::wire::{exchange, get};
 
 use super::{issuer::Issuer, tokens::Tokens};
 
-/// What is asked for.
-pub(crate) const PATH: &str = "/data";
+/// What is asked for: every app answers it, whoever asks.
+pub(crate) const PATH: &str = "/health";
 
 /// The first request of some needs longer: the issuer's address is looked up, or a VM is warmed.
 const TRIES: u32 = 5;
@@ -34,6 +34,8 @@ pub(crate) struct Contender {
 pub(crate) enum Asks {
     /// What it knows, it has cached; or it needs no issuer.
     Never,
+    /// Each time an instance is new, as the cache is the instance's own.
+    Seldom,
     EachTime,
 }
 
@@ -69,6 +71,7 @@ impl Contender {
     pub(crate) fn check_questions(&self, questions: u64, requests: u64) -> Result<()> {
         let is_right = match self.asks {
             Asks::Never => questions == 0,
+            Asks::Seldom => questions < requests / 50,
             Asks::EachTime => questions >= requests,
         };
         ensure!(

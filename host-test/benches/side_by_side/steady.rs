@@ -14,30 +14,53 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
-use serde::Serialize;
 
-use super::contender::{Contender, PATH};
+use super::{
+    contender::{Contender, PATH},
+    options::Options,
+    rounds::Achieved,
+    spread::Spread,
+    target::{Limit, Target},
+};
 
 /// Longer than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What came of it, latencies in microseconds.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Steady {
-    pub(crate) requests_per_second: f64,
-    pub(crate) p50: u64,
-    pub(crate) p99: u64,
-    pub(crate) p999: u64,
-    pub(crate) max: u64,
+/// How much worse the worst hundredth is than the middle, at half of the rate that saturates.
+pub(crate) fn tail(
+    name: &str,
+    contenders: &[Contender],
+    achieved: &[Achieved],
+    options: &Options,
+) -> Result<Target> {
+    let found = contenders
+        .iter()
+        .zip(achieved)
+        .find(|(contender, _)| contender.name == name);
+    let mut ratios = Vec::new();
+    if let Some((contender, achieved)) = found {
+        let rate = achieved.rate().map_or(0.0, |rate| rate.median / 2.0);
+        for _ in 0..options.rounds() {
+            let latencies = load(contender, options.connections, rate, options.load())?;
+            let at = |quantile| latencies.value_at_quantile(quantile);
+            #[expect(clippy::cast_precision_loss, reason = "nanoseconds")]
+            ratios.push(at(0.99) as f64 / at(0.5).max(1) as f64);
+        }
+    }
+    Ok(Target::new(
+        "hit: p99 / p50 at half of the saturation rate",
+        Limit::AtMost(5.0),
+        Spread::of(ratios),
+    ))
 }
 
 /// Loads the contender with so many requests per second in all.
-pub(crate) fn load(
+fn load(
     contender: &Contender,
     connections: u16,
     per_second: f64,
     time: Duration,
-) -> Result<Steady> {
+) -> Result<Histogram<u64>> {
     let request = format!(
         "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
         contender.address,
@@ -47,7 +70,7 @@ pub(crate) fn load(
     let gap = Duration::from_secs_f64(f64::from(connections) / per_second);
     // Time for all to connect.
     let start = Instant::now() + Duration::from_millis(200);
-    let all = thread::scope(|scope| {
+    thread::scope(|scope| {
         let request = request.as_bytes();
         let workers: Vec<_> = (0..connections)
             .map(|number| {
@@ -64,17 +87,7 @@ pub(crate) fn load(
         }
         anyhow::Ok(all)
     })
-    .with_context(|| contender.name)?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let requests_per_second = all.len() as f64 / time.as_secs_f64();
-    let at = |quantile| all.value_at_quantile(quantile) / 1000;
-    Ok(Steady {
-        requests_per_second,
-        p50: at(0.5),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: all.max() / 1000,
-    })
+    .with_context(|| contender.name)
 }
 
 /// In nanoseconds.

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +24,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wasmtime_wasi_http::{WasiBody, handler::ProxyHandler};
+use wasmtime_wasi_http::{
+    WasiBody,
+    handler::{HandlerState as _, ProxyHandler},
+};
 
 use super::{
     allowed_hosts::AllowedHosts,
@@ -189,6 +192,21 @@ impl Running {
     /// What guests printed, oldest first.
     pub fn logs(&self) -> Vec<LogLine> {
         self.server.logs.lines()
+    }
+
+    /// How long it takes to make an instance of each of the app's components, which are then thrown away.
+    ///
+    /// # Errors
+    /// One cannot be made.
+    pub async fn instantiate(&self) -> Result<Duration> {
+        let mut took = Duration::ZERO;
+        for handler in &self.server.handlers {
+            let start = Instant::now();
+            let instance = handler.state().instantiate().await;
+            took += start.elapsed();
+            instance.map_err(anyhow::Error::from)?;
+        }
+        Ok(took)
     }
 
     /// Stops accepting, waits a limited time for requests that are under way, then ends everything.
