@@ -6,8 +6,10 @@ use std::{
     env::{self, VarError},
     io,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -30,7 +32,7 @@ use super::{
     allowed_hosts::AllowedHosts,
     app::{App, Inner},
     body::{Holding, full},
-    instance::{Instances, Lifetimes},
+    instance::{Admission, Instances, Lifetimes},
     manifest::{Manifest, RESERVED_PREFIX},
     outbound::{Outbound, client},
     output::{LogLine, Logs},
@@ -39,12 +41,9 @@ use super::{
     variables::{ComponentVariables, Resolver, RuntimeConfig},
 };
 
-/// Requests with a component at once; the next ones wait. `ProxyHandler` queues without bound, and each instance holds
-/// memory of the pool.
-const REQUESTS_IN_FLIGHT: usize = 256;
-
-/// Connections open at once; the next ones wait to be accepted.
-const CONNECTIONS: usize = 2048;
+/// Connections open at once; the next ones wait to be accepted. Each holds one file descriptor and hyper's buffers. Twice
+/// the requests in flight by default, so that idle connections leave room for those.
+const CONNECTIONS: usize = 2 * ServeOptions::DEFAULT_REQUESTS_IN_FLIGHT;
 
 /// How long a client may take to send the head of a request, and may keep a connection idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,6 +66,9 @@ pub struct ServeOptions {
     pub max_instance_reuse_count: usize,
     /// Requests an instance serves at the same time.
     pub max_instance_concurrent_reuse_count: usize,
+    /// Requests with a component at once; the next ones wait. Without a limit memory would have none: `ProxyHandler`
+    /// queues whatever it is given.
+    pub max_requests_in_flight: usize,
     /// How long a component may take to answer.
     pub request_timeout: Option<Duration>,
     /// How long an instance without requests is kept.
@@ -84,6 +86,8 @@ impl ServeOptions {
     pub const DEFAULT_REUSE: usize = 128;
     /// Spin's default for [`ServeOptions::max_instance_concurrent_reuse_count`].
     pub const DEFAULT_CONCURRENT_REUSE: usize = 16;
+    /// Spin has none. A thousand callers at once, and 64 instances of the pool's 512 at 16 requests each.
+    pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 1024;
     /// Spin's default for [`ServeOptions::idle_instance_timeout`].
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Spin has none; a component that loops would hold its thread for ever.
@@ -121,6 +125,7 @@ impl Default for ServeOptions {
             environment: None,
             max_instance_reuse_count: Self::DEFAULT_REUSE,
             max_instance_concurrent_reuse_count: Self::DEFAULT_CONCURRENT_REUSE,
+            max_requests_in_flight: Self::DEFAULT_REQUESTS_IN_FLIGHT,
             request_timeout: None,
             idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             busy_limit: Self::DEFAULT_BUSY_LIMIT,
@@ -261,6 +266,7 @@ impl Server {
             idle_timeout: options.idle_instance_timeout,
             busy_limit: options.busy_limit,
         };
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut handlers = Vec::new();
         for unit in &app.units {
             let id = &unit.component;
@@ -270,6 +276,8 @@ impl Server {
             let allowed = AllowedHosts::parse(grants, &resolver).with_context(place)?;
             handlers.push(ProxyHandler::new(Instances {
                 engine: app.engine.clone(),
+                pool: Arc::clone(&app.pool),
+                door: Arc::new(Semaphore::new(processors)),
                 pre: unit.pre.clone(),
                 component: Arc::clone(id),
                 variables: Arc::new(variables),
@@ -288,7 +296,7 @@ impl Server {
         Ok(Self {
             app,
             handlers,
-            places: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT)),
+            places: Arc::new(Semaphore::new(options.max_requests_in_flight)),
             counters,
             logs,
             stop: CancellationToken::new(),
@@ -352,13 +360,19 @@ impl Server {
             Ok(request) => request,
             Err(reason) => return plain(StatusCode::BAD_REQUEST, reason),
         };
-        // Never closed, so there is always a place in the end.
+        // Neither is ever closed, so there is always a place and a turn in the end.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "");
         };
+        let Ok(turn) = Arc::clone(&handler.state().door).acquire_owned().await else {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "");
+        };
         let place = Arc::new(place);
-        self.counters.requests.fetch_add(1, Relaxed);
-        match handler.handle(Arc::clone(&place), request).await {
+        let admission = Admission {
+            place: Arc::clone(&place),
+            turn,
+        };
+        match handler.handle(admission, request).await {
             Ok(response) => response.map(|body| Holding::new(body, place).boxed_unsync()),
             Err(error) => {
                 tracing::error!("[{}] no response: {error:#}", handler.state().component);
