@@ -31,6 +31,7 @@ use wasmtime_wasi_http::{
 use super::{
     body::after,
     engine::BusyMeter,
+    key_value_import::{self, GrantedStores, GuestStores},
     outbound::Outbound,
     output::{GuestOutput, Logs, Stream},
     stats::{Counters, LiveInstance},
@@ -39,11 +40,12 @@ use super::{
 
 /// What the guests of one store hold on the host.
 pub(crate) struct HostState {
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outbound: Outbound,
     variables: Arc<ComponentVariables>,
+    pub(super) stores: GuestStores,
     _live: LiveInstance,
 }
 
@@ -99,6 +101,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
                 Ok((value,))
             })
         })?;
+    key_value_import::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -134,6 +137,7 @@ pub(crate) struct Instances {
     pub(crate) pre: ServicePre<HostState>,
     pub(crate) component: Arc<str>,
     pub(crate) variables: Arc<ComponentVariables>,
+    pub(crate) stores: GrantedStores,
     pub(crate) outbound: Outbound,
     pub(crate) logs: Arc<Logs>,
     pub(crate) counters: Arc<Counters>,
@@ -158,6 +162,7 @@ impl Instances {
             http: WasiHttpCtx::new(),
             outbound: self.outbound.clone(),
             variables: Arc::clone(&self.variables),
+            stores: GuestStores::new(Arc::clone(&self.stores)),
             _live: self.counters.instance(),
         };
         Store::new(&self.engine, state)

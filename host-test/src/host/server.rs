@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -33,12 +33,14 @@ use super::{
     app::{App, Inner},
     body::{Holding, full},
     instance::{Admission, Instances, Lifetimes},
+    key_value::KeyValueStore,
     manifest::{Manifest, RESERVED_PREFIX},
     outbound::{Outbound, client},
     output::{LogLine, Logs},
     request::prepare,
+    runtime_config::RuntimeConfig,
     stats::{Counters, Stats},
-    variables::{ComponentVariables, Resolver, RuntimeConfig},
+    variables::{ComponentVariables, Resolver},
 };
 
 /// Connections open at once; the next ones wait to be accepted. Each holds one file descriptor and hyper's buffers. Twice
@@ -95,13 +97,25 @@ impl ServeOptions {
     /// Longer than most requests, shorter than the patience of whoever pressed Ctrl-C.
     pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-    /// Finds the value of every variable, or says which one has none.
-    pub(crate) fn resolver(&self, manifest: &Manifest) -> Result<Resolver> {
+    /// Finds the value of every variable and makes every store, or says which one cannot be had.
+    pub(crate) fn configuration(&self, manifest: &Manifest) -> Result<Configuration> {
         let config = match &self.runtime_config {
             Some(path) => RuntimeConfig::read(path)?,
             None => RuntimeConfig::default(),
         };
-        Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))
+        let resolver = Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))?;
+        let stores = config.stores();
+        for (id, component) in manifest.components() {
+            for label in &component.key_value_stores {
+                ensure!(
+                    stores.contains_key(label),
+                    "{}: [component.{id}] key_value_stores names {label:?}, which the runtime configuration lacks: \
+                     add [key_value_store.{label}] with type = \"spin\" there",
+                    manifest.path().display()
+                );
+            }
+        }
+        Ok(Configuration { resolver, stores })
     }
 
     fn lookup(&self, name: &str) -> Result<Option<String>> {
@@ -135,6 +149,12 @@ impl Default for ServeOptions {
     }
 }
 
+/// What an app gets from outside for one run.
+pub(crate) struct Configuration {
+    resolver: Resolver,
+    stores: BTreeMap<String, KeyValueStore>,
+}
+
 /// An app that is being served. Dropping it ends everything at once; [`Running::shutdown`] lets requests finish.
 pub struct Running {
     address: SocketAddr,
@@ -148,6 +168,7 @@ struct Server {
     app: Arc<Inner>,
     /// One per unit of the app.
     handlers: Vec<ProxyHandler<Instances>>,
+    stores: BTreeMap<String, KeyValueStore>,
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
     logs: Arc<Logs>,
@@ -189,6 +210,11 @@ impl Running {
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
         self.server.counters.read()
+    }
+
+    /// The key-value store of this label: what guests have put there, to be read, changed and broken by tests.
+    pub fn key_value_store(&self, label: &str) -> Option<KeyValueStore> {
+        self.server.stores.get(label).cloned()
     }
 
     /// What guests printed, oldest first.
@@ -254,7 +280,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTra
 impl Server {
     fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
         let manifest = &app.manifest;
-        let resolver = options.resolver(manifest)?;
+        let Configuration { resolver, stores } = options.configuration(manifest)?;
         let counters = Arc::<Counters>::default();
         let logs = Arc::<Logs>::default();
         let end = CancellationToken::new();
@@ -272,8 +298,13 @@ impl Server {
             let id = &unit.component;
             let place = || format!("{}: [component.{id}]", manifest.path().display());
             let variables = ComponentVariables::new(manifest, id, &resolver).with_context(place)?;
-            let grants = &manifest.component(id)?.allowed_outbound_hosts;
-            let allowed = AllowedHosts::parse(grants, &resolver).with_context(place)?;
+            let component = manifest.component(id)?;
+            let allowed = AllowedHosts::parse(&component.allowed_outbound_hosts, &resolver)
+                .with_context(place)?;
+            let granted = component.key_value_stores.iter();
+            let granted = granted
+                .filter_map(|label| Some((label.clone(), stores.get(label)?.clone())))
+                .collect();
             handlers.push(ProxyHandler::new(Instances {
                 engine: app.engine.clone(),
                 pool: Arc::clone(&app.pool),
@@ -281,6 +312,7 @@ impl Server {
                 pre: unit.pre.clone(),
                 component: Arc::clone(id),
                 variables: Arc::new(variables),
+                stores: Arc::new(granted),
                 outbound: Outbound {
                     component: Arc::clone(id),
                     allowed: Arc::new(allowed),
@@ -296,6 +328,7 @@ impl Server {
         Ok(Self {
             app,
             handlers,
+            stores,
             places: Arc::new(Semaphore::new(options.max_requests_in_flight)),
             counters,
             logs,
