@@ -94,9 +94,11 @@ fn worlds() -> (Resolve, Vec<WorldId>) {
             |text| text,
         );
     }
-    let spin = dependency("spin-sdk").join("wit/deps/spin-variables@3.0.0");
-    for file in std::fs::read_dir(spin).unwrap() {
-        push(&mut resolve, &file.unwrap().path(), |text| text);
+    let spin = dependency("spin-sdk").join("wit/deps");
+    for package in ["spin-key-value@3.0.0", "spin-variables@3.0.0"] {
+        for file in std::fs::read_dir(spin.join(package)).unwrap() {
+            push(&mut resolve, &file.unwrap().path(), |text| text);
+        }
     }
     let wasi_0_2 = dependency("wasmtime-wasi").join("src/p2/wit/deps");
     for package in ["io", "clocks", "random", "filesystem", "sockets", "cli"] {

@@ -13,8 +13,13 @@ use crate::gate::Gate;
 use crate::issuer;
 
 pub(crate) fn now() -> Now {
+    let unix = system_clock::now();
     Now {
-        unix_seconds: system_clock::now().seconds,
+        // A clock before 1970 is as good as one at 1970: every token is from the future.
+        unix: Duration::new(
+            unix.seconds.try_into().unwrap_or_default(),
+            unix.nanoseconds,
+        ),
         monotonic: Duration::from_nanos(monotonic_clock::now()),
     }
 }
@@ -40,23 +45,23 @@ pub(crate) async fn decide(gate: &Gate, request: &Request) -> Verdict {
         path_and_query: target.as_deref().map(str::as_bytes),
         traceparent: &traceparent,
     };
-    let mut step = gate.borrow_mut().begin(&head, now());
+    let mut step = gate.check.borrow_mut().begin(&head, now());
     loop {
         step = match step {
             Step::Done(verdict) => return verdict,
             Step::Lead(waiting, flight, errand) => {
                 lead(gate, flight, errand, waiting.deadline()).await;
-                gate.borrow_mut().resume(waiting, now())
+                gate.check.borrow_mut().resume(waiting, now())
             }
             Step::Join(waiting) => {
                 let (waker, mut woken) = wit_stream::new();
-                let come_back = gate.borrow_mut().park(&waiting, waker);
+                let come_back = gate.check.borrow_mut().park(&waiting, waker);
                 if come_back.is_none() {
                     match select(pin!(woken.next()), pin!(until(waiting.deadline()))).await {
                         Either::Left(_) | Either::Right(_) => {}
                     }
                 }
-                gate.borrow_mut().resume(waiting, now())
+                gate.check.borrow_mut().resume(waiting, now())
             }
         };
     }
@@ -88,9 +93,12 @@ async fn lead(gate: &Gate, flight: Flight, errand: Errand, deadline: Duration) {
     while let Some(errand) = next {
         let outcome = match errand {
             Errand::Ask(call) => issuer::ask(&call, deadline).await,
-            // The middleware has no store.
-            Errand::Look(_) => Outcome::StoreFailed,
-            Errand::Claim(..) => Outcome::Claimed(false),
+            Errand::Look(key) => match &gate.store {
+                Some(store) => store.look(&key).await,
+                None => Outcome::StoreFailed,
+            },
+            // Spin's stores cannot tell whether somebody else has written meanwhile, and the core was told so.
+            Errand::Claim(..) => Outcome::StoreFailed,
             Errand::Pause(time) => {
                 until(now().monotonic.saturating_add(time)).await;
                 Outcome::Paused
@@ -111,13 +119,16 @@ impl Duty<'_> {
     fn settle(&mut self, outcome: Outcome) -> Option<Errand> {
         let flight = self.flight.take()?;
         // The borrow ends with this statement: what wakes the others is dropped after it.
-        let progress = self.gate.borrow_mut().settle(flight, outcome, now());
+        let progress = self.gate.check.borrow_mut().settle(flight, outcome, now());
         match progress {
             Progress::More(flight, errand) => {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { fault, .. }) => {
+            Progress::Ended(Ended { fault, records, .. }) => {
+                if let Some(store) = &self.gate.store {
+                    store.write(records);
+                }
                 if let Some(reason) = fault {
                     eprintln!("auth-check: the issuer failed: {}", reason.name());
                 }

@@ -1,16 +1,27 @@
 //! The one auth check of this component instance, made from Spin's variables by the first request.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use spin_sdk::variables;
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
-use token_check::{AuthCheck, Policy, SETTINGS, SettingsError};
+use token_check::{AuthCheck, CacheUse, Policy, SETTINGS, SettingsError, Sharing, Verdict};
 
-/// Dropping the writer wakes the request that reads its other end. A stream of the component model, because that wakes
-/// another task of the instance; a waker of Rust does not.
-pub(crate) type Gate = RefCell<AuthCheck<StreamWriter<u8>>>;
+use crate::flights::now;
+use crate::store::Shared;
+
+/// That the issuer fails and facts past their time are used is told to the log no more often.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+pub(crate) struct Gate {
+    /// Dropping the writer wakes the request that reads its other end. A stream of the component model, because that wakes
+    /// another task of the instance; a waker of Rust does not.
+    pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
+    pub(crate) store: Option<Rc<Shared>>,
+    told_stale: Cell<Option<Duration>>,
+}
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
@@ -31,7 +42,7 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
             seed.iter_mut()
                 .zip(low.into_iter().chain(high))
                 .for_each(|(to, from)| *to = from);
-            Some(RefCell::new(AuthCheck::new(policy, seed)))
+            Some(Gate::new(policy, seed))
         }
         Err(error) => {
             eprintln!("auth-check: every request is refused: {error}");
@@ -40,6 +51,42 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
     };
     // Of requests that came together, the first to get here wins: there is one gate, and so one table of flights.
     GATE.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(gate))))
+}
+
+impl Gate {
+    fn new(policy: Policy, seed: [u8; 16]) -> Self {
+        let store = policy
+            .cache_store()
+            .map(|label| Rc::new(Shared::new(label)));
+        let sharing = if store.is_some() {
+            Sharing::Plain
+        } else {
+            Sharing::None
+        };
+        Self {
+            check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
+            store,
+            told_stale: Cell::new(None),
+        }
+    }
+
+    /// What is to be in the log of a decision.
+    pub(crate) fn tell(&self, verdict: &Verdict) {
+        if let Some(line) = &verdict.audit {
+            eprintln!("{line}");
+        }
+        let time = now().monotonic;
+        let is_new = self
+            .told_stale
+            .get()
+            .is_none_or(|last| time >= last.saturating_add(TELL_AGAIN));
+        if verdict.cache == Some(CacheUse::Stale) && is_new {
+            self.told_stale.set(Some(time));
+            eprintln!(
+                "auth-check: the issuer fails: what it said counts past its time (stale_if_error)"
+            );
+        }
+    }
 }
 
 async fn policy() -> Result<Policy, SettingsError> {

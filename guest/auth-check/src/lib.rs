@@ -6,6 +6,8 @@ mod flights;
 mod gate;
 mod issuer;
 mod messages;
+mod next;
+mod store;
 
 use spin_sdk::wasip3::http::service::export;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
@@ -22,7 +24,8 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
             ));
         };
         let verdict = flights::decide(gate, &request).await;
-        let result = verdict.into_result(gate.borrow().policy());
+        gate.tell(&verdict);
+        let result = verdict.into_result(gate.check.borrow().policy());
         match result {
             Ok(grant) => messages::forward(request, &grant).await,
             Err(reply) => Ok(messages::reply(&reply)),

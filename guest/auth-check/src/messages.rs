@@ -1,9 +1,10 @@
 //! Requests to the app and replies of our own. Bodies pass untouched in both directions.
 
-use spin_sdk::http::next;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, Reply, is_identity_header};
+
+use crate::next;
 
 /// A complete response from the core's reply. It carries content-length, so the host sends it in one piece.
 pub(crate) fn reply(reply: &Reply) -> Response {
@@ -50,11 +51,7 @@ pub(crate) async fn forward(request: Request, grant: &Grant) -> Result<Response,
     onward
         .set_path_with_query(target.as_deref())
         .map_err(invalid)?;
-    let mut response = next(onward).await?;
-    response
-        .body_mut()
-        .take_unstarted()
-        .ok_or(ErrorCode::InternalError(None))
+    next::handle(onward).await
 }
 
 fn fields(request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {

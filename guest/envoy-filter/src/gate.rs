@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use token_check::{
     AuthCheck, CallFailure, Decision, Ended, Errand, Flight, Grant, Now, OutboundCall, Outcome,
-    Progress, Reason, Reply, RequestHead, Step, Verdict, Waiting,
+    Progress, Reason, Reply, RequestHead, Sharing, Step, Verdict, Waiting,
 };
 
 use crate::host::{self, LogLevel};
@@ -23,6 +23,10 @@ use crate::settings::Settings;
 
 /// How often deadlines are looked at while anybody waits. Envoy's own timeouts are exact; this is the second line.
 const TICK: Duration = Duration::from_millis(50);
+/// The same while another worker asks about a token that somebody waits for here. Envoy's workers cannot call each other.
+const SHORT_TICK: Duration = Duration::from_millis(2);
+/// The first tick comes in workers only: the VM in which Envoy tries a configuration out is gone by then.
+const FIRST_TICK: Duration = Duration::from_millis(1);
 /// Requests woken in one callback. Envoy carries out what a callback has asked for after it, one inside the other where that
 /// calls the VM again, as the answer to a request does: a thousand in a row are a thousand deep and overflow the stack.
 const WAKE_AT_ONCE: usize = 8;
@@ -55,9 +59,17 @@ struct Question {
     leader: u32,
     flight: Flight,
     call: OutboundCall,
-    /// On our monotonic clock.
-    since: Duration,
-    may_try_again: bool,
+    /// When it must have its answer.
+    until: Duration,
+    /// The last try found no connection: the host name may be unknown to Envoy.
+    knock_first: bool,
+}
+
+/// A flight that waits for another worker's question.
+struct Paused {
+    leader: u32,
+    flight: Flight,
+    until: Duration,
 }
 
 /// A call on its way.
@@ -79,6 +91,7 @@ pub(crate) struct Gate {
     /// By stream context.
     waiting: HashMap<u32, Waiter>,
     outbox: Vec<Question>,
+    paused: Vec<Paused>,
     /// By Envoy's id of the call.
     sent: HashMap<u32, Sent>,
     /// Stream contexts of requests that can go on.
@@ -86,30 +99,31 @@ pub(crate) struct Gate {
     queue: Option<u32>,
     has_rung: bool,
     has_knocked: bool,
-    is_ticking: bool,
+    /// Zero: no timer runs.
+    tick_period: Duration,
     told: HashMap<Reason, Duration>,
 }
 
 impl Gate {
     /// `root`: the root context that calls belong to.
     pub(crate) fn new(root: u32, settings: Settings, seed: [u8; 16]) -> Self {
-        // The first tick comes in workers only: the VM in which Envoy tries a configuration out is gone by then.
-        host::set_tick_period(Duration::from_millis(1));
+        host::set_tick_period(FIRST_TICK);
         Self {
             root,
             start: Instant::now(),
-            check: AuthCheck::new(settings.policy, seed),
+            check: AuthCheck::new(settings.policy, seed).sharing(Sharing::CompareAndSwap),
             way: Way::new(settings.issuer, settings.issuer_cluster),
             whoami_path: settings.whoami_path,
             metrics: Metrics::define(),
             waiting: HashMap::new(),
             outbox: Vec::new(),
+            paused: Vec::new(),
             sent: HashMap::new(),
             ready: VecDeque::new(),
             queue: None,
             has_rung: false,
             has_knocked: false,
-            is_ticking: true,
+            tick_period: FIRST_TICK,
             told: HashMap::new(),
         }
     }
@@ -173,14 +187,18 @@ impl Gate {
         let waiting = loop {
             match step {
                 Step::Done(verdict) => return Some(verdict),
-                Step::Lead(waiting, flight, errand) => match self.run(id, flight, errand, now) {
-                    None => break waiting,
-                    Some(ended) => {
-                        self.ready.extend(ended.woken);
-                        self.ring();
-                        step = self.check.resume(waiting, now);
+                Step::Lead(waiting, flight, errand) => {
+                    match self.run(id, flight, errand, false, now) {
+                        None => break waiting,
+                        Some(ended) => {
+                            self.end(ended);
+                            if !self.ready.is_empty() {
+                                self.ring();
+                            }
+                            step = self.check.resume(waiting, now);
+                        }
                     }
-                },
+                }
                 Step::Join(waiting) => {
                     if self.check.park(&waiting, id).is_none() {
                         self.metrics.joined();
@@ -192,11 +210,23 @@ impl Gate {
         };
         let whoami = whoami.map(<[u8]>::to_vec);
         self.waiting.insert(id, Waiter { waiting, whoami });
-        if !self.is_ticking {
-            self.is_ticking = true;
-            host::set_tick_period(TICK);
-        }
+        self.set_tick();
         None
+    }
+
+    fn set_tick(&mut self) {
+        let period = if !self.paused.is_empty() {
+            SHORT_TICK
+        } else if !self.waiting.is_empty() || !self.sent.is_empty() {
+            TICK
+        } else {
+            Duration::ZERO
+        };
+        // The first tick is still to come.
+        if self.has_knocked && period != self.tick_period {
+            self.tick_period = period;
+            host::set_tick_period(period);
+        }
     }
 
     /// Puts an errand on its way. `Some`: it is done, and the flight has ended with it.
@@ -205,31 +235,61 @@ impl Gate {
         leader: u32,
         mut flight: Flight,
         mut errand: Errand,
+        knock_first: bool,
         now: Now,
     ) -> Option<Ended<u32>> {
+        let mut found = None;
         loop {
             let outcome = match errand {
                 Errand::Ask(call) => {
                     self.outbox.push(Question {
                         leader,
                         flight,
+                        until: now.monotonic.saturating_add(call.timeout()),
                         call,
-                        since: now.monotonic,
-                        may_try_again: true,
+                        knock_first,
                     });
                     self.ring();
                     return None;
                 }
-                // The filter has no store.
-                Errand::Look(_) => Outcome::StoreFailed,
-                Errand::Claim(..) => Outcome::Claimed(false),
-                Errand::Pause(_) => Outcome::Paused,
+                Errand::Look(key) => {
+                    found = host::shared(key.as_str());
+                    match &mut found {
+                        Some(slot) => Outcome::Found(slot.bytes.take()),
+                        None => Outcome::StoreFailed,
+                    }
+                }
+                Errand::Claim(key, bytes) => match &found {
+                    Some(slot) => host::share_if(key.as_str(), &bytes, slot)
+                        .map_or(Outcome::StoreFailed, Outcome::Claimed),
+                    None => Outcome::StoreFailed,
+                },
+                Errand::Pause(time) => {
+                    self.paused.push(Paused {
+                        leader,
+                        flight,
+                        until: now.monotonic.saturating_add(time),
+                    });
+                    self.set_tick();
+                    return None;
+                }
             };
             match self.check.settle(flight, outcome, now) {
                 Progress::More(same, next) => (flight, errand) = (same, next),
                 Progress::Ended(ended) => return Some(ended),
             }
         }
+    }
+
+    /// What is left to do of a flight that has ended.
+    fn end(&mut self, ended: Ended<u32>) {
+        for record in ended.records {
+            host::share(record.key.as_str(), &record.bytes);
+        }
+        if let Some(reason) = ended.fault {
+            self.metrics.failed(reason);
+        }
+        self.ready.extend(ended.woken);
     }
 
     /// Asks for a callback of the root context.
@@ -256,7 +316,7 @@ impl Gate {
         self.has_rung = false;
         if !self.has_knocked {
             self.has_knocked = true;
-            self.knock(None, self.now().monotonic, FIRST_KNOCK);
+            self.knock(self.now());
         }
         let now = self.now();
         let lost: Vec<u32> = (self.sent.iter())
@@ -264,21 +324,28 @@ impl Gate {
             .map(|(id, _)| *id)
             .collect();
         for id in lost {
-            if let Some(question) = self.sent.remove(&id).and_then(|sent| sent.question) {
-                self.settle(question, Outcome::Failed(CallFailure::Timeout), now);
+            if let Some(sent) = self.sent.remove(&id) {
+                self.came(
+                    sent,
+                    Came::Outcome(Outcome::Failed(CallFailure::Timeout)),
+                    now,
+                );
             }
+        }
+        let (over, paused): (Vec<_>, _) = core::mem::take(&mut self.paused)
+            .into_iter()
+            .partition(|paused| now.monotonic >= paused.until);
+        self.paused = paused;
+        for Paused { leader, flight, .. } in over {
+            let progress = self.check.settle(flight, Outcome::Paused, now);
+            self.go_on_with(leader, progress, false, now);
         }
         let overdue = (self.waiting.iter())
             .filter(|(_, waiter)| now.monotonic >= waiter.waiting.deadline())
             .map(|(id, _)| *id);
         self.ready.extend(overdue);
         self.work();
-        if self.waiting.is_empty() && self.sent.is_empty() {
-            self.is_ticking = false;
-            host::set_tick_period(Duration::ZERO);
-        } else {
-            host::set_tick_period(TICK);
-        }
+        self.set_tick();
     }
 
     /// A call has ended. The effective context is the root.
@@ -290,17 +357,23 @@ impl Gate {
         let now = self.now();
         let took = now.monotonic.saturating_sub(sent.at);
         let came = issuer::came(headers, body_size, took, sent.timeout);
-        match (sent.question, came) {
-            (None, _) => {}
-            (Some(question), came) if sent.is_knock => match came {
-                Came::Outcome(Outcome::Answered(_)) => self.ask(question, now),
-                Came::Outcome(outcome) => self.settle(question, outcome, now),
-                Came::NoConnection => self.unreachable(question, now),
-            },
-            (Some(question), Came::Outcome(outcome)) => self.settle(question, outcome, now),
-            (Some(question), Came::NoConnection) => self.try_again(question, now),
-        }
+        self.came(sent, came, now);
         self.work();
+    }
+
+    fn came(&mut self, sent: Sent, came: Came, now: Now) {
+        let Some(mut question) = sent.question else {
+            return;
+        };
+        match came {
+            // The door opens.
+            Came::Outcome(Outcome::Answered(_)) if sent.is_knock => {
+                question.knock_first = false;
+                self.ask(question, now);
+            }
+            Came::Outcome(outcome) => self.settle(question, outcome, Some(sent.at), false, now),
+            Came::NoConnection => self.no_connection(question, Some(sent.at), now),
+        }
     }
 
     /// What there is to do for the root context.
@@ -323,81 +396,83 @@ impl Gate {
     }
 
     fn ask(&mut self, question: Question, now: Now) {
-        let Some(timeout) = question.time_left(now) else {
-            return self.settle(question, Outcome::Failed(CallFailure::Timeout), now);
+        let timeout = question.until.saturating_sub(now.monotonic);
+        if timeout.is_zero() {
+            let outcome = Outcome::Failed(CallFailure::Timeout);
+            return self.settle(question, outcome, None, false, now);
+        }
+        let is_knock = question.knock_first;
+        let sent = if is_knock {
+            self.way.knock(timeout)
+        } else {
+            self.way.ask(&question.call, timeout)
         };
-        match self.way.ask(&question.call, timeout) {
+        match sent {
             Ok(id) => {
                 self.sent.insert(
                     id,
                     Sent {
                         question: Some(question),
-                        is_knock: false,
+                        is_knock,
                         at: now.monotonic,
                         timeout,
                     },
                 );
             }
             Err(status) => match issuer::refused(status) {
-                Came::Outcome(outcome) => self.settle(question, outcome, now),
-                Came::NoConnection => self.try_again(question, now),
+                Came::Outcome(outcome) => self.settle(question, outcome, None, false, now),
+                Came::NoConnection => self.no_connection(question, None, now),
             },
         }
     }
 
-    /// Once, and never after an answer: the host name was not known yet, or the issuer had closed an idle connection.
-    fn try_again(&mut self, mut question: Question, now: Now) {
-        match question.time_left(now) {
-            Some(timeout) if question.may_try_again => {
-                question.may_try_again = false;
-                self.knock(Some(question), now.monotonic, timeout);
-            }
-            Some(_) => self.unreachable(question, now),
-            None => self.settle(question, Outcome::Failed(CallFailure::Timeout), now),
+    /// Knocks at the issuer's door, so that Envoy knows its name when the first question comes.
+    fn knock(&mut self, now: Now) {
+        if let Ok(id) = self.way.knock(FIRST_KNOCK) {
+            let sent = Sent {
+                question: None,
+                is_knock: true,
+                at: now.monotonic,
+                timeout: FIRST_KNOCK,
+            };
+            self.sent.insert(id, sent);
         }
     }
 
-    fn knock(&mut self, question: Option<Question>, at: Duration, timeout: Duration) {
-        match self.way.knock(timeout) {
-            Ok(id) => {
-                let sent = Sent {
-                    question,
-                    is_knock: true,
-                    at,
-                    timeout,
-                };
-                self.sent.insert(id, sent);
-            }
-            Err(_) => {
-                if let Some(question) = question {
-                    let now = self.now();
-                    self.unreachable(question, now);
-                }
-            }
-        }
+    fn no_connection(&mut self, question: Question, at: Option<Duration>, now: Now) {
+        let outcome = Outcome::Failed(CallFailure::Unreachable);
+        self.settle(question, outcome, at, true, now);
     }
 
-    fn unreachable(&mut self, question: Question, now: Now) {
-        self.settle(question, Outcome::Failed(CallFailure::Unreachable), now);
-    }
-
-    fn settle(&mut self, question: Question, outcome: Outcome, now: Now) {
-        self.metrics
-            .introspected(&outcome, now.monotonic.saturating_sub(question.since));
+    /// `at`: when the call was sent, if it was. `knock_first`: before the core's next try, if there is one.
+    fn settle(
+        &mut self,
+        question: Question,
+        outcome: Outcome,
+        at: Option<Duration>,
+        knock_first: bool,
+        now: Now,
+    ) {
+        let took = at.map_or(Duration::ZERO, |at| now.monotonic.saturating_sub(at));
+        self.metrics.introspected(&outcome, took);
         if matches!(outcome, Outcome::Failed(CallFailure::Denied)) {
             host::log(
                 LogLevel::Error,
                 &format!("there is no Envoy cluster {:?}", self.way.cluster()),
             );
         }
-        let leader = question.leader;
-        let ended = match self.check.settle(question.flight, outcome, now) {
-            Progress::More(flight, errand) => self.run(leader, flight, errand, now),
+        let progress = self.check.settle(question.flight, outcome, now);
+        self.go_on_with(question.leader, progress, knock_first, now);
+    }
+
+    fn go_on_with(&mut self, leader: u32, progress: Progress<u32>, knock_first: bool, now: Now) {
+        let ended = match progress {
+            Progress::More(flight, errand) => self.run(leader, flight, errand, knock_first, now),
             Progress::Ended(ended) => Some(ended),
         };
         if let Some(ended) = ended {
             self.ready.push_back(leader);
-            self.ready.extend(ended.woken);
+            self.end(ended);
         }
     }
 
@@ -421,6 +496,13 @@ impl Gate {
 
     /// Does what was decided, to the request whose context is in effect.
     fn carry_out(&mut self, verdict: Verdict, whoami: Option<&[u8]>) -> Carried {
+        if let Some(line) = &verdict.audit {
+            host::log(LogLevel::Info, line);
+        }
+        if let Some(cache) = verdict.cache {
+            self.metrics.used(cache);
+            host::set_filter_state("auth_cache", cache.name());
+        }
         match verdict.decision {
             Decision::Granted(grant) => {
                 host::set_filter_state("auth_decision", "granted");
@@ -469,13 +551,6 @@ impl Gate {
             let text = format!("{}: {}", reason.name(), reason.description());
             host::log(LogLevel::Error, &text);
         }
-    }
-}
-
-impl Question {
-    fn time_left(&self, now: Now) -> Option<Duration> {
-        let spent = now.monotonic.saturating_sub(self.since);
-        Some(self.call.timeout().saturating_sub(spent)).filter(|left| !left.is_zero())
     }
 }
 

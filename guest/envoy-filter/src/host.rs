@@ -21,7 +21,7 @@ pub(crate) fn now(start: Instant) -> Now {
         .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
         .unwrap_or_default();
     Now {
-        unix_seconds: unix.as_secs().try_into().unwrap_or(i64::MAX),
+        unix,
         monotonic: start.elapsed(),
     }
 }
@@ -126,6 +126,39 @@ pub(crate) fn answer_body(max_size: usize) -> Vec<u8> {
         .ok()
         .flatten()
         .unwrap_or_default()
+}
+
+/// What stands in a slot that Envoy's workers share.
+pub(crate) struct Slot {
+    pub(crate) bytes: Option<Vec<u8>>,
+    version: Option<u32>,
+}
+
+/// No version is ever this one: Envoy counts them up from 1.
+const NO_VERSION: u32 = u32::MAX;
+
+pub(crate) fn shared(key: &str) -> Option<Slot> {
+    let (bytes, version) = hostcalls::get_shared_data(key).ok()?;
+    Some(Slot { bytes, version })
+}
+
+/// Writes only if the slot is as it was found. `Ok(false)`: it is not.
+///
+/// # Errors
+/// The host did not take it.
+pub(crate) fn share_if(key: &str, bytes: &[u8], found: &Slot) -> Result<bool, ()> {
+    // Where there was nothing, a version that does not exist: the first one writes, and the second one's differs.
+    let version = Some(found.version.unwrap_or(NO_VERSION));
+    match hostcalls::set_shared_data(key, Some(bytes), version) {
+        Ok(()) => Ok(true),
+        Err(Status::CasMismatch) => Ok(false),
+        Err(_) => Err(()),
+    }
+}
+
+pub(crate) fn share(key: &str, bytes: &[u8]) {
+    // Where that fails, others ask the issuer themselves.
+    let _ = hostcalls::set_shared_data(key, Some(bytes), None);
 }
 
 pub(crate) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {

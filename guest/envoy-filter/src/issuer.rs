@@ -91,10 +91,12 @@ pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Du
     let status = host::answer_header(":status")
         .and_then(|value| core::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
-    if host::answer_header(FROM_UPSTREAM).is_none() {
+    // What Envoy answers by itself is a 5xx; one without the field is the issuer's if it is none.
+    if status >= 500 && host::answer_header(FROM_UPSTREAM).is_none() {
         return match status {
+            503 => Came::NoConnection,
             504 => Came::Outcome(Outcome::Failed(CallFailure::Timeout)),
-            _ => Came::NoConnection,
+            _ => Came::Outcome(Outcome::Failed(CallFailure::Unreachable)),
         };
     }
     let mut body = AnswerBody::default();

@@ -2,13 +2,15 @@
 
 use core::time::Duration;
 
-use token_check::{ALL_REASONS, CallFailure, Outcome, Reason};
+use token_check::{ALL_REASONS, CacheUse, CallFailure, Outcome, Reason};
 
 use crate::host::{self, MetricType};
 
 pub(crate) struct Metrics {
     granted: Option<u32>,
     refused: Vec<(Reason, Option<u32>)>,
+    faults: Vec<(Reason, Option<u32>)>,
+    cache: [(CacheUse, Option<u32>); CacheUse::ALL.len()],
     answered: Option<u32>,
     denied: Option<u32>,
     timeout: Option<u32>,
@@ -22,18 +24,24 @@ impl Metrics {
         let counter = |name: &str| {
             host::define_metric(MetricType::Counter, &format!("trust_triangle_{name}"))
         };
+        let by_reason = |name: &str, reasons: &[Reason]| {
+            let metric = |reason: &Reason| counter(&format!("{name}.reason.{}", reason.name()));
+            reasons
+                .iter()
+                .map(|reason| (*reason, metric(reason)))
+                .collect()
+        };
+        let unavailable: Vec<_> = (ALL_REASONS.iter().copied())
+            .filter(|reason| reason.status() == 503)
+            .collect();
         let introspections = |outcome: &str| counter(&format!("introspections.outcome.{outcome}"));
         Self {
             granted: counter("decisions.reason.granted"),
-            refused: ALL_REASONS
-                .iter()
-                .map(|reason| {
-                    (
-                        *reason,
-                        counter(&format!("decisions.reason.{}", reason.name())),
-                    )
-                })
-                .collect(),
+            refused: by_reason("decisions", ALL_REASONS),
+            // The others are not the issuer's.
+            faults: by_reason("issuer_faults", &unavailable),
+            cache: CacheUse::ALL
+                .map(|cache| (cache, counter(&format!("cache.use.{}", cache.name())))),
             answered: introspections("answered"),
             denied: introspections("denied"),
             timeout: introspections("timeout"),
@@ -51,11 +59,19 @@ impl Metrics {
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
-        let found = self.refused.iter().find(|(known, _)| *known == reason);
-        host::increment(found.and_then(|(_, metric)| *metric));
+        increment(&self.refused, reason);
     }
 
-    /// `took`: from the first try to the outcome.
+    /// A question that the issuer failed.
+    pub(crate) fn failed(&self, reason: Reason) {
+        increment(&self.faults, reason);
+    }
+
+    pub(crate) fn used(&self, cache: CacheUse) {
+        increment(&self.cache, cache);
+    }
+
+    /// A call to the issuer that took `took`.
     pub(crate) fn introspected(&self, outcome: &Outcome, took: Duration) {
         host::increment(match outcome {
             Outcome::Answered(_) => self.answered,
@@ -77,4 +93,9 @@ impl Metrics {
     pub(crate) fn joined(&self) {
         host::increment(self.joined);
     }
+}
+
+fn increment<K: PartialEq>(metrics: &[(K, Option<u32>)], key: K) {
+    let found = metrics.iter().find(|(known, _)| *known == key);
+    host::increment(found.and_then(|(_, metric)| *metric));
 }

@@ -10,7 +10,7 @@ use divan::{Bencher, black_box};
 use token_check::{AuthCheck, Now, Policy, RequestHead};
 
 const NOW: Now = Now {
-    unix_seconds: 1_800_000_000,
+    unix: Duration::from_secs(1_800_000_000),
     monotonic: Duration::from_secs(100),
 };
 

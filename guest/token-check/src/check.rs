@@ -1,32 +1,42 @@
 //! One loop for every request: begin, lead or join, settle, resume.
 
-use core::hash::BuildHasher;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use siphasher::sip::SipHasher13;
-
 use crate::answer::IssuerAnswer;
+use crate::audit;
 use crate::bearer::{self, RequestHead};
+use crate::cache::{AsItIs, FactsCache, Known, TokenKey, TokenKeys, milliseconds};
 use crate::decision::{Decision, Refusal, decide, route};
-use crate::facts::{self, Facts};
+use crate::facts::{self, Claims, Facts};
 use crate::introspection::OutboundCall;
+use crate::outage::{self, Breaker};
 use crate::policy::Policy;
-use crate::reason::Reason;
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::requirements::Requirements;
 use crate::secret::AccessToken;
-use crate::store::{Record, StoreKey};
+use crate::store::{Digests, Record, SharedToken, Sharing, Store, StoreKey};
 use crate::trace;
 use crate::verdict::{CacheUse, Verdict};
+
+/// The first wait for another instance's question, and the longest one: each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// The time, as the host reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Seconds since 1970, for what the issuer says about a token's life.
-    pub unix_seconds: i64,
+    /// Since 1970, for what the issuer says about a token's life.
+    pub unix: Duration,
     /// A clock that never goes back, for how long a caller waits. Any starting point.
     pub monotonic: Duration,
+}
+
+impl Now {
+    pub(crate) fn unix_seconds(self) -> i64 {
+        self.unix.as_secs().try_into().unwrap_or(i64::MAX)
+    }
 }
 
 /// What to do with a request next.
@@ -67,11 +77,15 @@ pub struct Waiting {
 }
 
 /// What is kept of a request while it waits.
+#[derive(Clone)]
 struct Asker {
+    key: TokenKey,
     token: Arc<AccessToken>,
     requirements: Arc<Requirements>,
     deadline: Duration,
     traceparent: Option<Box<str>>,
+    /// For the audit.
+    host: Option<Box<[u8]>>,
 }
 
 impl Waiting {
@@ -92,15 +106,36 @@ impl core::fmt::Debug for Waiting {
 
 /// The duty to settle an errand. If it is dropped instead (its request was cancelled), those who wait go on without it.
 #[must_use]
-pub struct Flight {
-    token: Arc<AccessToken>,
+pub struct Flight(Box<Flying>);
+
+struct Flying {
+    asker: Asker,
     slot: Arc<Slot>,
+    stage: Stage,
+    shared: Option<SharedToken>,
+    /// When the issuer was asked first, and when last.
+    asked: Option<(Duration, Duration)>,
+    is_retry: bool,
+    is_probe: bool,
+    has_lease: bool,
+    found_record: bool,
+    pause: Duration,
+}
+
+/// Which errand is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Asking,
+    LookingForFacts,
+    LookingForLease,
+    Claiming,
+    Pausing,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
         // No effect on a slot that was settled.
-        let _ = self.slot.0.set(Settled::Abandoned);
+        let _ = self.0.slot.0.set(Settled::Abandoned);
     }
 }
 
@@ -164,9 +199,29 @@ pub enum CallFailure {
 struct Slot(OnceLock<Settled>);
 
 enum Settled {
-    Facts(Arc<Facts>),
-    Fault(Reason),
+    Facts {
+        known: Known,
+        /// [`CacheUse::Miss`] or [`CacheUse::Store`].
+        source: CacheUse,
+        latency: Option<Duration>,
+    },
+    Fault {
+        reason: Reason,
+        /// Seconds.
+        retry_after: u32,
+        latency: Option<Duration>,
+    },
     Abandoned,
+}
+
+impl Settled {
+    const fn fault(reason: Reason, latency: Option<Duration>) -> Self {
+        Self::Fault {
+            reason,
+            retry_after: RETRY_AFTER_SECONDS,
+            latency,
+        }
+    }
 }
 
 struct InFlight<W> {
@@ -174,34 +229,48 @@ struct InFlight<W> {
     parked: Vec<W>,
 }
 
-/// Keyed, so that nobody can choose tokens that collide.
-struct KeyedHash(SipHasher13);
-
-impl BuildHasher for KeyedHash {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        self.0
-    }
-}
-
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
-///
-/// The calls in flight are keyed by the whole token. Issuer endpoint and client are part of the key by construction: they
-/// belong to the policy, and each policy has an `AuthCheck` of its own.
 pub struct AuthCheck<W> {
     policy: Policy,
-    flights: HashMap<Arc<AccessToken>, InFlight<W>, KeyedHash>,
+    keys: TokenKeys,
+    cache: FactsCache,
+    store: Option<Store>,
+    /// For the audit.
+    digests: Option<Digests>,
+    breaker: Breaker,
+    flights: HashMap<TokenKey, InFlight<W>, AsItIs>,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Copy, Default)]
+struct Grounds<'a> {
+    host: Option<&'a [u8]>,
+    token: Option<&'a [u8]>,
+    claims: Option<&'a Claims>,
+    cache: Option<CacheUse>,
+    latency: Option<Duration>,
 }
 
 impl<W> AuthCheck<W> {
-    /// `seed`: random bytes, for the hash only.
+    /// `seed`: random bytes, for the keyed hash by which tokens are known in memory.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         Self {
+            keys: TokenKeys::new(&seed),
+            cache: FactsCache::new(&policy),
+            store: None,
+            digests: policy.audits().then(|| Digests::new(&policy)).flatten(),
+            breaker: Breaker::new(policy.breaker_faults(), policy.probe_interval()),
+            flights: HashMap::with_hasher(AsItIs),
             policy,
-            flights: HashMap::with_hasher(KeyedHash(SipHasher13::new_with_key(&seed))),
         }
+    }
+
+    /// Shares facts with other instances through a store of the host, if the policy keeps any.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.store = Store::new(&self.policy, sharing);
+        self
     }
 
     /// The policy in force.
@@ -212,31 +281,48 @@ impl<W> AuthCheck<W> {
 
     /// A request has come.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step {
+        let mut grounds = Grounds {
+            host: request.authority,
+            ..Grounds::default()
+        };
         let requirements = match route(request, &self.policy) {
             Ok(requirements) => requirements,
-            Err(decision) => return Step::Done(Verdict::new(decision, None)),
+            Err(decision) => return self.done(decision, grounds, now),
         };
-        match bearer::token(request) {
+        let token = match bearer::token(request) {
+            Ok(token) => token,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));
-                Step::Done(Verdict::new(refused, None))
+                return self.done(refused, grounds, now);
             }
-            Ok(token) => {
-                let asker = Asker {
-                    token: Arc::new(token),
-                    requirements,
-                    deadline: now.monotonic.saturating_add(self.policy.timeout()),
-                    traceparent: trace::parent(request.traceparent),
-                };
-                self.lead_or_join(asker, now)
-            }
+        };
+        let key = self.keys.key(token);
+        if let Some(facts) = self.cache.fresh(key, &requirements, &self.policy, now) {
+            let decision = decide(facts, &requirements, &self.policy, now.unix_seconds());
+            grounds.token = Some(token);
+            grounds.claims = facts.claims();
+            grounds.cache = Some(CacheUse::Hit);
+            return self.done(decision, grounds, now);
         }
+        let asker = Asker {
+            key,
+            token: Arc::new(AccessToken::new(token)),
+            requirements,
+            deadline: now.monotonic.saturating_add(self.policy.timeout()),
+            traceparent: trace::parent(request.traceparent),
+            host: self
+                .policy
+                .audits()
+                .then(|| request.authority.map(Into::into))
+                .flatten(),
+        };
+        self.lead_or_join(asker, now)
     }
 
     /// A parked request waits to be woken with `waker`. If the flight has ended meanwhile, `waker` comes back: resume now.
     #[must_use]
     pub fn park(&mut self, waiting: &Waiting, waker: W) -> Option<W> {
-        match self.flights.get_mut(&waiting.asker.token) {
+        match self.flights.get_mut(&waiting.asker.key) {
             Some(flight)
                 if Arc::ptr_eq(&flight.slot, &waiting.slot) && waiting.slot.0.get().is_none() =>
             {
@@ -248,109 +334,426 @@ impl<W> AuthCheck<W> {
     }
 
     /// An errand has been run.
-    pub fn settle(&mut self, flight: Flight, outcome: Outcome, _now: Now) -> Progress<W> {
-        let settled = match outcome {
-            Outcome::Answered(answer) => facts::read(&answer)
-                .map_or_else(Settled::Fault, |facts| Settled::Facts(Arc::new(facts))),
-            Outcome::Failed(CallFailure::Denied) => Settled::Fault(Reason::IssuerCallDenied),
-            Outcome::Failed(CallFailure::Timeout) => Settled::Fault(Reason::IssuerTimeout),
-            Outcome::Failed(CallFailure::Unreachable) => Settled::Fault(Reason::IssuerUnreachable),
-            // What comes of an errand that was not this flight's is nothing.
-            Outcome::Found(_)
-            | Outcome::StoreFailed
-            | Outcome::Claimed(_)
-            | Outcome::Paused
-            | Outcome::Abandoned => Settled::Abandoned,
+    pub fn settle(&mut self, mut flight: Flight, outcome: Outcome, now: Now) -> Progress<W> {
+        let flying = &mut *flight.0;
+        let next = match (flying.stage, outcome) {
+            (Stage::Asking, Outcome::Answered(answer)) => Err(self.answered(flying, &answer, now)),
+            (Stage::Asking, Outcome::Failed(failure)) => self.failed(flying, failure, now),
+            (Stage::LookingForFacts, Outcome::Found(bytes)) => {
+                self.found_facts(flying, bytes.as_deref(), now)
+            }
+            (Stage::LookingForLease, Outcome::Found(bytes)) => {
+                self.found_lease(flying, bytes.as_deref(), now)
+            }
+            (Stage::Claiming, Outcome::Claimed(true)) => {
+                flying.has_lease = true;
+                self.ask(flying, now)
+            }
+            (Stage::Claiming, Outcome::Claimed(false)) => self.pause(flying, now),
+            (Stage::Pausing, Outcome::Paused) => self.look(flying, now),
+            (
+                Stage::LookingForFacts | Stage::LookingForLease | Stage::Claiming,
+                Outcome::StoreFailed,
+            ) => {
+                if let Some(store) = &mut self.store {
+                    store.failed(now);
+                }
+                self.ask(flying, now)
+            }
+            // The errand was given up, or what came is not what this flight was sent for.
+            _ => Err(Settled::Abandoned),
         };
-        let fault = match settled {
-            Settled::Fault(reason) => Some(reason),
-            Settled::Facts(_) | Settled::Abandoned => None,
-        };
-        let _ = flight.slot.0.set(settled);
-        let woken = match self.flights.get(&flight.token) {
-            Some(ours) if Arc::ptr_eq(&ours.slot, &flight.slot) => self
-                .flights
-                .remove(&flight.token)
-                .map(|ended| ended.parked)
-                .unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        Progress::Ended(Ended {
-            woken,
-            records: Vec::new(),
-            fault,
-        })
+        match next {
+            Ok(errand) => Progress::More(flight, errand),
+            Err(settled) => Progress::Ended(self.end(&flight, settled, now)),
+        }
     }
 
     /// A waiting request goes on: decided if its flight has ended or its time is up; else it leads, or waits on.
     pub fn resume(&mut self, waiting: Waiting, now: Now) -> Step {
-        let cache = if waiting.leads {
-            CacheUse::Miss
-        } else {
-            CacheUse::Joined
-        };
-        let reason = match waiting.slot.0.get() {
-            Some(Settled::Facts(facts)) => {
-                let requirements = &waiting.asker.requirements;
-                let decision = decide(facts, requirements, &self.policy, now.unix_seconds);
-                return Step::Done(Verdict::new(decision, Some(cache)));
+        let asker = &waiting.asker;
+        match waiting.slot.0.get() {
+            Some(Settled::Facts {
+                known,
+                source,
+                latency,
+            }) => {
+                // What the issuer says now counts whatever the age that a route allows; what was found does not.
+                if *source == CacheUse::Store
+                    && !known.is_fresh(&asker.requirements, &self.policy, now)
+                {
+                    return self.lead_or_join(waiting.asker, now);
+                }
+                let cache = if waiting.leads {
+                    *source
+                } else {
+                    CacheUse::Joined
+                };
+                self.decided(asker, &known.facts, cache, *latency, now)
             }
-            Some(Settled::Fault(reason)) => *reason,
-            Some(Settled::Abandoned) => return self.lead_or_join(waiting.asker, now),
-            None if now.monotonic >= waiting.deadline() => Reason::IssuerTimeout,
-            None => return Step::Join(waiting),
-        };
-        let decision = Decision::Refused(Refusal::new(reason, waiting.asker.requirements));
-        Step::Done(Verdict::new(decision, Some(cache)))
+            Some(Settled::Fault {
+                reason,
+                retry_after,
+                latency,
+            }) => self.fault(&waiting, *reason, *retry_after, *latency, now),
+            Some(Settled::Abandoned) => self.lead_or_join(waiting.asker, now),
+            None if now.monotonic >= asker.deadline => self.fault(
+                &waiting,
+                Reason::IssuerTimeout,
+                RETRY_AFTER_SECONDS,
+                None,
+                now,
+            ),
+            None => Step::Join(waiting),
+        }
     }
 
     fn lead_or_join(&mut self, asker: Asker, now: Now) -> Step {
-        let left = asker.deadline.saturating_sub(now.monotonic);
-        if left.is_zero() {
-            let timeout = Refusal::new(Reason::IssuerTimeout, asker.requirements);
-            let refused = Decision::Refused(timeout);
-            return Step::Done(Verdict::new(refused, Some(CacheUse::Miss)));
-        }
-        if let Some(flight) = self
+        let flown = self
             .flights
-            .get(&asker.token)
+            .get(&asker.key)
             .filter(|flight| flight.slot.0.get().is_none())
-        {
-            return Step::Join(Waiting {
-                slot: Arc::clone(&flight.slot),
-                asker,
-                leads: false,
-            });
+            .map(|flight| Arc::clone(&flight.slot));
+        let slot = flown
+            .clone()
+            .unwrap_or_else(|| Arc::new(Slot(OnceLock::new())));
+        let waiting = Waiting {
+            asker,
+            slot,
+            leads: flown.is_none(),
+        };
+        if now.monotonic >= waiting.deadline() {
+            let reason = Reason::IssuerTimeout;
+            return self.fault(&waiting, reason, RETRY_AFTER_SECONDS, None, now);
         }
-        let slot = Arc::new(Slot(OnceLock::new()));
+        if !waiting.leads {
+            return Step::Join(waiting);
+        }
         // An abandoned flight may still hold wakers: they stay parked on the new one.
         let parked = self
             .flights
-            .remove(&asker.token)
+            .remove(&waiting.asker.key)
             .map(|old| old.parked)
             .unwrap_or_default();
-        self.flights.insert(
-            Arc::clone(&asker.token),
-            InFlight {
-                slot: Arc::clone(&slot),
-                parked,
-            },
-        );
-        let call = OutboundCall::introspection(
+        let slot = Arc::clone(&waiting.slot);
+        self.flights
+            .insert(waiting.asker.key, InFlight { slot, parked });
+        let mut flight = Flight(Box::new(Flying {
+            asker: waiting.asker.clone(),
+            slot: Arc::clone(&waiting.slot),
+            stage: Stage::Asking,
+            shared: (self.store.as_ref())
+                .filter(|store| !store.is_resting(now))
+                .map(|store| store.token(waiting.asker.token.secret())),
+            asked: None,
+            is_retry: false,
+            is_probe: false,
+            has_lease: false,
+            found_record: false,
+            pause: PAUSE,
+        }));
+        match self.look(&mut flight.0, now) {
+            Ok(errand) => Step::Lead(waiting, flight, errand),
+            Err(settled) => {
+                // Nobody has had the time to join.
+                let _ended = self.end(&flight, settled, now);
+                self.resume(waiting, now)
+            }
+        }
+    }
+
+    /// To the store, if there is one and this route may use what is in it; else to the issuer.
+    fn look(&mut self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
+        match &flying.shared {
+            Some(shared) if self.policy.ttl_seconds(&flying.asker.requirements) > 0 => {
+                flying.stage = Stage::LookingForFacts;
+                Ok(Errand::Look(shared.facts_key()))
+            }
+            _ => self.ask(flying, now),
+        }
+    }
+
+    fn found_facts(
+        &mut self,
+        flying: &mut Flying,
+        bytes: Option<&[u8]>,
+        now: Now,
+    ) -> Result<Errand, Settled> {
+        let (Some(store), Some(shared)) = (&self.store, &flying.shared) else {
+            return Err(Settled::Abandoned);
+        };
+        let known = bytes.and_then(|bytes| store.open(shared, bytes, now));
+        flying.found_record = known.is_some();
+        match known {
+            Some(known) if known.is_fresh(&flying.asker.requirements, &self.policy, now) => {
+                Err(Settled::Facts {
+                    known,
+                    source: CacheUse::Store,
+                    latency: None,
+                })
+            }
+            _ if store.can_claim() => {
+                flying.stage = Stage::LookingForLease;
+                Ok(Errand::Look(shared.lease_key()))
+            }
+            _ => self.ask(flying, now),
+        }
+    }
+
+    fn found_lease(
+        &mut self,
+        flying: &mut Flying,
+        bytes: Option<&[u8]>,
+        now: Now,
+    ) -> Result<Errand, Settled> {
+        let (Some(store), Some(shared)) = (&self.store, &flying.shared) else {
+            return Err(Settled::Abandoned);
+        };
+        let longest = self.policy.timeout();
+        if bytes.is_some_and(|bytes| store.is_leased(shared, bytes, longest, now)) {
+            return self.pause(flying, now);
+        }
+        let left = flying.asker.deadline.saturating_sub(now.monotonic);
+        let lease = store.lease(shared, left, now);
+        flying.stage = Stage::Claiming;
+        Ok(Errand::Claim(shared.lease_key(), lease))
+    }
+
+    /// Another instance asks: what it hears will be in the store.
+    fn pause(&self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
+        let left = flying.asker.deadline.saturating_sub(now.monotonic);
+        if left.is_zero() {
+            // Those who joined may have time left.
+            return Err(Settled::Abandoned);
+        }
+        flying.stage = Stage::Pausing;
+        let pause = flying.pause.min(left);
+        flying.pause = flying.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        Ok(Errand::Pause(pause))
+    }
+
+    fn ask(&mut self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
+        let asker = &flying.asker;
+        let left = asker.deadline.saturating_sub(now.monotonic);
+        if left.is_zero() {
+            return Err(Settled::Abandoned);
+        }
+        if !flying.is_retry {
+            flying.is_probe =
+                self.breaker
+                    .admit(asker.deadline, now)
+                    .map_err(|held| Settled::Fault {
+                        reason: held.reason,
+                        retry_after: held.retry_after,
+                        latency: None,
+                    })?;
+        }
+        let first = flying.asked.map_or(now.monotonic, |(first, _)| first);
+        flying.asked = Some((first, now.monotonic));
+        flying.stage = Stage::Asking;
+        Ok(Errand::Ask(OutboundCall::introspection(
             &self.policy,
             &asker.token,
             asker.traceparent.clone(),
             left,
-        );
-        let flight = Flight {
-            token: Arc::clone(&asker.token),
-            slot: Arc::clone(&slot),
+        )))
+    }
+
+    fn answered(&mut self, flying: &Flying, answer: &IssuerAnswer, now: Now) -> Settled {
+        let latency = flying.latency(now);
+        let reason = match facts::read(answer) {
+            Ok(facts) => {
+                self.breaker.answered();
+                let (_, asked) = flying.asked.unwrap_or_default();
+                return Settled::Facts {
+                    known: Known {
+                        facts: Arc::new(facts),
+                        asked: milliseconds(asked),
+                    },
+                    source: CacheUse::Miss,
+                    latency,
+                };
+            }
+            Err(reason) => reason,
         };
-        let waiting = Waiting {
-            asker,
-            slot,
-            leads: true,
+        let mut retry_after = RETRY_AFTER_SECONDS;
+        if let Some(pause) = outage::wanted_pause(answer, now) {
+            retry_after = outage::whole_seconds(pause);
+            self.breaker.hold(reason, pause, now);
+        } else if reason.is_outage() {
+            self.breaker.failed(flying.is_probe, now);
+        } else {
+            self.breaker.answered();
+        }
+        Settled::Fault {
+            reason,
+            retry_after,
+            latency,
+        }
+    }
+
+    fn failed(
+        &mut self,
+        flying: &mut Flying,
+        failure: CallFailure,
+        now: Now,
+    ) -> Result<Errand, Settled> {
+        let reason = match failure {
+            CallFailure::Denied => {
+                self.breaker.gave_up();
+                return Err(Settled::fault(
+                    Reason::IssuerCallDenied,
+                    flying.latency(now),
+                ));
+            }
+            CallFailure::Timeout => Reason::IssuerTimeout,
+            // Once, and never after an answer: an idle connection may have been closed as the question went out on it.
+            CallFailure::Unreachable
+                if !flying.is_retry && now.monotonic < flying.asker.deadline =>
+            {
+                flying.is_retry = true;
+                return self.ask(flying, now);
+            }
+            CallFailure::Unreachable => Reason::IssuerUnreachable,
         };
-        Step::Lead(waiting, flight, Errand::Ask(call))
+        self.breaker.failed(flying.is_probe, now);
+        Err(Settled::fault(reason, flying.latency(now)))
+    }
+
+    /// Keeps what there is to keep, and lets go of those who wait.
+    fn end(&mut self, flight: &Flight, settled: Settled, now: Now) -> Ended<W> {
+        let flying = &*flight.0;
+        let mut records = Vec::new();
+        let mut fault = None;
+        match &settled {
+            Settled::Facts { known, source, .. } => {
+                self.cache.put(flying.asker.key, known.clone());
+                if *source == CacheUse::Miss {
+                    records.extend(self.record(flying, known, now));
+                }
+            }
+            Settled::Fault { reason, .. } => fault = flying.asked.is_some().then_some(*reason),
+            Settled::Abandoned if flying.is_probe => self.breaker.gave_up(),
+            Settled::Abandoned => {}
+        }
+        if let Some(shared) = flying.shared.as_ref().filter(|_| flying.has_lease) {
+            records.push(Record {
+                key: shared.lease_key(),
+                bytes: Vec::new(),
+            });
+        }
+        let _ = flying.slot.0.set(settled);
+        let woken = match self.flights.get(&flying.asker.key) {
+            Some(ours) if Arc::ptr_eq(&ours.slot, &flying.slot) => self
+                .flights
+                .remove(&flying.asker.key)
+                .map(|ended| ended.parked)
+                .unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        Ended {
+            woken,
+            records,
+            fault,
+        }
+    }
+
+    /// What the store shall have of these facts. Where it has some that they contradict, those are over.
+    fn record(&self, flying: &Flying, known: &Known, now: Now) -> Option<Record> {
+        let (store, shared) = (self.store.as_ref()?, flying.shared.as_ref()?);
+        let over = || {
+            flying.found_record.then(|| Record {
+                key: shared.facts_key(),
+                bytes: Vec::new(),
+            })
+        };
+        store.record(shared, known, now).or_else(over)
+    }
+
+    fn decided(
+        &self,
+        asker: &Asker,
+        facts: &Facts,
+        cache: CacheUse,
+        latency: Option<Duration>,
+        now: Now,
+    ) -> Step {
+        let decision = decide(facts, &asker.requirements, &self.policy, now.unix_seconds());
+        let grounds = Grounds {
+            claims: facts.claims(),
+            cache: Some(cache),
+            latency,
+            ..asker.grounds()
+        };
+        self.done(decision, grounds, now)
+    }
+
+    /// The issuer failed: what it said before counts, where the policy lets it; else nobody gets in.
+    fn fault(
+        &self,
+        waiting: &Waiting,
+        reason: Reason,
+        retry_after: u32,
+        latency: Option<Duration>,
+        now: Now,
+    ) -> Step {
+        let asker = &waiting.asker;
+        let stale = || {
+            self.cache
+                .stale(asker.key, &asker.requirements, &self.policy, now)
+        };
+        if let Some(facts) = reason.is_outage().then(stale).flatten() {
+            return self.decided(asker, &facts, CacheUse::Stale, latency, now);
+        }
+        let refusal =
+            Refusal::new(reason, Arc::clone(&asker.requirements)).retry_after(retry_after);
+        let grounds = Grounds {
+            cache: Some(if waiting.leads {
+                CacheUse::Miss
+            } else {
+                CacheUse::Joined
+            }),
+            latency,
+            ..asker.grounds()
+        };
+        self.done(Decision::Refused(refusal), grounds, now)
+    }
+
+    fn done(&self, decision: Decision, grounds: Grounds<'_>, now: Now) -> Step {
+        let audit = self.digests.as_ref().and_then(|digests| {
+            let about = audit::About {
+                host: grounds.host,
+                fingerprint: grounds.token.map(|token| digests.fingerprint(token)),
+                claims: grounds.claims,
+                cache: grounds.cache,
+                issuer_latency: grounds.latency,
+                unix: now.unix,
+            };
+            audit::line(&decision, &about)
+        });
+        Step::Done(Verdict {
+            decision,
+            cache: grounds.cache,
+            issuer_latency: grounds.latency,
+            audit,
+        })
+    }
+}
+
+impl Asker {
+    fn grounds(&self) -> Grounds<'_> {
+        Grounds {
+            host: self.host.as_deref(),
+            token: Some(self.token.secret()),
+            ..Grounds::default()
+        }
+    }
+}
+
+impl Flying {
+    /// Since the issuer was asked first.
+    fn latency(&self, now: Now) -> Option<Duration> {
+        let (first, _) = self.asked?;
+        Some(now.monotonic.saturating_sub(first))
     }
 }

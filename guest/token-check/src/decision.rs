@@ -80,6 +80,12 @@ impl Refusal {
         }
     }
 
+    /// The caller shall come back after so many seconds.
+    pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
     /// Why.
     #[must_use]
     pub const fn reason(&self) -> Reason {
@@ -150,51 +156,45 @@ pub(crate) fn decide(
 
 /// First what is wrong with the token itself, then what this route demands of it.
 fn offence(claims: &Claims, demands: &Requirements, leeway: i64, now: i64) -> Option<Reason> {
-    let holds_one = |list: &[String], values: &[String]| {
-        list.is_empty() || values.iter().any(|value| list.contains(value))
-    };
-    let holds = |list: &[String], value: Option<&String>| {
-        holds_one(list, value.map(core::slice::from_ref).unwrap_or_default())
-    };
-
     // RFC 7519 section 4.1.4: the time must be before `exp`.
-    if claims
-        .expires
-        .is_some_and(|expires| now >= expires.saturating_add(leeway))
-    {
+    if now >= claims.expires().saturating_add(leeway) {
         return Some(Reason::Expired);
     }
-    if [claims.not_before, claims.issued]
-        .into_iter()
-        .flatten()
-        .any(|start| start > now.saturating_add(leeway))
-    {
+    if claims.starts() > now.saturating_add(leeway) {
         return Some(Reason::NotYetValid);
     }
-    if !claims.is_access_token {
+    if !claims.is_access_token() {
         return Some(Reason::WrongTokenType);
     }
-    if claims.is_key_bound {
+    if claims.is_key_bound() {
         return Some(Reason::ProofOfPossessionMissing);
     }
-    if claims.scope.iter().any(|scope| scope == MFA_CHALLENGE) {
+    if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);
     }
-    if !holds(&demands.issuers, claims.issuer.as_ref()) {
+    if !holds_one(&demands.issuers, claims.issuer()) {
         return Some(Reason::WrongIssuer);
     }
-    if !holds_one(&demands.audiences, &claims.audience) {
+    if !holds_one(&demands.audiences, claims.audiences()) {
         return Some(Reason::WrongAudience);
     }
-    if !holds(&demands.clients, claims.client_id.as_ref()) {
+    if !holds_one(&demands.clients, claims.client_id()) {
         return Some(Reason::ClientNotAllowed);
     }
-    if !holds(&demands.grant_types, claims.grant_type.as_ref()) {
+    if !holds_one(&demands.grant_types, claims.grant_type()) {
         return Some(Reason::GrantTypeNotAllowed);
     }
-    let has = |needed| claims.scope.contains(needed);
-    if !demands.all_scopes.iter().all(has) || !holds_one(&demands.any_scope, &claims.scope) {
+    let has = |needed: &String| claims.scopes().any(|scope| scope == needed);
+    if !demands.all_scopes.iter().all(has) || !holds_one(&demands.any_scope, claims.scopes()) {
         return Some(Reason::InsufficientScope);
     }
     None
+}
+
+/// Whether one of the values is on the list. An empty list demands nothing.
+fn holds_one<'a>(list: &[String], values: impl IntoIterator<Item = &'a str>) -> bool {
+    list.is_empty()
+        || values
+            .into_iter()
+            .any(|value| list.iter().any(|listed| listed == value))
 }

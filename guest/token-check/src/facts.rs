@@ -1,5 +1,7 @@
 //! What the issuer said about a token (RFC 7662 section 2.2), read strictly.
 
+use std::borrow::Cow;
+
 use crate::answer::IssuerAnswer;
 use crate::json::{self, Json};
 use crate::policy::is_scope_token;
@@ -14,27 +16,183 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// From the JSON document of an answer; `None`: it is not one.
+    pub(crate) fn of_document(text: &str) -> Option<Self> {
+        let Ok(Json::Object(members)) = json::read(text) else {
+            return None;
+        };
+        let members = Members(members);
+        match members.get("active")? {
+            Json::Bool(true) => Some(Self {
+                claims: Some(Claims::read(text, &members)?),
+            }),
+            // Whatever else stands there does not matter any more.
+            Json::Bool(false) => Some(Self { claims: None }),
+            _ => None,
+        }
+    }
+
     /// The claims of an active token; `None` for one that is not active.
     pub(crate) const fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
     }
 }
 
-/// The members of the issuer's answer that decisions and headers use.
+/// The members of the issuer's answer that decisions and headers use. Kept small: there are as many as tokens in use.
 pub(crate) struct Claims {
+    /// The document as the issuer sent it, then the texts that have escapes there, without them.
+    text: Box<str>,
+    document: u16,
+    issuer: Option<Span>,
+    subject: Option<Span>,
+    client_id: Option<Span>,
+    grant_type: Option<Span>,
+    /// Audiences, then scopes.
+    lists: Box<[Span]>,
+    audiences: u16,
+    expires: i64,
+    starts: i64,
+    is_access_token: bool,
+    is_key_bound: bool,
+}
+
+/// A part of [`Claims::text`]. Text and spare texts are within twice the limit of an answer, 64 KiB.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Claims {
+    fn read(document: &str, members: &Members<'_>) -> Option<Self> {
+        let mut texts = Texts {
+            document,
+            spare: String::new(),
+        };
+        let audience = members.texts("aud")?;
+        let scope = members.scope()?;
+        let lists = audience.iter().chain(&scope);
+        Some(Self {
+            document: document.len().try_into().ok()?,
+            issuer: texts.add(members.text("iss")?)?,
+            subject: texts.add(members.text("sub")?)?,
+            client_id: texts.add(members.text("client_id")?)?,
+            grant_type: texts.add(members.text("grant_type")?)?,
+            lists: lists.map(|text| texts.span(text)).collect::<Option<_>>()?,
+            audiences: audience.len().try_into().ok()?,
+            // Rounded so that a fraction never makes a token live longer.
+            expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
+            starts: members
+                .time("nbf", f64::ceil)?
+                .max(members.time("iat", f64::floor)?)
+                .unwrap_or(i64::MIN),
+            is_access_token: members.is_access_token()?,
+            is_key_bound: members.get("cnf").is_some(),
+            text: texts.finish(),
+        })
+    }
+
+    fn part(&self, span: Span) -> &str {
+        self.text
+            .get(span.start.into()..span.end.into())
+            .unwrap_or_default()
+    }
+
     /// The whole document as the issuer sent it.
-    pub(crate) document: Box<str>,
-    pub(crate) issuer: Option<String>,
-    pub(crate) subject: Option<String>,
-    pub(crate) client_id: Option<String>,
-    pub(crate) audience: Vec<String>,
-    pub(crate) scope: Vec<String>,
-    pub(crate) expires: Option<i64>,
-    pub(crate) not_before: Option<i64>,
-    pub(crate) issued: Option<i64>,
-    pub(crate) grant_type: Option<String>,
-    pub(crate) is_access_token: bool,
-    pub(crate) is_key_bound: bool,
+    pub(crate) fn document(&self) -> &str {
+        let end = self.document;
+        self.part(Span { start: 0, end })
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.map(|span| self.part(span))
+    }
+
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.map(|span| self.part(span))
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.client_id.map(|span| self.part(span))
+    }
+
+    pub(crate) fn grant_type(&self) -> Option<&str> {
+        self.grant_type.map(|span| self.part(span))
+    }
+
+    pub(crate) fn audiences(&self) -> impl Iterator<Item = &str> + Clone {
+        let audiences = self.lists.iter().take(self.audiences.into());
+        audiences.map(|span| self.part(*span))
+    }
+
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
+        let scopes = self.lists.iter().skip(self.audiences.into());
+        scopes.map(|span| self.part(*span))
+    }
+
+    /// `exp`, in seconds since 1970; far away where there is none.
+    pub(crate) const fn expires(&self) -> i64 {
+        self.expires
+    }
+
+    /// The later one of `nbf` and `iat`, in seconds since 1970; long ago where there is none.
+    pub(crate) const fn starts(&self) -> i64 {
+        self.starts
+    }
+
+    pub(crate) const fn is_access_token(&self) -> bool {
+        self.is_access_token
+    }
+
+    pub(crate) const fn is_key_bound(&self) -> bool {
+        self.is_key_bound
+    }
+}
+
+/// Collects [`Claims::text`].
+struct Texts<'a> {
+    document: &'a str,
+    /// What comes after the document.
+    spare: String,
+}
+
+impl Texts<'_> {
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is the error, the inner one absence"
+    )]
+    fn add(&mut self, text: Option<&str>) -> Option<Option<Span>> {
+        match text {
+            None => Some(None),
+            Some(text) => self.span(text).map(Some),
+        }
+    }
+
+    fn span(&mut self, text: &str) -> Option<Span> {
+        let start = self.position(text).unwrap_or_else(|| {
+            let end = self.document.len().saturating_add(self.spare.len());
+            self.spare.push_str(text);
+            end
+        });
+        Some(Span {
+            start: start.try_into().ok()?,
+            end: start.checked_add(text.len())?.try_into().ok()?,
+        })
+    }
+
+    /// Where this text stands in the document, if it is a part of it.
+    fn position(&self, part: &str) -> Option<usize> {
+        let start = part
+            .as_ptr()
+            .addr()
+            .checked_sub(self.document.as_ptr().addr())?;
+        let end = start.checked_add(part.len())?;
+        (self.document.get(start..end) == Some(part)).then_some(start)
+    }
+
+    fn finish(self) -> Box<str> {
+        [self.document, &self.spare].concat().into()
+    }
 }
 
 /// Facts from an answer, or what is wrong with the issuer.
@@ -53,7 +211,10 @@ pub(crate) fn read(answer: &IssuerAnswer) -> Result<Facts, Reason> {
         return Err(Reason::IssuerNotJson);
     }
     let bytes = answer.body.bytes().ok_or(Reason::IssuerAnswerTooLarge)?;
-    document(bytes).ok_or(Reason::IssuerAnswerMalformed)
+    core::str::from_utf8(bytes)
+        .ok()
+        .and_then(Facts::of_document)
+        .ok_or(Reason::IssuerAnswerMalformed)
 }
 
 /// RFC 6749 section 5.2: `invalid_client` may come with 400.
@@ -72,62 +233,31 @@ fn names_our_credentials(answer: &IssuerAnswer) -> bool {
     })
 }
 
-fn document(bytes: &[u8]) -> Option<Facts> {
-    let text = core::str::from_utf8(bytes).ok()?;
-    let Ok(Json::Object(members)) = json::read(text) else {
-        return None;
-    };
-    let members = Members(members);
-    match members.get("active")? {
-        Json::Bool(true) => {}
-        // Whatever else stands there does not matter any more.
-        Json::Bool(false) => return Some(Facts { claims: None }),
-        _ => return None,
-    }
-    Some(Facts {
-        claims: Some(Claims {
-            document: text.into(),
-            issuer: members.text("iss")?,
-            subject: members.text("sub")?,
-            client_id: members.text("client_id")?,
-            audience: members.texts("aud")?,
-            scope: members.scope()?,
-            // Rounded so that a fraction never makes a token live longer.
-            expires: members.time("exp", f64::floor)?,
-            not_before: members.time("nbf", f64::ceil)?,
-            issued: members.time("iat", f64::floor)?,
-            grant_type: members.text("grant_type")?,
-            is_access_token: members.is_access_token()?,
-            is_key_bound: members.get("cnf").is_some(),
-        }),
-    })
-}
-
-struct Members(Vec<(String, Json)>);
+struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 /// Each reads one member: `None` is a wrong type, `Some(None)` or an empty list an absent member.
 #[expect(
     clippy::option_option,
     reason = "the outer one is the error, the inner one absence"
 )]
-impl Members {
-    fn get(&self, name: &str) -> Option<&Json> {
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<&Json<'a>> {
         self.0
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, value)| value)
     }
 
-    fn text(&self, name: &str) -> Option<Option<String>> {
+    fn text(&self, name: &str) -> Option<Option<&str>> {
         match self.get(name) {
             None => Some(None),
-            Some(Json::Text(text)) => Some(Some(text.clone())),
+            Some(Json::Text(text)) => Some(Some(text)),
             Some(_) => None,
         }
     }
 
     /// A string, or an array of strings, each whole (RFC 7519 section 4.1.3).
-    fn texts(&self, name: &str) -> Option<Vec<String>> {
+    fn texts(&self, name: &str) -> Option<Vec<Cow<'a, str>>> {
         match self.get(name) {
             None => Some(Vec::new()),
             Some(Json::Text(text)) => Some(vec![text.clone()]),
@@ -146,19 +276,18 @@ impl Members {
     }
 
     /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it is not two scopes.
-    fn scope(&self) -> Option<Vec<String>> {
-        let tokens = match self.get("scope") {
-            Some(Json::Text(text)) => text
-                .split(' ')
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
+    fn scope(&self) -> Option<Vec<Cow<'a, str>>> {
+        let scopes = match self.get("scope") {
+            Some(Json::Text(Cow::Borrowed(text))) => words(text).map(Cow::Borrowed).collect(),
+            Some(Json::Text(Cow::Owned(text))) => words(text)
+                .map(|word| Cow::Owned(word.to_owned()))
                 .collect(),
             _ => self.texts("scope")?,
         };
-        tokens
+        scopes
             .iter()
-            .all(|token| is_scope_token(token))
-            .then_some(tokens)
+            .all(|scope| is_scope_token(scope))
+            .then_some(scopes)
     }
 
     fn time(&self, name: &str, round: fn(f64) -> f64) -> Option<Option<i64>> {
@@ -186,9 +315,13 @@ impl Members {
         let mut good = true;
         for (name, kinds) in known {
             if let Some(kind) = self.text(name)? {
-                good &= kinds.iter().any(|known| known.eq_ignore_ascii_case(&kind));
+                good &= kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
             }
         }
         Some(good)
     }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
 }

@@ -40,25 +40,39 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(claims: &Claims) -> Self {
-        let claim = |value: &Option<String>| value.clone().filter(|value| is_safe(value));
-        let scope = Some(claims.scope.join(" "));
-        let parts = [
-            claim(&claims.subject),
-            claim(&claims.client_id),
-            claim(&claims.issuer),
-            claim(&scope),
-        ]
-        .map(Option::unwrap_or_default);
-        let mut values = String::new();
+        let document = claims.document().as_bytes();
+        // The other headers are parts of the document, so this holds them all.
+        let mut values = String::with_capacity(
+            base64::encoded_len(document.len(), false)
+                .unwrap_or_default()
+                .saturating_add(document.len()),
+        );
         let mut ends = [0; IDENTITY_HEADERS.len()];
-        for (end, part) in ends.iter_mut().zip(&parts) {
-            values.push_str(part);
+        let [subject, client_id, issuer, scope, all] = &mut ends;
+        for (end, value) in [
+            (subject, claims.subject()),
+            (client_id, claims.client_id()),
+            (issuer, claims.issuer()),
+        ] {
+            if let Some(value) = value.filter(|value| is_safe(value)) {
+                values.push_str(value);
+            }
             *end = values.len();
         }
-        URL_SAFE_NO_PAD.encode_string(claims.document.as_bytes(), &mut values);
-        if let Some(end) = ends.last_mut() {
-            *end = values.len();
+        let start = values.len();
+        for word in claims.scopes() {
+            if values.len() > start {
+                values.push(' ');
+            }
+            values.push_str(word);
         }
+        // Scopes have no unsafe characters (RFC 6749 section 3.3).
+        if values.len().saturating_sub(start) > MAX_CLAIM_BYTES {
+            values.truncate(start);
+        }
+        *scope = values.len();
+        URL_SAFE_NO_PAD.encode_string(document, &mut values);
+        *all = values.len();
         Self { values, ends }
     }
 

@@ -2,25 +2,30 @@
 //! counts, so two readers would see two documents), and so is nesting over the limit.
 
 use core::fmt;
+use std::borrow::Cow;
+
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
 const MAX_DEPTH: usize = 16;
 
-/// A JSON value.
+/// Most members taken in one object: each name is compared with all before it. Answers have about 15.
+const MAX_MEMBERS: usize = 512;
+
+/// A JSON value. Its texts are parts of the document where that has no escapes in them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Json {
+pub(crate) enum Json<'a> {
     Null,
     Bool(bool),
     Integer(i64),
     Float(f64),
-    Text(String),
+    Text(Cow<'a, str>),
     Array(Vec<Self>),
-    Object(Vec<(String, Self)>),
+    Object(Vec<(Cow<'a, str>, Self)>),
 }
 
 /// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
-pub(crate) fn read(text: &str) -> Result<Json, serde_json::Error> {
+pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: MAX_DEPTH }.deserialize(&mut reader)?;
     reader.end()?;
@@ -43,33 +48,33 @@ impl Strict {
 }
 
 impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Json;
+    type Value = Json<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Strict {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+    fn visit_unit<E: Error>(self) -> Result<Json<'de>, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json<'de>, E> {
         Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Json, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Json<'de>, E> {
         Ok(Json::Integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json<'de>, E> {
         #[expect(
             clippy::cast_precision_loss,
             reason = "over i64::MAX no caller needs the last digits"
@@ -77,19 +82,19 @@ impl<'de> Visitor<'de> for Strict {
         Ok(i64::try_from(value).map_or(Json::Float(value as f64), Json::Integer))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json<'de>, E> {
         Ok(Json::Float(value))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Json, E> {
-        Ok(Json::Text(value))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
         let mut values = Vec::new();
         while let Some(value) = seq.next_element_seed(inner)? {
@@ -98,17 +103,46 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Json::Array(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut names = std::collections::BTreeSet::new();
-        let mut members = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if !names.insert(name.clone()) {
+        let mut members: Vec<(Cow<'_, str>, _)> = Vec::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            if members.len() >= MAX_MEMBERS {
+                return Err(A::Error::custom("too many keys in one object"));
+            }
+            if members.iter().any(|(other, _)| *other == name) {
                 return Err(A::Error::custom("a key twice in one object"));
             }
             members.push((name, map.next_value_seed(inner)?));
         }
         Ok(Json::Object(members))
+    }
+}
+
+/// The name of a member.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }
 
@@ -137,6 +171,16 @@ mod tests {
         assert!(read(&nested(MAX_DEPTH)).is_ok());
         assert!(read(&nested(MAX_DEPTH + 1)).is_err());
         assert!(read(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn members_are_taken_to_the_limit_and_no_further() {
+        let object = |members: usize| {
+            let members: Vec<_> = (0..members).map(|n| format!("\"{n}\":{n}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert!(read(&object(MAX_MEMBERS)).is_ok());
+        assert!(read(&object(MAX_MEMBERS + 1)).is_err());
     }
 
     #[test]

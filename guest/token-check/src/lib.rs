@@ -15,13 +15,16 @@
 //! 400, and nothing from a token or from the issuer's answer is ever put into a refusal.
 
 mod answer;
+mod audit;
 mod bearer;
+mod cache;
 mod check;
 mod decision;
 mod facts;
 mod identity;
 mod introspection;
 mod json;
+mod outage;
 mod path;
 mod policy;
 mod reason;
@@ -49,5 +52,5 @@ pub use requirements::Requirements;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use secret::{AccessToken, ClientSecret};
 pub use settings::{Problem, SETTINGS, Setting, SettingsError};
-pub use store::{Record, StoreKey};
+pub use store::{Record, Sharing, StoreKey};
 pub use verdict::{CacheUse, Verdict};

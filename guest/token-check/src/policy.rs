@@ -1,7 +1,6 @@
 //! Raw settings become an immutable, valid policy, or an error that names the key.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::{Host, Origin, Url};
@@ -17,6 +16,13 @@ use crate::settings::{Problem, SETTINGS, SettingsError};
 const MAX_LEEWAY_SECONDS: u32 = 300;
 /// A caller waits no longer, in seconds: proxies in front give up by then.
 const MAX_TIMEOUT_SECONDS: u32 = 60;
+
+/// Nothing is remembered longer, in seconds: a day.
+pub(crate) const MAX_TTL_SECONDS: u32 = 86_400;
+/// More entries than this do not fit the memory of a WebAssembly instance.
+const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// More faults in a row than this are no protection.
+const MAX_BREAKER_FAULTS: u32 = 1000;
 
 /// How we authenticate at the issuer (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,14 @@ pub struct Policy {
     timeout: Duration,
     connect_timeout: Duration,
     first_byte_timeout: Duration,
+    breaker_faults: u32,
+    probe_interval: Duration,
+    cache_ttl_seconds: u32,
+    negative_cache_ttl_seconds: u32,
+    cache_entries: u32,
+    stale_if_error_seconds: u32,
+    cache_store: Option<String>,
+    audit: bool,
     realm: String,
     forward_token: bool,
 }
@@ -50,14 +64,14 @@ impl Policy {
     pub fn new(
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut given = BTreeMap::new();
-        for (key, value) in settings {
-            if !SETTINGS.iter().any(|setting| setting.key == key) {
-                return Err(SettingsError::new(&key, Problem::Unknown));
-            }
-            given.insert(key, value);
+        let mut given: Vec<_> = settings.into_iter().collect();
+        let is_known = |key: &str| SETTINGS.iter().any(|setting| setting.key == key);
+        if let Some((key, _)) = given.iter().find(|(key, _)| !is_known(key)) {
+            return Err(SettingsError::new(key, Problem::Unknown));
         }
-        let mut given = Given(given);
+        // The last one given counts.
+        given.reverse();
+        let given = Given(given);
 
         let allow_http = given.boolean("allow_http")?;
         let introspect_url = introspect_url(&given.required("introspect_url")?, allow_http)?;
@@ -109,6 +123,14 @@ impl Policy {
             timeout: given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?,
             connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
             first_byte_timeout: given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            breaker_faults: given.number("breaker_faults", 0, MAX_BREAKER_FAULTS)?,
+            probe_interval: given.duration("probe_interval", 1, MAX_TIMEOUT_SECONDS)?,
+            cache_ttl_seconds: given.seconds("cache_ttl", 0, MAX_TTL_SECONDS)?,
+            negative_cache_ttl_seconds: given.seconds("negative_cache_ttl", 0, MAX_TTL_SECONDS)?,
+            cache_entries: given.number("cache_entries", 1, MAX_CACHE_ENTRIES)?,
+            stale_if_error_seconds: given.seconds("stale_if_error", 0, MAX_TTL_SECONDS)?,
+            cache_store: given.optional("cache_store"),
+            audit: given.boolean("audit")?,
             realm,
             forward_token: given.boolean("forward_token")?,
         })
@@ -118,6 +140,54 @@ impl Policy {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The label of the store that instances share, where one is set.
+    #[must_use]
+    pub fn cache_store(&self) -> Option<&str> {
+        self.cache_store.as_deref()
+    }
+
+    /// Whether each decision comes with a line for the audit log.
+    #[must_use]
+    pub const fn audits(&self) -> bool {
+        self.audit
+    }
+
+    pub(crate) const fn breaker_faults(&self) -> u32 {
+        self.breaker_faults
+    }
+
+    pub(crate) const fn probe_interval(&self) -> Duration {
+        self.probe_interval
+    }
+
+    /// How long the word on a token counts on a route with these requirements.
+    pub(crate) fn ttl_seconds(&self, requirements: &Requirements) -> u32 {
+        requirements.ttl_seconds.unwrap_or(self.cache_ttl_seconds)
+    }
+
+    /// The same, of a token that is not active.
+    pub(crate) fn negative_ttl_seconds(&self, requirements: &Requirements) -> u32 {
+        self.negative_cache_ttl_seconds
+            .min(self.ttl_seconds(requirements))
+    }
+
+    /// Whether any route uses what is remembered.
+    pub(crate) fn keeps_facts(&self) -> bool {
+        self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0
+    }
+
+    pub(crate) fn keeps_negative_facts(&self) -> bool {
+        self.keeps_facts() && self.negative_cache_ttl_seconds > 0
+    }
+
+    pub(crate) const fn cache_entries(&self) -> u32 {
+        self.cache_entries
+    }
+
+    pub(crate) const fn stale_if_error_seconds(&self) -> u32 {
+        self.stale_if_error_seconds
     }
 
     pub(crate) const fn connect_timeout(&self) -> Duration {
@@ -193,12 +263,13 @@ fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
 }
 
 /// The values that were given, over the defaults of the table.
-struct Given(BTreeMap<String, String>);
+struct Given(Vec<(String, String)>);
 
 impl Given {
-    fn optional(&mut self, key: &str) -> Option<String> {
-        self.0
-            .remove(key)
+    fn optional(&self, key: &str) -> Option<String> {
+        let given = self.0.iter().find(|(given, _)| given == key);
+        given
+            .map(|(_, value)| value.clone())
             .filter(|value| !value.is_empty())
             .or_else(|| {
                 SETTINGS
@@ -210,12 +281,12 @@ impl Given {
             .filter(|value| !value.is_empty())
     }
 
-    fn required(&mut self, key: &str) -> Result<String, SettingsError> {
+    fn required(&self, key: &str) -> Result<String, SettingsError> {
         self.optional(key)
             .ok_or_else(|| SettingsError::new(key, Problem::Missing))
     }
 
-    fn list(&mut self, key: &str) -> List {
+    fn list(&self, key: &str) -> List {
         self.optional(key)
             .unwrap_or_default()
             .split_ascii_whitespace()
@@ -223,7 +294,7 @@ impl Given {
             .collect()
     }
 
-    fn boolean(&mut self, key: &str) -> Result<bool, SettingsError> {
+    fn boolean(&self, key: &str) -> Result<bool, SettingsError> {
         match self.required(key)?.as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -231,16 +302,30 @@ impl Given {
         }
     }
 
-    fn seconds(&mut self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
-        let value = self.required(key)?;
-        let seconds = value
-            .parse()
-            .ok()
-            .filter(|seconds| (low..=high).contains(seconds));
-        seconds.ok_or_else(|| SettingsError::new(key, Problem::NotSecondsBetween(low, high)))
+    fn number(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
+        self.whole(key, low, high, Problem::NotANumberBetween)
     }
 
-    fn duration(&mut self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
+    fn seconds(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
+        self.whole(key, low, high, Problem::NotSecondsBetween)
+    }
+
+    fn whole(
+        &self,
+        key: &str,
+        low: u32,
+        high: u32,
+        problem: fn(u32, u32) -> Problem,
+    ) -> Result<u32, SettingsError> {
+        let value = self.required(key)?;
+        let number = value
+            .parse()
+            .ok()
+            .filter(|number| (low..=high).contains(number));
+        number.ok_or_else(|| SettingsError::new(key, problem(low, high)))
+    }
+
+    fn duration(&self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
         self.seconds(key, low, high)
             .map(|seconds| Duration::from_secs(seconds.into()))
     }

@@ -77,11 +77,13 @@ reasons! {
     IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was too large.";
     /// The host's outbound rules do not let us call the issuer.
     IssuerCallDenied = "issuer_call_denied", Unavailable, "This service is not allowed to reach its issuer.";
+    /// The issuer failed `BREAKER_FAULTS` times in a row and is left alone for `PROBE_INTERVAL`.
+    IssuerCircuitOpen = "issuer_circuit_open", Unavailable, "The issuer failed repeatedly and is not asked for a moment.";
     /// The issuer answered 5xx.
     IssuerFailed = "issuer_failed", Unavailable, "The issuer failed to answer.";
     /// The issuer's answer is not JSON.
     IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
-    /// The issuer answered 429.
+    /// The issuer answered 429, or asked to be left alone for a while that is not over.
     IssuerOverloaded = "issuer_overloaded", Unavailable, "The issuer asks for fewer requests.";
     /// The issuer answered with a redirect, which is never followed: it would carry our credentials along.
     IssuerRedirected = "issuer_redirected", Unavailable, "The issuer redirected the question.";
@@ -162,6 +164,19 @@ impl Reason {
     #[must_use]
     pub fn reply(self, policy: Option<&Policy>, requirements: Option<&Requirements>) -> Reply {
         self.answer(policy, requirements, RETRY_AFTER_SECONDS)
+    }
+
+    /// Whether the issuer fails, so that what it said before may count for longer. Not so if it answers, but wrongly, or
+    /// refuses us.
+    pub(crate) const fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerCircuitOpen
+                | Self::IssuerFailed
+                | Self::IssuerOverloaded
+                | Self::IssuerTimeout
+                | Self::IssuerUnreachable
+        )
     }
 
     pub(crate) fn answer(

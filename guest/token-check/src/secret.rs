@@ -1,13 +1,9 @@
-//! Values that must never be seen: they print as `[redacted]`, compare only where a key needs it, and are wiped on drop.
+//! Values that must never be seen: they print as `[redacted]`, never compare, and are wiped on drop.
 
 use core::fmt;
-use core::hash::{Hash, Hasher};
 use zeroize::Zeroizing;
 
 /// An access token as the caller sent it (RFC 6750 section 2.1).
-///
-/// Equality and hash exist because the whole token is the key of what the issuer said about it. They are used behind a
-/// keyed hash only, so that the time a comparison takes tells a caller nothing.
 pub struct AccessToken(Zeroizing<Box<[u8]>>);
 
 impl AccessToken {
@@ -25,20 +21,6 @@ impl AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccessToken([redacted])")
-    }
-}
-
-impl PartialEq for AccessToken {
-    fn eq(&self, other: &Self) -> bool {
-        self.secret() == other.secret()
-    }
-}
-
-impl Eq for AccessToken {}
-
-impl Hash for AccessToken {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.secret().hash(state);
     }
 }
 

@@ -109,6 +109,46 @@ pub const SETTINGS: &[Setting] = &[
         "Longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`.",
     ),
     setting(
+        "breaker_faults",
+        Some("5"),
+        "After so many failed questions in a row the issuer is left alone, 0 to 1000; 0: never.",
+    ),
+    setting(
+        "probe_interval",
+        Some("1"),
+        "How often it is then asked whether it is back, in seconds, 1 to 60.",
+    ),
+    setting(
+        "cache_ttl",
+        Some("0"),
+        "How long the issuer's word on a token counts, in seconds, 0 to 86400; 0: every request asks.",
+    ),
+    setting(
+        "negative_cache_ttl",
+        Some("0"),
+        "How long its word that a token is not active counts, in seconds, 0 to 86400, within `cache_ttl`.",
+    ),
+    setting(
+        "cache_entries",
+        Some("10000"),
+        "How many tokens are remembered, active and not active each, 1 to 1000000.",
+    ),
+    setting(
+        "stale_if_error",
+        Some("0"),
+        "How long past `cache_ttl` the word on an active token counts while the issuer fails, in seconds, 0 to 86400.",
+    ),
+    setting(
+        "cache_store",
+        Some(""),
+        "Spin only: label of the key-value store through which instances share what they know.",
+    ),
+    setting(
+        "audit",
+        Some("false"),
+        "`true`: one line of JSON in the log per decision.",
+    ),
+    setting(
         "realm",
         Some("service-b"),
         "The realm that challenges name (RFC 9110 section 11.5).",
@@ -144,6 +184,8 @@ pub enum Problem {
     NotABoolean,
     /// Not a whole number of seconds within the bounds.
     NotSecondsBetween(u32, u32),
+    /// Not a whole number within the bounds.
+    NotANumberBetween(u32, u32),
     /// Not made of scope tokens (RFC 6749 section 3.3).
     NotAScope,
     /// Has characters that a quoted string cannot hold.
@@ -192,6 +234,9 @@ impl fmt::Display for SettingsError {
             Problem::NotABoolean => f.write_str("must be `true` or `false`"),
             Problem::NotSecondsBetween(low, high) => {
                 write!(f, "must be a whole number of seconds from {low} to {high}")
+            }
+            Problem::NotANumberBetween(low, high) => {
+                write!(f, "must be a whole number from {low} to {high}")
             }
             Problem::NotAScope => f.write_str("must be scope tokens separated by spaces (RFC 6749 section 3.3)"),
             Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),

@@ -59,15 +59,6 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) const fn new(decision: Decision, cache: Option<CacheUse>) -> Self {
-        Self {
-            decision,
-            cache,
-            issuer_latency: None,
-            audit: None,
-        }
-    }
-
     /// How the request goes on, or the whole answer to one that ends here.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use token_check::{
 };
 
 const NOW: Now = Now {
-    unix_seconds: 1_800_000_000,
+    unix: Duration::from_secs(1_800_000_000),
     monotonic: Duration::from_secs(100),
 };
 const SECRET: &str = "s3cr3t+/&=";
@@ -70,9 +70,20 @@ fn asks(step: Step) -> (Waiting, Flight, OutboundCall) {
 
 /// Settles what must end the flight. Returns who is woken.
 fn settle(check: &mut AuthCheck<u32>, flight: Flight, outcome: Outcome) -> Vec<u32> {
-    match check.settle(flight, outcome, NOW) {
-        Progress::Ended(Ended { woken, .. }) => woken,
-        Progress::More(_, errand) => panic!("{errand:?}"),
+    let failure = match outcome {
+        Outcome::Failed(failure) => Some(failure),
+        _ => None,
+    };
+    match (check.settle(flight, outcome, NOW), failure) {
+        (Progress::Ended(Ended { woken, .. }), _) => woken,
+        // It asks once more after a connection fault, and meets the same.
+        (Progress::More(flight, Errand::Ask(_)), Some(failure)) => {
+            match check.settle(flight, Outcome::Failed(failure), NOW) {
+                Progress::Ended(Ended { woken, .. }) => woken,
+                Progress::More(_, errand) => panic!("{errand:?}"),
+            }
+        }
+        (Progress::More(_, errand), _) => panic!("{errand:?}"),
     }
 }
 
@@ -718,6 +729,13 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("realm", "a\"b", NotPrintable),
         ("realm", "a\r\nb", NotPrintable),
         ("required_scope", "a\\b", NotAScope),
+        ("breaker_faults", "1001", NotANumberBetween(0, 1000)),
+        ("probe_interval", "0", NotSecondsBetween(1, 60)),
+        ("cache_ttl", "86401", NotSecondsBetween(0, 86_400)),
+        ("negative_cache_ttl", "1m", NotSecondsBetween(0, 86_400)),
+        ("cache_entries", "0", NotANumberBetween(1, 1_000_000)),
+        ("stale_if_error", "-1", NotSecondsBetween(0, 86_400)),
+        ("audit", "on", NotABoolean),
         ("forward_token", "yes", NotABoolean),
         ("allow_http", "1", NotABoolean),
         ("expected_audience", "x", Unknown),

@@ -18,7 +18,7 @@ use token_check::{
 };
 
 const NOW: Now = Now {
-    unix_seconds: 1_800_000_000,
+    unix: Duration::from_secs(1_800_000_000),
     monotonic: Duration::from_secs(100),
 };
 

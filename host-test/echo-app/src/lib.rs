@@ -1,8 +1,10 @@
-//! What tests put behind the auth check: answers with what reached it, as JSON, or with a body that never ends.
+//! What tests put behind the auth check: answers with what reached it, as JSON, with a body that never ends, or with what
+//! a key-value store says.
 
 #![cfg(target_family = "wasm")]
 
-use serde_json::json;
+use serde_json::{Value, json};
+use spin_sdk::key_value::{Error, Store};
 use spin_sdk::wasip3::http::service::export;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::StreamResult;
@@ -14,6 +16,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// A path that ends so is answered without end.
 const ENDLESS: &str = "/endless";
 
+/// What follows this in a path says what to do with a store: `/kv/get/LABEL/KEY`, `set/LABEL/KEY/VALUE`, `delete/LABEL/KEY`,
+/// `exists/LABEL/KEY`, `keys/LABEL`, or `open/LABEL/COUNT` to have so many handles at once.
+const STORES: &str = "/kv/";
+
 struct EchoApp;
 export!(EchoApp);
 
@@ -22,6 +28,13 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
         let target = request.get_path_with_query().unwrap_or_default();
         if target.ends_with(ENDLESS) {
             return Ok(endless());
+        }
+        if let Some((_, command)) = target.split_once(STORES) {
+            let answer = match call(command).await {
+                Ok(value) => json!({ "ok": value }),
+                Err(error) => json!({ "error": format!("{error:?}") }),
+            };
+            return Ok(whole(answer.to_string().into_bytes()));
         }
         // As each byte is one character, nothing of a value is lost.
         let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
@@ -40,6 +53,32 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
             "body": { "bytes": bytes, "crc32": crc32 },
         });
         Ok(whole(seen.to_string().into_bytes()))
+    }
+}
+
+/// Does what a path says with the store that it names.
+async fn call(command: &str) -> Result<Value, Error> {
+    let words: Vec<_> = command.split('/').collect();
+    let store = Store::open(words.get(1).copied().unwrap_or_default()).await?;
+    match *words.as_slice() {
+        ["get", _, key] => {
+            let value = store.get(key).await?;
+            Ok(json!(
+                value.map(|value| String::from_utf8_lossy(&value).into_owned())
+            ))
+        }
+        ["set", _, key, value] => Ok(json!(store.set(key, value).await?)),
+        ["delete", _, key] => Ok(json!(store.delete(key).await?)),
+        ["exists", _, key] => Ok(json!(store.exists(key).await?)),
+        ["keys", _] => Ok(json!(store.get_keys().await.collect().await?)),
+        ["open", label, count] => {
+            let mut open = vec![store];
+            while open.len().to_string() != count {
+                open.push(Store::open(label).await?);
+            }
+            Ok(json!(open.len()))
+        }
+        _ => Ok(json!("no such command")),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn service_a() -> Result<PathBuf> {
         let this = env::current_exe().context("cannot find out where this program lies")?;
         let program = this.with_file_name(format!("service-a{EXE_SUFFIX}"));
         if let Some(why) = why_build(&program) {
-            eprintln!("Building service-a, {why}: cargo build --package service-a");
+            eprintln!("Building service-a, {why}: cargo build --bin service-a");
             build_service_a(&program)?;
         }
         Ok(program)
@@ -70,7 +70,7 @@ fn build_service_a(program: &Path) -> Result<()> {
         .context("cargo's folders lie in a target folder")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let status = Command::new(&cargo)
-        .args(["build", "--package", "service-a", "--profile", profile])
+        .args(["build", "--bin", "service-a", "--profile", profile])
         .arg("--target-dir")
         .arg(target)
         .current_dir(repository()?)

@@ -21,6 +21,14 @@ const GUARDED: &[(&str, &[&str])] = &[
         &["wasi:http/client", "wasi:http/outgoing-handler"],
     ),
     (
+        "key_value_stores",
+        &[
+            "spin:key-value/key-value",
+            "fermyon:spin/key-value",
+            "wasi:keyvalue/store",
+        ],
+    ),
+    (
         "variables",
         &[
             "spin:variables/variables",
@@ -161,6 +169,10 @@ mod tests {
         assert!(check_inheritance("gate", &imports, &sets).is_ok());
         assert!(check_inheritance("gate", &variables, &sets).is_err());
         assert!(check_inheritance("gate", &variables, &Inherit::Everything).is_ok());
+        let stores = names(&["spin:key-value/key-value@3.0.0"]);
+        assert!(check_inheritance("gate", &stores, &sets).is_err());
+        let sets = Inherit::Sets(["key_value_stores".to_owned()].into());
+        assert!(check_inheritance("gate", &stores, &sets).is_ok());
     }
 
     #[test]

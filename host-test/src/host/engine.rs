@@ -22,9 +22,10 @@ const EPOCH: Duration = Duration::from_millis(10);
 /// Bytes one linear memory may grow to. A composed app has one per component in it.
 const MEMORY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Instances of whole apps that may exist at once, each with up to [`MEMORIES_PER_APP`] memories. Above the number of
-/// requests in flight, since an instance outlives its last request for a while.
-const INSTANCES: u32 = 512;
+/// Instances of whole apps that may exist at once, each with about [`MEMORIES_PER_APP`] memories; who needs one more
+/// waits. Eight times what the default number of requests in flight needs at 16 per instance, since an instance outlives
+/// its last request for a while, and apps that share no instances share the pool.
+pub(crate) const INSTANCES: u32 = 512;
 
 /// Memories, and tables, reserved per app on average: a middleware and an app. More of one leaves fewer instances.
 const MEMORIES_PER_APP: u32 = 2;

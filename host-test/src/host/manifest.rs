@@ -1,6 +1,6 @@
 //! `spin.toml`, as far as this host supports it.
 //!
-//! What Spin knows and this host does not (files, stores, models, other triggers, remote sources, ...) is refused when
+//! What Spin knows and this host does not (files, databases, models, other triggers, remote sources, ...) is refused when
 //! the manifest is read, never ignored: a test that passes here must mean something there.
 
 use std::{
@@ -148,6 +148,9 @@ pub(crate) struct Component {
     pub(crate) allowed_outbound_hosts: Vec<String>,
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
+    /// Labels of the stores it may open.
+    #[serde(default)]
+    pub(crate) key_value_stores: Vec<String>,
     build: Option<Build>,
 }
 
@@ -188,8 +191,8 @@ impl Manifest {
     pub(crate) fn parse(text: &str, path: &Path, directory: PathBuf) -> Result<Self> {
         let raw: RawManifest = toml::from_str(text).map_err(|error| {
             anyhow!(
-                "{}: {error}\nThis host stands in for Spin with HTTP triggers, middleware, variables and outbound grants. \
-                 Take the key out, or run the app with `spin up`.",
+                "{}: {error}\nThis host stands in for Spin with HTTP triggers, middleware, variables, key-value stores and \
+                 outbound grants. Take the key out, or run the app with `spin up`.",
                 path.display()
             )
         })?;
@@ -282,6 +285,9 @@ impl Manifest {
             if !component.variables.is_empty() {
                 own.push("variables");
             }
+            if !component.key_value_stores.is_empty() {
+                own.push("key_value_stores");
+            }
             ensure!(
                 own.is_empty(),
                 "component {:?} cannot be middleware with {} of its own: give them to {:?} and name them in inherit_configuration",
@@ -335,6 +341,11 @@ impl Manifest {
 
     pub(crate) fn triggers(&self) -> &[Trigger] {
         &self.raw.trigger.http
+    }
+
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&str, &Component)> {
+        let components = self.raw.component.iter();
+        components.map(|(id, component)| (id.as_str(), component))
     }
 
     pub(crate) fn component(&self, id: &str) -> Result<&Component> {
@@ -537,7 +548,6 @@ build.command = "third"
         let component_keys = [
             "files = []",
             "exclude_files = []",
-            "key_value_stores = []",
             "sqlite_databases = []",
             "ai_models = []",
             "environment = {}",
@@ -637,6 +647,11 @@ build.command = "third"
                 "[component.gate]",
                 "[component.gate]\nvariables = { a = \"b\" }",
                 r#"component "gate" cannot be middleware with variables of its own: give them to "app""#,
+            ),
+            (
+                "[component.gate]",
+                "[component.gate]\nkey_value_stores = [\"default\"]",
+                r#"component "gate" cannot be middleware with key_value_stores of its own: give them to "app""#,
             ),
             (
                 "[component.app]",

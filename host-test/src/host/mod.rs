@@ -27,11 +27,14 @@ mod compose;
 mod connector;
 mod engine;
 mod instance;
+mod key_value;
+mod key_value_import;
 mod manifest;
 mod outbound;
 mod output;
 mod request;
 mod router;
+mod runtime_config;
 mod serve_command;
 mod server;
 mod stats;
@@ -41,6 +44,7 @@ mod variables;
 pub use self::{
     app::App,
     build::BuildCommand,
+    key_value::{KeyValueStore, STORE_BYTES, StoreFault, StoreFull},
     manifest::Manifest,
     output::{LogLine, Stream},
     serve_command::ServeCommand,

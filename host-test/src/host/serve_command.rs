@@ -78,7 +78,7 @@ impl ServeCommand {
         let manifest = Manifest::read(&self.manifest_path())?;
         let options = self.options(&manifest)?;
         // Before the build: whoever forgot a variable should not wait to hear of it.
-        options.resolver(&manifest)?;
+        options.configuration(&manifest)?;
         build(&manifest, self.build)?;
         let app = App::from_manifest(manifest, &BTreeMap::new())?;
         let running = app.serve(options).await?;

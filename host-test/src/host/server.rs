@@ -6,12 +6,14 @@ use std::{
     env::{self, VarError},
     io,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -33,21 +35,20 @@ use super::{
     allowed_hosts::AllowedHosts,
     app::{App, Inner},
     body::{Holding, full},
-    instance::{Instances, Lifetimes},
+    instance::{Admission, Instances, Lifetimes},
+    key_value::KeyValueStore,
     manifest::{Manifest, RESERVED_PREFIX},
     outbound::{Outbound, client},
     output::{LogLine, Logs},
     request::prepare,
+    runtime_config::RuntimeConfig,
     stats::{Counters, Stats},
-    variables::{ComponentVariables, Resolver, RuntimeConfig},
+    variables::{ComponentVariables, Resolver},
 };
 
-/// Requests with a component at once; the next ones wait. `ProxyHandler` queues without bound, and each instance holds
-/// memory of the pool.
-const REQUESTS_IN_FLIGHT: usize = 256;
-
-/// Connections open at once; the next ones wait to be accepted.
-const CONNECTIONS: usize = 2048;
+/// Connections open at once; the next ones wait to be accepted. Each holds one file descriptor and hyper's buffers. Twice
+/// the requests in flight by default, so that idle connections leave room for those.
+const CONNECTIONS: usize = 2 * ServeOptions::DEFAULT_REQUESTS_IN_FLIGHT;
 
 /// How long a client may take to send the head of a request, and may keep a connection idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,6 +71,9 @@ pub struct ServeOptions {
     pub max_instance_reuse_count: usize,
     /// Requests an instance serves at the same time.
     pub max_instance_concurrent_reuse_count: usize,
+    /// Requests with a component at once; the next ones wait. Without a limit memory would have none: `ProxyHandler`
+    /// queues whatever it is given.
+    pub max_requests_in_flight: usize,
     /// How long a component may take to answer.
     pub request_timeout: Option<Duration>,
     /// How long an instance without requests is kept.
@@ -87,6 +91,8 @@ impl ServeOptions {
     pub const DEFAULT_REUSE: usize = 128;
     /// Spin's default for [`ServeOptions::max_instance_concurrent_reuse_count`].
     pub const DEFAULT_CONCURRENT_REUSE: usize = 16;
+    /// Spin has none. A thousand callers at once, and 64 instances of the pool's 512 at 16 requests each.
+    pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 1024;
     /// Spin's default for [`ServeOptions::idle_instance_timeout`].
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Spin has none; a component that loops would hold its thread for ever.
@@ -94,13 +100,25 @@ impl ServeOptions {
     /// Longer than most requests, shorter than the patience of whoever pressed Ctrl-C.
     pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-    /// Finds the value of every variable, or says which one has none.
-    pub(crate) fn resolver(&self, manifest: &Manifest) -> Result<Resolver> {
+    /// Finds the value of every variable and makes every store, or says which one cannot be had.
+    pub(crate) fn configuration(&self, manifest: &Manifest) -> Result<Configuration> {
         let config = match &self.runtime_config {
             Some(path) => RuntimeConfig::read(path)?,
             None => RuntimeConfig::default(),
         };
-        Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))
+        let resolver = Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))?;
+        let stores = config.stores();
+        for (id, component) in manifest.components() {
+            for label in &component.key_value_stores {
+                ensure!(
+                    stores.contains_key(label),
+                    "{}: [component.{id}] key_value_stores names {label:?}, which the runtime configuration lacks: \
+                     add [key_value_store.{label}] with type = \"spin\" there",
+                    manifest.path().display()
+                );
+            }
+        }
+        Ok(Configuration { resolver, stores })
     }
 
     fn lookup(&self, name: &str) -> Result<Option<String>> {
@@ -124,6 +142,7 @@ impl Default for ServeOptions {
             environment: None,
             max_instance_reuse_count: Self::DEFAULT_REUSE,
             max_instance_concurrent_reuse_count: Self::DEFAULT_CONCURRENT_REUSE,
+            max_requests_in_flight: Self::DEFAULT_REQUESTS_IN_FLIGHT,
             request_timeout: None,
             idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             busy_limit: Self::DEFAULT_BUSY_LIMIT,
@@ -131,6 +150,12 @@ impl Default for ServeOptions {
             extra_roots: Vec::new(),
         }
     }
+}
+
+/// What an app gets from outside for one run.
+pub(crate) struct Configuration {
+    resolver: Resolver,
+    stores: BTreeMap<String, KeyValueStore>,
 }
 
 /// An app that is being served. Dropping it ends everything at once; [`Running::shutdown`] lets requests finish.
@@ -146,6 +171,7 @@ struct Server {
     app: Arc<Inner>,
     /// One per unit of the app.
     handlers: Vec<ProxyHandler<Instances>>,
+    stores: BTreeMap<String, KeyValueStore>,
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
     logs: Arc<Logs>,
@@ -187,6 +213,11 @@ impl Running {
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
         self.server.counters.read()
+    }
+
+    /// The key-value store of this label: what guests have put there, to be read, changed and broken by tests.
+    pub fn key_value_store(&self, label: &str) -> Option<KeyValueStore> {
+        self.server.stores.get(label).cloned()
     }
 
     /// What guests printed, oldest first.
@@ -267,7 +298,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTra
 impl Server {
     fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
         let manifest = &app.manifest;
-        let resolver = options.resolver(manifest)?;
+        let Configuration { resolver, stores } = options.configuration(manifest)?;
         let counters = Arc::<Counters>::default();
         let logs = Arc::<Logs>::default();
         let end = CancellationToken::new();
@@ -279,18 +310,27 @@ impl Server {
             idle_timeout: options.idle_instance_timeout,
             busy_limit: options.busy_limit,
         };
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut handlers = Vec::new();
         for unit in &app.units {
             let id = &unit.component;
             let place = || format!("{}: [component.{id}]", manifest.path().display());
             let variables = ComponentVariables::new(manifest, id, &resolver).with_context(place)?;
-            let grants = &manifest.component(id)?.allowed_outbound_hosts;
-            let allowed = AllowedHosts::parse(grants, &resolver).with_context(place)?;
+            let component = manifest.component(id)?;
+            let allowed = AllowedHosts::parse(&component.allowed_outbound_hosts, &resolver)
+                .with_context(place)?;
+            let granted = component.key_value_stores.iter();
+            let granted = granted
+                .filter_map(|label| Some((label.clone(), stores.get(label)?.clone())))
+                .collect();
             handlers.push(ProxyHandler::new(Instances {
                 engine: app.engine.clone(),
+                pool: Arc::clone(&app.pool),
+                door: Arc::new(Semaphore::new(processors)),
                 pre: unit.pre.clone(),
                 component: Arc::clone(id),
                 variables: Arc::new(variables),
+                stores: Arc::new(granted),
                 outbound: Outbound {
                     component: Arc::clone(id),
                     allowed: Arc::new(allowed),
@@ -306,7 +346,8 @@ impl Server {
         Ok(Self {
             app,
             handlers,
-            places: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT)),
+            stores,
+            places: Arc::new(Semaphore::new(options.max_requests_in_flight)),
             counters,
             logs,
             stop: CancellationToken::new(),
@@ -370,13 +411,19 @@ impl Server {
             Ok(request) => request,
             Err(reason) => return plain(StatusCode::BAD_REQUEST, reason),
         };
-        // Never closed, so there is always a place in the end.
+        // Neither is ever closed, so there is always a place and a turn in the end.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "");
         };
+        let Ok(turn) = Arc::clone(&handler.state().door).acquire_owned().await else {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "");
+        };
         let place = Arc::new(place);
-        self.counters.requests.fetch_add(1, Relaxed);
-        match handler.handle(Arc::clone(&place), request).await {
+        let admission = Admission {
+            place: Arc::clone(&place),
+            turn,
+        };
+        match handler.handle(admission, request).await {
             Ok(response) => response.map(|body| Holding::new(body, place).boxed_unsync()),
             Err(error) => {
                 tracing::error!("[{}] no response: {error:#}", handler.state().component);

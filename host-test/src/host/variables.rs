@@ -1,17 +1,14 @@
 //! Values of application and component variables, and where they come from.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{collections::BTreeMap, fmt};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     manifest::{Manifest, check_key},
+    runtime_config::RuntimeConfig,
     template::{Part, Template},
 };
-
-/// What Spin puts in front of a variable's name when no runtime configuration says otherwise.
-const DEFAULT_PREFIX: &str = "SPIN_VARIABLE";
 
 /// A value that is never printed: not by `Debug`, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,73 +31,6 @@ impl Value {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<value>")
-    }
-}
-
-/// The part of a runtime configuration this host knows: where variables are read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RuntimeConfig {
-    /// Prefixes for the environment, the first that has a value wins.
-    prefixes: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRuntimeConfig {
-    #[serde(default)]
-    variables_provider: Vec<Provider>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Provider {
-    r#type: String,
-    prefix: Option<String>,
-}
-
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        Self {
-            prefixes: vec![DEFAULT_PREFIX.to_owned()],
-        }
-    }
-}
-
-impl RuntimeConfig {
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| {
-            format!(
-                "cannot read the runtime configuration {}: name it with --runtime-config",
-                path.display()
-            )
-        })?;
-        Self::parse(&text).with_context(|| format!("{} is refused", path.display()))
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let raw: RawRuntimeConfig = toml::from_str(text).map_err(|error| {
-            anyhow!("{error}\nThis host reads [[variables_provider]] with type and prefix, and nothing else.")
-        })?;
-        let mut prefixes = Vec::new();
-        for provider in raw.variables_provider {
-            ensure!(
-                provider.r#type == "env",
-                "variables_provider type {:?} is not supported by this host: only \"env\" is",
-                provider.r#type
-            );
-            prefixes.push(provider.prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()));
-        }
-        // Spin asks it last, whatever else is configured.
-        prefixes.push(DEFAULT_PREFIX.to_owned());
-        Ok(Self { prefixes })
-    }
-
-    fn names(&self, variable: &str) -> Vec<String> {
-        let upper = variable.to_ascii_uppercase();
-        self.prefixes
-            .iter()
-            .map(|prefix| format!("{prefix}_{upper}"))
-            .collect()
     }
 }
 
@@ -220,6 +150,10 @@ impl ComponentVariables {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::path::Path;
+
+    use anyhow::anyhow;
+
     use super::*;
 
     /// A resolver with these values, for tests of what is built from values.
@@ -236,41 +170,6 @@ pub(crate) mod tests {
         Resolver {
             values: values.collect(),
         }
-    }
-
-    #[test]
-    fn only_the_environment_is_known_as_a_provider() {
-        let config =
-            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"")
-                .unwrap();
-        assert_eq!(
-            config.names("client_id"),
-            ["WORKOUT18_CLIENT_ID", "SPIN_VARIABLE_CLIENT_ID"]
-        );
-        assert_eq!(
-            RuntimeConfig::default().names("client_id"),
-            ["SPIN_VARIABLE_CLIENT_ID"]
-        );
-
-        let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"vault\"").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"variables_provider type "vault" is not supported by this host: only "env" is"#
-        );
-        let error = RuntimeConfig::parse("[key_value_store.default]\ntype = \"spin\"").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("unknown field `key_value_store`"),
-            "{error}"
-        );
-        let error =
-            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"")
-                .unwrap_err();
-        assert!(
-            error.to_string().contains("unknown field `dotenv_path`"),
-            "{error}"
-        );
     }
 
     const MANIFEST: &str = r#"

@@ -8,12 +8,15 @@ use http::{
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 /// What is done with one call.
 #[derive(Clone, Debug)]
 pub struct Reaction {
     /// How long to wait first.
     pub delay: Duration,
+    /// What to wait for then, until it is cancelled.
+    pub hold: Option<CancellationToken>,
     /// What comes then.
     pub kind: ReactionKind,
 }
@@ -118,12 +121,22 @@ impl Reaction {
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
+
+    /// The same, once the token is cancelled: then a test says when, and not a clock.
+    #[must_use]
+    pub fn once(self, released: CancellationToken) -> Self {
+        let hold = Some(released);
+        Self { hold, ..self }
+    }
 }
 
 impl From<ReactionKind> for Reaction {
     fn from(kind: ReactionKind) -> Self {
-        let delay = Duration::ZERO;
-        Self { delay, kind }
+        Self {
+            delay: Duration::ZERO,
+            hold: None,
+            kind,
+        }
     }
 }
 

@@ -444,6 +444,9 @@ impl Server {
         if !reaction.delay.is_zero() {
             sleep(reaction.delay).await;
         }
+        if let Some(released) = reaction.hold {
+            released.cancelled().await;
+        }
 
         let mut note = "";
         let mut client = None;

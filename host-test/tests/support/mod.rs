@@ -21,18 +21,22 @@ pub(crate) fn derived(name: &str, manifest: &str) -> PathBuf {
 
 /// Serves the app with the stub for an issuer.
 pub(crate) async fn serve(app: &App, stub: &VerifyStub, extra: &[(&str, &str)]) -> Running {
+    app.serve(options(stub, extra)).await.unwrap()
+}
+
+/// The stub is the issuer, and nothing depends on this process's environment.
+pub(crate) fn options(stub: &VerifyStub, extra: &[(&str, &str)]) -> ServeOptions {
     let mut settings = stub.resource_settings();
     settings.extend(
         extra
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
     );
-    let options = ServeOptions {
+    ServeOptions {
         environment: Some(BTreeMap::new()),
         variables: settings,
         ..ServeOptions::default()
-    };
-    app.serve(options).await.unwrap()
+    }
 }
 
 pub(crate) async fn stub() -> VerifyStub {

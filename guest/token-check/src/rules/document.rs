@@ -1,14 +1,15 @@
 //! The rules as they are written: a JSON document, read strictly.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::{RulesError, RulesFault, WANTED_TTL};
 use super::pattern::{self, Form, Pattern, Segment};
-use super::{Guard, MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES, MAX_TTL_SECONDS, Rule, Rules};
+use super::{Guard, MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES, Rule, Rules};
 use crate::bearer::is_tchar;
 use crate::json::{self, Json};
-use crate::policy::is_scope_token;
+use crate::policy::{MAX_TTL_SECONDS, is_scope_token};
 use crate::requirements::Requirements;
 
 /// What makes an object of these the document.
@@ -32,7 +33,7 @@ const SCOPES_KEYS: &[&str] = &["all", "any"];
 /// How much an unknown key may differ from a known one for that to be what was meant: a slip or two.
 const MAX_SLIPS: usize = 2;
 
-type Members = [(String, Json)];
+type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 type IsGood = fn(&str) -> bool;
 
 /// The rules of the document. What a rule does not name is as in `default`.
@@ -66,7 +67,7 @@ pub(super) fn read(text: &str, default: &Requirements) -> Result<Rules, RulesErr
     Ok(rules)
 }
 
-fn list(document: &Json) -> Result<&[Json], RulesFault> {
+fn list<'a>(document: &'a Json<'a>) -> Result<&'a [Json<'a>], RulesFault> {
     let rules = match document {
         Json::Object(members) => {
             check_keys(members, DOCUMENT_KEYS)?;
@@ -82,7 +83,7 @@ fn list(document: &Json) -> Result<&[Json], RulesFault> {
 
 /// One rule; its name as soon as it is known to be good, for the error.
 fn rule_of(
-    rule: &Json,
+    rule: &Json<'_>,
     number: usize,
     default: &Requirements,
     name: &mut Option<String>,
@@ -121,16 +122,16 @@ fn rule_of(
     Ok((pattern, Rule { methods, guard }))
 }
 
-fn get<'a>(members: &'a Members, key: &str) -> Option<&'a Json> {
+fn get<'a>(members: &'a Members<'a>, key: &str) -> Option<&'a Json<'a>> {
     let (_, value) = members.iter().find(|(name, _)| name == key)?;
     Some(value)
 }
 
-fn check_keys(members: &Members, known: &[&'static str]) -> Result<(), RulesFault> {
+fn check_keys(members: &Members<'_>, known: &[&'static str]) -> Result<(), RulesFault> {
     match members.iter().find(|(key, _)| !known.contains(&&**key)) {
         None => Ok(()),
         Some((key, _)) => Err(RulesFault::UnknownKey {
-            key: key.clone(),
+            key: key.to_string(),
             near: known
                 .iter()
                 .copied()
@@ -139,7 +140,7 @@ fn check_keys(members: &Members, known: &[&'static str]) -> Result<(), RulesFaul
     }
 }
 
-fn text<'a>(members: &'a Members, key: &'static str) -> Result<Option<&'a str>, RulesFault> {
+fn text<'a>(members: &'a Members<'a>, key: &'static str) -> Result<Option<&'a str>, RulesFault> {
     match get(members, key) {
         None => Ok(None),
         Some(Json::Text(text)) => Ok(Some(text)),
@@ -151,7 +152,7 @@ fn text<'a>(members: &'a Members, key: &'static str) -> Result<Option<&'a str>, 
 }
 
 /// The flag's key if it is set.
-fn flag(members: &Members, key: &'static str) -> Result<Option<&'static str>, RulesFault> {
+fn flag(members: &Members<'_>, key: &'static str) -> Result<Option<&'static str>, RulesFault> {
     match get(members, key) {
         None => Ok(None),
         Some(Json::Bool(true)) => Ok(Some(key)),
@@ -164,7 +165,7 @@ fn flag(members: &Members, key: &'static str) -> Result<Option<&'static str>, Ru
 
 /// A list of at least one text, each of them good.
 fn texts(
-    members: &Members,
+    members: &Members<'_>,
     key: &'static str,
     is_good: IsGood,
 ) -> Result<Option<Vec<String>>, RulesFault> {
@@ -188,15 +189,15 @@ fn texts(
         if !is_good(text) {
             return Err(RulesFault::BadElement {
                 key,
-                element: text.clone(),
+                element: text.to_string(),
             });
         }
-        texts.push(text.clone());
+        texts.push(text.to_string());
     }
     Ok(Some(texts))
 }
 
-fn name_of(members: &Members) -> Result<Option<String>, RulesFault> {
+fn name_of(members: &Members<'_>) -> Result<Option<String>, RulesFault> {
     let Some(name) = text(members, "name")? else {
         return Ok(None);
     };
@@ -210,7 +211,7 @@ fn name_of(members: &Members) -> Result<Option<String>, RulesFault> {
     }
 }
 
-fn methods_of(members: &Members) -> Result<Vec<String>, RulesFault> {
+fn methods_of(members: &Members<'_>) -> Result<Vec<String>, RulesFault> {
     // RFC 9110 section 9.1: compared with regard to case, and no method in use has a small letter.
     let is_method = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| is_tchar(b) && !b.is_ascii_lowercase())
@@ -223,7 +224,7 @@ fn methods_of(members: &Members) -> Result<Vec<String>, RulesFault> {
     Ok(methods)
 }
 
-fn path_of(members: &Members) -> Result<Option<Vec<Segment<'static>>>, RulesFault> {
+fn path_of(members: &Members<'_>) -> Result<Option<Vec<Segment<'static>>>, RulesFault> {
     let wrong_kind = RulesFault::WrongKind {
         key: "path",
         wanted: "an object with one of `exact`, `prefix` and `template`, such as {\"prefix\": \"/orders\"}",
@@ -236,7 +237,7 @@ fn path_of(members: &Members) -> Result<Option<Vec<Segment<'static>>>, RulesFaul
     check_keys(members, PATH_KEYS)?;
     match &**members {
         [(form, Json::Text(path))] => {
-            let form = match form.as_str() {
+            let form = match &**form {
                 "exact" => Form::Exact,
                 "prefix" => Form::Prefix,
                 _ => Form::Template,
@@ -248,11 +249,11 @@ fn path_of(members: &Members) -> Result<Option<Vec<Segment<'static>>>, RulesFaul
 }
 
 fn demands_of(
-    members: &Members,
+    members: &Members<'_>,
     default: &Requirements,
     label: Arc<str>,
 ) -> Result<Requirements, RulesFault> {
-    let scopes: &Members = match get(members, "scopes") {
+    let scopes: &Members<'_> = match get(members, "scopes") {
         None => &[],
         Some(Json::Object(scopes)) if !scopes.is_empty() => scopes,
         Some(_) => {
@@ -288,7 +289,7 @@ fn is_claim(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-fn ttl_of(members: &Members) -> Result<Option<u32>, RulesFault> {
+fn ttl_of(members: &Members<'_>) -> Result<Option<u32>, RulesFault> {
     let seconds = match get(members, "ttl") {
         None => return Ok(None),
         Some(Json::Integer(seconds)) => u32::try_from(*seconds).ok(),

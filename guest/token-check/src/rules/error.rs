@@ -3,8 +3,9 @@
 use core::fmt::{self, Write as _};
 
 use super::pattern::{MAX_PATH_BYTES, MAX_SEGMENTS};
-use super::{MAX_RULES, MAX_RULES_BYTES, MAX_TTL_SECONDS};
+use super::{MAX_RULES, MAX_RULES_BYTES};
 use crate::path::Ambiguity;
+use crate::policy::MAX_TTL_SECONDS;
 
 /// Rules that cannot be used: the first fault in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]

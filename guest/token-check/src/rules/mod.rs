@@ -25,8 +25,6 @@ pub const MAX_RULES_BYTES: usize = 1024 * 1024;
 pub const MAX_RULES: usize = 4096;
 /// Longest name of a rule, in bytes: it stands in every line of the audit.
 const MAX_NAME_BYTES: usize = 64;
-/// Longest `ttl` of a rule, in seconds: a day.
-const MAX_TTL_SECONDS: u32 = 86_400;
 
 /// What stands before a route.
 #[derive(Clone, Debug)]
@@ -75,6 +73,15 @@ impl Rules {
                 Ok(())
             }
         }
+    }
+
+    /// The longest `ttl` that a rule has, in seconds.
+    pub(crate) fn longest_ttl_seconds(&self) -> u32 {
+        let ttls = self.rules.iter().map(|rule| match &rule.guard {
+            Guard::Token(requirements) => requirements.ttl_seconds.unwrap_or_default(),
+            Guard::Public(_) | Guard::Denied(_) => 0,
+        });
+        ttls.max().unwrap_or_default()
     }
 
     fn get(&self, rule: usize) -> Option<&Rule> {

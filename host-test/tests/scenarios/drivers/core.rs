@@ -61,7 +61,7 @@ impl Driver for Core {
             path_and_query: (request.method != "CONNECT").then_some(&target),
         };
         let now = Now {
-            unix_seconds: *NOW,
+            unix: Duration::from_secs((*NOW).try_into().unwrap()),
             monotonic: Duration::from_secs(1),
         };
         let mut asked = 0;

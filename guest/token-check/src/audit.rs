@@ -1,0 +1,74 @@
+//! One line per decision, for those who ask afterwards who was let in and why.
+
+use core::time::Duration;
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::decision::Decision;
+use crate::facts::Claims;
+use crate::verdict::CacheUse;
+
+/// Longest text of a caller or an issuer in a line, in bytes: a line stays a line that log collectors take whole.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// JSON escapes every control character and every quote, so no text can begin another line or another member.
+#[derive(Serialize)]
+pub(crate) struct Line<'a> {
+    /// Milliseconds since 1970.
+    unix_ms: u64,
+    host: Option<Cow<'a, str>>,
+    rule: Option<&'a str>,
+    decision: &'static str,
+    reason: Option<&'static str>,
+    client_id: Option<&'a str>,
+    subject: Option<&'a str>,
+    /// A keyed digest, the same in every instance.
+    token: Option<String>,
+    cache: Option<&'static str>,
+    issuer_ms: Option<u64>,
+}
+
+/// What a line says besides the decision itself.
+pub(crate) struct About<'a> {
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) claims: Option<&'a Claims>,
+    pub(crate) cache: Option<CacheUse>,
+    pub(crate) issuer_latency: Option<Duration>,
+    pub(crate) unix: Duration,
+}
+
+pub(crate) fn line(decision: &Decision, about: &About<'_>) -> Option<String> {
+    let (name, reason) = match decision {
+        Decision::Granted(_) => ("granted", None),
+        Decision::Refused(refusal) => ("refused", Some(refusal.reason().name())),
+    };
+    let line = Line {
+        unix_ms: milliseconds(about.unix),
+        host: about.host.map(host),
+        rule: decision.rule(),
+        decision: name,
+        reason,
+        client_id: about.claims.and_then(Claims::client_id).map(short),
+        subject: about.claims.and_then(Claims::subject).map(short),
+        token: about.fingerprint.clone(),
+        cache: about.cache.map(CacheUse::name),
+        issuer_ms: about.issuer_latency.map(milliseconds),
+    };
+    serde_json::to_string(&line).ok()
+}
+
+fn host(bytes: &[u8]) -> Cow<'_, str> {
+    let (bytes, _) = bytes.split_at(bytes.len().min(MAX_TEXT_BYTES));
+    String::from_utf8_lossy(bytes)
+}
+
+fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES))
+        .unwrap_or_default()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,220 @@
+//! What the issuer said, kept for a while in this instance's memory. Facts only: every decision is made from them again.
+
+use core::hash::{BuildHasher, Hash, Hasher};
+use core::time::Duration;
+use std::sync::Arc;
+
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::check::Now;
+use crate::facts::Facts;
+use crate::policy::Policy;
+use crate::requirements::Requirements;
+
+/// An answer over so many bytes counts as several entries, so that `cache_entries` bounds the memory too. A typical one
+/// has 400.
+const BYTES_PER_ENTRY: usize = 1024;
+
+/// Stands for a whole token in this instance's memory, where the token itself is not kept: a 128-bit keyed hash
+/// (SipHash-2-4, a pseudorandom function), so that nobody without the key finds two tokens that share one. The key is
+/// made of random bytes at the start and never leaves the instance.
+///
+/// Issuer endpoint and client are part of the key by construction: they belong to the policy, and each policy has an
+/// [`crate::AuthCheck`], and so a key, of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenKey(u128);
+
+impl Hash for TokenKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+        state.write_u64(self.0 as u64);
+    }
+}
+
+/// Makes the keys.
+pub(crate) struct TokenKeys(SipHasher24);
+
+impl TokenKeys {
+    pub(crate) fn new(seed: &[u8; 16]) -> Self {
+        Self(SipHasher24::new_with_key(seed))
+    }
+
+    pub(crate) fn key(&self, token: &[u8]) -> TokenKey {
+        let mut hasher = self.0;
+        hasher.write(token);
+        TokenKey(hasher.finish128().as_u128())
+    }
+}
+
+/// A [`TokenKey`] is a keyed hash already.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AsItIs;
+
+#[derive(Default)]
+pub(crate) struct AsItIsHasher(u64);
+
+impl BuildHasher for AsItIs {
+    type Hasher = AsItIsHasher;
+
+    fn build_hasher(&self) -> AsItIsHasher {
+        AsItIsHasher::default()
+    }
+}
+
+impl Hasher for AsItIsHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+}
+
+/// Facts, and when the issuer was asked for them, in milliseconds of the host's monotonic clock. The time of the
+/// question and not of the answer: a token may be revoked in between.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) asked: i64,
+}
+
+impl Known {
+    /// No younger than it is: both ends are rounded away from each other.
+    fn age(&self, now: Now) -> i64 {
+        let now = now.monotonic.saturating_add(Duration::from_micros(999));
+        milliseconds(now).saturating_sub(self.asked)
+    }
+
+    fn is_younger(&self, seconds: u32, now: Now) -> bool {
+        self.age(now) < i64::from(seconds).saturating_mul(1000)
+    }
+
+    /// Whether these may still be used on a route with these requirements, without asking the issuer again.
+    pub(crate) fn is_fresh(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
+        let ttl = policy.ttl_seconds(requirements);
+        match self.facts.claims() {
+            Some(_) => self.is_younger(ttl, now) && self.is_unexpired(policy, now),
+            None => self.is_younger(ttl.min(policy.negative_ttl_seconds(requirements)), now),
+        }
+    }
+
+    /// Whether these may be used past their time, because the issuer fails.
+    fn is_stale(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
+        let ttl = policy.ttl_seconds(requirements);
+        let extra = policy.stale_if_error_seconds();
+        ttl > 0
+            && extra > 0
+            && self.is_younger(ttl.saturating_add(extra), now)
+            && self.is_unexpired(policy, now)
+    }
+
+    /// `exp` without the leeway: that is for the clocks of others, not for what we keep.
+    fn is_unexpired(&self, policy: &Policy, now: Now) -> bool {
+        self.facts.claims().is_some_and(|claims| {
+            now.unix_seconds() < claims.expires().saturating_sub(policy.leeway_seconds())
+        })
+    }
+}
+
+/// Whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> i64 {
+    time.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<TokenKey, Known> for BySize {
+    fn weight(&self, _: &TokenKey, known: &Known) -> u64 {
+        let bytes = (known.facts.claims()).map_or(0, |claims| claims.document().len());
+        u64::try_from(bytes / BYTES_PER_ENTRY)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    }
+}
+
+type Area = Cache<TokenKey, Known, BySize, AsItIs, DefaultLifecycle<TokenKey, Known>>;
+
+/// Bounded, and in two areas, so that a spray of tokens that are not active cannot drive out those that are.
+pub(crate) struct FactsCache {
+    active: Option<Area>,
+    inactive: Option<Area>,
+}
+
+impl FactsCache {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let entries = policy.cache_entries();
+        let area = |is_on: bool| is_on.then(|| area(entries)).flatten();
+        Self {
+            active: area(policy.keeps_facts()),
+            inactive: area(policy.keeps_negative_facts()),
+        }
+    }
+
+    pub(crate) fn fresh(
+        &self,
+        key: TokenKey,
+        requirements: &Requirements,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<&Arc<Facts>> {
+        [&self.active, &self.inactive]
+            .into_iter()
+            .flatten()
+            .filter_map(|area| area.get(&key))
+            .find(|known| known.is_fresh(requirements, policy, now))
+            .map(|known| &known.facts)
+    }
+
+    pub(crate) fn stale(
+        &self,
+        key: TokenKey,
+        requirements: &Requirements,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<Arc<Facts>> {
+        let known = self.active.as_ref()?.get(&key)?;
+        known
+            .is_stale(requirements, policy, now)
+            .then(|| Arc::clone(&known.facts))
+    }
+
+    /// The newest word on a token: what was said before does not count any more.
+    pub(crate) fn put(&mut self, key: TokenKey, known: Known) {
+        let (this, other) = if known.facts.claims().is_some() {
+            (&mut self.active, &mut self.inactive)
+        } else {
+            (&mut self.inactive, &mut self.active)
+        };
+        if let Some(other) = other {
+            other.remove(&key);
+        }
+        if let Some(this) = this {
+            this.insert(key, known);
+        }
+    }
+}
+
+/// Evicts by CLOCK-Pro: what was used once goes before what is used again and again.
+fn area(entries: u32) -> Option<Area> {
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(usize::try_from(entries).ok()?)
+        .weight_capacity(entries.into())
+        .build()
+        .ok()?;
+    Some(Cache::with_options(
+        options,
+        BySize,
+        AsItIs,
+        DefaultLifecycle::default(),
+    ))
+}

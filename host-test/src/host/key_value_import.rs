@@ -1,0 +1,167 @@
+//! `spin:key-value` as guests import it, with the errors and limits of Spin.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use wasmtime::component::{
+    Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceType,
+    StreamReader,
+};
+
+use super::{
+    instance::HostState,
+    key_value::{KeyValueStore, StoreBroken, StoreFull},
+};
+
+/// Stores one instance may have open, as in Spin.
+const OPEN_STORES: usize = 256;
+
+/// The stores a component was granted, by their labels.
+pub(super) type GrantedStores = Arc<BTreeMap<String, KeyValueStore>>;
+
+/// What the guests of one instance know of stores.
+pub(super) struct GuestStores {
+    granted: GrantedStores,
+    open: usize,
+}
+
+impl GuestStores {
+    pub(super) fn new(granted: GrantedStores) -> Self {
+        Self { granted, open: 0 }
+    }
+}
+
+/// `spin:key-value/key-value.error`, in its WIT order. A label that was granted and does not exist is refused before
+/// anything is served, in Spin too, so no guest ever meets `no-such-store`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+enum KeyValueError {
+    #[component(name = "store-table-full")]
+    StoreTableFull,
+    #[component(name = "no-such-store")]
+    NoSuchStore,
+    #[component(name = "access-denied")]
+    AccessDenied,
+    #[component(name = "other")]
+    Other(String),
+}
+
+impl From<StoreBroken> for KeyValueError {
+    fn from(_: StoreBroken) -> Self {
+        Self::Other("the store is broken".to_owned())
+    }
+}
+
+impl From<StoreFull> for KeyValueError {
+    fn from(error: StoreFull) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+type Answer<T> = Result<T, KeyValueError>;
+
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance("spin:key-value/key-value@3.0.0")?;
+    interface.resource(
+        "store",
+        ResourceType::host::<KeyValueStore>(),
+        |mut context, rep| {
+            let state = context.data_mut();
+            state
+                .table
+                .delete(Resource::<KeyValueStore>::new_own(rep))?;
+            state.stores.open = state.stores.open.saturating_sub(1);
+            Ok(())
+        },
+    )?;
+    interface.func_wrap_concurrent("[static]store.open", |accessor, (label,): (String,)| {
+        Box::pin(async move { Ok((open(accessor, &label).await?,)) })
+    })?;
+    interface.func_wrap_concurrent(
+        "[method]store.get",
+        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+            Box::pin(async move {
+                let store = reach(accessor, &store).await?;
+                Ok((store.map(|store| store.get(&key)),))
+            })
+        },
+    )?;
+    interface.func_wrap_concurrent(
+        "[method]store.set",
+        |accessor, (store, key, value): (Resource<KeyValueStore>, String, Vec<u8>)| {
+            Box::pin(async move {
+                let store = reach(accessor, &store).await?;
+                Ok((store.and_then(|store| Ok(store.set(&key, value)?)),))
+            })
+        },
+    )?;
+    interface.func_wrap_concurrent(
+        "[method]store.delete",
+        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+            Box::pin(async move {
+                let store = reach(accessor, &store).await?;
+                Ok((store.map(|store| store.delete(&key)),))
+            })
+        },
+    )?;
+    interface.func_wrap_concurrent(
+        "[method]store.exists",
+        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+            Box::pin(async move {
+                let store = reach(accessor, &store).await?;
+                Ok((store.map(|store| store.get(&key).is_some()),))
+            })
+        },
+    )?;
+    interface.func_wrap_concurrent(
+        "[method]store.get-keys",
+        |accessor, (store,): (Resource<KeyValueStore>,)| {
+            Box::pin(async move {
+                let (keys, end) = match reach(accessor, &store).await? {
+                    Ok(store) => (store.keys(), Ok(())),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
+                let streamed = accessor.with(|mut access| {
+                    let keys = StreamReader::new(&mut access, keys)?;
+                    let end = async { wasmtime::error::Ok::<Answer<()>>(end) };
+                    wasmtime::error::Ok((keys, FutureReader::new(&mut access, end)?))
+                })?;
+                Ok((streamed,))
+            })
+        },
+    )?;
+    Ok(())
+}
+
+async fn open(
+    accessor: &Accessor<HostState>,
+    label: &str,
+) -> wasmtime::Result<Answer<Resource<KeyValueStore>>> {
+    let granted = accessor.with(|mut access| access.data_mut().stores.granted.get(label).cloned());
+    let Some(store) = granted else {
+        return Ok(Err(KeyValueError::AccessDenied));
+    };
+    if let Err(broken) = store.reach().await {
+        return Ok(Err(broken.into()));
+    }
+    accessor.with(|mut access| {
+        let state = access.data_mut();
+        if state.stores.open >= OPEN_STORES {
+            return Ok(Err(KeyValueError::StoreTableFull));
+        }
+        let handle = state.table.push(store)?;
+        state.stores.open = state.stores.open.saturating_add(1);
+        Ok(Ok(handle))
+    })
+}
+
+/// The store behind a guest's handle, once it can be used.
+async fn reach(
+    accessor: &Accessor<HostState>,
+    handle: &Resource<KeyValueStore>,
+) -> wasmtime::Result<Answer<KeyValueStore>> {
+    let store = accessor.with(|mut access| access.data_mut().table.get(handle).cloned())?;
+    Ok(match store.reach().await {
+        Ok(()) => Ok(store),
+        Err(broken) => Err(broken.into()),
+    })
+}
