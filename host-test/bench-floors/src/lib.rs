@@ -37,7 +37,23 @@ const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 480]) {
 #[derive(Clone, Copy)]
 enum Floor {
     Reads,
-    Calls { granted: u32, start: Instant },
+    Calls { metrics: Metrics, start: Instant },
+}
+
+#[derive(Clone, Copy)]
+struct Metrics {
+    granted: u32,
+    hit: u32,
+}
+
+impl Metrics {
+    fn define() -> Option<Self> {
+        let counter = |name| hostcalls::define_metric(MetricType::Counter, name).ok();
+        Some(Self {
+            granted: counter("bench_granted")?,
+            hit: counter("bench_hit")?,
+        })
+    }
 }
 
 struct Root {
@@ -51,12 +67,10 @@ impl RootContext for Root {
         let name = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
         self.floor = match name.ok().flatten().as_deref() {
             Some(b"reads") => Some(Floor::Reads),
-            Some(b"calls") => hostcalls::define_metric(MetricType::Counter, "bench_granted")
-                .ok()
-                .map(|granted| Floor::Calls {
-                    granted,
-                    start: Instant::now(),
-                }),
+            Some(b"calls") => Metrics::define().map(|metrics| Floor::Calls {
+                metrics,
+                start: Instant::now(),
+            }),
             _ => None,
         };
         self.floor.is_some()
@@ -82,7 +96,7 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let done = match self.floor {
             Floor::Reads => reads(),
-            Floor::Calls { granted, start } => calls(granted, start),
+            Floor::Calls { metrics, start } => calls(metrics, start),
         };
         // A call that fails leaves the request hanging: the bench sees that.
         if done.is_some() {
@@ -99,18 +113,20 @@ fn reads() -> Option<()> {
     Some(())
 }
 
-fn calls(granted: u32, start: Instant) -> Option<()> {
+fn calls(metrics: Metrics, start: Instant) -> Option<()> {
     let map = MapType::HttpRequestHeaders;
     let headers = hostcalls::get_map_bytes(map).ok()?;
     hostcalls::get_current_time().ok()?;
     // A host call too, of WASI.
     std::hint::black_box(start.elapsed());
     std::hint::black_box(headers);
+    hostcalls::increment_metric(metrics.hit, 1).ok()?;
+    hostcalls::set_property(vec!["auth_cache"], Some(b"hit")).ok()?;
     hostcalls::set_property(vec!["auth_decision"], Some(b"granted")).ok()?;
     hostcalls::set_property(vec!["auth_client_id"], Some(CLIENT_ID.as_bytes())).ok()?;
     for (name, value) in IDENTITY {
         hostcalls::set_map_value_bytes(map, name, Some(value.as_bytes())).ok()?;
     }
     hostcalls::remove_map_value(map, "authorization").ok()?;
-    hostcalls::increment_metric(granted, 1).ok()
+    hostcalls::increment_metric(metrics.granted, 1).ok()
 }
