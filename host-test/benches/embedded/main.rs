@@ -56,7 +56,7 @@ async fn run(options: Options) -> Result<()> {
         ),
         alone(&contenders, &issuer, &wrk, &options).await?,
         instantiation(&issuer).await?,
-        steady::tail(OURS_HIT, &contenders, &achieved, &options)?,
+        steady::tail(OURS_HIT, &contenders, &achieved, &options).await?,
     ];
     let report = Report {
         name: "embedded",

@@ -35,12 +35,7 @@ async fn run(options: Options) -> Result<()> {
     let (envoys, contenders) = contenders::start(&issuer, &machine, options).await?;
     let achieved = rounds::run(&contenders, &wrk, options).await?;
     let mut targets = ratios(&achieved);
-    targets.push(steady::tail(
-        contenders::OURS_HIT,
-        &contenders,
-        &achieved,
-        options,
-    )?);
+    targets.push(steady::tail(contenders::OURS_HIT, &contenders, &achieved, options).await?);
     let report = Report {
         name: "envoy",
         title: "Envoy on one core, requests per second",

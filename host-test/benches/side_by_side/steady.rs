@@ -27,7 +27,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much worse the worst hundredth is than the middle, at half of the rate that saturates.
-pub(crate) fn tail(
+pub(crate) async fn tail(
     name: &str,
     contenders: &[Contender],
     achieved: &[Achieved],
@@ -41,7 +41,14 @@ pub(crate) fn tail(
     if let Some((contender, achieved)) = found {
         let rate = achieved.rate().map_or(0.0, |rate| rate.median / 2.0);
         for _ in 0..options.rounds() {
-            let latencies = load(contender, options.connections, rate, options.load())?;
+            let address = contender.address;
+            let request = request(contender);
+            let (connections, time) = (options.connections, options.load());
+            // In threads of its own: this one may be the issuer's.
+            let latencies = tokio::task::spawn_blocking(move || {
+                load(address, request.as_bytes(), connections, rate, time)
+            });
+            let latencies = latencies.await?.with_context(|| contender.name)?;
             let at = |quantile| latencies.value_at_quantile(quantile);
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds")]
             ratios.push(at(0.99) as f64 / at(0.5).max(1) as f64);
@@ -54,24 +61,26 @@ pub(crate) fn tail(
     ))
 }
 
-/// Loads the contender with so many requests per second in all.
+fn request(contender: &Contender) -> String {
+    format!(
+        "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        contender.address,
+        contender.tokens.first()
+    )
+}
+
+/// Loads a server with so many requests per second in all.
 fn load(
-    contender: &Contender,
+    address: SocketAddr,
+    request: &[u8],
     connections: u16,
     per_second: f64,
     time: Duration,
 ) -> Result<Histogram<u64>> {
-    let request = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
-        contender.address,
-        contender.tokens.first()
-    );
-    let address = contender.address;
     let gap = Duration::from_secs_f64(f64::from(connections) / per_second);
     // Time for all to connect.
     let start = Instant::now() + Duration::from_millis(200);
     thread::scope(|scope| {
-        let request = request.as_bytes();
         let workers: Vec<_> = (0..connections)
             .map(|number| {
                 let first = start + gap.mul_f64(f64::from(number) / f64::from(connections));
@@ -87,7 +96,6 @@ fn load(
         }
         anyhow::Ok(all)
     })
-    .with_context(|| contender.name)
 }
 
 /// In nanoseconds.
