@@ -1,6 +1,6 @@
 //! Who is loaded: an Envoy for each, with the shipped configuration but for what is said here.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use host_test::{
@@ -14,7 +14,7 @@ use super::{
     jwt::Jwt,
 };
 use crate::side_by_side::{
-    contender::{Asks, Contender},
+    contender::{Contender, EACH_TIME, NEVER},
     issuer::{BAD_TOKEN, Issuer},
     machine::Machine,
     options::Options,
@@ -41,7 +41,7 @@ struct Plan {
     filter: Filter,
     tokens: Rc<Tokens>,
     bad: Option<String>,
-    asks: Asks,
+    asks: RangeInclusive<f64>,
 }
 
 enum Filter {
@@ -100,14 +100,14 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     let other = Filter::Other;
     let bad = Some(BAD_TOKEN);
     Ok(vec![
-        plan(NO_AUTH, "no auth", Filter::None, &one, None, Asks::Never),
+        plan(NO_AUTH, "no auth", Filter::None, &one, None, NEVER),
         plan(
             FLOOR_READS,
             "wasm filter that only reads Authorization",
             other(floor("reads", &floors)),
             &one,
             None,
-            Asks::Never,
+            NEVER,
         ),
         plan(
             FLOOR_CALLS,
@@ -115,7 +115,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             other(floor("calls", &floors)),
             &one,
             None,
-            Asks::Never,
+            NEVER,
         ),
         plan(
             OURS_HIT,
@@ -123,7 +123,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             Filter::Ours(cached.clone()),
             &one,
             bad,
-            Asks::Never,
+            NEVER,
         ),
         plan(
             OURS_HIT_JWT,
@@ -131,7 +131,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             Filter::Ours(cached),
             &signed,
             bad,
-            Asks::Never,
+            NEVER,
         ),
         plan(
             JWT_AUTHN_CACHE,
@@ -139,7 +139,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             other(jwt_authn(jwt, true)),
             &signed,
             Some(&jwt.bad),
-            Asks::Never,
+            NEVER,
         ),
         plan(
             JWT_AUTHN,
@@ -147,7 +147,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             other(jwt_authn(jwt, false)),
             &signed,
             Some(&jwt.bad),
-            Asks::Never,
+            NEVER,
         ),
         plan(
             OURS_MISS,
@@ -155,7 +155,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             Filter::Ours(json!({})),
             &different,
             bad,
-            Asks::EachTime,
+            EACH_TIME,
         ),
         plan(
             LUA,
@@ -163,7 +163,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             other(lua(issuer)),
             &different,
             bad,
-            Asks::EachTime,
+            EACH_TIME,
         ),
     ])
 }

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
 
-    /// Draws the chart here too
+    /// Draws the chart here too; relative paths start in the repository
     #[arg(long, value_name = "FILE")]
     pub(crate) chart: Option<std::path::PathBuf>,
 

@@ -40,7 +40,12 @@ impl Report {
         fs::write(file("json"), &json)?;
         chart::draw(self, &file("svg"))?;
         if let Some(chart) = &options.chart {
-            chart::draw(self, chart)?;
+            // Cargo runs benches in the folder of their package.
+            let chart = repository().join(chart);
+            if let Some(folder) = chart.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            chart::draw(self, &chart)?;
         }
         if options.is_json() {
             println!("{json}");
