@@ -16,6 +16,9 @@ use super::{
     target::{Limit, Target},
 };
 
+/// Greatest rate over least, of the same contender, that a quiet machine does not show.
+const DISTURBED: f64 = 1.5;
+
 /// All that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -60,8 +63,20 @@ impl Report {
             self.connections,
             self.machine.description()
         );
+        if self.was_disturbed() {
+            println!(
+                "The machine was busy with other things: rates of one contender differ by more than half. Only the time on a processor, which leaves others out, can be compared."
+            );
+        }
         println!("Written to target/bench/{}.json and .svg.", self.name);
         Ok(())
+    }
+
+    fn was_disturbed(&self) -> bool {
+        self.contenders
+            .iter()
+            .filter_map(Achieved::rate)
+            .any(|rate| rate.max > DISTURBED * rate.min)
     }
 
     fn table(&self) -> Table {
