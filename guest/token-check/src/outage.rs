@@ -104,6 +104,12 @@ impl Breaker {
     }
 }
 
+/// Whether an answer with this status says that the issuer is down or drowning. A 500 does not: some issuers give it for
+/// a token they cannot read, and then any caller could have everybody shut out.
+pub(crate) const fn is_overwhelmed(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
 /// The `Retry-After` of an answer that says 429 or 503 (RFC 9110 section 10.2.3): seconds, or a date.
 pub(crate) fn wanted_pause(answer: &IssuerAnswer, now: Now) -> Option<Duration> {
     if !matches!(answer.status, 429 | 503) {
