@@ -248,7 +248,7 @@ async fn arrived(running: &Running, requests: u64) {
 async fn f4_f10_whatever_ails_the_issuer_every_caller_gets_503_in_time() {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let stub = stub().await;
-    let running = serve(&stub, &[("timeout", "2")]).await;
+    let running = serve(&stub, &[("timeout", "2"), ("breaker_faults", "0")]).await;
     let troubles = [
         ("hangs", Some(Reaction::hang()), "issuer_timeout"),
         ("resets", Some(Reaction::reset()), "issuer_unreachable"),

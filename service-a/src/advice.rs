@@ -36,7 +36,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "issuer_call_denied" => {
             "Let Service B call its issuer: export WORKOUT18_INTROSPECT_ORIGIN for it, or correct its allowed_outbound_hosts."
         }
-        "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
+        "issuer_circuit_open" | "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
             "Try again later: the issuer of Service B is in trouble."
         }
         "issuer_refused_us" => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::lock::Mutex;
-use spin_sdk::key_value::Store;
+use spin_sdk::key_value::{Error, Store};
 use spin_sdk::wasip3::spawn;
 use token_check::{Outcome, Record, StoreKey};
 
@@ -36,7 +36,15 @@ impl Shared {
         if store.is_none() {
             match Store::open(&self.label).await {
                 Ok(opened) => *store = Some(Rc::new(opened)),
-                Err(error) => eprintln!("auth-check: the store `{}`: {error}", self.label),
+                Err(error) => {
+                    let why = match error {
+                        Error::AccessDenied => "is not in key_value_stores of spin.toml",
+                        Error::NoSuchStore => "is not in the runtime configuration",
+                        Error::StoreTableFull => "is one too many",
+                        Error::Other(_) => "cannot be opened",
+                    };
+                    eprintln!("auth-check: the store `{}` {why}", self.label);
+                }
             }
         }
         store.clone()

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use token_check::{
-    AuthCheck, CallFailure, Decision, Ended, Errand, Flight, Grant, Now, OutboundCall, Outcome,
-    Progress, Reason, Reply, RequestHead, Sharing, Step, Verdict, Waiting,
+    AuthCheck, CacheUse, CallFailure, Decision, Ended, Errand, Flight, Grant, Now, OutboundCall,
+    Outcome, Progress, Reason, Reply, RequestHead, Sharing, Step, Verdict, Waiting,
 };
 
 use crate::host::{self, LogLevel};
@@ -501,7 +501,10 @@ impl Gate {
         }
         if let Some(cache) = verdict.cache {
             self.metrics.used(cache);
-            host::set_filter_state("auth_cache", cache.name());
+            // A call of the host for what is rare, and none for what is common.
+            if cache != CacheUse::Hit {
+                host::set_filter_state("auth_cache", cache.name());
+            }
         }
         match verdict.decision {
             Decision::Granted(grant) => {
@@ -561,10 +564,10 @@ fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Makes the request the one that the grant describes.
+/// Makes the request the one that the grant describes. Client-sent copies of the headers are gone by now.
 fn is_edited(grant: &Grant) -> bool {
     grant
         .headers()
-        .all(|(name, value)| host::set_request_header(name, value))
+        .all(|(name, value)| host::add_request_header(name, value))
         && (grant.forward_token || host::remove_request_header("authorization"))
 }

@@ -52,9 +52,8 @@ pub(crate) fn remove_request_header(name: &str) -> bool {
 }
 
 #[must_use]
-pub(crate) fn set_request_header(name: &str, value: &str) -> bool {
-    hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()))
-        .is_ok()
+pub(crate) fn add_request_header(name: &str, value: &str) -> bool {
+    hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
 }
 
 /// Answers the request of the context in effect.

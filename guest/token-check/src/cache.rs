@@ -24,12 +24,13 @@ const BYTES_PER_ENTRY: usize = 1024;
 /// Issuer endpoint and client are part of the key by construction: they belong to the policy, and each policy has an
 /// [`crate::AuthCheck`], and so a key, of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenKey(u128);
+pub(crate) struct TokenKey([u64; 2]);
 
 impl Hash for TokenKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-        state.write_u64(self.0 as u64);
+        // Half of a hash is a hash.
+        let [half, _] = self.0;
+        state.write_u64(half);
     }
 }
 
@@ -44,7 +45,8 @@ impl TokenKeys {
     pub(crate) fn key(&self, token: &[u8]) -> TokenKey {
         let mut hasher = self.0;
         hasher.write(token);
-        TokenKey(hasher.finish128().as_u128())
+        let hash = hasher.finish128();
+        TokenKey([hash.h1, hash.h2])
     }
 }
 

@@ -580,7 +580,7 @@ impl<W> AuthCheck<W> {
         if let Some(pause) = outage::wanted_pause(answer, now) {
             retry_after = outage::whole_seconds(pause);
             self.breaker.hold(reason, pause, now);
-        } else if reason.is_outage() {
+        } else if outage::is_overwhelmed(answer.status) {
             self.breaker.failed(flying.is_probe, now);
         } else {
             self.breaker.answered();

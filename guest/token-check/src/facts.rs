@@ -42,26 +42,35 @@ impl Facts {
 pub(crate) struct Claims {
     /// The document as the issuer sent it, then the texts that have escapes there, without them.
     text: Box<str>,
-    document: u16,
-    issuer: Option<Span>,
-    subject: Option<Span>,
-    client_id: Option<Span>,
-    grant_type: Option<Span>,
-    /// Audiences, then scopes.
-    lists: Box<[Span]>,
-    audiences: u16,
+    /// [`ISSUER`], [`SUBJECT`], [`CLIENT_ID`], [`GRANT_TYPE`], then the audiences, then the scopes.
+    spans: Box<[Span]>,
     expires: i64,
     starts: i64,
+    document: u16,
+    audiences: u16,
     is_access_token: bool,
     is_key_bound: bool,
 }
 
 /// A part of [`Claims::text`]. Text and spare texts are within twice the limit of an answer, 64 KiB.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: u16,
     end: u16,
 }
+
+/// Where there is no such member.
+const ABSENT: Span = Span {
+    start: u16::MAX,
+    end: 0,
+};
+
+const ISSUER: usize = 0;
+const SUBJECT: usize = 1;
+const CLIENT_ID: usize = 2;
+const GRANT_TYPE: usize = 3;
+/// The members that have one text each, in the order of [`Claims::spans`].
+const TEXTS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
 
 impl Claims {
     fn read(document: &str, members: &Members<'_>) -> Option<Self> {
@@ -71,14 +80,19 @@ impl Claims {
         };
         let audience = members.texts("aud")?;
         let scope = members.scope()?;
-        let lists = audience.iter().chain(&scope);
+        let mut spans = Vec::with_capacity(TEXTS.len() + audience.len() + scope.len());
+        for name in TEXTS {
+            spans.push(match members.text(name)? {
+                None => ABSENT,
+                Some(text) => texts.span(text)?,
+            });
+        }
+        for text in audience.iter().chain(&scope) {
+            spans.push(texts.span(text)?);
+        }
         Some(Self {
             document: document.len().try_into().ok()?,
-            issuer: texts.add(members.text("iss")?)?,
-            subject: texts.add(members.text("sub")?)?,
-            client_id: texts.add(members.text("client_id")?)?,
-            grant_type: texts.add(members.text("grant_type")?)?,
-            lists: lists.map(|text| texts.span(text)).collect::<Option<_>>()?,
+            spans: spans.into(),
             audiences: audience.len().try_into().ok()?,
             // Rounded so that a fraction never makes a token live longer.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
@@ -98,6 +112,11 @@ impl Claims {
             .unwrap_or_default()
     }
 
+    fn one(&self, which: usize) -> Option<&str> {
+        let span = self.spans.get(which).filter(|span| **span != ABSENT)?;
+        Some(self.part(*span))
+    }
+
     /// The whole document as the issuer sent it.
     pub(crate) fn document(&self) -> &str {
         let end = self.document;
@@ -105,28 +124,30 @@ impl Claims {
     }
 
     pub(crate) fn issuer(&self) -> Option<&str> {
-        self.issuer.map(|span| self.part(span))
+        self.one(ISSUER)
     }
 
     pub(crate) fn subject(&self) -> Option<&str> {
-        self.subject.map(|span| self.part(span))
+        self.one(SUBJECT)
     }
 
     pub(crate) fn client_id(&self) -> Option<&str> {
-        self.client_id.map(|span| self.part(span))
+        self.one(CLIENT_ID)
     }
 
     pub(crate) fn grant_type(&self) -> Option<&str> {
-        self.grant_type.map(|span| self.part(span))
+        self.one(GRANT_TYPE)
     }
 
-    pub(crate) fn audiences(&self) -> impl Iterator<Item = &str> + Clone {
-        let audiences = self.lists.iter().take(self.audiences.into());
+    pub(crate) fn audiences(&self) -> impl Iterator<Item = &str> {
+        let lists = self.spans.iter().skip(TEXTS.len());
+        let audiences = lists.take(self.audiences.into());
         audiences.map(|span| self.part(*span))
     }
 
-    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
-        let scopes = self.lists.iter().skip(self.audiences.into());
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
+        let before = TEXTS.len().saturating_add(self.audiences.into());
+        let scopes = self.spans.iter().skip(before);
         scopes.map(|span| self.part(*span))
     }
 
@@ -157,17 +178,6 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
-    #[expect(
-        clippy::option_option,
-        reason = "the outer one is the error, the inner one absence"
-    )]
-    fn add(&mut self, text: Option<&str>) -> Option<Option<Span>> {
-        match text {
-            None => Some(None),
-            Some(text) => self.span(text).map(Some),
-        }
-    }
-
     fn span(&mut self, text: &str) -> Option<Span> {
         let start = self.position(text).unwrap_or_else(|| {
             let end = self.document.len().saturating_add(self.spare.len());

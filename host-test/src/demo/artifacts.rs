@@ -69,7 +69,18 @@ fn build_service_a(program: &Path) -> Result<()> {
         .parent()
         .context("cargo's folders lie in a target folder")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let status = Command::new(&cargo)
+    let mut build = Command::new(&cargo);
+    // What `cargo run` tells the demo about its own package: ring's build script reads it, and would be run anew here and
+    // again by the next cargo outside.
+    for (name, _) in env::vars_os() {
+        let of_this_package = ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .iter()
+            .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if of_this_package {
+            build.env_remove(name);
+        }
+    }
+    let status = build
         .args(["build", "--bin", "service-a", "--profile", profile])
         .arg("--target-dir")
         .arg(target)

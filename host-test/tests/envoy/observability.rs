@@ -42,7 +42,12 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         r#"trust_triangle_introspections{outcome="answered"} 4"#,
         r#"trust_triangle_introspections{outcome="denied"} 0"#,
         r#"trust_triangle_introspections{outcome="timeout"} 1"#,
-        r#"trust_triangle_introspections{outcome="unreachable"} 1"#,
+        // A broken connection is tried once more.
+        r#"trust_triangle_introspections{outcome="unreachable"} 2"#,
+        r#"trust_triangle_issuer_faults{reason="issuer_unreachable"} 1"#,
+        r#"trust_triangle_issuer_faults{reason="issuer_refused_us"} 1"#,
+        r#"trust_triangle_cache{use="miss"} 6"#,
+        r#"trust_triangle_cache{use="hit"} 0"#,
         r#"trust_triangle_flights_joined{} 0"#,
         "# TYPE trust_triangle_introspection_milliseconds histogram",
     ] {
@@ -52,7 +57,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     until(async || {
         let text = world.envoy.prometheus().await.unwrap();
         text.lines()
-            .any(|line| line == "trust_triangle_introspection_milliseconds_count{} 6")
+            .any(|line| line == "trust_triangle_introspection_milliseconds_count{} 7")
     })
     .await;
     for reason in token_check::ALL_REASONS {

@@ -6,8 +6,6 @@ pub(crate) enum Forced {
     Answers(u16),
     /// The check refuses with another status and reason, and asks so often.
     Refuses(u16, &'static str, u64),
-    /// The verdict is the table's, and the issuer is asked so often.
-    Asks(u64),
     /// The host does not start with these settings.
     RefusesToStart,
 }
@@ -38,7 +36,6 @@ const PARSER: &str = "the HTTP parser of the host takes no such byte in a header
 const ESCAPED: &str = "path_with_escaped_slashes_action: REJECT_REQUEST";
 const NORMALIZED: &str =
     "normalize_path: the check and the upstream see /data, and /data is what is checked";
-const RETRIED: &str = "the filter asks once more after a connection broke, for one that the issuer had closed is not told apart";
 
 pub(crate) const DIFFERENCES: &[Difference] = &[
     at(
@@ -62,20 +59,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     at(
         "envoy",
         "p14_a_gigabyte_is_not_read",
-        Forced::Refuses(503, "issuer_unreachable", 1),
+        Forced::Refuses(503, "issuer_unreachable", 2),
         "Envoy ends a call whose answer is over its own buffer limit and does not say why",
-    ),
-    at(
-        "envoy",
-        "f4_an_issuer_that_closes_is_unreachable",
-        Forced::Asks(2),
-        RETRIED,
-    ),
-    at(
-        "envoy",
-        "f4_an_issuer_that_resets_is_unreachable",
-        Forced::Asks(2),
-        RETRIED,
     ),
     at(
         "envoy",

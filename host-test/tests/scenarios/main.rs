@@ -66,7 +66,6 @@ impl Run {
                 },
                 asked,
             ),
-            Forced::Asks(asked) => self.holds(&self.scenario.expect, asked),
             Forced::RefusesToStart => match self.observed() {
                 Err(error) if error.contains("setting `") => Ok(()),
                 Err(error) => Err(error),

@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) expect: Expect,
     /// How often the issuer is asked.
     pub(crate) asked: u64,
+    /// How often the same request has come before the one that is looked at.
+    pub(crate) before: usize,
 }
 
 /// `{token}` in a target or a value is the scenario's own token.
@@ -108,6 +110,7 @@ pub(crate) fn scenario(name: &'static str) -> Scenario {
             authorization: None,
         },
         asked: 1,
+        before: 0,
     }
 }
 
@@ -252,6 +255,18 @@ impl Scenario {
             reason,
             scope: None,
         };
+        self
+    }
+
+    /// The issuer is asked so often.
+    pub(crate) fn asked(mut self, times: u64) -> Self {
+        self.asked = times;
+        self
+    }
+
+    /// The same request has come so often before.
+    pub(crate) fn after_requests(mut self, before: usize) -> Self {
+        self.before = before;
         self
     }
 

@@ -60,30 +60,50 @@ impl Driver for Core {
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             path_and_query: (request.method != "CONNECT").then_some(&target),
         };
+        let mut asked = 0;
+        for _ in 0..scenario.before {
+            let _before = self.decide(&mut check, &head, scenario, &mut asked)?;
+        }
+        let decision = self.decide(&mut check, &head, scenario, &mut asked)?;
+        Ok(match decision {
+            Decision::Granted(grant) => granted(scenario, &grant, &target, asked),
+            Decision::Refused(refusal) => refused(scenario, refusal.reply(check.policy()), asked),
+        })
+    }
+
+    fn printed(&self) -> Vec<String> {
+        self.printed.lock().unwrap().clone()
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Core {
+    fn decide(
+        &self,
+        check: &mut AuthCheck<()>,
+        head: &RequestHead<'_>,
+        scenario: &Scenario,
+        asked: &mut u64,
+    ) -> Result<Decision, String> {
         let now = Now {
             unix: Duration::from_secs((*NOW).try_into().unwrap()),
             monotonic: Duration::from_secs(1),
         };
-        let mut asked = 0;
-        let mut step = check.begin(&head, now);
+        let mut step = check.begin(head, now);
         loop {
             self.print(&step);
             step = match step {
-                Step::Done(verdict) => {
-                    return Ok(match verdict.decision {
-                        Decision::Granted(grant) => granted(scenario, &grant, &target, asked),
-                        Decision::Refused(refusal) => {
-                            refused(scenario, refusal.reply(check.policy()), asked)
-                        }
-                    });
-                }
+                Step::Done(verdict) => return Ok(verdict.decision),
                 Step::Lead(waiting, flight, errand) => {
                     let mut next = Some((flight, errand));
                     while let Some((flight, errand)) = next {
                         let Errand::Ask(_call) = errand else {
                             return Err(format!("an errand that no setting asks for: {errand:?}"));
                         };
-                        asked += u64::from(!matches!(
+                        *asked += u64::from(!matches!(
                             scenario.issuer,
                             Issuer::Gone | Issuer::SpeaksNoTls
                         ));
@@ -101,16 +121,6 @@ impl Driver for Core {
         }
     }
 
-    fn printed(&self) -> Vec<String> {
-        self.printed.lock().unwrap().clone()
-    }
-
-    fn healthy(&self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl Core {
     fn print(&self, value: &impl std::fmt::Debug) {
         self.printed
             .lock()

@@ -33,6 +33,8 @@ fn settings(scenario: &Scenario, introspect_url: &str) -> Vec<(String, String)> 
         ("resource_client_id", CLIENT_ID.to_owned()),
         ("resource_client_secret", CLIENT_SECRET.to_owned()),
         ("timeout", crate::scenario::TIMEOUT.to_owned()),
+        // Scenarios with the same settings share a host: one's issuer that fails must not stand in another's way.
+        ("breaker_faults", "0".to_owned()),
     ]);
     // spin.toml grants IBM Verify, and plain http on this machine.
     if let (true, Some(origin)) = (
@@ -61,9 +63,14 @@ fn observe(
 ) -> Result<Observed, String> {
     let token = scenario.credential();
     stub.prepare(scenario, &token);
-    let reply = runtime
-        .block_on(exchange(to, &scenario.wire()))
-        .map_err(|error| format!("{error:#}"))?;
+    let exchange = || {
+        let reply = runtime.block_on(exchange(to, &scenario.wire()));
+        reply.map_err(|error| format!("{error:#}"))
+    };
+    for _ in 0..scenario.before {
+        exchange()?;
+    }
+    let reply = exchange()?;
     let asked = stub.asked(&token);
     if asked > 0 {
         stub.check_question(scenario, &token)?;

@@ -24,16 +24,25 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(503, "issuer_unreachable"),
         scenario("f4_an_issuer_that_closes_is_unreachable")
             .issuer(Issuer::Drops)
+            .asked(2)
             .refused(503, "issuer_unreachable"),
         scenario("f4_an_issuer_that_resets_is_unreachable")
             .issuer(Issuer::Resets)
+            .asked(2)
             .refused(503, "issuer_unreachable"),
         scenario("f4_a_truncated_answer_is_no_answer")
             .issuer(Issuer::Cuts(json(IBM)))
+            .asked(2)
             .refused(503, "issuer_unreachable"),
         scenario("f10_an_issuer_that_hangs_is_too_slow")
             .issuer(Issuer::Hangs)
             .refused(503, "issuer_timeout"),
+        scenario("an_issuer_that_fails_again_and_again_is_left_alone")
+            .with("breaker_faults", "2")
+            .issuer(Issuer::Answers(answer(504, "application/json", "{}")))
+            .after_requests(2)
+            .asked(2)
+            .refused(503, "issuer_circuit_open"),
         scenario("f4_an_html_page_is_not_json")
             .issuer(Issuer::Answers(answer(
                 200,

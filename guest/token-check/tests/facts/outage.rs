@@ -1,0 +1,373 @@
+//! The issuer fails: one more try, a breaker, and what it said before.
+
+use std::time::Duration;
+
+use token_check::{CacheUse, Outcome, Progress, Reason, Step};
+
+use crate::world::{Clock, Instance, Issuer, START, Says, active, inactive};
+
+const MISS: Option<CacheUse> = Some(CacheUse::Miss);
+const STALE: Option<CacheUse> = Some(CacheUse::Stale);
+const OPEN: Option<Reason> = Some(Reason::IssuerCircuitOpen);
+
+#[test]
+fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
+    for (first, second, questions, reason) in [
+        (Says::Unreachable, active(""), 2, None),
+        (
+            Says::Unreachable,
+            Says::Unreachable,
+            2,
+            Some(Reason::IssuerUnreachable),
+        ),
+        (
+            Says::Unreachable,
+            Says::Status(500, None),
+            2,
+            Some(Reason::IssuerFailed),
+        ),
+        (
+            Says::Status(500, None),
+            active(""),
+            1,
+            Some(Reason::IssuerFailed),
+        ),
+        (
+            Says::Status(429, None),
+            active(""),
+            1,
+            Some(Reason::IssuerOverloaded),
+        ),
+        (Says::TimesOut, active(""), 1, Some(Reason::IssuerTimeout)),
+        (Says::Denied, active(""), 1, Some(Reason::IssuerCallDenied)),
+        (
+            Says::Json("{".to_owned()),
+            active(""),
+            1,
+            Some(Reason::IssuerAnswerMalformed),
+        ),
+        (inactive(), active(""), 1, Some(Reason::Inactive)),
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        issuer.says_in_turn([first, second]);
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        assert_eq!(instance.get("/", "t"), (reason, MISS));
+        assert_eq!(issuer.asked(), questions, "{reason:?}");
+    }
+}
+
+#[test]
+fn the_second_try_has_what_is_left_of_the_callers_time() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Unreachable));
+    let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
+    for (spent_ms, left_ms) in [(1_000, Some(4_000)), (5_000, None)] {
+        let Step::Lead(waiting, flight, errand) = instance.begin("/", "t") else {
+            panic!("must lead")
+        };
+        drop(errand);
+        clock.forward_ms(spent_ms);
+        let outcome = Outcome::Failed(token_check::CallFailure::Unreachable);
+        let progress = instance.check.settle(flight, outcome, clock.now());
+        match (progress, left_ms) {
+            (Progress::More(_, token_check::Errand::Ask(call)), Some(left)) => {
+                assert_eq!(call.timeout(), Duration::from_millis(left));
+            }
+            (Progress::Ended(ended), None) => {
+                assert_eq!(ended.fault, Some(Reason::IssuerUnreachable));
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+        drop(waiting);
+    }
+}
+
+/// Breaks the circuit.
+fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(503, None)));
+    let mut instance = Instance::new(settings, &issuer, &clock);
+    for n in 0..5 {
+        let failed = instance.get("/", &format!("t{n}"));
+        assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+    }
+    assert_eq!(issuer.asked(), 5);
+    (clock, issuer, instance)
+}
+
+#[test]
+fn after_five_faults_in_a_row_nobody_asks_until_the_interval_is_over() {
+    let (clock, issuer, mut instance) = broken(&[("probe_interval", "3")]);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(3)));
+    clock.forward_ms(1_000);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(2)));
+    clock.forward_ms(1_999);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(1)));
+    assert_eq!(issuer.asked(), 0);
+    clock.forward_ms(1);
+    issuer.says(active(""));
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    for _ in 0..3 {
+        assert_eq!(instance.get("/", "t"), (None, MISS), "it is closed");
+    }
+    assert_eq!(issuer.asked(), 4);
+}
+
+#[test]
+fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.forward_ms(1_000);
+    let Step::Lead(waiting, flight, _) = instance.begin("/", "probe") else {
+        panic!("must probe")
+    };
+    for _ in 0..10 {
+        assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    }
+    let Step::Join(joined) = instance.begin("/", "probe") else {
+        panic!("a caller with the same token waits for the probe")
+    };
+    drop(joined);
+    let ended = instance.ask(flight);
+    assert_eq!(ended.fault, Some(Reason::IssuerFailed));
+    assert_eq!(
+        instance.resume(waiting).cache,
+        MISS,
+        "the probe tells what it met"
+    );
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    clock.forward_ms(999);
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    clock.forward_ms(1);
+    issuer.asked();
+    issuer.says(active(""));
+    assert_eq!(instance.get("/", "other"), (None, MISS));
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[test]
+fn a_probe_that_is_given_up_or_lost_makes_room_for_the_next() {
+    let (clock, issuer, mut instance) = broken(&[("timeout", "5")]);
+    clock.forward_ms(1_000);
+    issuer.says(active(""));
+    let Step::Lead(_, flight, _) = instance.begin("/", "a") else {
+        panic!("must probe")
+    };
+    let progress = instance
+        .check
+        .settle(flight, Outcome::Abandoned, clock.now());
+    assert!(matches!(progress, Progress::Ended(_)));
+    let Step::Lead(_, flight, _) = instance.begin("/", "b") else {
+        panic!("the next one probes")
+    };
+    drop(flight);
+    assert_eq!(
+        instance.get("/", "c"),
+        (OPEN, MISS),
+        "nobody told the core yet"
+    );
+    clock.forward_ms(5_000);
+    assert_eq!(instance.get("/", "c"), (None, MISS), "its time is over");
+}
+
+#[test]
+fn an_answer_in_between_begins_the_count_anew() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    for _ in 0..10 {
+        issuer.says(Says::Status(503, None));
+        for n in 0..4 {
+            let failed = instance.get("/", &format!("t{n}"));
+            assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+        }
+        // Not the answer that we wish for; but the issuer is there.
+        issuer.says(Says::Status(401, None));
+        let refused = instance.get("/", "t");
+        assert_eq!(refused, (Some(Reason::IssuerRefusedUs), MISS));
+    }
+    assert_eq!(issuer.asked(), 50);
+}
+
+#[test]
+fn what_is_not_an_outage_opens_nothing_and_0_never_opens() {
+    for says in [
+        // Some issuers give it for a token that they cannot read, and any caller can send one.
+        Says::Status(500, None),
+        Says::Status(401, None),
+        Says::Status(302, None),
+        Says::Json("nonsense".to_owned()),
+        Says::Denied,
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(says));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        for _ in 0..20 {
+            assert_ne!(instance.get("/", "t").0, OPEN);
+        }
+        assert_eq!(issuer.asked(), 20);
+    }
+    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(503, None)));
+    let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
+    for _ in 0..20 {
+        assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerFailed), MISS));
+    }
+    assert_eq!(issuer.asked(), 20);
+}
+
+#[test]
+fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
+    // START is Fri, 15 Jan 2027 08:00:00 GMT.
+    assert_eq!(START, 1_800_000_000);
+    for (status, header, reason, seconds) in [
+        (429, "7", Reason::IssuerOverloaded, 7),
+        (503, "7", Reason::IssuerFailed, 7),
+        (429, " 7 ", Reason::IssuerOverloaded, 7),
+        (
+            429,
+            "Fri, 15 Jan 2027 08:00:07 GMT",
+            Reason::IssuerOverloaded,
+            7,
+        ),
+        (429, "86400", Reason::IssuerOverloaded, 300),
+    ] {
+        let (clock, issuer) = (
+            Clock::new(),
+            Issuer::new(Says::Status(status, Some(header))),
+        );
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let told = (Some(reason), Some(seconds));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
+        issuer.says(active(""));
+        assert_eq!(instance.retry_after("/", "b"), told, "{header}");
+        clock.forward_ms(u64::from(seconds) * 1000 - 1);
+        assert_eq!(instance.get("/", "b"), (Some(reason), MISS));
+        assert_eq!(issuer.asked(), 1, "{header}");
+        clock.forward_ms(1);
+        assert_eq!(instance.get("/", "b"), (None, MISS));
+    }
+    for header in [
+        "0",
+        "-1",
+        "soon",
+        "",
+        "1.5",
+        "Fri, 15 Jan 2027 07:59:59 GMT",
+        "99999999999999999999999",
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(429, Some(header))));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let told = (Some(Reason::IssuerOverloaded), Some(1));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
+        issuer.says(active(""));
+        assert_eq!(instance.get("/", "b"), (None, MISS), "{header}: no pause");
+    }
+}
+
+#[test]
+fn stale_facts_count_while_the_issuer_fails_for_so_long_and_no_longer() {
+    for says in [
+        Says::Unreachable,
+        Says::TimesOut,
+        Says::Status(500, None),
+        Says::Status(429, None),
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        let settings = [
+            ("cache_ttl", "10"),
+            ("stale_if_error", "20"),
+            ("breaker_faults", "0"),
+        ];
+        let mut instance = Instance::new(&settings, &issuer, &clock);
+        assert_eq!(instance.get("/", "t"), (None, MISS));
+        issuer.says(says);
+        clock.forward_ms(10_000);
+        assert_eq!(instance.get("/", "t"), (None, STALE));
+        clock.forward_ms(19_999);
+        assert_eq!(instance.get("/", "t"), (None, STALE));
+        let (refused, cache) = instance.get("/", "never-seen");
+        assert_eq!((refused.unwrap().status(), cache), (503, MISS));
+        clock.forward_ms(1);
+        let (refused, cache) = instance.get("/", "t");
+        assert_eq!((refused.unwrap().status(), cache), (503, MISS));
+        // It is back: its word counts again, and only that.
+        issuer.says(inactive());
+        assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
+        issuer.says(Says::Unreachable);
+        let (refused, _) = instance.get("/", "t");
+        assert_eq!(refused, Some(Reason::IssuerUnreachable));
+    }
+}
+
+#[test]
+fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_are() {
+    let rules = r#"[{"path":{"exact":"/write"},"scopes":{"all":["write"]}},{"path":{"exact":"/never"},"ttl":0}]"#;
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(r#","scope":"read""#)));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+        ("rules", rules),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.forward_ms(10_000);
+    issuer.says(Says::Status(502, None));
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(issuer.asked(), 2);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(
+        instance.get("/write", "t"),
+        (Some(Reason::InsufficientScope), STALE)
+    );
+    assert_eq!(
+        instance.get("/never", "t"),
+        (OPEN, MISS),
+        "a route that allows no age allows this none"
+    );
+    assert_eq!(issuer.asked(), 0);
+}
+
+#[test]
+fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refuses_us() {
+    let exp = format!(r#","exp":{}"#, START + 15);
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(&exp)));
+    let settings = [("cache_ttl", "10"), ("stale_if_error", "600")];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.forward_ms(10_000);
+    for (says, reason) in [
+        (Says::Status(401, None), Reason::IssuerRefusedUs),
+        (Says::Status(302, None), Reason::IssuerRedirected),
+        (Says::Status(404, None), Reason::IssuerUnexpectedStatus),
+        (
+            Says::Json("nonsense".to_owned()),
+            Reason::IssuerAnswerMalformed,
+        ),
+        (Says::Denied, Reason::IssuerCallDenied),
+    ] {
+        issuer.says(says);
+        assert_eq!(instance.get("/", "t"), (Some(reason), MISS));
+    }
+    issuer.says(Says::TimesOut);
+    clock.forward_ms(4_999);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    clock.forward_ms(1);
+    assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerTimeout), MISS));
+}
+
+#[test]
+fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("timeout", "2"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.forward_ms(10_000);
+    let Step::Lead(_, _flight, _) = instance.begin("/", "t") else {
+        panic!("must ask")
+    };
+    let Step::Join(waiting) = instance.begin("/", "t") else {
+        panic!("must join")
+    };
+    clock.forward_ms(2_000);
+    assert_eq!(instance.resume(waiting).cache, STALE);
+}
