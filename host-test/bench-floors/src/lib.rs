@@ -121,11 +121,10 @@ fn calls(metrics: Metrics, start: Instant) -> Option<()> {
     std::hint::black_box(start.elapsed());
     std::hint::black_box(headers);
     hostcalls::increment_metric(metrics.hit, 1).ok()?;
-    hostcalls::set_property(vec!["auth_cache"], Some(b"hit")).ok()?;
     hostcalls::set_property(vec!["auth_decision"], Some(b"granted")).ok()?;
     hostcalls::set_property(vec!["auth_client_id"], Some(CLIENT_ID.as_bytes())).ok()?;
     for (name, value) in IDENTITY {
-        hostcalls::set_map_value_bytes(map, name, Some(value.as_bytes())).ok()?;
+        hostcalls::add_map_value_bytes(map, name, value.as_bytes()).ok()?;
     }
     hostcalls::remove_map_value(map, "authorization").ok()?;
     hostcalls::increment_metric(metrics.granted, 1).ok()
