@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use serde_json::{Map, Value};
-use token_check::{Policy, Problem, SETTINGS, Setting, SettingsError};
+use token_check::{Policy, Problem, SETTINGS, Setting, SettingsError, settings_of_json};
 use url::{Position, Url};
 
 const INTROSPECT_URL: &str = "introspect_url";
@@ -107,7 +106,7 @@ impl Settings {
             .collect();
         for (key, value) in object(configuration)? {
             given.retain(|(known, _)| *known != key);
-            given.push((key, text(value)));
+            given.push((key, value));
         }
         let mut take = |key: &str| {
             let at = given.iter().position(|(known, _)| known == key)?;
@@ -138,20 +137,15 @@ impl Settings {
     }
 }
 
-fn object(configuration: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+fn object(configuration: &[u8]) -> Result<Vec<(String, String)>, ConfigError> {
     if configuration.trim_ascii().is_empty() {
-        return Ok(Map::new());
+        return Ok(Vec::new());
     }
-    serde_json::from_slice(configuration).map_err(|_| ConfigError::NotAnObject)
-}
-
-/// A value as an environment variable would hold it: text as it is, anything else as its JSON.
-fn text(value: Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
+    core::str::from_utf8(configuration)
+        .ok()
+        .and_then(settings_of_json)
+        .ok_or(ConfigError::NotAnObject)?
+        .map_err(ConfigError::Setting)
 }
 
 #[cfg(test)]
@@ -209,6 +203,11 @@ mod tests {
             ("[]", object),
             ("{", object),
             (r#""timeout""#, object),
+            (r#"{"timeout":1,"timeout":2}"#, object),
+            (
+                r#"{"timeout":1.5}"#,
+                "setting `timeout` (WORKOUT18_TIMEOUT) has a number that is not whole",
+            ),
             (r#"{"whoami_path":"data"}"#, path),
             (r#"{"whoami_path":"/data?x"}"#, path),
             (

@@ -24,6 +24,63 @@ pub(crate) enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Self)>),
 }
 
+impl Json<'_> {
+    /// As a setting would be written where there is only text: a text as it is, anything else as its JSON. `None`: there
+    /// is a number in it that is not whole, which no setting takes.
+    pub(crate) fn into_setting(self) -> Option<String> {
+        match self {
+            Self::Null => Some(String::new()),
+            Self::Text(text) => Some(text.into_owned()),
+            other => {
+                let mut text = String::new();
+                other.write(&mut text)?;
+                Some(text)
+            }
+        }
+    }
+
+    fn write(&self, to: &mut String) -> Option<()> {
+        match self {
+            Self::Null => to.push_str("null"),
+            Self::Bool(true) => to.push_str("true"),
+            Self::Bool(false) => to.push_str("false"),
+            Self::Integer(number) => to.push_str(&number.to_string()),
+            Self::Float(_) => return None,
+            Self::Text(text) => quote(text, to)?,
+            Self::Array(values) => {
+                to.push('[');
+                for (at, value) in values.iter().enumerate() {
+                    separate(at, to);
+                    value.write(to)?;
+                }
+                to.push(']');
+            }
+            Self::Object(members) => {
+                to.push('{');
+                for (at, (name, value)) in members.iter().enumerate() {
+                    separate(at, to);
+                    quote(name, to)?;
+                    to.push(':');
+                    value.write(to)?;
+                }
+                to.push('}');
+            }
+        }
+        Some(())
+    }
+}
+
+fn separate(at: usize, to: &mut String) {
+    if at > 0 {
+        to.push(',');
+    }
+}
+
+fn quote(text: &str, to: &mut String) -> Option<()> {
+    to.push_str(&serde_json::to_string(text).ok()?);
+    Some(())
+}
+
 /// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
 pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -171,6 +228,30 @@ mod tests {
         assert!(read(&nested(MAX_DEPTH)).is_ok());
         assert!(read(&nested(MAX_DEPTH + 1)).is_err());
         assert!(read(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn a_setting_is_a_text_as_it_is_or_else_its_json() {
+        let setting = |text| read(text).unwrap().into_setting();
+        for (text, expected) in [
+            ("null", Some("")),
+            (r#""a\nb""#, Some("a\nb")),
+            ("true", Some("true")),
+            ("-7", Some("-7")),
+            (
+                r#" [ { "a" : "\n\"é" , "b" : [ null , false ] } , {} , [] ] "#,
+                Some(r#"[{"a":"\n\"é","b":[null,false]},{},[]]"#),
+            ),
+            ("1.5", None),
+            (r#"[{"ttl":1e400}]"#, None),
+        ] {
+            let read = read(text);
+            if read.is_ok() {
+                assert_eq!(setting(text).as_deref(), expected, "{text}");
+            } else {
+                assert_eq!(expected, None, "{text}");
+            }
+        }
     }
 
     #[test]

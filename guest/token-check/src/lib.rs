@@ -51,6 +51,6 @@ pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
 pub use requirements::Requirements;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use secret::{AccessToken, ClientSecret};
-pub use settings::{Problem, SETTINGS, Setting, SettingsError};
+pub use settings::{Problem, SETTINGS, Setting, SettingsError, settings_of_json};
 pub use store::{Record, Sharing, StoreKey};
 pub use verdict::{CacheUse, Verdict};

@@ -1,7 +1,9 @@
 //! The one table of settings, and what can be wrong with them.
 
 use core::fmt;
+use std::borrow::Cow;
 
+use crate::json::{self, Json};
 use crate::rules::RulesError;
 
 /// One setting of Service B. Its environment name is `WORKOUT18_` and the key in upper case.
@@ -182,6 +184,8 @@ pub enum Problem {
     NotAClientAuth,
     /// Neither `true` nor `false`.
     NotABoolean,
+    /// In JSON: a number that is not whole.
+    NotWhole,
     /// Not a whole number of seconds within the bounds.
     NotSecondsBetween(u32, u32),
     /// Not a whole number within the bounds.
@@ -194,6 +198,22 @@ pub enum Problem {
     NotTheOrigin,
     /// Rules that cannot be used.
     Rules(RulesError),
+}
+
+/// Settings as a JSON object: keys, and values as an environment variable would hold them. `None`: it is not one, or has a
+/// key twice.
+///
+/// # Errors
+/// The first value that no setting takes.
+pub fn settings_of_json(text: &str) -> Option<Result<Vec<(String, String)>, SettingsError>> {
+    let Ok(Json::Object(members)) = json::read(text) else {
+        return None;
+    };
+    let setting = |(key, value): (Cow<'_, str>, Json<'_>)| match value.into_setting() {
+        Some(value) => Ok((key.into_owned(), value)),
+        None => Err(SettingsError::new(&key, Problem::NotWhole)),
+    };
+    Some(members.into_iter().map(setting).collect())
 }
 
 /// A setting that cannot be used. Names the key, never the value; of rules, which hold no secret, the part that is wrong.
@@ -232,6 +252,7 @@ impl fmt::Display for SettingsError {
             Problem::UrlWithExtras => f.write_str("must not have a user, a password or a fragment"),
             Problem::NotAClientAuth => f.write_str("must be `basic` or `post`"),
             Problem::NotABoolean => f.write_str("must be `true` or `false`"),
+            Problem::NotWhole => f.write_str("has a number that is not whole"),
             Problem::NotSecondsBetween(low, high) => {
                 write!(f, "must be a whole number of seconds from {low} to {high}")
             }

@@ -5,7 +5,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use serde_json::{Map, Value};
+
+mod claims;
+
+use claims::{Claim, Claims};
 
 /// Set by the gate on every request it lets through: the claims as JSON, in base64url.
 pub const CLAIMS_HEADER: &str = "x-auth-claims";
@@ -65,10 +68,10 @@ struct Error<'a> {
 #[derive(Serialize)]
 struct Trusted {
     message: &'static str,
-    issuer: Value,
-    subject: Value,
-    aud: Value,
-    scopes: Value,
+    issuer: Claim,
+    subject: Claim,
+    aud: Claim,
+    scopes: Claim,
 }
 
 /// The answer to a request with this method and these claims, the value of [`CLAIMS_HEADER`].
@@ -90,21 +93,16 @@ pub fn answer(method: &[u8], claims: Option<&[u8]>) -> Answer {
 /// The document; `None` if the claims are not JSON in base64url.
 fn document(claims: &[u8]) -> Option<String> {
     let json = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let mut claims: Map<String, Value> = serde_json::from_slice(&json).ok()?;
-    let mut take = |name: &str| claims.remove(name).unwrap_or(Value::Null);
-    let scopes = match take("scope") {
-        Value::Array(scopes) => {
-            let scopes: Vec<_> = scopes.iter().filter_map(Value::as_str).collect();
-            Value::String(scopes.join(" "))
-        }
-        scope => scope,
-    };
+    let claims = Claims::read(&json)?;
     let document = Trusted {
         message: "Service B trusted the token",
-        issuer: take("iss"),
-        subject: take("sub"),
-        aud: take("aud"),
-        scopes,
+        issuer: claims.issuer,
+        subject: claims.subject,
+        aud: claims.audience,
+        scopes: match claims.scope {
+            Claim::Texts(scopes) => Claim::Text(scopes.join(" ")),
+            scope => scope,
+        },
     };
     serde_json::to_string(&document).ok()
 }
@@ -129,6 +127,10 @@ mod tests {
             (
                 r#"{"active":true,"aud":"a","scope":["r","w"]}"#,
                 r#"{"message":"Service B trusted the token","issuer":null,"subject":null,"aud":"a","scopes":"r w"}"#,
+            ),
+            (
+                r#"{"exp":1.5e3,"ext":{"aud":["x"],"n":[1,null,true]},"iss":"i","sub":7,"aud":[],"scope":null}"#,
+                r#"{"message":"Service B trusted the token","issuer":"i","subject":null,"aud":[],"scopes":null}"#,
             ),
         ];
         for (claims, document) in rows {
