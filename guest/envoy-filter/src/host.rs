@@ -113,11 +113,9 @@ pub(crate) fn call(
     hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout)
 }
 
-/// The first line of this name in the answer to a call.
-pub(crate) fn answer_header(name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name)
-        .ok()
-        .flatten()
+/// Every header line of the answer to a call.
+pub(crate) fn answer_headers() -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default()
 }
 
 pub(crate) fn answer_body(max_size: usize) -> Vec<u8> {

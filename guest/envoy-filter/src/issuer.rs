@@ -88,11 +88,23 @@ pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Du
             },
         ));
     }
-    let status = host::answer_header(":status")
-        .and_then(|value| core::str::from_utf8(&value).ok()?.parse().ok())
-        .unwrap_or(0);
+    let mut status = 0;
+    let (mut is_from_upstream, mut content_type, mut retry_after) = (false, None, None);
+    for (name, value) in host::answer_headers() {
+        match name.as_str() {
+            ":status" => {
+                let text = core::str::from_utf8(&value).ok();
+                status = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+            }
+            FROM_UPSTREAM => is_from_upstream = true,
+            // Of several lines the first.
+            "content-type" => content_type = content_type.or(Some(value)),
+            "retry-after" => retry_after = retry_after.or(Some(value)),
+            _ => {}
+        }
+    }
     // What Envoy answers by itself is a 5xx; one without the field is the issuer's if it is none.
-    if status >= 500 && host::answer_header(FROM_UPSTREAM).is_none() {
+    if status >= 500 && !is_from_upstream {
         return match status {
             503 => Came::NoConnection,
             504 => Came::Outcome(Outcome::Failed(CallFailure::Timeout)),
@@ -105,8 +117,8 @@ pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Du
     let _ = body.push(&piece);
     Came::Outcome(Outcome::Answered(IssuerAnswer {
         status,
-        content_type: host::answer_header("content-type"),
-        retry_after: host::answer_header("retry-after"),
+        content_type,
+        retry_after,
         body,
     }))
 }

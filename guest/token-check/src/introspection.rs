@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +10,62 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use crate::policy::{ClientAuth, Policy};
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, ClientSecret};
+
+/// What is the same in every question: made once.
+pub(crate) struct Endpoint {
+    url: Url,
+    /// RFC 6749 section 2.3.1: in the header, or at the end of the form.
+    authorization: Option<Zeroizing<String>>,
+    credentials: Zeroizing<String>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
+        // Both parts are form-encoded first, wherever they go.
+        let id = form(id.as_bytes());
+        let secret = Zeroizing::new(form(secret.secret().as_bytes()));
+        let mut authorization = None;
+        let mut credentials = Zeroizing::new(String::new());
+        match auth {
+            ClientAuth::Basic => {
+                let pair = Zeroizing::new(format!("{id}:{}", *secret));
+                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+                authorization = Some(Zeroizing::new(format!("Basic {}", *encoded)));
+            }
+            ClientAuth::Post => {
+                credentials.push_str("&client_id=");
+                credentials.push_str(&id);
+                credentials.push_str("&client_secret=");
+                credentials.push_str(&secret);
+            }
+        }
+        Self {
+            url,
+            authorization,
+            credentials,
+        }
+    }
+
+    pub(crate) const fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.url.as_str()).finish()
+    }
+}
+
+fn form(bytes: &[u8]) -> String {
+    form_urlencoded::byte_serialize(bytes).collect()
+}
 
 /// An HTTP request for the host to send: `POST`, once, redirects not followed. Holds the token and our secret, so it
 /// cannot be printed.
 pub struct OutboundCall {
-    url: Url,
-    authorization: Option<Zeroizing<String>>,
+    endpoint: Arc<Endpoint>,
     body: Zeroizing<String>,
     traceparent: Option<Box<str>>,
     timeout: Duration,
@@ -31,31 +81,16 @@ impl OutboundCall {
         traceparent: Option<Box<str>>,
         timeout: Duration,
     ) -> Self {
-        let form = |bytes: &[u8]| form_urlencoded::byte_serialize(bytes).collect::<String>();
-        let id = form(policy.client_id().as_bytes());
-        let secret = Zeroizing::new(form(policy.client_secret().secret().as_bytes()));
-        let mut body = Zeroizing::new(String::from("token="));
-        body.push_str(&Zeroizing::new(form(token.secret())));
-        let authorization = match policy.client_auth() {
-            // RFC 6749 section 2.3.1: both parts form-encoded first.
-            ClientAuth::Basic => {
-                let pair = Zeroizing::new(format!("{id}:{}", *secret));
-                Some(Zeroizing::new(format!(
-                    "Basic {}",
-                    *Zeroizing::new(STANDARD.encode(pair.as_bytes()))
-                )))
-            }
-            ClientAuth::Post => {
-                body.push_str("&client_id=");
-                body.push_str(&id);
-                body.push_str("&client_secret=");
-                body.push_str(&secret);
-                None
-            }
-        };
+        let endpoint = Arc::clone(policy.endpoint());
+        let token = Zeroizing::new(form(token.secret()));
+        let mut body = Zeroizing::new(String::with_capacity(
+            "token=".len() + token.len() + endpoint.credentials.len(),
+        ));
+        body.push_str("token=");
+        body.push_str(&token);
+        body.push_str(&endpoint.credentials);
         Self {
-            url: policy.introspect_url().clone(),
-            authorization,
+            endpoint,
             body,
             traceparent,
             timeout,
@@ -67,19 +102,19 @@ impl OutboundCall {
     /// Whether to use TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.url.scheme() == "https"
+        self.endpoint.url.scheme() == "https"
     }
 
     /// Host and port, as for the Host header.
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.url[Position::BeforeHost..Position::BeforePath]
+        &self.endpoint.url[Position::BeforeHost..Position::BeforePath]
     }
 
     /// Path and query.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
-        &self.url[Position::BeforePath..]
+        &self.endpoint.url[Position::BeforePath..]
     }
 
     /// Header fields to send; names in lower case.
@@ -90,7 +125,8 @@ impl OutboundCall {
         ]
         .into_iter()
         .chain(
-            self.authorization
+            self.endpoint
+                .authorization
                 .as_ref()
                 .map(|value| ("authorization", value.as_str())),
         )

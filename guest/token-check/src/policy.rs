@@ -6,6 +6,7 @@ use std::sync::Arc;
 use url::{Host, Origin, Url};
 
 use crate::bearer::RequestHead;
+use crate::introspection::Endpoint;
 use crate::reason::Reason;
 use crate::requirements::{List, Requirements};
 use crate::rules::{Guard, Rules};
@@ -34,10 +35,9 @@ pub(crate) enum ClientAuth {
 /// What Service B demands of a token, and how it asks the issuer. Valid by construction.
 #[derive(Debug)]
 pub struct Policy {
-    introspect_url: Url,
+    endpoint: Arc<Endpoint>,
     client_id: String,
     client_secret: ClientSecret,
-    client_auth: ClientAuth,
     default: Arc<Requirements>,
     rules: Rules,
     leeway_seconds: u32,
@@ -108,15 +108,18 @@ impl Policy {
             Some(document) => Rules::new(&document, &default)
                 .map_err(|error| SettingsError::new("rules", Problem::Rules(error)))?,
         };
+        let client_id = given.required("resource_client_id")?;
+        let client_secret = ClientSecret::new(given.required("resource_client_secret")?);
+        let client_auth = match given.required("client_auth")?.as_str() {
+            "basic" => ClientAuth::Basic,
+            "post" => ClientAuth::Post,
+            _ => return Err(SettingsError::new("client_auth", Problem::NotAClientAuth)),
+        };
+        let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {
-            introspect_url,
-            client_id: given.required("resource_client_id")?,
-            client_secret: ClientSecret::new(given.required("resource_client_secret")?),
-            client_auth: match given.required("client_auth")?.as_str() {
-                "basic" => ClientAuth::Basic,
-                "post" => ClientAuth::Post,
-                _ => return Err(SettingsError::new("client_auth", Problem::NotAClientAuth)),
-            },
+            endpoint: Arc::new(endpoint),
+            client_id,
+            client_secret,
             default: Arc::new(default),
             rules,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
@@ -204,8 +207,8 @@ impl Policy {
         Ok(guard.map_or_else(|| Guard::Token(Arc::clone(&self.default)), Guard::clone))
     }
 
-    pub(crate) const fn introspect_url(&self) -> &Url {
-        &self.introspect_url
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
     }
 
     pub(crate) fn client_id(&self) -> &str {
@@ -214,10 +217,6 @@ impl Policy {
 
     pub(crate) const fn client_secret(&self) -> &ClientSecret {
         &self.client_secret
-    }
-
-    pub(crate) const fn client_auth(&self) -> ClientAuth {
-        self.client_auth
     }
 
     pub(crate) fn leeway_seconds(&self) -> i64 {

@@ -79,7 +79,7 @@ impl Digests {
             // The lengths first, so that no two policies read the same.
             for part in [
                 purpose,
-                policy.introspect_url().as_str(),
+                policy.endpoint().url().as_str(),
                 policy.client_id(),
             ] {
                 mac.update(&u64::try_from(part.len()).ok()?.to_be_bytes());
