@@ -130,7 +130,7 @@ impl Duty<'_> {
                     store.write(records);
                 }
                 if let Some(reason) = fault {
-                    eprintln!("auth-check: the issuer failed: {}", reason.name());
+                    self.gate.warn(reason.name());
                 }
                 None
             }

@@ -1,18 +1,20 @@
 //! The one auth check of this component instance, made from Spin's variables by the first request.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use spin_sdk::variables;
+use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
-use token_check::{AuthCheck, CacheUse, Policy, SETTINGS, SettingsError, Sharing, Verdict};
+use token_check::{
+    AuthCheck, CacheUse, Policy, Problem, SETTINGS, SettingsError, Sharing, Verdict,
+};
 
 use crate::flights::now;
 use crate::store::Shared;
 
-/// That the issuer fails and facts past their time are used is told to the log no more often.
+/// The same about the issuer is told to the log no more often.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Gate {
@@ -20,7 +22,7 @@ pub(crate) struct Gate {
     /// another task of the instance; a waker of Rust does not.
     pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
     pub(crate) store: Option<Rc<Shared>>,
-    told_stale: Cell<Option<Duration>>,
+    told: RefCell<Vec<(&'static str, Duration)>>,
 }
 
 thread_local! {
@@ -46,6 +48,10 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
         }
         Err(error) => {
             eprintln!("auth-check: every request is refused: {error}");
+            if error.problem == Problem::Unreadable {
+                // Its provider may answer the next request.
+                return Rc::new(None);
+            }
             None
         }
     };
@@ -66,7 +72,7 @@ impl Gate {
         Self {
             check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
             store,
-            told_stale: Cell::new(None),
+            told: RefCell::default(),
         }
     }
 
@@ -75,16 +81,18 @@ impl Gate {
         if let Some(line) = &verdict.audit {
             eprintln!("{line}");
         }
+        if verdict.cache == Some(CacheUse::Stale) {
+            self.warn("stale: what the issuer said counts past its time while it fails");
+        }
+    }
+
+    pub(crate) fn warn(&self, text: &'static str) {
         let time = now().monotonic;
-        let is_new = self
-            .told_stale
-            .get()
-            .is_none_or(|last| time >= last.saturating_add(TELL_AGAIN));
-        if verdict.cache == Some(CacheUse::Stale) && is_new {
-            self.told_stale.set(Some(time));
-            eprintln!(
-                "auth-check: the issuer fails: what it said counts past its time (stale_if_error)"
-            );
+        let mut told = self.told.borrow_mut();
+        told.retain(|(_, last)| time < last.saturating_add(TELL_AGAIN));
+        if told.iter().all(|(known, _)| *known != text) {
+            told.push((text, time));
+            eprintln!("auth-check: {text}");
         }
     }
 }
@@ -92,9 +100,16 @@ impl Gate {
 async fn policy() -> Result<Policy, SettingsError> {
     let mut given = Vec::with_capacity(SETTINGS.len());
     for setting in SETTINGS {
-        // A variable that the manifest does not pass on counts as not set: the policy says which one it needs.
-        if let Ok(value) = variables::get(setting.key).await {
-            given.push((setting.key.to_owned(), value));
+        match variables::get(setting.key).await {
+            Ok(value) => given.push((setting.key.to_owned(), value)),
+            // One that the manifest does not pass on counts as not set: the policy says which one it needs.
+            Err(Error::Undefined(_)) => {}
+            Err(_) => {
+                return Err(SettingsError {
+                    key: setting.key.to_owned(),
+                    problem: Problem::Unreadable,
+                });
+            }
         }
     }
     Policy::new(given)

@@ -169,6 +169,10 @@ impl Gate {
         self.waiting.remove(&id);
     }
 
+    pub(crate) fn is_waiting(&self, id: u32) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     fn is_whoami(&self, path: Option<&[u8]>) -> bool {
         let (Some(ours), Some(path)) = (&self.whoami_path, path) else {
             return false;

@@ -51,6 +51,15 @@ pub(crate) fn remove_request_header(name: &str) -> bool {
     hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
 }
 
+pub(crate) fn request_trailers() -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(MapType::HttpRequestTrailers).unwrap_or_default()
+}
+
+#[must_use]
+pub(crate) fn remove_request_trailer(name: &str) -> bool {
+    hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+}
+
 #[must_use]
 pub(crate) fn add_request_header(name: &str, value: &str) -> bool {
     hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()

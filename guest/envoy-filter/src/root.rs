@@ -23,7 +23,7 @@ impl Root {
 
     fn configure(&self, size: usize) -> Result<Gate, String> {
         let configuration = host::configuration(size);
-        let settings = Settings::read(&configuration, |key| std::env::var(key).ok())
+        let settings = Settings::read(&configuration, |key| std::env::var(key))
             .map_err(|error| error.to_string())?;
         let seed = host::random().ok_or("the host gives no random bytes")?;
         Ok(Gate::new(self.id, settings, seed))

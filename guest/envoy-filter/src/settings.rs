@@ -1,6 +1,7 @@
 //! Settings from the environment (`host_env_keys`) and from the plugin's JSON configuration, which wins.
 
 use core::fmt;
+use std::env::VarError;
 
 use token_check::{Policy, Problem, SETTINGS, Setting, SettingsError, settings_of_json};
 use url::{Position, Url};
@@ -94,16 +95,21 @@ impl Settings {
     /// The first setting that is missing, unknown or wrong.
     pub fn read(
         configuration: &[u8],
-        environment: impl Fn(&str) -> Option<String>,
+        environment: impl Fn(&str) -> Result<String, VarError>,
     ) -> Result<Self, ConfigError> {
-        let mut given: Vec<(String, String)> = SETTINGS
-            .iter()
-            .chain(ENVOY_SETTINGS)
-            .filter_map(|setting| {
-                let value = environment(&format!("WORKOUT18_{}", setting.key.to_ascii_uppercase()));
-                Some((setting.key.to_owned(), value?))
-            })
-            .collect();
+        let mut given = Vec::new();
+        for Setting { key, .. } in SETTINGS.iter().chain(ENVOY_SETTINGS) {
+            match environment(&format!("WORKOUT18_{}", key.to_ascii_uppercase())) {
+                Ok(value) => given.push(((*key).to_owned(), value)),
+                Err(VarError::NotPresent) => {}
+                Err(VarError::NotUnicode(_)) => {
+                    return Err(ConfigError::Setting(SettingsError {
+                        key: (*key).to_owned(),
+                        problem: Problem::Unreadable,
+                    }));
+                }
+            }
+        }
         for (key, value) in object(configuration)? {
             given.retain(|(known, _)| *known != key);
             given.push((key, value));
@@ -152,16 +158,16 @@ fn object(configuration: &[u8]) -> Result<Vec<(String, String)>, ConfigError> {
 mod tests {
     use super::*;
 
-    fn environment(key: &str) -> Option<String> {
+    fn environment(key: &str) -> Result<String, VarError> {
         let value = match key {
             "WORKOUT18_INTROSPECT_URL" => "https://i/introspect",
             "WORKOUT18_RESOURCE_CLIENT_ID" => "b",
             "WORKOUT18_RESOURCE_CLIENT_SECRET" => "s3cr3t",
             "WORKOUT18_TIMEOUT" => "7",
             "WORKOUT18_WHOAMI_PATH" => "/data",
-            _ => return None,
+            _ => return Err(VarError::NotPresent),
         };
-        Some(value.to_owned())
+        Ok(value.to_owned())
     }
 
     fn read(configuration: &str) -> Result<Settings, String> {
@@ -192,6 +198,19 @@ mod tests {
         assert_eq!(settings.policy.timeout().as_secs(), 3);
         assert_eq!(settings.whoami_path, None);
         assert_eq!(settings.issuer_cluster.as_deref(), Some("idp"));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_one_that_is_not_set() {
+        let unreadable = |key: &str| match key {
+            "WORKOUT18_EXPECTED_AUD" => Err(VarError::NotUnicode("\u{fffd}".into())),
+            _ => environment(key),
+        };
+        let error = Settings::read(b"", unreadable).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must answer"
+        );
     }
 
     #[test]

@@ -23,6 +23,15 @@ impl Stream {
         }
     }
 
+    /// What follows the head waits as the head does.
+    fn held(&self) -> Action {
+        match &self.gate {
+            Some(gate) if self.waits && gate.borrow().is_waiting(self.id) => Action::Pause,
+            Some(_) => Action::Continue,
+            None => Action::Pause,
+        }
+    }
+
     fn forget(&mut self) {
         if let (true, Some(gate)) = (self.waits, &self.gate) {
             self.waits = false;
@@ -59,6 +68,21 @@ impl HttpContext for Stream {
                 Action::Pause
             }
         }
+    }
+
+    /// With `allow_on_headers_stop_iteration` Envoy does not hold the body back by itself, and `Continue` here would let the
+    /// request go on without a decision.
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.held()
+    }
+
+    /// Some servers take trailers for headers.
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let is_clean = host::request_trailers()
+            .iter()
+            .filter(|(name, _)| is_identity_header(name.as_bytes()))
+            .all(|(name, _)| host::remove_request_trailer(name));
+        if is_clean { self.held() } else { Action::Pause }
     }
 
     /// Comes to a request that waits only if Envoy answered it, after a timeout of its own for example.

@@ -465,11 +465,12 @@ impl<W> AuthCheck<W> {
     /// To the store, if there is one and this route may use what is in it; else to the issuer.
     fn look(&mut self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
         match &flying.shared {
-            Some(shared) if self.policy.ttl_seconds(&flying.asker.requirements) > 0 => {
+            // A route that always asks looks too: if the issuer says that the token is over, its record must go.
+            Some(shared) => {
                 flying.stage = Stage::LookingForFacts;
                 Ok(Errand::Look(shared.facts_key()))
             }
-            _ => self.ask(flying, now),
+            None => self.ask(flying, now),
         }
     }
 
@@ -492,11 +493,17 @@ impl<W> AuthCheck<W> {
                     latency: None,
                 })
             }
-            _ if store.can_claim() => {
-                flying.stage = Stage::LookingForLease;
-                Ok(Errand::Look(shared.lease_key()))
+            known => {
+                // Past its time here, but what there is should the issuer fail.
+                if let Some(known) = known {
+                    self.cache.remember(flying.asker.key, known);
+                }
+                if store.can_claim() && self.policy.ttl_seconds(&flying.asker.requirements) > 0 {
+                    flying.stage = Stage::LookingForLease;
+                    return Ok(Errand::Look(shared.lease_key()));
+                }
+                self.ask(flying, now)
             }
-            _ => self.ask(flying, now),
         }
     }
 
@@ -520,11 +527,11 @@ impl<W> AuthCheck<W> {
     }
 
     /// Another instance asks: what it hears will be in the store.
-    fn pause(&self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
+    fn pause(&mut self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
         let left = flying.asker.deadline.saturating_sub(now.monotonic);
-        if left.is_zero() {
-            // Those who joined may have time left.
-            return Err(Settled::Abandoned);
+        // Whoever has the lease may be gone: half the time is for a question of our own.
+        if left <= self.policy.timeout() / 2 {
+            return self.ask(flying, now);
         }
         flying.stage = Stage::Pausing;
         let pause = flying.pause.min(left);
@@ -541,7 +548,7 @@ impl<W> AuthCheck<W> {
         if !flying.is_retry {
             flying.is_probe =
                 self.breaker
-                    .admit(asker.deadline, now)
+                    .admit(asker.key, asker.deadline, now)
                     .map_err(|held| Settled::Fault {
                         reason: held.reason,
                         retry_after: held.retry_after,
@@ -561,10 +568,10 @@ impl<W> AuthCheck<W> {
 
     fn answered(&mut self, flying: &Flying, answer: &IssuerAnswer, now: Now) -> Settled {
         let latency = flying.latency(now);
+        let (_, asked) = flying.asked.unwrap_or_default();
         let reason = match facts::read(answer) {
             Ok(facts) => {
-                self.breaker.answered();
-                let (_, asked) = flying.asked.unwrap_or_default();
+                self.breaker.answered(asked);
                 return Settled::Facts {
                     known: Known {
                         facts: Arc::new(facts),
@@ -581,9 +588,10 @@ impl<W> AuthCheck<W> {
             retry_after = outage::whole_seconds(pause);
             self.breaker.hold(reason, pause, now);
         } else if outage::is_overwhelmed(answer.status) {
-            self.breaker.failed(flying.is_probe, now);
+            self.breaker
+                .failed(Some(flying.asker.key), flying.is_probe, now);
         } else {
-            self.breaker.answered();
+            self.breaker.answered(asked);
         }
         Settled::Fault {
             reason,
@@ -616,7 +624,7 @@ impl<W> AuthCheck<W> {
             }
             CallFailure::Unreachable => Reason::IssuerUnreachable,
         };
-        self.breaker.failed(flying.is_probe, now);
+        self.breaker.failed(None, flying.is_probe, now);
         Err(Settled::fault(reason, flying.latency(now)))
     }
 

@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use crate::answer::IssuerAnswer;
+use crate::cache::TokenKey;
 use crate::check::Now;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 
-/// The longest `Retry-After` obeyed, in seconds: past five minutes it is more likely a mistake than a wish, and one
-/// question every five minutes is no burden.
-const MAX_HOLD_SECONDS: u64 = 300;
+/// The longest `Retry-After` obeyed, in seconds: nobody gets in meanwhile, and a question a minute is no burden.
+const MAX_HOLD_SECONDS: u64 = 60;
 
 /// Why nobody is asked now, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,18 +19,22 @@ pub(crate) struct Held {
 }
 
 /// A circuit breaker: after so many faults in a row the issuer is left alone, but for one question per interval.
-#[derive(Debug)]
+///
+/// What a caller can do to it is kept small: bad answers about one token in a row count as one, and a token that had one is
+/// not the next probe while others could be.
 pub(crate) struct Breaker {
     /// 0: never opens by faults.
     limit: u32,
     interval: Duration,
     faults: u32,
+    /// The token about which the last fault was an answer.
+    suspect: Option<TokenKey>,
     open: Option<Open>,
 }
 
-#[derive(Debug)]
 struct Open {
     reason: Reason,
+    since: Duration,
     until: Duration,
     /// When the question that probes must have its answer, if there is one on its way.
     probe_ends: Option<Duration>,
@@ -42,12 +46,18 @@ impl Breaker {
             limit,
             interval,
             faults: 0,
+            suspect: None,
             open: None,
         }
     }
 
-    /// May the issuer be asked? `Ok(true)`: as a probe, which ends at `deadline`.
-    pub(crate) fn admit(&mut self, deadline: Duration, now: Now) -> Result<bool, Held> {
+    /// May the issuer be asked about this token? `Ok(true)`: as a probe, which ends at `deadline`.
+    pub(crate) fn admit(
+        &mut self,
+        token: TokenKey,
+        deadline: Duration,
+        now: Now,
+    ) -> Result<bool, Held> {
         let Some(open) = &mut self.open else {
             return Ok(false);
         };
@@ -56,7 +66,12 @@ impl Breaker {
             .filter(|ends| now.monotonic < *ends)
             // Nobody knows how long a probe takes; often not long.
             .map(|_| now.monotonic.saturating_add(self.interval));
-        let held_until = busy.or_else(|| Some(open.until).filter(|until| now.monotonic < *until));
+        let until = if self.suspect == Some(token) {
+            open.until.saturating_add(self.interval)
+        } else {
+            open.until
+        };
+        let held_until = busy.or_else(|| Some(until).filter(|until| now.monotonic < *until));
         match held_until {
             Some(until) => Err(Held {
                 reason: open.reason,
@@ -69,15 +84,21 @@ impl Breaker {
         }
     }
 
-    /// The issuer gave an answer, whatever it says.
-    pub(crate) fn answered(&mut self) {
+    /// The issuer gave an answer, whatever it says, to a question asked at `asked`.
+    pub(crate) fn answered(&mut self, asked: Duration) {
         self.faults = 0;
-        self.open = None;
+        self.suspect = None;
+        // What was asked before the issuer wanted to be left alone does not say that it wants it no more.
+        self.open
+            .take_if(|open| open.reason == Reason::IssuerCircuitOpen || asked > open.since);
     }
 
-    /// The issuer failed.
-    pub(crate) fn failed(&mut self, was_probe: bool, now: Now) {
-        self.faults = self.faults.saturating_add(1);
+    /// The issuer failed. `suspect`: it gave an answer, which may be for the sake of this token.
+    pub(crate) fn failed(&mut self, suspect: Option<TokenKey>, was_probe: bool, now: Now) {
+        if suspect.is_none() || self.suspect != suspect {
+            self.faults = self.faults.saturating_add(1);
+        }
+        self.suspect = suspect;
         let is_over = self.limit > 0 && self.faults >= self.limit;
         // Calls that were on their way when it opened do not put the next probe off.
         if is_over && (was_probe || self.open.is_none()) {
@@ -91,6 +112,7 @@ impl Breaker {
     pub(crate) fn hold(&mut self, reason: Reason, time: Duration, now: Now) {
         self.open = Some(Open {
             reason,
+            since: now.monotonic,
             until: now.monotonic.saturating_add(time),
             probe_ends: None,
         });

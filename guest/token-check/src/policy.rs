@@ -108,6 +108,7 @@ impl Policy {
             Some(document) => Rules::new(&document, &default)
                 .map_err(|error| SettingsError::new("rules", Problem::Rules(error)))?,
         };
+        let timeout = given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?;
         let client_id = given.required("resource_client_id")?;
         let client_secret = ClientSecret::new(given.required("resource_client_secret")?);
         let client_auth = match given.required("client_auth")?.as_str() {
@@ -123,9 +124,12 @@ impl Policy {
             default: Arc::new(default),
             rules,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
-            timeout: given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            timeout,
             connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
-            first_byte_timeout: given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            first_byte_timeout: match given.optional("first_byte_timeout") {
+                None => timeout,
+                Some(_) => given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+            },
             breaker_faults: given.number("breaker_faults", 0, MAX_BREAKER_FAULTS)?,
             probe_interval: given.duration("probe_interval", 1, MAX_TIMEOUT_SECONDS)?,
             cache_ttl_seconds: given.seconds("cache_ttl", 0, MAX_TTL_SECONDS)?,

@@ -103,17 +103,17 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "connect_timeout",
         Some("2"),
-        "Longest wait for a connection to the issuer, in seconds, 1 to 60, within `timeout`.",
+        "Spin only: longest wait for a connection to the issuer, in seconds, 1 to 60, within `timeout`; in Envoy the cluster says it.",
     ),
     setting(
         "first_byte_timeout",
-        Some("5"),
-        "Longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`.",
+        Some(""),
+        "Spin only: longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`; if not set, `timeout`.",
     ),
     setting(
         "breaker_faults",
         Some("5"),
-        "After so many failed questions in a row the issuer is left alone, 0 to 1000; 0: never.",
+        "After so many failed questions in a row the issuer is left alone, 0 to 1000; 0: only when it says so itself.",
     ),
     setting(
         "probe_interval",
@@ -174,6 +174,8 @@ pub enum Problem {
     Missing,
     /// Nobody knows such a key.
     Unknown,
+    /// The host does not give its value, or it is not UTF-8. Not the same as not set: it may be what keeps callers out.
+    Unreadable,
     /// Not a URL, or not one that can be called.
     NotAnHttpUrl,
     /// Plain http to another machine.
@@ -245,6 +247,7 @@ impl fmt::Display for SettingsError {
         match &self.problem {
             Problem::Missing => f.write_str("is missing or empty: set it"),
             Problem::Unknown => f.write_str("is not known: see the table of settings in README.md"),
+            Problem::Unreadable => f.write_str("cannot be read: it must be UTF-8, and its provider must answer"),
             Problem::NotAnHttpUrl => f.write_str("is not an http or https URL with a host"),
             Problem::PlainHttp => f.write_str(
                 "is plain http to another machine, which shows the secret and every token to the network: use https, or set `allow_http`",

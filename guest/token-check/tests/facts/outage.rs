@@ -224,7 +224,7 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
             Reason::IssuerOverloaded,
             7,
         ),
-        (429, "86400", Reason::IssuerOverloaded, 300),
+        (429, "86400", Reason::IssuerOverloaded, 60),
     ] {
         let (clock, issuer) = (
             Clock::new(),
@@ -370,4 +370,65 @@ fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
     };
     clock.forward_ms(2_000);
     assert_eq!(instance.resume(waiting).cache, STALE);
+}
+
+#[test]
+fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(502, None)));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    for _ in 0..20 {
+        let failed = instance.get("/", "poison");
+        assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+    }
+    issuer.says(active(""));
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+}
+
+#[test]
+fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    // The last one that failed is back first.
+    clock.forward_ms(1_000);
+    assert_eq!(instance.retry_after("/", "t4"), (OPEN, Some(1)));
+    assert_eq!(issuer.asked(), 0);
+    issuer.says(active(""));
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    // With nobody else there it is, an interval later.
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.forward_ms(1_999);
+    assert_eq!(instance.get("/", "t4"), (OPEN, MISS));
+    clock.forward_ms(1);
+    issuer.says(active(""));
+    assert_eq!(instance.get("/", "t4"), (None, MISS));
+}
+
+#[test]
+fn an_answer_to_an_older_question_does_not_end_a_pause_that_the_issuer_asked_for() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    let Step::Lead(_waiting, early, _) = instance.begin("/", "early") else {
+        panic!("must ask")
+    };
+    clock.forward_ms(10);
+    issuer.says(Says::Status(429, Some("9")));
+    let told = (Some(Reason::IssuerOverloaded), Some(9));
+    assert_eq!(instance.retry_after("/", "a"), told);
+    issuer.says(active(""));
+    let _ended = instance.ask(early);
+    assert_eq!(instance.retry_after("/", "b"), told);
+}
+
+#[test]
+fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_is_back() {
+    for says in [Says::Unreachable, Says::TimesOut] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(says));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        for _ in 0..5 {
+            assert_ne!(instance.get("/", "only").0, OPEN);
+        }
+        assert_eq!(instance.get("/", "only"), (OPEN, MISS));
+        clock.forward_ms(1_000);
+        issuer.says(active(""));
+        assert_eq!(instance.get("/", "only"), (None, MISS));
+    }
 }

@@ -71,13 +71,7 @@ fn c1_c4_what_comes_from_the_store_is_checked_as_all_is() {
         (Some(Reason::InsufficientScope), STORE)
     );
     assert_eq!(world.issuer.asked(), 1);
-    let calls = world.store.calls.take();
     assert_eq!(world.instance().get("/never", TOKEN), (None, MISS));
-    assert_eq!(
-        (world.store.calls.take(), calls),
-        (0, 2),
-        "it need not look"
-    );
     world.clock.forward_ms(10_000);
     assert_eq!(world.instance().get("/short", TOKEN), (None, MISS));
     assert_eq!(world.issuer.asked(), 2);
@@ -417,4 +411,71 @@ fn without_a_ttl_nothing_is_shared() {
     assert_eq!(world.instance().get("/", TOKEN), (None, MISS));
     assert!(world.store.slots.borrow().is_empty());
     assert_eq!(world.store.calls.take(), 0);
+}
+
+#[test]
+fn a_revocation_heard_on_a_route_that_always_asks_ends_the_record() {
+    let mut world = Shared::new(Sharing::CompareAndSwap);
+    let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
+    world.settings.push(("rules", rules));
+    let mut instance = world.instance();
+    assert_eq!(instance.get("/", TOKEN), (None, MISS));
+    world.issuer.says(inactive());
+    world.clock.forward_ms(1_000);
+    let refused = (Some(Reason::Inactive), MISS);
+    assert_eq!(instance.get("/never", TOKEN), refused);
+    assert_eq!(instance.get("/", TOKEN), refused);
+    assert_eq!(world.instance().get("/", TOKEN), refused);
+}
+
+#[test]
+fn stale_facts_of_the_store_count_in_an_instance_that_has_none() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let mut world = Shared::new(sharing);
+        world.settings = vec![("cache_ttl", "10"), ("stale_if_error", "60")];
+        assert_eq!(world.instance().get("/", TOKEN), (None, MISS));
+        world.clock.forward_ms(69_999);
+        world.issuer.says(Says::Unreachable);
+        let stale = (None, Some(CacheUse::Stale));
+        assert_eq!(world.instance().get("/", TOKEN), stale);
+        world.clock.forward_ms(1);
+        let refused = (Some(Reason::IssuerUnreachable), MISS);
+        assert_eq!(world.instance().get("/", TOKEN), refused);
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_worker_that_is_dead_asks_itself_in_time() {
+    let world = Shared::new(Sharing::CompareAndSwap);
+    let mut dead = world.instance();
+    let Step::Lead(_waiting, flight, errand) = dead.begin("/", TOKEN) else {
+        panic!("must lead")
+    };
+    let Ran::Asks(_asking) = dead.run(flight, errand) else {
+        panic!("must ask")
+    };
+    let mut live = world.instance();
+    let begun = world.clock.now().monotonic;
+    let Step::Lead(waiting, flight, errand) = live.begin("/", TOKEN) else {
+        panic!("must lead")
+    };
+    let mut ran = live.run(flight, errand);
+    while let Ran::Pauses(flight, time) = ran {
+        world.clock.forward(time);
+        let progress = live
+            .check
+            .settle(flight, Outcome::Paused, world.clock.now());
+        let Progress::More(flight, errand) = progress else {
+            panic!("must go on")
+        };
+        ran = live.run(flight, errand);
+    }
+    let Ran::Asks(flight) = ran else {
+        panic!("must ask")
+    };
+    let waited = world.clock.now().monotonic - begun;
+    let half = Duration::from_millis(2_500)..Duration::from_millis(2_520);
+    assert!(half.contains(&waited), "{waited:?}");
+    let _ended = live.ask(flight);
+    assert_eq!(live.resume(waiting).cache, MISS);
 }
