@@ -534,7 +534,7 @@ mod tests {
 
     use super::*;
 
-    const README: &str = include_str!("../../README.md");
+    const DOCUMENT: &str = include_str!("../../docs/service-a.md");
 
     #[test]
     fn the_command_line_is_sound() {
@@ -579,7 +579,10 @@ mod tests {
                 "| `--{name}{value}` | {variable} | {default} | {help}. |\n"
             ));
         }
-        assert!(README.contains(&table), "README.md should have:\n{table}");
+        assert!(
+            DOCUMENT.contains(&table),
+            "the document should have:\n{table}"
+        );
     }
 
     #[test]
@@ -588,7 +591,10 @@ mod tests {
         for (code, meaning) in EXIT_CODES {
             table.push_str(&format!("| {code} | {meaning} |\n"));
         }
-        assert!(README.contains(&table), "README.md should have:\n{table}");
+        assert!(
+            DOCUMENT.contains(&table),
+            "the document should have:\n{table}"
+        );
     }
 
     #[test]

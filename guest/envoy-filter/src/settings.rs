@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_table_of_envoys_own_settings_is_the_one_in_the_code() {
-        const README: &str = include_str!("../../../README.md");
+        const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
         let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
         for setting in ENVOY_SETTINGS {
             assert_eq!(setting.default, Some(""));
@@ -262,6 +262,9 @@ mod tests {
                 setting.key, setting.meaning
             ));
         }
-        assert!(README.contains(&table), "README.md should have:\n{table}");
+        assert!(
+            DOCUMENT.contains(&table),
+            "the document should have:\n{table}"
+        );
     }
 }

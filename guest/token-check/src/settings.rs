@@ -83,7 +83,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "rules",
         Some(""),
-        "What each route demands instead, as JSON: see *Rules per route*.",
+        "What each route demands instead, as JSON: see docs/rules.md.",
     ),
     setting(
         "client_auth",

@@ -746,10 +746,9 @@ fn a_request_whose_host_cannot_be_told_meets_no_rule_of_a_host_and_no_public_one
 }
 
 #[test]
-fn the_rules_of_the_readme_say_what_it_says_of_them() {
-    let readme = include_str!("../../../README.md");
-    let (_, section) = readme.split_once("## Rules per route").unwrap();
-    let (_, document) = section.split_once("```json\n").unwrap();
+fn the_rules_of_the_documentation_say_what_it_says_of_them() {
+    let document = include_str!("../../../docs/rules.md");
+    let (_, document) = document.split_once("```json\n").unwrap();
     let (document, _) = document.split_once("```").unwrap();
     let mut check = check(&[("rules", document)]);
     for (request, expected) in [

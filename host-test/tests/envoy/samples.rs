@@ -1,5 +1,7 @@
 //! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as far as it goes offline.
 
+use std::env::VarError;
+
 use envoy_filter::settings::{ENVOY_SETTINGS, Settings};
 use host_test::envoy::shipped_config;
 use serde_json::{Value, json};
@@ -16,17 +18,26 @@ fn has_only(value: &Value, known: &[&str]) {
     }
 }
 
-/// The plugin's configuration with an environment that holds these variables.
-fn is_accepted(configuration: &Value, variables: &[&str]) {
-    let settings = Settings::read(configuration.to_string().as_bytes(), |key| {
-        let value = match key {
-            "WORKOUT18_INTROSPECT_URL" => "https://tenant.verify.ibm.com/oauth2/introspect",
-            _ => "x",
-        };
-        variables.contains(&key).then(|| value.to_owned())
+/// The plugin's configuration with what has to be in the environment, and with every variable handed over: one that is
+/// not would be taken for one that is not set.
+fn is_accepted(configuration: &Value, variables: &[String]) {
+    let settings = Settings::read(configuration.to_string().as_bytes(), |key| match key {
+        "WORKOUT18_INTROSPECT_URL" => {
+            Ok("https://tenant.verify.ibm.com/oauth2/introspect".to_owned())
+        }
+        "WORKOUT18_RESOURCE_CLIENT_ID" | "WORKOUT18_RESOURCE_CLIENT_SECRET" => Ok("x".to_owned()),
+        _ => Err(VarError::NotPresent),
     });
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.issuer.authority, "tenant.verify.ibm.com");
+    assert_eq!(variables, every_variable());
+}
+
+fn every_variable() -> Vec<String> {
+    let settings = SETTINGS.iter().chain(ENVOY_SETTINGS);
+    settings
+        .map(|setting| format!("WORKOUT18_{}", setting.key.to_ascii_uppercase()))
+        .collect()
 }
 
 fn names(list: &Value, name: &str) -> Vec<String> {
@@ -79,11 +90,7 @@ fn the_istio_sample_is_a_plugin_whose_configuration_the_filter_takes_and_a_clust
         has_only(variable, &["name", "valueFrom", "value"]);
         assert_eq!(variable["valueFrom"], "HOST");
     }
-    let variables = names(env, "name");
-    is_accepted(
-        &spec["pluginConfig"],
-        &variables.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    is_accepted(&spec["pluginConfig"], &names(env, "name"));
 
     // Istio names a cluster after port and host of the entry.
     let port = &entry["spec"]["ports"][0];
@@ -122,10 +129,7 @@ fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and
         (&json!("Image"), &json!(false))
     );
     let keys = names(&wasm["env"]["hostKeys"], "");
-    is_accepted(
-        &wasm["config"],
-        &keys.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    is_accepted(&wasm["config"], &keys);
 
     has_only(&proxy["spec"], &["filterOrder", "provider", "bootstrap"]);
     let container = &proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"]["container"];
@@ -146,10 +150,5 @@ fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and
 fn the_shipped_configuration_hands_every_setting_on_and_no_other() {
     let config = shipped_config().unwrap();
     let keys = config.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/environment_variables/host_env_keys");
-    let known: Vec<_> = SETTINGS
-        .iter()
-        .chain(ENVOY_SETTINGS)
-        .map(|setting| format!("WORKOUT18_{}", setting.key.to_ascii_uppercase()))
-        .collect();
-    assert_eq!(names(keys.unwrap(), ""), known);
+    assert_eq!(names(keys.unwrap(), ""), every_variable());
 }
