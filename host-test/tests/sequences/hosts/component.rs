@@ -2,6 +2,7 @@
 //! request with a key-value store between them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use host_test::guests::{Guest, components, repository};
@@ -20,17 +21,18 @@ const STORE: &str = "default";
 pub(crate) struct Component {
     runtime: Handle,
     log: Log,
-    app: App,
+    app: Arc<OnceLock<Result<App, String>>>,
     has_memory: bool,
 }
 
 /// The driver of one instance, and that of many.
 pub(crate) fn drivers(runtime: &Handle, log: &Log) -> [Component; 2] {
-    let app = load().unwrap();
+    // Compiled for the first sequence that needs it.
+    let app = Arc::new(OnceLock::new());
     [true, false].map(|has_memory| Component {
         runtime: runtime.clone(),
         log: log.clone(),
-        app: app.clone(),
+        app: Arc::clone(&app),
         has_memory,
     })
 }
@@ -53,6 +55,10 @@ impl Driver for Component {
     }
 
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
+        let app = self
+            .app
+            .get_or_init(|| load().map_err(|error| format!("{error:#}")))
+            .clone()?;
         let issuers = Issuers::start(&self.runtime);
         let gates = gates(sequence).iter().map(|gate| {
             let issuer = issuer_of(sequence, *gate);
@@ -71,7 +77,7 @@ impl Driver for Component {
                 let store = ("cache_store".to_owned(), STORE.to_owned());
                 options.variables.extend([store]);
             }
-            let running = self.runtime.block_on(self.app.serve(options));
+            let running = self.runtime.block_on(app.serve(options));
             Ok((issuer, running.map_err(|error| format!("{error:#}"))?))
         });
         let gates = gates.collect::<Result<_, String>>()?;
