@@ -28,6 +28,16 @@ pub(crate) enum Gate {
     Other,
 }
 
+impl Gate {
+    /// The host that its callers name.
+    pub(crate) const fn host(self) -> &'static str {
+        match self {
+            Self::First => "service-b.test",
+            Self::Other => "other.test",
+        }
+    }
+}
+
 /// Tokens are called by short names; `{now+N}` in a document is so many seconds from when the issuer begins to say it.
 #[derive(Clone)]
 pub(crate) enum Step {

@@ -115,10 +115,11 @@ impl Host for World {
         let (_, running) = &self.gates[gate as usize];
         self.requests += 1;
         let bearer = token.map(|token| format!("Bearer {token}"));
-        let request = get(path, bearer.unwrap_or_default());
+        let request = String::from_utf8(get(path, bearer.unwrap_or_default())).unwrap();
+        let request = request.replacen(Gate::First.host(), gate.host(), 1);
         let reply = self
             .runtime
-            .block_on(exchange(running.address(), &request))
+            .block_on(exchange(running.address(), request.as_bytes()))
             .map_err(|error| format!("{error:#}"))?;
         if !self.has_memory {
             // It writes into the store when its caller has its answer already.
@@ -159,7 +160,7 @@ impl Host for World {
         let (_, running) = &self.gates[gate as usize];
         let audit = || -> Vec<String> {
             let texts = running.logs().into_iter().map(|line| line.text);
-            texts.filter(|line| is_audit(line)).collect()
+            texts.filter(|line| is_audit(line, gate)).collect()
         };
         // What is missing shows in the lines themselves.
         let _ = until("the lines are there", || audit().len() >= lines);

@@ -154,7 +154,7 @@ impl Host for World {
         let head = RequestHead {
             authorization: &authorization,
             method: b"GET",
-            authority: Some(b"service-b.test"),
+            authority: Some(gate.host().as_bytes()),
             path_and_query: Some(path.as_bytes()),
             traceparent: &[],
         };

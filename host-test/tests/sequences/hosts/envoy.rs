@@ -1,13 +1,14 @@
 //! The filter that ships, in real Envoy with the shipped configuration and two workers, with an echo as the upstream.
 
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions};
+use host_test::envoy::{Envoy, EnvoyOptions, shipped_config};
 use host_test::host::KeyValueStore;
 use host_test::wire::read_reply;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -49,45 +50,89 @@ impl Driver for RealEnvoy {
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
         let issuers = Issuers::start(&self.runtime);
         let echo = self.runtime.block_on(Echo::start()).unwrap();
-        let mut started = Vec::new();
-        for gate in gates(sequence) {
-            let issuer = issuer_of(sequence, *gate);
-            let options = EnvoyOptions {
-                settings: settings(sequence, *gate, issuers.stub(issuer).introspect_url()),
-                // Everything goes to the upstream.
-                plugin_json: Some(json!({})),
-                upstream: echo.address(),
-                concurrency: WORKERS,
-                ..EnvoyOptions::default()
-            };
-            let _one_at_a_time = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-            let gate = self.runtime.block_on(async {
-                let envoy = Envoy::start(options).await?;
-                let connections = connections(&envoy).await?;
-                anyhow::Ok(OneGate {
-                    issuer,
-                    envoy,
-                    connections,
-                })
-            });
-            started.push(gate.map_err(|error| format!("{error:#}"))?);
+        let of = |gate: Gate| {
+            let issuer = issuer_of(sequence, gate);
+            settings(sequence, gate, issuers.stub(issuer).introspect_url())
+        };
+        let mut options = EnvoyOptions {
+            settings: of(Gate::First),
+            // Everything goes to the upstream.
+            plugin_json: Some(json!({})),
+            upstream: echo.address(),
+            concurrency: WORKERS,
+            ..EnvoyOptions::default()
+        };
+        let mut other = None;
+        if sequence.other.is_some() {
+            let (address, listeners) = two_listeners(&json!(of(Gate::Other)))?;
+            let path = "/static_resources/listeners".to_owned();
+            options.overrides.push((path, listeners));
+            other = Some(address);
+        }
+        let one_at_a_time = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = self.runtime.block_on(async {
+            let envoy = Envoy::start(options).await?;
+            let mut started = Vec::new();
+            for (gate, address) in gates(sequence)
+                .iter()
+                .zip([Some(envoy.address()), other].into_iter().flatten())
+            {
+                started.push(OneGate {
+                    issuer: issuer_of(sequence, *gate),
+                    connections: connections(&envoy, address).await?,
+                });
+            }
+            anyhow::Ok((envoy, started))
+        });
+        drop(one_at_a_time);
+        let (envoy, gates) = started.map_err(|error| format!("{error:#}"))?;
+        if other == Some(envoy.address()) {
+            return Err("the other listener is taken for the first one".to_owned());
         }
         Ok(Box::new(World {
             runtime: self.runtime.clone(),
             issuers,
             _echo: echo,
-            gates: started,
+            envoy,
+            gates,
             start: Instant::now(),
         }))
     }
 }
 
+/// The listener that ships and one beside it with these settings, and where that one listens. Both gates are in the same
+/// VMs, and what their workers share is in the same slots.
+fn two_listeners(settings: &Value) -> Result<(SocketAddr, Value), String> {
+    const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
+    const SETTINGS: &str = "/typed_config/config/configuration/value";
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    let address = free.map_err(|error| error.to_string())?;
+    let mut shipped = shipped_config().map_err(|error| format!("{error:#}"))?;
+    let mut listener = |port: u16, name: &str, settings: &Value| {
+        let listener = shipped.pointer_mut("/static_resources/listeners/0")?;
+        listener["name"] = name.into();
+        *listener.pointer_mut("/address/socket_address/port_value")? = port.into();
+        let mut filters = listener.pointer_mut(FILTER)?.as_array_mut()?.iter_mut();
+        let filter = filters.find(|filter| filter["name"] == "auth_check")?;
+        *filter.pointer_mut(SETTINGS)? = settings.to_string().into();
+        Some(listener.clone())
+    };
+    let listeners = [
+        listener(0, "service_b", &json!({})),
+        listener(address.port(), "other", settings),
+    ];
+    let [Some(first), Some(other)] = listeners else {
+        return Err("envoy.yaml has no such listener".to_owned());
+    };
+    Ok((address, json!([first, other])))
+}
+
 /// Connections that take turns between the workers.
-async fn connections(envoy: &Envoy) -> anyhow::Result<Vec<TcpStream>> {
+async fn connections(envoy: &Envoy, to: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
     let mut of_worker: [Vec<TcpStream>; WORKERS as usize] = Default::default();
     for _ in 0..TRIES {
         let before = accepted(envoy).await?;
-        let connection = TcpStream::connect(envoy.address()).await?;
+        let connection = TcpStream::connect(to).await?;
         let begin = Instant::now();
         let worker = loop {
             let now = accepted(envoy).await?;
@@ -120,7 +165,6 @@ async fn accepted(envoy: &Envoy) -> anyhow::Result<[u64; WORKERS as usize]> {
 
 struct OneGate {
     issuer: usize,
-    envoy: Envoy,
     connections: Vec<TcpStream>,
 }
 
@@ -128,6 +172,7 @@ struct World {
     runtime: Handle,
     issuers: Issuers,
     _echo: Echo,
+    envoy: Envoy,
     gates: Vec<OneGate>,
     start: Instant,
 }
@@ -144,7 +189,8 @@ impl Host for World {
         let at = nth % connections.len();
         let line = token.map(|token| format!("authorization: Bearer {token}\r\n"));
         let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: service-b.test\r\n{}\r\n",
+            "GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n",
+            gate.host(),
             line.unwrap_or_default()
         );
         let exchange = async {
@@ -188,12 +234,11 @@ impl Host for World {
     }
 
     fn audit(&self, gate: Gate, lines: usize) -> Vec<String> {
-        let envoy = &self.gates[gate as usize].envoy;
         let audit = || -> Vec<String> {
-            let log = envoy.log();
+            let log = self.envoy.log();
             let infos = log.lines().filter(|line| line.contains("[info][wasm]"));
             let ends = infos.filter_map(|line| line.find('{').map(|at| line[at..].to_owned()));
-            ends.filter(|line| is_audit(line)).collect()
+            ends.filter(|line| is_audit(line, gate)).collect()
         };
         // What is missing shows in the lines themselves.
         let _ = until("the lines are there", || audit().len() >= lines);
@@ -209,23 +254,18 @@ impl Host for World {
     }
 
     fn printed(&self) -> Vec<String> {
-        let lines = |gate: &OneGate| -> Vec<String> {
-            let log = gate.envoy.log();
-            let access = gate.envoy.access_log();
-            let access = access.iter().map(ToString::to_string);
-            log.lines().map(str::to_owned).chain(access).collect()
-        };
-        self.gates.iter().flat_map(lines).collect()
+        let log = self.envoy.log();
+        let access = self.envoy.access_log();
+        let access = access.iter().map(ToString::to_string);
+        log.lines().map(str::to_owned).chain(access).collect()
     }
 
     fn healthy(&self) -> Result<(), String> {
-        for gate in &self.gates {
-            let now = self.runtime.block_on(gate.envoy.vms());
-            let now = now.map_err(|error| format!("{error:#}"))?;
-            if now != gate.envoy.vms_at_start() {
-                return Err(format!("{:?} became {now:?}", gate.envoy.vms_at_start()));
-            }
+        let now = self.runtime.block_on(self.envoy.vms());
+        let now = now.map_err(|error| format!("{error:#}"))?;
+        if now == self.envoy.vms_at_start() {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("{:?} became {now:?}", self.envoy.vms_at_start()))
     }
 }

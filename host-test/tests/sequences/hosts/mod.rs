@@ -107,8 +107,10 @@ fn claims(header: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(header).ok()?).ok()
 }
 
-fn is_audit(line: &str) -> bool {
-    serde_json::from_str::<Value>(line).is_ok_and(|line| line.get("unix_ms").is_some())
+/// Whether it is a line of the audit, about a request to this gate.
+fn is_audit(line: &str, gate: Gate) -> bool {
+    serde_json::from_str::<Value>(line)
+        .is_ok_and(|line| line.get("unix_ms").is_some() && line["host"] == gate.host())
 }
 
 /// Of a gate whose issuer is at `introspect_url`.

@@ -45,6 +45,8 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .granted("t", "/r1", Facts::Known),
         sequence("c2_what_one_issuer_says_opens_nothing_where_another_one_is_asked")
             .with("cache_ttl", "60")
+            // What both share would stand in one place.
+            .with("cache_entries", "1")
             .other(&[], true)
             .says("t", Says::Active(ACTIVE))
             .step(Step::Says(Gate::Other, "t", Says::Inactive))
@@ -87,6 +89,8 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .refused("t", "/", "expired", Facts::Asked),
         sequence("c7_what_one_client_of_the_issuer_was_told_another_one_is_not")
             .with("cache_ttl", "60")
+            // What both share would stand in one place.
+            .with("cache_entries", "1")
             .other(&[("resource_client_id", "tenant 2")], false)
             .says("t", Says::Active(ACTIVE))
             .granted("t", "/", Facts::AskedOnce)
