@@ -15,6 +15,8 @@ use crate::sequence::{
 const ROUNDING: Duration = Duration::from_millis(2);
 /// How long after its time a revoked token is watched for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// README.md: the default of `cache_entries`.
+const CACHE_ENTRIES: u64 = 10_000;
 /// Between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -187,15 +189,7 @@ impl Runner<'_> {
                 same("status", &(reply.status, reply.reason.as_str()), &(200, ""))?;
                 same("claims at the app", &reply.claims, &claims)?;
             }
-            Verdict::Refused(reason) => {
-                let published = published::reason(reason);
-                let seen = (reply.status, reply.reason.as_str());
-                same("status", &seen, &(published.status, reason))?;
-                let text = format!(r#""error_description":"{}""#, published.text);
-                if !reply.text.contains(&text) {
-                    return Err(format!("{} lacks {text}", reply.text));
-                }
-            }
+            Verdict::Refused(reason) => self.refusal(reason, &reply)?,
         }
         self.lines.entry(gate as usize).or_default().push(Line {
             token: token.filter(|_| expect.facts != Facts::None),
@@ -208,6 +202,35 @@ impl Runner<'_> {
             },
         });
         Ok(reply)
+    }
+
+    /// What README.md says about a refusal.
+    fn refusal(&self, reason: &str, reply: &Reply) -> Result<(), String> {
+        let published = published::reason(reason);
+        let seen = (reply.status, reply.reason.as_str());
+        same("status", &seen, &(published.status, reason))?;
+        let text = format!(r#""error_description":"{}""#, published.text);
+        same("the text", &reply.text.contains(&text), &true)?;
+        // RFC 6750 section 3: none for what no token would change.
+        let is_challenge = published.status < 500 && reason != "denied_by_rule";
+        let challenge = reply.header("www-authenticate");
+        let begins =
+            challenge.map(|challenge| challenge.starts_with(r#"Bearer realm="service-b""#));
+        same("challenge", &begins, &is_challenge.then_some(true))?;
+        let retry_after = reply
+            .header("retry-after")
+            .map(|value| value.parse::<u64>());
+        match (reason, retry_after) {
+            // Until the next probe.
+            ("issuer_circuit_open", Some(Ok(seconds))) => {
+                let longest = self.sequence.setting("probe_interval").unwrap_or(1);
+                same("retry-after", &(1..=longest).contains(&seconds), &true)
+            }
+            (_, retry_after) => {
+                let expected = (published.status == 503).then_some(Ok(1));
+                same("retry-after", &retry_after, &expected)
+            }
+        }
     }
 
     fn refused_after(&mut self, name: &str, ttl: Duration) -> Result<(), String> {
@@ -344,7 +367,11 @@ impl Runner<'_> {
             };
             let keys = store.keys();
             let is_ours = |key: &String| key.starts_with("trust-triangle.facts.");
-            if !keys.iter().all(is_ours) || keys.len() > self.sequence.cache_entries() {
+            let entries = self
+                .sequence
+                .setting("cache_entries")
+                .unwrap_or(CACHE_ENTRIES);
+            if !keys.iter().all(is_ours) || keys.len() as u64 > entries {
                 return Err(format!("in the store: {keys:?}"));
             }
             for key in keys {
@@ -358,13 +385,10 @@ impl Runner<'_> {
 }
 
 impl Sequence {
-    fn cache_entries(&self) -> usize {
-        let mut set = self
-            .settings
-            .iter()
-            .filter(|(key, _)| *key == "cache_entries");
-        set.next()
-            .map_or(10_000, |(_, entries)| entries.parse().unwrap())
+    /// A number that it sets.
+    fn setting(&self, name: &str) -> Option<u64> {
+        let mut set = self.settings.iter().filter(|(key, _)| *key == name);
+        set.next().map(|(_, value)| value.parse().unwrap())
     }
 }
 

@@ -197,6 +197,7 @@ impl Host for World {
                     status: 200,
                     reason: String::new(),
                     claims: headers.get("x-auth-claims").copied().and_then(claims),
+                    headers: Vec::new(),
                     text: format!("{headers:?}"),
                 }
             }
@@ -207,6 +208,9 @@ impl Host for World {
                     reason: refusal.reason().name().to_owned(),
                     claims: None,
                     text: format!("{:?} {}", reply.headers, reply.body),
+                    headers: (reply.headers.into_iter())
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
                 }
             }
         };

@@ -237,7 +237,7 @@ impl Host for World {
         let audit = || -> Vec<String> {
             let log = self.envoy.log();
             let infos = log.lines().filter(|line| line.contains("[info][wasm]"));
-            let ends = infos.filter_map(|line| line.find('{').map(|at| line[at..].to_owned()));
+            let ends = infos.filter_map(|line| Some(format!("{{{}", line.split_once('{')?.1)));
             ends.filter(|line| is_audit(line, gate)).collect()
         };
         // What is missing shows in the lines themselves.

@@ -83,11 +83,18 @@ pub(crate) struct Reply {
     pub(crate) reason: String,
     /// The claims that the app saw.
     pub(crate) claims: Option<String>,
+    /// Header fields, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// All of it.
     pub(crate) text: String,
 }
 
 impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut same = self.headers.iter().filter(|(n, _)| n == name);
+        same.next().map(|(_, value)| value.as_str())
+    }
+
     /// From a host whose app is an echo.
     fn of_wire(reply: &wire::Reply) -> Self {
         let claims = reply.json()["headers"].as_array().and_then(|headers| {
@@ -98,6 +105,7 @@ impl Reply {
             status: reply.status,
             reason: reply.reason(),
             claims,
+            headers: reply.headers.clone(),
             text: format!("{:?} {}", reply.headers, reply.text()),
         }
     }
