@@ -1,0 +1,272 @@
+//! The core alone, on a clock that only this driver moves: one instance, or one per request with a store between them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use host_test::host::KeyValueStore;
+use token_check::{
+    AnswerBody, AuthCheck, CallFailure, Decision, Errand, IssuerAnswer, Now, Outcome, Policy,
+    Progress, RequestHead, Sharing, Step,
+};
+
+use super::{Answer, Driver, Host, Memory, Reply, claims, gates, issuer_of, settings};
+use crate::sequence::{Ailment, Gate, Sequence};
+
+/// When its clock starts, in seconds since 1970.
+const START: u64 = 1_800_000_000;
+
+pub(crate) struct Core {
+    pub(crate) has_memory: bool,
+}
+
+impl Driver for Core {
+    fn name(&self) -> &'static str {
+        if self.has_memory {
+            "core"
+        } else {
+            "core_instances"
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        if self.has_memory {
+            Memory::One
+        } else {
+            Memory::Store
+        }
+    }
+
+    fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
+        let gates = gates(sequence).iter().map(|gate| {
+            let issuer = issuer_of(sequence, *gate);
+            let url = format!("https://issuer{issuer}.test/introspect");
+            let mut gate = OneGate {
+                issuer,
+                settings: settings(sequence, *gate, &url).into_iter().collect(),
+                check: None,
+                store: KeyValueStore::default(),
+                audit: Vec::new(),
+            };
+            if self.has_memory {
+                gate.check = Some(gate.instance(Sharing::None)?);
+            }
+            Ok(gate)
+        });
+        Ok(Box::new(World {
+            gates: gates.collect::<Result<_, String>>()?,
+            issuers: Default::default(),
+            clock: Duration::ZERO,
+            ailment: Ailment::None,
+            printed: Vec::new(),
+        }))
+    }
+}
+
+struct OneGate {
+    issuer: usize,
+    settings: Vec<(String, String)>,
+    /// `None`: each request has one of its own.
+    check: Option<AuthCheck<()>>,
+    store: KeyValueStore,
+    audit: Vec<String>,
+}
+
+impl OneGate {
+    fn instance(&self, sharing: Sharing) -> Result<AuthCheck<()>, String> {
+        let policy = Policy::new(self.settings.clone()).map_err(|error| error.to_string())?;
+        Ok(AuthCheck::new(policy, [7; 16]).sharing(sharing))
+    }
+}
+
+#[derive(Default)]
+struct Issuer {
+    is_down: bool,
+    says: BTreeMap<String, Answer>,
+    asked: BTreeMap<String, u64>,
+}
+
+impl Issuer {
+    fn answer(&mut self, token: &str) -> Outcome {
+        if self.is_down {
+            return Outcome::Failed(CallFailure::Unreachable);
+        }
+        *self.asked.entry(token.to_owned()).or_default() += 1;
+        let (status, text) = match self.says.get(token) {
+            Some(Answer::Document(text)) => (200, text.as_str()),
+            Some(Answer::Inactive) | None => (200, r#"{"active":false}"#),
+            Some(Answer::Status(status)) => (*status, "{}"),
+        };
+        let mut body = AnswerBody::default();
+        assert!(body.push(text.as_bytes()));
+        Outcome::Answered(IssuerAnswer {
+            status,
+            content_type: Some(b"application/json".to_vec()),
+            retry_after: None,
+            body,
+        })
+    }
+}
+
+struct World {
+    gates: Vec<OneGate>,
+    issuers: [Issuer; 2],
+    clock: Duration,
+    ailment: Ailment,
+    printed: Vec<String>,
+}
+
+impl World {
+    fn time(&self) -> Now {
+        Now {
+            unix: Duration::from_secs(START) + self.clock,
+            monotonic: Duration::from_secs(5000) + self.clock,
+        }
+    }
+
+    fn outcome(&mut self, gate: usize, token: &str, errand: &Errand) -> Result<Outcome, String> {
+        let gate = &self.gates[gate];
+        Ok(match errand {
+            Errand::Ask(_) => self.issuers[gate.issuer].answer(token),
+            Errand::Look(_) if self.ailment != Ailment::None => Outcome::StoreFailed,
+            Errand::Look(key) => Outcome::Found(gate.store.get(key.as_str())),
+            Errand::Claim(..) | Errand::Pause(_) => return Err(format!("{errand:?}")),
+        })
+    }
+}
+
+impl Host for World {
+    fn request(
+        &mut self,
+        gate: Gate,
+        token: Option<&str>,
+        path: &str,
+        _nth: usize,
+    ) -> Result<Reply, String> {
+        let at = gate as usize;
+        let kept = self.gates[at].check.take();
+        let is_kept = kept.is_some();
+        let mut check = match kept {
+            Some(check) => check,
+            None => self.gates[at].instance(Sharing::Plain)?,
+        };
+        let line = token.map(|token| format!("Bearer {token}"));
+        let authorization: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
+        let head = RequestHead {
+            authorization: &authorization,
+            method: b"GET",
+            authority: Some(gate.host().as_bytes()),
+            path_and_query: Some(path.as_bytes()),
+            traceparent: &[],
+        };
+        let mut step = check.begin(&head, self.time());
+        let verdict = loop {
+            self.printed.push(format!("{step:?}"));
+            step = match step {
+                Step::Done(verdict) => break verdict,
+                Step::Join(_) => return Err("there is nobody to join".to_owned()),
+                Step::Lead(waiting, flight, errand) => {
+                    let mut next = Some((flight, errand));
+                    while let Some((flight, errand)) = next {
+                        let outcome = self.outcome(at, token.unwrap_or_default(), &errand)?;
+                        let progress = check.settle(flight, outcome, self.time());
+                        self.printed.push(format!("{progress:?}"));
+                        next = match progress {
+                            Progress::More(flight, errand) => Some((flight, errand)),
+                            Progress::Ended(ended) => {
+                                for record in ended.records {
+                                    if self.ailment == Ailment::None {
+                                        let set = self.gates[at]
+                                            .store
+                                            .set(record.key.as_str(), record.bytes);
+                                        set.map_err(|error| error.to_string())?;
+                                    }
+                                }
+                                None
+                            }
+                        };
+                    }
+                    check.resume(waiting, self.time())
+                }
+            };
+        };
+        self.gates[at].audit.extend(verdict.audit.clone());
+        let reply = match verdict.decision {
+            Decision::Granted(grant) => {
+                let headers: BTreeMap<_, _> = grant.headers().collect();
+                Reply {
+                    status: 200,
+                    reason: String::new(),
+                    claims: headers.get("x-auth-claims").copied().and_then(claims),
+                    headers: Vec::new(),
+                    text: format!("{headers:?}"),
+                }
+            }
+            Decision::Refused(refusal) => {
+                let reply = refusal.reply(check.policy());
+                Reply {
+                    status: reply.status,
+                    reason: refusal.reason().name().to_owned(),
+                    claims: None,
+                    text: format!("{:?} {}", reply.headers, reply.body),
+                    headers: (reply.headers.into_iter())
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
+                }
+            }
+        };
+        if is_kept {
+            self.gates[at].check = Some(check);
+        }
+        Ok(reply)
+    }
+
+    fn says(&mut self, gate: Gate, token: &str, answer: &Answer) {
+        let issuer = self.gates[gate as usize].issuer;
+        self.issuers[issuer]
+            .says
+            .insert(token.to_owned(), answer.clone());
+    }
+
+    fn listens(&mut self, it_does: bool) {
+        self.issuers[0].is_down = !it_does;
+    }
+
+    fn asked(&self, gate: Gate, token: &str) -> u64 {
+        let issuer = self.gates[gate as usize].issuer;
+        let asked = self.issuers[issuer].asked.get(token);
+        asked.copied().unwrap_or_default()
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.clock += time;
+    }
+
+    fn now(&self) -> Duration {
+        self.clock
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        self.time().unix.as_secs().try_into().unwrap()
+    }
+
+    fn audit(&self, gate: Gate, _lines: usize) -> Vec<String> {
+        self.gates[gate as usize].audit.clone()
+    }
+
+    fn store(&self, gate: Gate) -> Option<KeyValueStore> {
+        Some(self.gates[gate as usize].store.clone())
+    }
+
+    fn ails(&mut self, ailment: Ailment) {
+        self.ailment = ailment;
+    }
+
+    fn printed(&self) -> Vec<String> {
+        let lines = self.gates.iter().flat_map(|gate| gate.audit.iter());
+        lines.chain(&self.printed).cloned().collect()
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
