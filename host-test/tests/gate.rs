@@ -391,3 +391,37 @@ async fn an_issuer_that_was_not_granted_is_not_called() {
     );
     assert_eq!(running.stats().denied_calls, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_callers_traceparent_goes_along_with_both_tries_of_the_question() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let stub = stub().await;
+    let running = serve(&stub, &[]).await;
+    for (sent, expected) in [
+        (Some(PARENT), Some(PARENT)),
+        (Some("00-0-0-00"), None),
+        (None, None),
+    ] {
+        let token = stub.issue(TokenSpec::default());
+        stub.script(&token, vec![Reaction::reset(), Reaction::normal()]);
+        let mut request = get("/data", bearer(&token));
+        if let Some(line) = sent {
+            request.truncate(request.len() - b"\r\n".len());
+            request.extend_from_slice(format!("traceparent: {line}\r\n\r\n").as_bytes());
+        }
+        let reply = exchange(running.address(), &request).await.unwrap();
+        assert_eq!(reply.status, 200, "{sent:?}: {}", reply.text());
+        let lines: Vec<Vec<_>> = (stub.requests().iter())
+            .filter(|request| request.parameter("token") == Some(&token))
+            .map(|request| {
+                let lines = request.headers.get_all("traceparent").iter();
+                lines
+                    .map(|line| line.to_str().unwrap().to_owned())
+                    .collect()
+            })
+            .collect();
+        let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(lines, [expected.clone(), expected], "{sent:?}");
+    }
+    assert_eq!(running.stats().traps, 0);
+}

@@ -1,12 +1,14 @@
 //! Metrics and access log.
 
-use host_test::stub::StubAnswer;
+use std::time::Duration;
+
+use host_test::stub::{Endpoint, Reaction, StubAnswer};
 use serde_json::{Value, json};
 
 use crate::{
     waiting::until,
-    wire::{bearer, get, head, send},
-    world::{World, skip_without_envoy},
+    wire::{Connection, bearer, get, head, send},
+    world::{World, skip_without_envoy, with_two_workers},
 };
 
 #[tokio::test]
@@ -19,13 +21,9 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         .stub
         .script("ours", vec![StubAnswer::request_unauthorized().into()]);
     world.active("hang");
-    world
-        .stub
-        .script("hang", vec![host_test::stub::Reaction::hang()]);
+    world.stub.script("hang", vec![Reaction::hang()]);
     world.active("reset");
-    world
-        .stub
-        .script("reset", vec![host_test::stub::Reaction::reset()]);
+    world.stub.script("reset", vec![Reaction::reset()]);
     for token in ["good", "good", "bad", "ours", "hang", "reset"] {
         get(world.address(), "/data", token).await;
     }
@@ -96,6 +94,137 @@ async fn the_access_log_says_what_was_decided_about_whom_and_holds_no_secret() {
     let us = world.stub.client("service-b");
     for secret in ["t0ken", us.secret.as_str()] {
         assert!(!everything.contains(secret), "{everything}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from() {
+    skip_without_envoy!();
+    let settings = [
+        ("cache_ttl", "2"),
+        ("negative_cache_ttl", "2"),
+        ("stale_if_error", "600"),
+        ("breaker_faults", "1"),
+        ("probe_interval", "60"),
+    ];
+    let world = World::start_with(&settings, |options, _| with_two_workers(options)).await;
+    world.active("good");
+    world.active("slow");
+    let slow = Reaction::normal().after(Duration::from_millis(300));
+    world.stub.script("slow", vec![slow]);
+    // The first and the third on one worker, the others on the other one.
+    let mut connections: [Connection; 4] = Connection::open_in_turn(world.address()).await;
+    let ask = async |connection: &mut Connection, token: &str, status: u16| {
+        connection
+            .write(&head("GET", "/data", &bearer(token)))
+            .await;
+        let answer = connection.answer().await;
+        assert_eq!(answer.status, status, "{token}: {answer:?}");
+    };
+    // Four callers at once: on either worker one leads and one joins; one of the leaders asks, the other one waits for it.
+    for connection in &mut connections {
+        connection
+            .write(&head("GET", "/data", &bearer("slow")))
+            .await;
+    }
+    for connection in &mut connections {
+        assert_eq!(connection.answer().await.status, 200);
+    }
+    until(async || world.envoy.access_log().len() == 8).await;
+    let caches = || -> Vec<String> {
+        let lines = world.envoy.access_log();
+        let cache = |line: &Value| line["cache"].as_str().unwrap_or("none").to_owned();
+        let mut caches: Vec<_> = lines.iter().map(cache).collect();
+        // Those of the four callers.
+        caches[4..8].sort_unstable();
+        caches
+    };
+    let mut expected = vec!["none"; 4];
+    expected.extend(["joined", "joined", "miss", "store"]);
+    assert_eq!(caches(), expected);
+
+    let [a, b, ..] = &mut connections;
+    ask(a, "good", 200).await;
+    ask(a, "good", 200).await;
+    ask(b, "good", 200).await;
+    ask(b, "good", 200).await;
+    // What is common, a hit, is counted, and not in the access log.
+    expected.extend(["miss", "none", "store", "none"]);
+    // That a token is not active is not shared.
+    ask(a, "bad", 401).await;
+    ask(a, "bad", 401).await;
+    ask(b, "bad", 401).await;
+    expected.extend(["miss", "none", "miss"]);
+
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let failed = StubAnswer::json(http::StatusCode::BAD_GATEWAY, &json!({}));
+    let failed = vec![Reaction::from(failed)];
+    world.stub.script_endpoint(Endpoint::Introspect, failed);
+    // The first fault opens the breaker of this worker, and the other one has its own.
+    ask(a, "good", 200).await;
+    ask(a, "good", 200).await;
+    ask(a, "new", 503).await;
+    ask(a, "newer", 503).await;
+    ask(b, "new", 503).await;
+    ask(b, "good", 200).await;
+    expected.extend(["stale", "stale", "miss", "miss", "miss", "stale"]);
+    until(async || world.envoy.access_log().len() == expected.len()).await;
+    assert_eq!(caches(), expected);
+    let stats = world.envoy.stats().await.unwrap();
+    let counted = |name: &str| stats[&format!("wasmcustom.trust_triangle_{name}")];
+    for (name, count) in [
+        ("cache.use.miss", 7),
+        ("cache.use.hit", 3),
+        ("cache.use.store", 2),
+        ("cache.use.joined", 2),
+        ("cache.use.stale", 3),
+        ("flights_joined", 2),
+        ("decisions.reason.granted", 11),
+        ("decisions.reason.inactive", 3),
+        ("decisions.reason.issuer_failed", 1),
+        ("decisions.reason.issuer_circuit_open", 2),
+        ("decisions.reason.no_credentials", 4),
+        // Questions: those that nobody put because of the breaker are none.
+        ("issuer_faults.reason.issuer_failed", 2),
+        ("issuer_faults.reason.issuer_circuit_open", 0),
+        ("introspections.outcome.answered", 6),
+        ("introspections.outcome.unreachable", 0),
+    ] {
+        assert_eq!(counted(name), count, "{name}");
+    }
+    assert_eq!(world.stub.counters().introspect, 6);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_callers_traceparent_goes_along_with_both_tries_of_the_question() {
+    skip_without_envoy!();
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let world = World::start(&[]).await;
+    for (token, sent, expected) in [
+        ("traced", Some(PARENT), Some(PARENT)),
+        ("broken", Some("00-0-0-00"), None),
+        ("plain", None, None),
+    ] {
+        world.active(token);
+        let breaks = vec![Reaction::reset(), Reaction::normal()];
+        world.stub.script(token, breaks);
+        let line = sent.map_or(String::new(), |line| format!("traceparent: {line}\r\n"));
+        let extra = [bearer(token), line.into_bytes()].concat();
+        let answer = send(world.address(), &head("GET", "/data", &extra)).await;
+        assert_eq!(answer.status, 200, "{token}");
+        let lines: Vec<_> = (world.stub.requests().iter())
+            .filter(|request| request.parameter("token") == Some(token))
+            .map(|request| {
+                let lines = request.headers.get_all("traceparent").iter();
+                lines
+                    .map(|line| line.to_str().unwrap().to_owned())
+                    .collect()
+            })
+            .collect::<Vec<Vec<_>>>();
+        let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(lines, [expected.clone(), expected], "{token}");
     }
     world.finish().await;
 }

@@ -18,6 +18,19 @@ impl Connection {
         Self(stream)
     }
 
+    /// That many, one after the other, so that Envoy deals them out to its workers in turn: which one it is, is
+    /// decided when it is accepted.
+    pub(crate) async fn open_in_turn<const COUNT: usize>(to: SocketAddr) -> [Self; COUNT] {
+        let mut connections = Vec::new();
+        for _ in 0..COUNT {
+            let mut connection = Self::open(to).await;
+            connection.write(&head("GET", "/data", b"")).await;
+            assert_eq!(connection.answer().await.reason(), "no_credentials");
+            connections.push(connection);
+        }
+        connections.try_into().unwrap_or_else(|_| unreachable!())
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }

@@ -95,6 +95,15 @@ impl World {
     }
 }
 
+/// Two workers, to which connections go in turn.
+pub(crate) fn with_two_workers(options: &mut EnvoyOptions) {
+    let balance = "/static_resources/listeners/service_b/connection_balance_config";
+    options.concurrency = 2;
+    options
+        .overrides
+        .push((balance.to_owned(), json!({ "exact_balance": {} })));
+}
+
 /// What the user exports.
 pub(crate) fn exports(stub: &VerifyStub, more: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut exports = stub.resource_settings();
