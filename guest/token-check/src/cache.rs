@@ -190,19 +190,16 @@ impl FactsCache {
             .then(|| Arc::clone(&known.facts))
     }
 
-    /// What was said some time ago, where nothing is known yet.
-    pub(crate) fn remember(&mut self, key: TokenKey, known: Known) {
-        let is_known = [&self.active, &self.inactive]
-            .into_iter()
-            .flatten()
-            .any(|area| area.get(&key).is_some());
-        if !is_known {
-            self.put(key, known);
-        }
-    }
-
     /// The newest word on a token: what was said before does not count any more.
     pub(crate) fn put(&mut self, key: TokenKey, known: Known) {
+        let is_older = [&self.active, &self.inactive]
+            .into_iter()
+            .flatten()
+            .filter_map(|area| area.get(&key))
+            .any(|newer| newer.asked > known.asked);
+        if is_older {
+            return;
+        }
         let (this, other) = if known.facts.claims().is_some() {
             (&mut self.active, &mut self.inactive)
         } else {

@@ -227,6 +227,8 @@ impl Settled {
 struct InFlight<W> {
     slot: Arc<Slot>,
     parked: Vec<W>,
+    /// The issuer has been asked.
+    is_asking: bool,
 }
 
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
@@ -427,7 +429,13 @@ impl<W> AuthCheck<W> {
             return self.fault(&waiting, reason, RETRY_AFTER_SECONDS, None, now);
         }
         if !waiting.leads {
-            return Step::Join(waiting);
+            let key = waiting.asker.key;
+            let is_asking = (self.flights.get(&key)).is_some_and(|flight| flight.is_asking);
+            // With the circuit open only the one who probes waits for the issuer.
+            return match self.breaker.held(key, now).filter(|_| is_asking) {
+                Some(held) => self.fault(&waiting, held.reason, held.retry_after, None, now),
+                None => Step::Join(waiting),
+            };
         }
         // An abandoned flight may still hold wakers: they stay parked on the new one.
         let parked = self
@@ -436,8 +444,14 @@ impl<W> AuthCheck<W> {
             .map(|old| old.parked)
             .unwrap_or_default();
         let slot = Arc::clone(&waiting.slot);
-        self.flights
-            .insert(waiting.asker.key, InFlight { slot, parked });
+        self.flights.insert(
+            waiting.asker.key,
+            InFlight {
+                slot,
+                parked,
+                is_asking: false,
+            },
+        );
         let mut flight = Flight(Box::new(Flying {
             asker: waiting.asker.clone(),
             slot: Arc::clone(&waiting.slot),
@@ -494,11 +508,14 @@ impl<W> AuthCheck<W> {
                 })
             }
             known => {
-                // Past its time here, but what there is should the issuer fail.
+                // Past its time it counts here as it does where it was heard, should the issuer fail.
                 if let Some(known) = known {
-                    self.cache.remember(flying.asker.key, known);
+                    self.cache.put(flying.asker.key, known);
                 }
-                if store.can_claim() && self.policy.ttl_seconds(&flying.asker.requirements) > 0 {
+                // Of an issuer that fails nobody knows when another instance hears anything.
+                let may_wait = !self.breaker.is_open()
+                    && self.policy.ttl_seconds(&flying.asker.requirements) > 0;
+                if store.can_claim() && may_wait {
                     flying.stage = Stage::LookingForLease;
                     return Ok(Errand::Look(shared.lease_key()));
                 }
@@ -558,6 +575,9 @@ impl<W> AuthCheck<W> {
         let first = flying.asked.map_or(now.monotonic, |(first, _)| first);
         flying.asked = Some((first, now.monotonic));
         flying.stage = Stage::Asking;
+        if let Some(flight) = self.flights.get_mut(&asker.key) {
+            flight.is_asking = true;
+        }
         Ok(Errand::Ask(OutboundCall::introspection(
             &self.policy,
             &asker.token,

@@ -58,9 +58,22 @@ impl Breaker {
         deadline: Duration,
         now: Now,
     ) -> Result<bool, Held> {
-        let Some(open) = &mut self.open else {
-            return Ok(false);
-        };
+        if let Some(held) = self.held(token, now) {
+            return Err(held);
+        }
+        let is_probe = self.open.as_mut().map(|open| {
+            open.probe_ends = Some(deadline);
+        });
+        Ok(is_probe.is_some())
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Why the issuer must not be asked about this token now.
+    pub(crate) fn held(&self, token: TokenKey, now: Now) -> Option<Held> {
+        let open = self.open.as_ref()?;
         let busy = open
             .probe_ends
             .filter(|ends| now.monotonic < *ends)
@@ -71,17 +84,11 @@ impl Breaker {
         } else {
             open.until
         };
-        let held_until = busy.or_else(|| Some(until).filter(|until| now.monotonic < *until));
-        match held_until {
-            Some(until) => Err(Held {
-                reason: open.reason,
-                retry_after: whole_seconds(until.saturating_sub(now.monotonic)),
-            }),
-            None => {
-                open.probe_ends = Some(deadline);
-                Ok(true)
-            }
-        }
+        let until = busy.or_else(|| Some(until).filter(|until| now.monotonic < *until))?;
+        Some(Held {
+            reason: open.reason,
+            retry_after: whole_seconds(until.saturating_sub(now.monotonic)),
+        })
     }
 
     /// The issuer gave an answer, whatever it says, to a question asked at `asked`.

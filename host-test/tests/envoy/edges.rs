@@ -1,5 +1,7 @@
 //! Requests that no client sends by accident: each gets an answer, none traps the VM.
 
+use serde_json::json;
+
 use crate::{
     wire::{bearer, get, head, send},
     world::{World, skip_without_envoy},
@@ -176,5 +178,41 @@ async fn what_a_caller_says_of_its_way_here_changes_nothing() {
     }
     let options = send(world.address(), &head("OPTIONS", "/", b"")).await;
     assert_eq!(options.reason(), "no_credentials");
+    world.finish().await;
+}
+
+/// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other plugins tell users to.
+const ON_HEADERS_STOP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/allow_on_headers_stop_iteration";
+
+#[tokio::test]
+async fn a_body_waits_as_its_head_does_even_where_envoy_would_not_hold_it_back() {
+    skip_without_envoy!();
+    let world = World::start_with(&[], |options, _| {
+        options.plugin_json = Some(json!({}));
+        options
+            .overrides
+            .push((ON_HEADERS_STOP.to_owned(), json!(true)));
+    })
+    .await;
+    world.active("good");
+    for (token, status, seen) in [("bad", 401, 0), ("good", 200, 2)] {
+        let sized = [&bearer(token)[..], b"content-length: 5\r\n"].concat();
+        let chunked = [&bearer(token)[..], b"transfer-encoding: chunked\r\n"].concat();
+        let sized = [head("POST", "/x", &sized), b"hello".to_vec()].concat();
+        let chunked = [
+            head("POST", "/x", &chunked),
+            b"5\r\nhello\r\n0\r\n\r\n".to_vec(),
+        ]
+        .concat();
+        for request in [sized, chunked] {
+            assert_eq!(send(world.address(), &request).await.status, status);
+        }
+        assert_eq!(world.app.seen().len(), seen, "{token}");
+    }
+    for seen in world.app.seen() {
+        assert_eq!(seen.body, 5);
+        assert_eq!(seen.values("x-auth-client-id"), ["caller"]);
+        assert!(seen.values("authorization").is_empty());
+    }
     world.finish().await;
 }

@@ -401,7 +401,6 @@ async fn the_component_with_an_issuer_that_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a new instance does not use the shared store's facts past their time"]
 async fn the_component_with_stale_if_error() {
     component(Death::Refuses, &STALE).await;
 }

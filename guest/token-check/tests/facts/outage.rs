@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use token_check::{CacheUse, Outcome, Progress, Reason, Step};
+use token_check::{CacheUse, Outcome, Progress, Reason, Sharing, Step};
 
-use crate::world::{Clock, Instance, Issuer, START, Says, active, inactive};
+use crate::world::{Clock, Instance, Issuer, Ran, START, Says, SharedStore, active, inactive};
 
 const MISS: Option<CacheUse> = Some(CacheUse::Miss);
 const STALE: Option<CacheUse> = Some(CacheUse::Stale);
@@ -121,10 +121,8 @@ fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
     for _ in 0..10 {
         assert_eq!(instance.get("/", "other"), (OPEN, MISS));
     }
-    let Step::Join(joined) = instance.begin("/", "probe") else {
-        panic!("a caller with the same token waits for the probe")
-    };
-    drop(joined);
+    // Not even with the same token.
+    assert_eq!(instance.get("/", "probe"), (OPEN, Some(CacheUse::Joined)));
     let ended = instance.ask(flight);
     assert_eq!(ended.fault, Some(Reason::IssuerFailed));
     assert_eq!(
@@ -431,4 +429,56 @@ fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_i
         issuer.says(active(""));
         assert_eq!(instance.get("/", "only"), (None, MISS));
     }
+}
+
+/// An instance that probes: nobody else waits for that.
+#[test]
+fn with_the_circuit_open_only_the_one_who_probes_waits_for_the_issuer() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.forward_ms(10_000);
+    issuer.says(Says::TimesOut);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    clock.forward_ms(1_000);
+    let Step::Lead(_, probe, _) = instance.begin("/", "t") else {
+        panic!("must probe")
+    };
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    drop(probe);
+}
+
+#[test]
+fn with_the_circuit_open_nobody_waits_for_the_probe_of_another_instance() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let store = SharedStore::default();
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+    ];
+    let instance =
+        || Instance::sharing(&settings, &issuer, &clock, Sharing::CompareAndSwap, &store);
+    let (mut one, mut other) = (instance(), instance());
+    assert_eq!(one.get("/", "t"), (None, MISS));
+    clock.forward_ms(10_000);
+    issuer.says(Says::TimesOut);
+    for instance in [&mut one, &mut other] {
+        assert_eq!(instance.get("/", "x"), (Some(Reason::IssuerTimeout), MISS));
+    }
+    // One's breaker lets a probe through, the other's was opened a little later.
+    clock.forward_ms(1_000);
+    let Step::Lead(_, flight, errand) = one.begin("/", "t") else {
+        panic!("must probe")
+    };
+    let Ran::Asks(_probe) = one.run(flight, errand) else {
+        panic!("must ask")
+    };
+    assert_eq!(other.get("/", "t"), (None, STALE));
 }
