@@ -13,6 +13,8 @@ pub(crate) struct Line {
     pub(crate) token: Option<String>,
     pub(crate) verdict: Verdict,
     pub(crate) cache: Option<&'static str>,
+    /// Or it came from the store: what is over in a memory by its rounding may have a millisecond left there.
+    pub(crate) or_store: bool,
     /// `None`: either.
     pub(crate) was_asked: Option<bool>,
 }
@@ -55,7 +57,9 @@ fn one<'a>(
     };
     same("decision", &read["decision"], &json!(decision))?;
     same("reason", &read["reason"], &reason)?;
-    same("cache", &read["cache"], &json!(expected.cache))?;
+    if !(expected.or_store && read["cache"] == "store") {
+        same("cache", &read["cache"], &json!(expected.cache))?;
+    }
     same("unix_ms", &read["unix_ms"].is_u64(), &true)?;
     if let Some(was_asked) = expected.was_asked {
         same("issuer_ms", &read["issuer_ms"].is_u64(), &was_asked)?;

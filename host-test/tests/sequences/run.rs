@@ -195,6 +195,7 @@ impl Runner<'_> {
             token: token.filter(|_| expect.facts != Facts::None),
             verdict: expect.verdict,
             cache,
+            or_store: false,
             was_asked: match expect.facts {
                 // A question that nobody hears takes its time too, and one that is not put takes none.
                 Facts::Unasked | Facts::StaleUnasked => None,
@@ -278,6 +279,7 @@ impl Runner<'_> {
                         token: Some(token.clone()),
                         verdict,
                         cache: Some(if is_known { known } else { "miss" }),
+                        or_store: is_known,
                         was_asked: Some(!is_known),
                     });
             }
