@@ -6,7 +6,6 @@ mod flights;
 mod gate;
 mod issuer;
 mod messages;
-mod next;
 mod store;
 
 use spin_sdk::wasip3::http::service::export;

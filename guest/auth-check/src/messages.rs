@@ -4,8 +4,6 @@ use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, Reply, is_identity_header};
 
-use crate::next;
-
 /// A complete response from the core's reply. It carries content-length, so the host sends it in one piece.
 pub(crate) fn reply(reply: &Reply) -> Response {
     let fields: Vec<_> = reply
@@ -51,7 +49,7 @@ pub(crate) async fn forward(request: Request, grant: &Grant) -> Result<Response,
     onward
         .set_path_with_query(target.as_deref())
         .map_err(invalid)?;
-    next::handle(onward).await
+    next_handler::handle(onward).await
 }
 
 fn fields(request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {

@@ -129,6 +129,8 @@ enum Stage {
     LookingForFacts,
     LookingForLease,
     Claiming,
+    /// With the lease: whoever had it before may have written meanwhile.
+    LookingAgain,
     Pausing,
 }
 
@@ -341,7 +343,7 @@ impl<W> AuthCheck<W> {
         let next = match (flying.stage, outcome) {
             (Stage::Asking, Outcome::Answered(answer)) => Err(self.answered(flying, &answer, now)),
             (Stage::Asking, Outcome::Failed(failure)) => self.failed(flying, failure, now),
-            (Stage::LookingForFacts, Outcome::Found(bytes)) => {
+            (Stage::LookingForFacts | Stage::LookingAgain, Outcome::Found(bytes)) => {
                 self.found_facts(flying, bytes.as_deref(), now)
             }
             (Stage::LookingForLease, Outcome::Found(bytes)) => {
@@ -349,12 +351,21 @@ impl<W> AuthCheck<W> {
             }
             (Stage::Claiming, Outcome::Claimed(true)) => {
                 flying.has_lease = true;
-                self.ask(flying, now)
+                match &flying.shared {
+                    Some(shared) => {
+                        flying.stage = Stage::LookingAgain;
+                        Ok(Errand::Look(shared.facts_key()))
+                    }
+                    None => Err(Settled::Abandoned),
+                }
             }
             (Stage::Claiming, Outcome::Claimed(false)) => self.pause(flying, now),
             (Stage::Pausing, Outcome::Paused) => self.look(flying, now),
             (
-                Stage::LookingForFacts | Stage::LookingForLease | Stage::Claiming,
+                Stage::LookingForFacts
+                | Stage::LookingForLease
+                | Stage::Claiming
+                | Stage::LookingAgain,
                 Outcome::StoreFailed,
             ) => {
                 if let Some(store) = &mut self.store {
@@ -513,7 +524,8 @@ impl<W> AuthCheck<W> {
                     self.cache.put(flying.asker.key, known);
                 }
                 // Of an issuer that fails nobody knows when another instance hears anything.
-                let may_wait = !self.breaker.is_open()
+                let may_wait = !flying.has_lease
+                    && !self.breaker.is_open()
                     && self.policy.ttl_seconds(&flying.asker.requirements) > 0;
                 if store.can_claim() && may_wait {
                     flying.stage = Stage::LookingForLease;

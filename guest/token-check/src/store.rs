@@ -181,7 +181,8 @@ impl Store {
             return None;
         }
         let age = milliseconds(now.monotonic).saturating_sub(known.asked);
-        let asked = milliseconds(now.unix).saturating_sub(age);
+        // Whole milliseconds of two clocks: a record is rather older than it is.
+        let asked = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
         let mut bytes = Vec::with_capacity(
             RECORD.len() + DIGEST_BYTES + TIME_BYTES + document.len() + DIGEST_BYTES,
         );
@@ -240,7 +241,9 @@ impl Store {
             .and_then(|rest| <[u8; TIME_BYTES]>::try_from(rest).ok());
         ends.is_some_and(|ends| {
             let left = i64::from_be_bytes(ends).saturating_sub(milliseconds(now.unix));
-            left > 0 && left <= milliseconds(longest.saturating_add(LEASE_SLACK))
+            // Another worker may have read its clock a moment later.
+            let most = longest.saturating_add(LEASE_SLACK.saturating_mul(2));
+            left > 0 && left <= milliseconds(most)
         })
     }
 }

@@ -2,7 +2,6 @@
 
 #![cfg(target_family = "wasm")]
 
-use spin_sdk::http::next;
 use spin_sdk::wasip3::http::service::export;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 
@@ -11,10 +10,6 @@ export!(PassThrough);
 
 impl spin_sdk::wasip3::exports::http::handler::Guest for PassThrough {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let mut response = next(request).await?;
-        response
-            .body_mut()
-            .take_unstarted()
-            .ok_or(ErrorCode::InternalError(None))
+        next_handler::handle(request).await
     }
 }

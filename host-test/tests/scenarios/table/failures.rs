@@ -39,9 +39,9 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(503, "issuer_timeout"),
         scenario("an_issuer_that_fails_again_and_again_is_left_alone")
             .with("breaker_faults", "2")
-            .issuer(Issuer::Answers(answer(504, "application/json", "{}")))
+            .issuer(Issuer::Drops)
             .after_requests(2)
-            .asked(2)
+            .asked(4)
             .refused(503, "issuer_circuit_open"),
         scenario("f4_an_html_page_is_not_json")
             .issuer(Issuer::Answers(answer(

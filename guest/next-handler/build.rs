@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sdk = (metadata.packages.iter())
         .find(|package| package.name == "spin-sdk")
         .and_then(|package| package.manifest_path.parent())
-        .ok_or("auth-check depends on spin-sdk")?;
+        .ok_or("next-handler depends on spin-sdk")?;
     println!("cargo:rustc-env=SPIN_SDK_WIT={}", sdk.join("wit"));
     Ok(())
 }
