@@ -10,10 +10,12 @@
     reason = "a harness that fails is a test that fails"
 )]
 
+mod at_once;
 mod audit;
 mod hosts;
 mod issuer;
 mod leaks;
+mod leases;
 #[path = "../scenarios/log.rs"]
 mod log;
 #[path = "../scenarios/published.rs"]
@@ -22,7 +24,6 @@ mod published;
 mod run;
 mod sequence;
 mod table;
-mod thousand;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -72,13 +73,29 @@ fn main() {
     let mut all: Vec<Arc<dyn Driver>> = vec![core, component];
     all.extend(writable.iter().cloned());
 
-    let mut trials = Vec::new();
+    let mut trials = vec![
+        Trial::test("core::a_lease_taken_a_millisecond_later_holds", || {
+            leases::one_taken_a_millisecond_later_holds().map_err(Into::into)
+        }),
+        Trial::test("core::facts_that_come_between_two_looks_are_found", || {
+            leases::facts_that_come_between_two_looks_are_found().map_err(Into::into)
+        }),
+    ];
     if !host_test::envoy::is_skipped() {
         all.push(Arc::new(RealEnvoy::new(handle)));
-        let handle = handle.clone();
-        let check = move || handle.block_on(thousand::check()).map_err(Into::into);
-        let name = "envoy::1000_requests_with_one_cold_token_on_two_workers_ask_once";
-        trials.push(Trial::test(name, check));
+        let one = handle.clone();
+        trials.push(Trial::test(
+            "envoy::1000_requests_with_one_cold_token_on_two_workers_ask_once",
+            move || one.block_on(at_once::one_cold_token()).map_err(Into::into),
+        ));
+        let many = handle.clone();
+        trials.push(Trial::test(
+            "envoy::of_two_workers_that_see_a_cold_token_at_once_one_asks",
+            move || {
+                many.block_on(at_once::many_cold_tokens())
+                    .map_err(Into::into)
+            },
+        ));
     }
     for (table, drivers) in [(table::all(), &all), (table::with_a_store(), &writable)] {
         for sequence in table {

@@ -128,7 +128,7 @@ fn two_listeners(settings: &Value) -> Result<(SocketAddr, Value), String> {
 }
 
 /// Connections that take turns between the workers.
-async fn connections(envoy: &Envoy, to: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
+pub(crate) async fn connections(envoy: &Envoy, to: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
     let mut of_worker: [Vec<TcpStream>; WORKERS as usize] = Default::default();
     for _ in 0..TRIES {
         let before = accepted(envoy).await?;

@@ -4,7 +4,6 @@ use super::ACTIVE;
 use crate::sequence::{Facts, Says, Sequence, Step, Verdict, sequence};
 
 pub(crate) fn rows() -> Vec<Sequence> {
-    let unreachable = Verdict::Refused("issuer_unreachable");
     let failed = Verdict::Refused("issuer_failed");
     vec![
         sequence(
@@ -19,8 +18,6 @@ pub(crate) fn rows() -> Vec<Sequence> {
         .refused("cold", "/", "issuer_unreachable", Facts::Unasked)
         .wait_ms(2100)
         .granted("t", "/", Facts::StaleUnasked)
-        // What is past its time is not read from the store.
-        .forgetful(unreachable, Facts::Unasked)
         .refused("cold", "/", "issuer_unreachable", Facts::Unasked)
         .wait_ms(3100)
         .refused("t", "/", "issuer_unreachable", Facts::Unasked)
@@ -37,7 +34,6 @@ pub(crate) fn rows() -> Vec<Sequence> {
         .says("t", Says::Status(500))
         .wait_ms(1100)
         .granted("t", "/", Facts::Stale)
-        .forgetful(failed, Facts::Asked)
         .says("t", Says::Status(401))
         .refused("t", "/", "issuer_refused_us", Facts::Asked)
         .says("t", Says::Inactive)

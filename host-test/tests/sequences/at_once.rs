@@ -1,4 +1,4 @@
-//! 1000 requests with one cold token at once, in real Envoy with two workers: one question in all.
+//! Requests with one cold token at once, in real Envoy with two workers: one question in all.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,20 @@ use futures::future::join_all;
 use host_test::echo::Echo;
 use host_test::envoy::{Envoy, EnvoyOptions};
 use host_test::stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
-use host_test::wire::{exchange, get};
+use host_test::wire::{ANSWER_LIMIT, exchange, get, read_reply};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::hosts::envoy::WORKERS;
+use crate::hosts::envoy::{WORKERS, connections};
 use crate::run::same;
 
 const REQUESTS: u64 = 1000;
 
-pub(crate) async fn check() -> Result<(), String> {
-    let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
-    let echo = Echo::start().await.unwrap();
+/// Tokens that both workers see in the same moment.
+const TOKENS: usize = 1000;
+
+async fn serve(stub: &VerifyStub, echo: &Echo) -> Envoy {
     let mut settings = stub.resource_settings();
     for (key, value) in [
         ("cache_ttl", "60"),
@@ -33,7 +35,13 @@ pub(crate) async fn check() -> Result<(), String> {
         concurrency: WORKERS,
         ..EnvoyOptions::default()
     };
-    let envoy = Envoy::start(options).await.unwrap();
+    Envoy::start(options).await.unwrap()
+}
+
+pub(crate) async fn one_cold_token() -> Result<(), String> {
+    let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
+    let echo = Echo::start().await.unwrap();
+    let envoy = serve(&stub, &echo).await;
     let token = stub.issue(TokenSpec::default());
     let all_are_here = CancellationToken::new();
     stub.script(&token, vec![Reaction::normal().once(all_are_here.clone())]);
@@ -50,9 +58,7 @@ pub(crate) async fn check() -> Result<(), String> {
         }
         all_are_here.cancel();
     };
-    let replies = tokio::time::timeout(host_test::wire::ANSWER_LIMIT, async {
-        futures::join!(callers, release).0
-    });
+    let replies = tokio::time::timeout(ANSWER_LIMIT, async { futures::join!(callers, release).0 });
     let replies = replies.await.map_err(|_| "not all were answered")?;
     let granted = replies.iter().filter(|reply| {
         let reply = reply.as_ref();
@@ -88,6 +94,50 @@ pub(crate) async fn check() -> Result<(), String> {
     // The other worker's leader finds it there.
     same("found", &used("store"), &1)?;
     same("joined", &used("joined"), &(REQUESTS - 2))?;
+    same("VMs", &envoy.vms().await.unwrap(), &envoy.vms_at_start())
+}
+
+/// Where both look into the shared slot before either has written there, one of them must lose.
+pub(crate) async fn many_cold_tokens() -> Result<(), String> {
+    let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
+    let echo = Echo::start().await.unwrap();
+    let envoy = serve(&stub, &echo).await;
+    let connections = connections(&envoy, envoy.address()).await;
+    let mut connections = connections.map_err(|error| format!("{error:#}"))?;
+    for number in 0..TOKENS {
+        let token = stub.issue(TokenSpec::default());
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: service-b.test\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        let replies = connections.iter_mut().map(async |connection| {
+            connection.write_all(request.as_bytes()).await?;
+            read_reply(connection, false).await
+        });
+        for reply in tokio::time::timeout(ANSWER_LIMIT, join_all(replies))
+            .await
+            .map_err(|_| format!("token {number} was not answered"))?
+        {
+            let reply = reply.map_err(|error| format!("{error:#}"))?;
+            same(
+                "status",
+                &(reply.status, reply.reason().as_str()),
+                &(200, ""),
+            )?;
+        }
+        same(
+            "questions",
+            &(number, stub.questions_about(&token)),
+            &(number, 1),
+        )?;
+    }
+    same(
+        "questions in all",
+        &stub.counters().introspect,
+        &(TOKENS as u64),
+    )?;
+    let stats = envoy.stats().await.unwrap();
+    let asked = stat(&stats, "wasmcustom.trust_triangle_cache.use.miss");
+    same("asked", &asked, &(TOKENS as u64))?;
     same("VMs", &envoy.vms().await.unwrap(), &envoy.vms_at_start())
 }
 
