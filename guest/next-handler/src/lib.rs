@@ -5,7 +5,6 @@
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 
-#[expect(missing_docs, unreachable_pub, reason = "generated")]
 mod bindings {
     wit_bindgen::generate!({
         inline: "package trust-triangle:next; world next { import wasi:http/handler@0.3.0; }",

@@ -222,9 +222,9 @@ impl Runner<'_> {
             .header("retry-after")
             .map(|value| value.parse::<u64>());
         match (reason, retry_after) {
-            // Until the next probe.
+            // Until the next probe; a token that had a bad answer is not the next one.
             ("issuer_circuit_open", Some(Ok(seconds))) => {
-                let longest = self.sequence.setting("probe_interval").unwrap_or(1);
+                let longest = 2 * self.sequence.setting("probe_interval").unwrap_or(1);
                 same("retry-after", &(1..=longest).contains(&seconds), &true)
             }
             (_, retry_after) => {

@@ -53,7 +53,7 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .with("breaker_faults", "1")
             .with("probe_interval", "3")
             .says("known", Says::Active(ACTIVE))
-            .says("t", Says::Status(500))
+            .says("t", Says::Status(503))
             .says("cold", Says::Active(ACTIVE))
             .granted("known", "/", Facts::AskedOnce)
             .refused("t", "/", "issuer_circuit_open", Facts::Unasked)
@@ -64,6 +64,9 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .forgetful(Verdict::Granted, Facts::AskedOnce)
             .granted("known", "/", Facts::Known)
             .wait_ms(3100)
+            // Not the token that it choked on.
+            .says("fresh", Says::Active(ACTIVE))
+            .granted("fresh", "/", Facts::AskedOnce)
             .says("t", Says::Active(ACTIVE))
             .granted("t", "/", Facts::AskedOnce)
             .granted("known", "/", Facts::Known),
