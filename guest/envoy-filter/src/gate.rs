@@ -344,10 +344,12 @@ impl Gate {
             let progress = self.check.settle(flight, Outcome::Paused, now);
             self.go_on_with(leader, progress, false, now);
         }
-        let overdue = (self.waiting.iter())
-            .filter(|(_, waiter)| now.monotonic >= waiter.waiting.deadline())
-            .map(|(id, _)| *id);
-        self.ready.extend(overdue);
+        if self.ready.is_empty() {
+            let overdue = (self.waiting.iter())
+                .filter(|(_, waiter)| now.monotonic >= waiter.waiting.deadline())
+                .map(|(id, _)| *id);
+            self.ready.extend(overdue);
+        }
         self.work();
         self.set_tick();
     }
@@ -386,11 +388,15 @@ impl Gate {
         for question in core::mem::take(&mut self.outbox) {
             self.ask(question, now);
         }
-        for _ in 0..WAKE_AT_ONCE {
-            let Some(id) = self.ready.pop_front() else {
-                break;
-            };
-            self.wake(id, now);
+        let mut woken = 0;
+        while woken < WAKE_AT_ONCE
+            && let Some(id) = self.ready.pop_front()
+        {
+            // Some are gone, or were woken for another reason.
+            if self.waiting.contains_key(&id) {
+                self.wake(id, now);
+                woken += 1;
+            }
         }
         // The root itself is never gone while it is called back.
         let _ = host::set_effective_context(self.root);

@@ -56,7 +56,22 @@ pub(crate) fn line(decision: &Decision, about: &About<'_>) -> Option<String> {
         cache: about.cache.map(CacheUse::name),
         issuer_ms: about.issuer_latency.map(milliseconds),
     };
-    serde_json::to_string(&line).ok()
+    serde_json::to_string(&line).ok().map(|line| ascii(&line))
+}
+
+/// JSON leaves other scripts as they are, and with them line separators and what terminals obey.
+fn ascii(line: &str) -> String {
+    let mut ascii = String::with_capacity(line.len());
+    for c in line.chars() {
+        if matches!(c, ' '..='~') {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
 }
 
 fn host(bytes: &[u8]) -> Cow<'_, str> {

@@ -158,7 +158,8 @@ impl FactsCache {
         let area = |is_on: bool| is_on.then(|| area(entries)).flatten();
         Self {
             active: area(policy.keeps_facts()),
-            inactive: area(policy.keeps_negative_facts()),
+            // Also where none is used again: what was said before must not count any more.
+            inactive: area(policy.keeps_facts()),
         }
     }
 
@@ -190,14 +191,18 @@ impl FactsCache {
             .then(|| Arc::clone(&known.facts))
     }
 
-    /// The newest word on a token: what was said before does not count any more.
-    pub(crate) fn put(&mut self, key: TokenKey, known: Known) {
-        let is_older = [&self.active, &self.inactive]
+    /// Whether something newer is known here.
+    pub(crate) fn is_outdated(&self, key: TokenKey, known: &Known) -> bool {
+        [&self.active, &self.inactive]
             .into_iter()
             .flatten()
             .filter_map(|area| area.get(&key))
-            .any(|newer| newer.asked > known.asked);
-        if is_older {
+            .any(|newer| newer.asked > known.asked)
+    }
+
+    /// The newest word on a token: what was said before does not count any more.
+    pub(crate) fn put(&mut self, key: TokenKey, known: Known) {
+        if self.is_outdated(key, &known) {
             return;
         }
         let (this, other) = if known.facts.claims().is_some() {

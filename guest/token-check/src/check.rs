@@ -24,6 +24,9 @@ use crate::verdict::{CacheUse, Verdict};
 const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
+/// A question that had less than this part of `timeout` says nothing of the issuer if it gets no answer.
+const GOOD_WHILE: u32 = 4;
+
 /// The time, as the host reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -229,8 +232,8 @@ impl Settled {
 struct InFlight<W> {
     slot: Arc<Slot>,
     parked: Vec<W>,
-    /// The issuer has been asked.
-    is_asking: bool,
+    /// When the issuer was asked first.
+    asked: Option<Duration>,
 }
 
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
@@ -410,13 +413,7 @@ impl<W> AuthCheck<W> {
                 latency,
             }) => self.fault(&waiting, *reason, *retry_after, *latency, now),
             Some(Settled::Abandoned) => self.lead_or_join(waiting.asker, now),
-            None if now.monotonic >= asker.deadline => self.fault(
-                &waiting,
-                Reason::IssuerTimeout,
-                RETRY_AFTER_SECONDS,
-                None,
-                now,
-            ),
+            None if now.monotonic >= asker.deadline => self.late(&waiting, now),
             None => Step::Join(waiting),
         }
     }
@@ -436,12 +433,11 @@ impl<W> AuthCheck<W> {
             leads: flown.is_none(),
         };
         if now.monotonic >= waiting.deadline() {
-            let reason = Reason::IssuerTimeout;
-            return self.fault(&waiting, reason, RETRY_AFTER_SECONDS, None, now);
+            return self.late(&waiting, now);
         }
         if !waiting.leads {
             let key = waiting.asker.key;
-            let is_asking = (self.flights.get(&key)).is_some_and(|flight| flight.is_asking);
+            let is_asking = (self.flights.get(&key)).is_some_and(|flight| flight.asked.is_some());
             // With the circuit open only the one who probes waits for the issuer.
             return match self.breaker.held(key, now).filter(|_| is_asking) {
                 Some(held) => self.fault(&waiting, held.reason, held.retry_after, None, now),
@@ -460,7 +456,7 @@ impl<W> AuthCheck<W> {
             InFlight {
                 slot,
                 parked,
-                is_asking: false,
+                asked: None,
             },
         );
         let mut flight = Flight(Box::new(Flying {
@@ -510,6 +506,7 @@ impl<W> AuthCheck<W> {
         };
         let known = bytes.and_then(|bytes| store.open(shared, bytes, now));
         flying.found_record = known.is_some();
+        let known = known.filter(|known| !self.cache.is_outdated(flying.asker.key, known));
         match known {
             Some(known) if known.is_fresh(&flying.asker.requirements, &self.policy, now) => {
                 Err(Settled::Facts {
@@ -588,7 +585,7 @@ impl<W> AuthCheck<W> {
         flying.asked = Some((first, now.monotonic));
         flying.stage = Stage::Asking;
         if let Some(flight) = self.flights.get_mut(&asker.key) {
-            flight.is_asking = true;
+            flight.asked = Some(first);
         }
         Ok(Errand::Ask(OutboundCall::introspection(
             &self.policy,
@@ -645,6 +642,13 @@ impl<W> AuthCheck<W> {
                     Reason::IssuerCallDenied,
                     flying.latency(now),
                 ));
+            }
+            // It had too little time to say anything of the issuer: its caller led late.
+            CallFailure::Timeout if !flying.had_time(&self.policy) => {
+                if flying.is_probe {
+                    self.breaker.gave_up();
+                }
+                return Err(Settled::Abandoned);
             }
             CallFailure::Timeout => Reason::IssuerTimeout,
             // Once, and never after an answer: an idle connection may have been closed as the question went out on it.
@@ -737,12 +741,31 @@ impl<W> AuthCheck<W> {
         latency: Option<Duration>,
         now: Now,
     ) -> Step {
+        self.fault_or_stale(
+            waiting,
+            reason,
+            retry_after,
+            latency,
+            reason.is_outage(),
+            now,
+        )
+    }
+
+    fn fault_or_stale(
+        &self,
+        waiting: &Waiting,
+        reason: Reason,
+        retry_after: u32,
+        latency: Option<Duration>,
+        is_outage: bool,
+        now: Now,
+    ) -> Step {
         let asker = &waiting.asker;
         let stale = || {
             self.cache
                 .stale(asker.key, &asker.requirements, &self.policy, now)
         };
-        if let Some(facts) = reason.is_outage().then(stale).flatten() {
+        if let Some(facts) = is_outage.then(stale).flatten() {
             return self.decided(asker, &facts, CacheUse::Stale, latency, now);
         }
         let refusal =
@@ -757,6 +780,17 @@ impl<W> AuthCheck<W> {
             ..asker.grounds()
         };
         self.done(Decision::Refused(refusal), grounds, now)
+    }
+
+    /// Its time is up. That the issuer fails is known only if a question has waited for a good while.
+    fn late(&self, waiting: &Waiting, now: Now) -> Step {
+        let is_outage = (self.flights.get(&waiting.asker.key))
+            .and_then(|flight| flight.asked)
+            .is_some_and(|asked| {
+                now.monotonic.saturating_sub(asked) >= self.policy.timeout() / GOOD_WHILE
+            });
+        let reason = Reason::IssuerTimeout;
+        self.fault_or_stale(waiting, reason, RETRY_AFTER_SECONDS, None, is_outage, now)
     }
 
     fn done(&self, decision: Decision, grounds: Grounds<'_>, now: Now) -> Step {
@@ -791,6 +825,12 @@ impl Asker {
 }
 
 impl Flying {
+    fn had_time(&self, policy: &Policy) -> bool {
+        self.asked.is_some_and(|(first, _)| {
+            self.asker.deadline.saturating_sub(first) >= policy.timeout() / GOOD_WHILE
+        })
+    }
+
     /// Since the issuer was asked first.
     fn latency(&self, now: Now) -> Option<Duration> {
         let (first, _) = self.asked?;

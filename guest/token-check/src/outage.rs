@@ -111,16 +111,21 @@ impl Breaker {
         if is_over && (was_probe || self.open.is_none()) {
             self.hold(Reason::IssuerCircuitOpen, self.interval, now);
         } else if was_probe {
-            self.open = None;
+            self.open.take_if(|open| now.monotonic >= open.until);
         }
     }
 
     /// The issuer asks to be left alone.
     pub(crate) fn hold(&mut self, reason: Reason, time: Duration, now: Now) {
+        let until = now.monotonic.saturating_add(time);
         self.open = Some(Open {
             reason,
             since: now.monotonic,
-            until: now.monotonic.saturating_add(time),
+            // A pause that the issuer asked for is not made shorter by an answer to an older question.
+            until: self
+                .open
+                .as_ref()
+                .map_or(until, |open| open.until.max(until)),
             probe_ends: None,
         });
     }

@@ -185,10 +185,6 @@ impl Policy {
         self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0
     }
 
-    pub(crate) fn keeps_negative_facts(&self) -> bool {
-        self.keeps_facts() && self.negative_cache_ttl_seconds > 0
-    }
-
     pub(crate) const fn cache_entries(&self) -> u32 {
         self.cache_entries
     }

@@ -120,7 +120,7 @@ fn a_line_of_a_request_that_got_no_further_says_so() {
 
 #[test]
 fn nothing_that_a_caller_or_an_issuer_says_can_begin_another_line_or_member() {
-    let evil = r#"a\",\"decision\":\"granted\"}\n{\u2028\u0000"#;
+    let evil = r#"a\",\"decision\":\"granted\"}\n{\u2028\u0000\u0085\u009b31m😀"#;
     let claims = format!(r#","sub":"{evil}","client_id":"{}""#, "é".repeat(1000));
     let (clock, issuer) = (Clock::new(), Issuer::new(active(&claims)));
     let mut instance = instance(&issuer, &clock);
@@ -134,7 +134,7 @@ fn nothing_that_a_caller_or_an_issuer_says_can_begin_another_line_or_member() {
     };
     let step = instance.check.begin(&head, clock.now());
     let line = instance.finish(step).audit.unwrap();
-    assert!(!line.contains(['\n', '\r', '\0']), "{line}");
+    assert!(line.bytes().all(|b| (0x20..=0x7e).contains(&b)), "{line}");
     let read: Value = serde_json::from_str(&line).unwrap();
     let subject: String = serde_json::from_str(&format!("\"{evil}\"")).unwrap();
     assert_eq!(read["subject"], subject);
@@ -143,7 +143,7 @@ fn nothing_that_a_caller_or_an_issuer_says_can_begin_another_line_or_member() {
         read["host"].as_str().unwrap(),
         format!("h\"\r\n\u{fffd}{}", "x".repeat(251))
     );
-    assert!(line.len() < 2000);
+    assert!(line.len() < 4000);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod audit;
 mod cache;
 mod memory;
+mod order;
 mod outage;
 mod store;
 mod world;

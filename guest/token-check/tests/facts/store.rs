@@ -434,7 +434,7 @@ fn stale_facts_of_the_store_count_in_an_instance_that_has_none() {
         let mut world = Shared::new(sharing);
         world.settings = vec![("cache_ttl", "10"), ("stale_if_error", "60")];
         assert_eq!(world.instance().get("/", TOKEN), (None, MISS));
-        world.clock.forward_ms(69_999);
+        world.clock.forward_ms(69_998);
         world.issuer.says(Says::Unreachable);
         let stale = (None, Some(CacheUse::Stale));
         assert_eq!(world.instance().get("/", TOKEN), stale);
