@@ -109,6 +109,10 @@ fn build() -> Result<()> {
         let status = cargo
             .arg("--target-dir")
             .arg(target_directory())
+            // These would take the place of the flags in .cargo/config.toml, and the components be others than those that
+            // ship.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .current_dir(repository())
             .status()
             .context("cannot start cargo to build the components")?;
