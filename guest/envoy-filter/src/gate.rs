@@ -74,9 +74,8 @@ struct Paused {
 
 /// A call on its way.
 struct Sent {
-    /// `None`: we only knock at the issuer's door. A question that waits for that is in `Some` too.
+    /// `None`: we only knock at the issuer's door. A question that waits for that is in `Some` too, and says so.
     question: Option<Question>,
-    is_knock: bool,
     at: Duration,
     timeout: Duration,
 }
@@ -373,7 +372,7 @@ impl Gate {
         };
         match came {
             // The door opens.
-            Came::Outcome(Outcome::Answered(_)) if sent.is_knock => {
+            Came::Outcome(Outcome::Answered(_)) if question.knock_first => {
                 question.knock_first = false;
                 self.ask(question, now);
             }
@@ -411,8 +410,7 @@ impl Gate {
             let outcome = Outcome::Failed(CallFailure::Timeout);
             return self.settle(question, outcome, None, false, now);
         }
-        let is_knock = question.knock_first;
-        let sent = if is_knock {
+        let sent = if question.knock_first {
             self.way.knock(timeout)
         } else {
             self.way.ask(&question.call, timeout)
@@ -423,7 +421,6 @@ impl Gate {
                     id,
                     Sent {
                         question: Some(question),
-                        is_knock,
                         at: now.monotonic,
                         timeout,
                     },
@@ -441,7 +438,6 @@ impl Gate {
         if let Ok(id) = self.way.knock(FIRST_KNOCK) {
             let sent = Sent {
                 question: None,
-                is_knock: true,
                 at: now.monotonic,
                 timeout: FIRST_KNOCK,
             };

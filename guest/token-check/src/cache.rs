@@ -102,10 +102,12 @@ impl Known {
 
     /// Whether these may still be used on a route with these requirements, without asking the issuer again.
     pub(crate) fn is_fresh(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
-        let ttl = policy.ttl_seconds(requirements);
         match self.facts.claims() {
-            Some(_) => self.is_younger(ttl, now) && self.is_unexpired(policy, now),
-            None => self.is_younger(ttl.min(policy.negative_ttl_seconds(requirements)), now),
+            Some(_) => {
+                self.is_younger(policy.ttl_seconds(requirements), now)
+                    && self.is_unexpired(policy, now)
+            }
+            None => self.is_younger(policy.negative_ttl_seconds(requirements), now),
         }
     }
 
@@ -154,13 +156,21 @@ pub(crate) struct FactsCache {
 
 impl FactsCache {
     pub(crate) fn new(policy: &Policy) -> Self {
-        let entries = policy.cache_entries();
-        let area = |is_on: bool| is_on.then(|| area(entries)).flatten();
+        let area = || {
+            let is_on = policy.keeps_facts();
+            is_on.then(|| area(policy.cache_entries())).flatten()
+        };
         Self {
-            active: area(policy.keeps_facts()),
+            active: area(),
             // Also where none is used again: what was said before must not count any more.
-            inactive: area(policy.keeps_facts()),
+            inactive: area(),
         }
+    }
+
+    /// What is known of a token: one of the two areas has it, if any.
+    fn known(&self, key: TokenKey) -> Option<&Known> {
+        let areas = [&self.active, &self.inactive].into_iter().flatten();
+        areas.filter_map(|area| area.get(&key)).next()
     }
 
     pub(crate) fn fresh(
@@ -170,11 +180,8 @@ impl FactsCache {
         policy: &Policy,
         now: Now,
     ) -> Option<&Arc<Facts>> {
-        [&self.active, &self.inactive]
-            .into_iter()
-            .flatten()
-            .filter_map(|area| area.get(&key))
-            .find(|known| known.is_fresh(requirements, policy, now))
+        self.known(key)
+            .filter(|known| known.is_fresh(requirements, policy, now))
             .map(|known| &known.facts)
     }
 
@@ -193,11 +200,8 @@ impl FactsCache {
 
     /// Whether something newer is known here.
     pub(crate) fn is_outdated(&self, key: TokenKey, known: &Known) -> bool {
-        [&self.active, &self.inactive]
-            .into_iter()
-            .flatten()
-            .filter_map(|area| area.get(&key))
-            .any(|newer| newer.asked > known.asked)
+        self.known(key)
+            .is_some_and(|newer| newer.asked > known.asked)
     }
 
     /// The newest word on a token: what was said before does not count any more.

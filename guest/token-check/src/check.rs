@@ -24,7 +24,7 @@ use crate::verdict::{CacheUse, Verdict};
 const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// A question that had less than this part of `timeout` says nothing of the issuer if it gets no answer.
+/// The part of `timeout` that [`AuthCheck::good_while`] is: more than a sound issuer takes.
 const GOOD_WHILE: u32 = 4;
 
 /// The time, as the host reads it.
@@ -422,24 +422,23 @@ impl<W> AuthCheck<W> {
         let flown = self
             .flights
             .get(&asker.key)
-            .filter(|flight| flight.slot.0.get().is_none())
-            .map(|flight| Arc::clone(&flight.slot));
-        let slot = flown
-            .clone()
-            .unwrap_or_else(|| Arc::new(Slot(OnceLock::new())));
+            .filter(|flight| flight.slot.0.get().is_none());
+        let is_asking = flown.is_some_and(|flight| flight.asked.is_some());
         let waiting = Waiting {
             asker,
-            slot,
             leads: flown.is_none(),
+            slot: flown.map_or_else(
+                || Arc::new(Slot(OnceLock::new())),
+                |flight| Arc::clone(&flight.slot),
+            ),
         };
         if now.monotonic >= waiting.deadline() {
             return self.late(&waiting, now);
         }
         if !waiting.leads {
-            let key = waiting.asker.key;
-            let is_asking = (self.flights.get(&key)).is_some_and(|flight| flight.asked.is_some());
+            let held = self.breaker.held(waiting.asker.key, now);
             // With the circuit open only the one who probes waits for the issuer.
-            return match self.breaker.held(key, now).filter(|_| is_asking) {
+            return match held.filter(|_| is_asking) {
                 Some(held) => self.fault(&waiting, held.reason, held.retry_after, None, now),
                 None => Step::Join(waiting),
             };
@@ -483,7 +482,7 @@ impl<W> AuthCheck<W> {
         }
     }
 
-    /// To the store, if there is one and this route may use what is in it; else to the issuer.
+    /// To the store, if there is one; else to the issuer.
     fn look(&mut self, flying: &mut Flying, now: Now) -> Result<Errand, Settled> {
         match &flying.shared {
             // A route that always asks looks too: if the issuer says that the token is over, its record must go.
@@ -560,7 +559,7 @@ impl<W> AuthCheck<W> {
             return self.ask(flying, now);
         }
         flying.stage = Stage::Pausing;
-        let pause = flying.pause.min(left);
+        let pause = flying.pause;
         flying.pause = flying.pause.saturating_mul(2).min(LONGEST_PAUSE);
         Ok(Errand::Pause(pause))
     }
@@ -644,10 +643,7 @@ impl<W> AuthCheck<W> {
                 ));
             }
             // It had too little time to say anything of the issuer: its caller led late.
-            CallFailure::Timeout if !flying.had_time(&self.policy) => {
-                if flying.is_probe {
-                    self.breaker.gave_up();
-                }
+            CallFailure::Timeout if !flying.had(self.good_while()) => {
                 return Err(Settled::Abandoned);
             }
             CallFailure::Timeout => Reason::IssuerTimeout,
@@ -786,11 +782,14 @@ impl<W> AuthCheck<W> {
     fn late(&self, waiting: &Waiting, now: Now) -> Step {
         let is_outage = (self.flights.get(&waiting.asker.key))
             .and_then(|flight| flight.asked)
-            .is_some_and(|asked| {
-                now.monotonic.saturating_sub(asked) >= self.policy.timeout() / GOOD_WHILE
-            });
+            .is_some_and(|asked| now.monotonic.saturating_sub(asked) >= self.good_while());
         let reason = Reason::IssuerTimeout;
         self.fault_or_stale(waiting, reason, RETRY_AFTER_SECONDS, None, is_outage, now)
+    }
+
+    /// A question that had less says nothing of the issuer if it gets no answer.
+    fn good_while(&self) -> Duration {
+        self.policy.timeout() / GOOD_WHILE
     }
 
     fn done(&self, decision: Decision, grounds: Grounds<'_>, now: Now) -> Step {
@@ -825,10 +824,10 @@ impl Asker {
 }
 
 impl Flying {
-    fn had_time(&self, policy: &Policy) -> bool {
-        self.asked.is_some_and(|(first, _)| {
-            self.asker.deadline.saturating_sub(first) >= policy.timeout() / GOOD_WHILE
-        })
+    /// Whether its question had so much time.
+    fn had(&self, time: Duration) -> bool {
+        self.asked
+            .is_some_and(|(first, _)| self.asker.deadline.saturating_sub(first) >= time)
     }
 
     /// Since the issuer was asked first.

@@ -12,6 +12,7 @@
 
 mod differences;
 mod drivers;
+mod gated_echo;
 mod issuer;
 mod leaks;
 mod log;

@@ -12,6 +12,8 @@
 
 mod at_once;
 mod audit;
+#[path = "../scenarios/gated_echo.rs"]
+mod gated_echo;
 mod hosts;
 mod issuer;
 mod leaks;

@@ -1,7 +1,7 @@
 //! What is kept, in bytes, and what a hit allocates.
 
 use allocation_counter::{AllocationInfo, measure};
-use token_check::{CacheUse, Decision, Reason, RequestHead, Step};
+use token_check::{CacheUse, Decision, Reason, RequestHead, Step, Verdict};
 
 use crate::world::{Clock, Instance, Issuer, START, active, inactive, reason};
 
@@ -19,15 +19,9 @@ fn token(n: usize) -> String {
     format!("cace6X_X{n:030}.{:030}.{:030}", n * 7, n * 13)
 }
 
-#[test]
-fn a_hit_allocates_what_it_forwards_and_nothing_else() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active(&ibm())));
-    let mut instance = Instance::new(&[("cache_ttl", "60")], &issuer, &clock);
-    let line = format!("Bearer {}", token(1));
-    assert_eq!(
-        instance.get("/data", &token(1)),
-        (None, Some(CacheUse::Miss))
-    );
+/// Decides about a token that is known.
+fn hit(instance: &mut Instance, token: &str) -> (Verdict, AllocationInfo) {
+    let line = format!("Bearer {token}");
     let head = RequestHead {
         authorization: &[line.as_bytes()],
         method: b"GET",
@@ -35,12 +29,24 @@ fn a_hit_allocates_what_it_forwards_and_nothing_else() {
         path_and_query: Some(b"/data"),
         traceparent: &[],
     };
-    let now = clock.now();
+    let now = instance.clock.now();
     let mut step = None;
     let allocated = measure(|| step = Some(instance.check.begin(&head, now)));
     let Some(Step::Done(verdict)) = step else {
         panic!("must be a hit")
     };
+    (verdict, allocated)
+}
+
+#[test]
+fn a_hit_allocates_what_it_forwards_and_nothing_else() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(&ibm())));
+    let mut instance = Instance::new(&[("cache_ttl", "60")], &issuer, &clock);
+    assert_eq!(
+        instance.get("/data", &token(1)),
+        (None, Some(CacheUse::Miss))
+    );
+    let (verdict, allocated) = hit(&mut instance, &token(1));
     assert_eq!(verdict.cache, Some(CacheUse::Hit));
     let Decision::Granted(grant) = verdict.decision else {
         panic!("must be granted")
@@ -56,22 +62,9 @@ fn a_refusal_on_a_hit_allocates_nothing() {
     let (clock, issuer) = (Clock::new(), Issuer::new(inactive()));
     let settings = [("cache_ttl", "60"), ("negative_cache_ttl", "60")];
     let mut instance = Instance::new(&settings, &issuer, &clock);
-    let line = format!("Bearer {}", token(1));
     let refused = (Some(Reason::Inactive), Some(CacheUse::Miss));
     assert_eq!(instance.get("/data", &token(1)), refused);
-    let head = RequestHead {
-        authorization: &[line.as_bytes()],
-        method: b"GET",
-        authority: Some(b"service-b.example"),
-        path_and_query: Some(b"/data"),
-        traceparent: &[],
-    };
-    let now = clock.now();
-    let mut step = None;
-    let allocated = measure(|| step = Some(instance.check.begin(&head, now)));
-    let Some(Step::Done(verdict)) = step else {
-        panic!("must be a hit")
-    };
+    let (verdict, allocated) = hit(&mut instance, &token(1));
     assert_eq!(reason(&verdict), Some(Reason::Inactive));
     assert_eq!(allocated.count_total, 0);
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use host_test::guests::{Guest, components, repository};
 use host_test::host::{App, Running, ServeOptions};
 use tokio::runtime::Handle;
 
 use super::{Driver, settings};
+use crate::gated_echo;
 use crate::issuer::SharedStub;
 use crate::log::Log;
 use crate::observed::Observed;
@@ -52,7 +52,10 @@ impl Component {
             Some(app) => app.clone(),
             None => state
                 .app
-                .insert(load().map_err(|error| format!("{error:#}"))?)
+                .insert(
+                    gated_echo::load("scenarios-spin.toml")
+                        .map_err(|error| format!("{error:#}"))?,
+                )
                 .clone(),
         };
         let options = ServeOptions {
@@ -106,22 +109,4 @@ impl Driver for Component {
             Err(format!("{traps} instances trapped"))
         }
     }
-}
-
-/// spin.toml as it ships, but with the echo for an app, and every path behind the gate so that paths can be tested.
-fn load() -> anyhow::Result<App> {
-    let mut manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
-    for (shipped, tested) in [
-        ("route = \"/data\"", "route = \"/...\""),
-        (
-            "[[trigger.http]]\nroute = \"/health\"\ncomponent = \"service-b\"\n",
-            "",
-        ),
-    ] {
-        anyhow::ensure!(manifest.contains(shipped), "spin.toml has no {shipped}");
-        manifest = manifest.replace(shipped, tested);
-    }
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("scenarios-spin.toml");
-    std::fs::write(&path, manifest)?;
-    App::load(&path, &components(Guest::EchoApp)?)
 }

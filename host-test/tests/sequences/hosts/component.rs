@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use host_test::guests::{Guest, components, repository};
 use host_test::host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
 use tokio::runtime::Handle;
 
 use super::{Answer, Driver, Host, Memory, Reply, gates, is_audit, issuer_of, settings};
+use crate::gated_echo;
 use crate::issuer::Issuers;
 use crate::log::Log;
 use crate::sequence::{Ailment, Gate, Sequence};
@@ -57,7 +57,9 @@ impl Driver for Component {
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
         let app = self
             .app
-            .get_or_init(|| load().map_err(|error| format!("{error:#}")))
+            .get_or_init(|| {
+                gated_echo::load("sequences-spin.toml").map_err(|error| format!("{error:#}"))
+            })
             .clone()?;
         let issuers = Issuers::start(&self.runtime);
         let gates = gates(sequence).iter().map(|gate| {
@@ -210,22 +212,4 @@ impl Host for World {
             "{traps} of {instances} instances trapped, and {expected} were to be made"
         ))
     }
-}
-
-/// spin.toml as it ships, but with the echo for an app, and every path behind the gate.
-fn load() -> anyhow::Result<App> {
-    let mut manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
-    for (shipped, tested) in [
-        ("route = \"/data\"", "route = \"/...\""),
-        (
-            "[[trigger.http]]\nroute = \"/health\"\ncomponent = \"service-b\"\n",
-            "",
-        ),
-    ] {
-        anyhow::ensure!(manifest.contains(shipped), "spin.toml has no {shipped}");
-        manifest = manifest.replace(shipped, tested);
-    }
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sequences-spin.toml");
-    std::fs::write(&path, manifest)?;
-    App::load(&path, &components(Guest::EchoApp)?)
 }

@@ -1,0 +1,23 @@
+//! What the embedded host serves in scenarios and sequences.
+
+use host_test::guests::{Guest, components, repository};
+use host_test::host::App;
+
+/// spin.toml as it ships, but with the echo for an app, and every path behind the gate so that paths can be tested.
+/// `file`: what to call it, as more than one test program may run.
+pub(crate) fn load(file: &str) -> anyhow::Result<App> {
+    let mut manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
+    for (shipped, tested) in [
+        ("route = \"/data\"", "route = \"/...\""),
+        (
+            "[[trigger.http]]\nroute = \"/health\"\ncomponent = \"service-b\"\n",
+            "",
+        ),
+    ] {
+        anyhow::ensure!(manifest.contains(shipped), "spin.toml has no {shipped}");
+        manifest = manifest.replace(shipped, tested);
+    }
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    std::fs::write(&path, manifest)?;
+    App::load(&path, &components(Guest::EchoApp)?)
+}
