@@ -22,17 +22,20 @@ pub enum Guest {
     EnvoyFilter,
     /// The middleware that benchmarks hold the Spin middleware against.
     PassThrough,
+    /// The middleware with the host calls of the Spin middleware, for benchmarks too.
+    SameCalls,
     /// The `/data` app.
     ServiceB,
 }
 
 impl Guest {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::AuthCheck,
         Self::BenchFloors,
         Self::EchoApp,
         Self::EnvoyFilter,
         Self::PassThrough,
+        Self::SameCalls,
         Self::ServiceB,
     ];
 
@@ -43,13 +46,18 @@ impl Guest {
             Self::EchoApp => "echo-app",
             Self::EnvoyFilter => "envoy-filter",
             Self::PassThrough => "pass-through",
+            Self::SameCalls => "same-calls",
             Self::ServiceB => "service-b",
         }
     }
 
     const fn target(self) -> &'static str {
         match self {
-            Self::AuthCheck | Self::EchoApp | Self::PassThrough | Self::ServiceB => "wasm32-wasip2",
+            Self::AuthCheck
+            | Self::EchoApp
+            | Self::PassThrough
+            | Self::SameCalls
+            | Self::ServiceB => "wasm32-wasip2",
             Self::BenchFloors | Self::EnvoyFilter => "wasm32-wasip1",
         }
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
-use spin_sdk::wasip3::http::types::{Method, Request};
+use spin_sdk::wasip3::http::types::Method;
 use spin_sdk::wasip3::wit_stream;
 use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
 
 use crate::gate::Gate;
 use crate::issuer;
+use crate::messages::Head;
 
 pub(crate) fn now() -> Now {
     let unix = system_clock::now();
@@ -29,20 +30,14 @@ pub(crate) async fn until(deadline: Duration) {
     monotonic_clock::wait_until(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX)).await;
 }
 
-pub(crate) async fn decide(gate: &Gate, request: &Request) -> Verdict {
-    let fields = request.get_headers();
-    let authorization = fields.get("authorization");
-    let authorization: Vec<&[u8]> = authorization.iter().map(Vec::as_slice).collect();
-    let traceparent = fields.get("traceparent");
-    let traceparent: Vec<&[u8]> = traceparent.iter().map(Vec::as_slice).collect();
-    let method = request.get_method();
-    let authority = request.get_authority();
-    let target = request.get_path_with_query();
+pub(crate) async fn decide(gate: &Gate, head: &Head) -> Verdict {
+    let authorization: Vec<&[u8]> = head.lines("authorization").collect();
+    let traceparent: Vec<&[u8]> = head.lines("traceparent").collect();
     let head = RequestHead {
         authorization: &authorization,
-        method: name(&method).as_bytes(),
-        authority: authority.as_deref().map(str::as_bytes),
-        path_and_query: target.as_deref().map(str::as_bytes),
+        method: name(&head.method).as_bytes(),
+        authority: head.authority.as_deref().map(str::as_bytes),
+        path_and_query: head.target.as_deref().map(str::as_bytes),
         traceparent: &traceparent,
     };
     let mut step = gate.check.borrow_mut().begin(&head, now());

@@ -22,11 +22,12 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
                 &token_check::Reason::Misconfigured.reply(None, None),
             ));
         };
-        let verdict = flights::decide(gate, &request).await;
+        let head = messages::Head::of(&request);
+        let verdict = flights::decide(gate, &head).await;
         gate.tell(&verdict);
         let result = verdict.into_result(gate.check.borrow().policy());
         match result {
-            Ok(grant) => messages::forward(request, &grant).await,
+            Ok(grant) => messages::forward(request, head, &grant).await,
             Err(reply) => Ok(messages::reply(&reply)),
         }
     }

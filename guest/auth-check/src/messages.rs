@@ -1,6 +1,6 @@
 //! Requests to the app and replies of our own. Bodies pass untouched in both directions.
 
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, Reply, is_identity_header};
 
@@ -28,40 +28,66 @@ pub(crate) fn reply(reply: &Reply) -> Response {
     response
 }
 
+/// A request but for its body, read once: each look at it is a call of the host.
+pub(crate) struct Head {
+    fields: Vec<(String, Vec<u8>)>,
+    pub(crate) method: Method,
+    pub(crate) authority: Option<String>,
+    /// Path and query.
+    pub(crate) target: Option<String>,
+}
+
+impl Head {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            fields: request.get_headers().copy_all(),
+            method: request.get_method(),
+            authority: request.get_authority(),
+            target: request.get_path_with_query(),
+        }
+    }
+
+    /// The value of each line of this field, in order.
+    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        (self.fields.iter())
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// The fields with those of the grant in the place of what the caller sent.
+    fn edited(&mut self, grant: &Grant) -> Result<Fields, ErrorCode> {
+        self.fields.retain(|(name, _)| {
+            !is_identity_header(name.as_bytes())
+                && (grant.forward_token || !name.eq_ignore_ascii_case("authorization"))
+        });
+        let ours = grant.headers();
+        self.fields
+            .extend(ours.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        Fields::from_list(&self.fields).map_err(|_| ErrorCode::HttpProtocolError)
+    }
+}
+
 /// The same request with the grant's headers, its body stream moved over; the app's response as it is.
-pub(crate) async fn forward(request: Request, grant: &Grant) -> Result<Response, ErrorCode> {
-    let fields = fields(&request, grant)?;
-    let method = request.get_method();
+pub(crate) async fn forward(
+    request: Request,
+    mut head: Head,
+    grant: &Grant,
+) -> Result<Response, ErrorCode> {
+    let fields = head.edited(grant)?;
     let scheme = request.get_scheme();
-    let authority = request.get_authority();
-    let target = request.get_path_with_query();
     let (_done, done) = wit_future::new(|| Ok(()));
     let (contents, trailers) = Request::consume_body(request, done);
     let (onward, _sent) = Request::new(fields, Some(contents), trailers, None);
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
     onward
-        .set_method(&method)
+        .set_method(&head.method)
         .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
     onward.set_scheme(scheme.as_ref()).map_err(invalid)?;
     onward
-        .set_authority(authority.as_deref())
+        .set_authority(head.authority.as_deref())
         .map_err(invalid)?;
     onward
-        .set_path_with_query(target.as_deref())
+        .set_path_with_query(head.target.as_deref())
         .map_err(invalid)?;
     next_handler::handle(onward).await
-}
-
-fn fields(request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
-    let mut fields = request.get_headers().copy_all();
-    fields.retain(|(name, _)| {
-        !is_identity_header(name.as_bytes())
-            && (grant.forward_token || !name.eq_ignore_ascii_case("authorization"))
-    });
-    fields.extend(
-        grant
-            .headers()
-            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())),
-    );
-    Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
 }

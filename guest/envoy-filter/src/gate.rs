@@ -1,9 +1,9 @@
 //! The one auth check of a plugin configuration in a worker, and who waits for what.
 //!
-//! A call belongs to the Envoy context that made it: were that the caller's, the answer would be lost when the caller
-//! leaves, and everyone who waits for it stranded. So calls are made in callbacks of the root context only. A request
-//! puts its question into the outbox and rings (an Envoy queue that only this VM knows): the root is called back in the
-//! same turn of the worker's loop.
+//! The SDK hands an answer to the context in whose callback the call was made, and drops it where that is gone: were that
+//! the caller's, everyone who waits for the answer would be stranded when the caller leaves. So calls are made in callbacks
+//! of the root context only. A request puts its question into the outbox and rings (an Envoy queue that only this VM
+//! knows): the root is called back in the same turn of the worker's loop.
 
 use core::cell::RefCell;
 use core::time::Duration;
@@ -308,9 +308,9 @@ impl Gate {
 
     /// The root context was called back by [`Self::ring`].
     pub(crate) fn rung(&mut self, queue: u32) {
-        host::drain(queue);
+        host::dequeue(queue);
         self.has_rung = false;
-        self.work();
+        self.work(self.now());
     }
 
     /// The root context's timer.
@@ -349,7 +349,7 @@ impl Gate {
                 .map(|(id, _)| *id);
             self.ready.extend(overdue);
         }
-        self.work();
+        self.work(now);
         self.set_tick();
     }
 
@@ -363,7 +363,7 @@ impl Gate {
         let took = now.monotonic.saturating_sub(sent.at);
         let came = issuer::came(headers, body_size, took, sent.timeout);
         self.came(sent, came, now);
-        self.work();
+        self.work(now);
     }
 
     fn came(&mut self, sent: Sent, came: Came, now: Now) {
@@ -382,8 +382,7 @@ impl Gate {
     }
 
     /// What there is to do for the root context.
-    fn work(&mut self) {
-        let now = self.now();
+    fn work(&mut self, now: Now) {
         for question in core::mem::take(&mut self.outbox) {
             self.ask(question, now);
         }

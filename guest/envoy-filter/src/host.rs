@@ -107,8 +107,9 @@ pub(crate) fn enqueue(queue: u32) {
     let _ = hostcalls::enqueue_shared_queue(queue, None);
 }
 
-pub(crate) fn drain(queue: u32) {
-    while let Ok(Some(_)) = hostcalls::dequeue_shared_queue(queue) {}
+/// Takes what one [`enqueue`] has put there: Envoy calls back once for each.
+pub(crate) fn dequeue(queue: u32) {
+    let _ = hostcalls::dequeue_shared_queue(queue);
 }
 
 pub(crate) fn call(

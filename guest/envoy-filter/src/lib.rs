@@ -3,7 +3,7 @@
 //! - Host calls that take or give bytes only, and return results: one odd byte of a caller must not trap the VM that all
 //!   callers of a worker share.
 //! - One host call on the way of a request brings data into the VM (each costs a call back to allocate): the header map.
-//! - Calls to the issuer belong to the root context, see `gate`: a caller who leaves strands nobody.
+//! - Calls to the issuer are the root context's, see `gate`: a caller who leaves strands nobody.
 
 pub mod settings;
 

@@ -40,12 +40,14 @@ impl Stream {
     }
 }
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
+/// The request is over, or its caller has left.
+impl Drop for Stream {
+    fn drop(&mut self) {
         self.forget();
-        true
     }
 }
+
+impl Context for Stream {}
 
 impl HttpContext for Stream {
     /// `Pause` holds the body back too, by back-pressure: nothing of it is buffered here or looked at.
@@ -85,7 +87,8 @@ impl HttpContext for Stream {
         if is_clean { self.held() } else { Action::Pause }
     }
 
-    /// Comes to a request that waits only if Envoy answered it, after a timeout of its own for example.
+    /// Comes to a request that waits only if Envoy answered it, after a timeout of its own for example. Its stream may stay
+    /// for as long as its caller does not read the answer.
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         self.forget();
         Action::Continue

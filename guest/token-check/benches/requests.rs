@@ -114,10 +114,12 @@ fn miss(bencher: Bencher<'_, '_>) {
 
 fn read(bencher: Bencher<'_, '_>, body: &str) {
     let check = std::cell::RefCell::new(check(&[]));
-    let authorization = authorization(0);
+    // Several inputs are made ahead: with one token, the second would join the first.
+    let mut number = 0;
     bencher
         .with_inputs(|| {
-            let (_waiting, flight) = asks(begin(&mut check.borrow_mut(), &authorization));
+            number += 1;
+            let (_waiting, flight) = asks(begin(&mut check.borrow_mut(), &authorization(number)));
             (flight, answer(body))
         })
         .bench_local_values(|(flight, answer)| settle(&mut check.borrow_mut(), flight, answer));

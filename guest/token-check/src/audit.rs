@@ -33,7 +33,7 @@ pub(crate) struct Line<'a> {
 pub(crate) struct About<'a> {
     pub(crate) host: Option<&'a [u8]>,
     pub(crate) fingerprint: Option<String>,
-    pub(crate) claims: Option<&'a Claims>,
+    pub(crate) claims: Option<Claims<'a>>,
     pub(crate) cache: Option<CacheUse>,
     pub(crate) issuer_latency: Option<Duration>,
     pub(crate) unix: Duration,

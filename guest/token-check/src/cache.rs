@@ -2,8 +2,6 @@
 
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
-use std::sync::Arc;
-
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -85,7 +83,7 @@ impl Hasher for AsItIsHasher {
 /// question and not of the answer: a token may be revoked in between.
 #[derive(Clone)]
 pub(crate) struct Known {
-    pub(crate) facts: Arc<Facts>,
+    pub(crate) facts: Facts,
     pub(crate) asked: i64,
 }
 
@@ -179,7 +177,7 @@ impl FactsCache {
         requirements: &Requirements,
         policy: &Policy,
         now: Now,
-    ) -> Option<&Arc<Facts>> {
+    ) -> Option<&Facts> {
         self.known(key)
             .filter(|known| known.is_fresh(requirements, policy, now))
             .map(|known| &known.facts)
@@ -191,11 +189,11 @@ impl FactsCache {
         requirements: &Requirements,
         policy: &Policy,
         now: Now,
-    ) -> Option<Arc<Facts>> {
+    ) -> Option<Facts> {
         let known = self.active.as_ref()?.get(&key)?;
         known
             .is_stale(requirements, policy, now)
-            .then(|| Arc::clone(&known.facts))
+            .then(|| known.facts.clone())
     }
 
     /// Whether something newer is known here.

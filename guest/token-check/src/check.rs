@@ -253,7 +253,7 @@ pub struct AuthCheck<W> {
 struct Grounds<'a> {
     host: Option<&'a [u8]>,
     token: Option<&'a [u8]>,
-    claims: Option<&'a Claims>,
+    claims: Option<Claims<'a>>,
     cache: Option<CacheUse>,
     latency: Option<Duration>,
 }
@@ -602,7 +602,7 @@ impl<W> AuthCheck<W> {
                 self.breaker.answered(asked);
                 return Settled::Facts {
                     known: Known {
-                        facts: Arc::new(facts),
+                        facts,
                         asked: milliseconds(asked),
                     },
                     source: CacheUse::Miss,

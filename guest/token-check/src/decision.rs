@@ -155,7 +155,7 @@ pub(crate) fn decide(
 }
 
 /// First what is wrong with the token itself, then what this route demands of it.
-fn offence(claims: &Claims, demands: &Requirements, leeway: i64, now: i64) -> Option<Reason> {
+fn offence(claims: Claims<'_>, demands: &Requirements, leeway: i64, now: i64) -> Option<Reason> {
     // RFC 7519 section 4.1.4: the time must be before `exp`.
     if now >= claims.expires().saturating_add(leeway) {
         return Some(Reason::Expired);

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+use triomphe::{Arc, HeaderSlice};
+
 use crate::answer::IssuerAnswer;
+use crate::identity::is_field_value;
 use crate::json::{self, Json};
 use crate::policy::is_scope_token;
 use crate::reason::Reason;
@@ -10,49 +14,31 @@ use crate::reason::Reason;
 /// Times past this are nonsense, in seconds since 1970: the year 9999. Catches milliseconds taken for seconds.
 const MAX_UNIX_SECONDS: i64 = 253_402_300_799;
 
-/// What the issuer said about one token. Says nothing about any request.
-pub struct Facts {
-    claims: Option<Claims>,
-}
+/// What the issuer said about one token, in one piece of memory if it says as much as usual. Says nothing about any
+/// request.
+#[derive(Clone)]
+pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
 
-impl Facts {
-    /// From the JSON document of an answer; `None`: it is not one.
-    pub(crate) fn of_document(text: &str) -> Option<Self> {
-        let Ok(Json::Object(members)) = json::read(text) else {
-            return None;
-        };
-        let members = Members(members);
-        match members.get("active")? {
-            Json::Bool(true) => Some(Self {
-                claims: Some(Claims::read(text, &members)?),
-            }),
-            // Whatever else stands there does not matter any more.
-            Json::Bool(false) => Some(Self { claims: None }),
-            _ => None,
-        }
-    }
-
-    /// The claims of an active token; `None` for one that is not active.
-    pub(crate) const fn claims(&self) -> Option<&Claims> {
-        self.claims.as_ref()
-    }
-}
-
-/// The members of the issuer's answer that decisions and headers use. Kept small: there are as many as tokens in use.
-pub(crate) struct Claims {
-    /// The document as the issuer sent it, then the texts that have escapes there, without them.
-    text: Box<str>,
+/// What stands before the text. That is the document as the issuer sent it, then the texts that have escapes there, without
+/// them. Kept small: there are as many as tokens in use.
+struct Head {
     /// [`ISSUER`], [`SUBJECT`], [`CLIENT_ID`], [`GRANT_TYPE`], then the audiences, then the scopes.
-    spans: Box<[Span]>,
+    spans: SmallVec<[Span; TYPICAL_SPANS]>,
     expires: i64,
     starts: i64,
     document: u16,
     audiences: u16,
     is_access_token: bool,
     is_key_bound: bool,
+    /// Whether the first of [`TEXTS`], issuer, subject and client, may each stand in a header. Found out once, and not for
+    /// every request.
+    are_fields: [bool; 3],
 }
 
-/// A part of [`Claims::text`]. Text and spare texts are within twice the limit of an answer, 64 KiB.
+/// Without an allocation of their own: IBM Verify names one audience and no scope.
+const TYPICAL_SPANS: usize = 6;
+
+/// A part of the text. Document and spare texts are within twice the limit of an answer, 64 KiB.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: u16,
@@ -65,34 +51,50 @@ const ABSENT: Span = Span {
     end: 0,
 };
 
-const ISSUER: usize = 0;
-const SUBJECT: usize = 1;
-const CLIENT_ID: usize = 2;
+pub(crate) const ISSUER: usize = 0;
+pub(crate) const SUBJECT: usize = 1;
+pub(crate) const CLIENT_ID: usize = 2;
 const GRANT_TYPE: usize = 3;
-/// The members that have one text each, in the order of [`Claims::spans`].
+/// The members that have one text each, in the order of [`Head::spans`].
 const TEXTS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
 
-impl Claims {
-    fn read(document: &str, members: &Members<'_>) -> Option<Self> {
+impl Facts {
+    /// From the JSON document of an answer; `None`: it is not one.
+    pub(crate) fn of_document(text: &str) -> Option<Self> {
+        let Ok(Json::Object(members)) = json::read(text) else {
+            return None;
+        };
+        let members = Members(members);
+        match members.get("active")? {
+            Json::Bool(true) => Self::of_active(text, &members),
+            // Whatever else stands there does not matter any more.
+            Json::Bool(false) => Some(Self(None)),
+            _ => None,
+        }
+    }
+
+    fn of_active(document: &str, members: &Members<'_>) -> Option<Self> {
         let mut texts = Texts {
             document,
             spare: String::new(),
         };
         let audience = members.texts("aud")?;
         let scope = members.scope()?;
-        let mut spans = Vec::with_capacity(TEXTS.len() + audience.len() + scope.len());
-        for name in TEXTS {
-            spans.push(match members.text(name)? {
-                None => ABSENT,
-                Some(text) => texts.span(text)?,
-            });
+        let mut spans = SmallVec::with_capacity(TEXTS.len() + audience.len() + scope.len());
+        let mut are_fields = [false; 3];
+        for (index, name) in TEXTS.into_iter().enumerate() {
+            let text = members.text(name)?;
+            spans.push(text.map_or(Some(ABSENT), |text| texts.span(text))?);
+            if let Some(is_field) = are_fields.get_mut(index) {
+                *is_field = text.is_some_and(is_field_value);
+            }
         }
         for text in audience.iter().chain(&scope) {
             spans.push(texts.span(text)?);
         }
-        Some(Self {
+        let head = Head {
             document: document.len().try_into().ok()?,
-            spans: spans.into(),
+            spans,
             audiences: audience.len().try_into().ok()?,
             // Rounded so that a fraction never makes a token live longer.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
@@ -102,75 +104,101 @@ impl Claims {
                 .unwrap_or(i64::MIN),
             is_access_token: members.is_access_token()?,
             is_key_bound: members.get("cnf").is_some(),
-            text: texts.finish(),
-        })
+            are_fields,
+        };
+        Some(Self(Some(Arc::from_header_and_str(head, &texts.whole()))))
     }
 
-    fn part(&self, span: Span) -> &str {
-        self.text
+    /// The claims of an active token; `None` for one that is not active.
+    pub(crate) fn claims(&self) -> Option<Claims<'_>> {
+        self.0.as_deref().map(Claims)
+    }
+}
+
+/// The members of the issuer's answer that decisions and headers use.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims<'a>(&'a HeaderSlice<Head, str>);
+
+impl<'a> Claims<'a> {
+    fn part(self, span: Span) -> &'a str {
+        self.0
+            .slice
             .get(span.start.into()..span.end.into())
             .unwrap_or_default()
     }
 
-    fn one(&self, which: usize) -> Option<&str> {
-        let span = self.spans.get(which).filter(|span| **span != ABSENT)?;
+    fn one(self, which: usize) -> Option<&'a str> {
+        let span = self
+            .0
+            .header
+            .spans
+            .get(which)
+            .filter(|span| **span != ABSENT)?;
         Some(self.part(*span))
     }
 
+    /// One that may stand in a header of its own.
+    pub(crate) fn field(self, which: usize) -> Option<&'a str> {
+        let is_field = self.0.header.are_fields.get(which).copied();
+        self.one(which).filter(|_| is_field.unwrap_or_default())
+    }
+
     /// The whole document as the issuer sent it.
-    pub(crate) fn document(&self) -> &str {
-        let end = self.document;
+    pub(crate) fn document(self) -> &'a str {
+        let end = self.0.header.document;
         self.part(Span { start: 0, end })
     }
 
-    pub(crate) fn issuer(&self) -> Option<&str> {
+    pub(crate) fn issuer(self) -> Option<&'a str> {
         self.one(ISSUER)
     }
 
-    pub(crate) fn subject(&self) -> Option<&str> {
+    pub(crate) fn subject(self) -> Option<&'a str> {
         self.one(SUBJECT)
     }
 
-    pub(crate) fn client_id(&self) -> Option<&str> {
+    pub(crate) fn client_id(self) -> Option<&'a str> {
         self.one(CLIENT_ID)
     }
 
-    pub(crate) fn grant_type(&self) -> Option<&str> {
+    pub(crate) fn grant_type(self) -> Option<&'a str> {
         self.one(GRANT_TYPE)
     }
 
-    pub(crate) fn audiences(&self) -> impl Iterator<Item = &str> {
-        let lists = self.spans.iter().skip(TEXTS.len());
-        let audiences = lists.take(self.audiences.into());
-        audiences.map(|span| self.part(*span))
+    pub(crate) fn audiences(self) -> impl Iterator<Item = &'a str> {
+        let head = &self.0.header;
+        let lists = head.spans.iter().skip(TEXTS.len());
+        let audiences = lists.take(head.audiences.into());
+        audiences.map(move |span| self.part(*span))
     }
 
-    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let before = TEXTS.len().saturating_add(self.audiences.into());
-        let scopes = self.spans.iter().skip(before);
-        scopes.map(|span| self.part(*span))
+    pub(crate) fn scopes(self) -> impl Iterator<Item = &'a str> {
+        let head = &self.0.header;
+        let before = TEXTS.len().saturating_add(head.audiences.into());
+        let scopes = head.spans.iter().skip(before);
+        scopes.map(move |span| self.part(*span))
     }
 
     /// `exp`, in seconds since 1970; far away where there is none.
-    pub(crate) const fn expires(&self) -> i64 {
-        self.expires
+    pub(crate) const fn expires(self) -> i64 {
+        self.0.header.expires
     }
 
     /// The later one of `nbf` and `iat`, in seconds since 1970; long ago where there is none.
-    pub(crate) const fn starts(&self) -> i64 {
-        self.starts
+    pub(crate) const fn starts(self) -> i64 {
+        self.0.header.starts
     }
 
-    pub(crate) const fn is_access_token(&self) -> bool {
-        self.is_access_token
+    pub(crate) const fn is_access_token(self) -> bool {
+        self.0.header.is_access_token
     }
 
-    pub(crate) const fn is_key_bound(&self) -> bool {
-        self.is_key_bound
+    pub(crate) const fn is_key_bound(self) -> bool {
+        self.0.header.is_key_bound
     }
 }
 
-/// Collects [`Claims::text`].
+/// Collects the text of [`Facts`].
 struct Texts<'a> {
     document: &'a str,
     /// What comes after the document.
@@ -200,8 +228,12 @@ impl Texts<'_> {
         (self.document.get(start..end) == Some(part)).then_some(start)
     }
 
-    fn finish(self) -> Box<str> {
-        [self.document, &self.spare].concat().into()
+    fn whole(&self) -> Cow<'_, str> {
+        if self.spare.is_empty() {
+            Cow::Borrowed(self.document)
+        } else {
+            Cow::Owned([self.document, &self.spare].concat())
+        }
     }
 }
 

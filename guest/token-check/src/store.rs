@@ -212,7 +212,7 @@ impl Store {
         let facts = Facts::of_document(core::str::from_utf8(document).ok()?)?;
         facts.claims()?;
         Some(Known {
-            facts: facts.into(),
+            facts,
             asked: milliseconds(now.monotonic).saturating_sub(age),
         })
     }

@@ -1,12 +1,13 @@
-//! Two filters that let everybody in, for what a filter costs that does nothing else. The plugin's configuration is the
-//! name of one: `reads` or `calls`.
+//! Filters that let everybody in, for what a filter costs that does nothing else. The plugin's configuration is the name of
+//! one: `reads`, `calls` or `asks`.
 //!
 //! `calls` makes the host calls that the auth check makes for a request whose token it has cached, in the same order and
-//! about as many bytes, with constants for values: see `gate::begin` and `gate::carry_out` of the filter.
+//! about as many bytes, with constants for values: see `gate::begin` and `gate::carry_out` of the filter. `asks` sends the
+//! question to the issuer, reads all of the answer, and lets the request go on as it is: in the shortest way that there is.
 
 #![cfg(target_family = "wasm")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -29,15 +30,20 @@ const IDENTITY: [(&str, &str); 4] = [
 ];
 const CLIENT_ID: &str = "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10";
 /// As long as the claims of such a token are in base64url.
-const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 480]) {
+const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 458]) {
     Ok(claims) => claims,
     Err(_) => "",
 };
+
+/// Where the bench's issuer is asked.
+const ISSUER_PATH: &str = "/oauth2/introspect";
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum Floor {
     Reads,
     Calls { metrics: Metrics, start: Instant },
+    Asks,
 }
 
 #[derive(Clone, Copy)]
@@ -71,6 +77,7 @@ impl RootContext for Root {
                 metrics,
                 start: Instant::now(),
             }),
+            Some(b"asks") => Some(Floor::Asks),
             _ => None,
         };
         self.floor.is_some()
@@ -90,13 +97,22 @@ struct Stream {
     floor: Floor,
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(&mut self, _: u32, _: usize, body_size: usize, _: usize) {
+        // A call that fails leaves the request hanging: the bench sees that.
+        let _ = answered(body_size);
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let done = match self.floor {
             Floor::Reads => reads(),
             Floor::Calls { metrics, start } => calls(metrics, start),
+            Floor::Asks => {
+                let _ = asks();
+                return Action::Pause;
+            }
         };
         // A call that fails leaves the request hanging: the bench sees that.
         if done.is_some() {
@@ -114,12 +130,12 @@ fn reads() -> Option<()> {
 }
 
 fn calls(metrics: Metrics, start: Instant) -> Option<()> {
-    let map = MapType::HttpRequestHeaders;
-    let headers = hostcalls::get_map_bytes(map).ok()?;
+    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
     hostcalls::get_current_time().ok()?;
     // A host call too, of WASI.
     std::hint::black_box(start.elapsed());
     std::hint::black_box(headers);
+    let map = MapType::HttpRequestHeaders;
     hostcalls::increment_metric(metrics.hit, 1).ok()?;
     hostcalls::set_property(vec!["auth_decision"], Some(b"granted")).ok()?;
     hostcalls::set_property(vec!["auth_client_id"], Some(CLIENT_ID.as_bytes())).ok()?;
@@ -128,4 +144,28 @@ fn calls(metrics: Metrics, start: Instant) -> Option<()> {
     }
     hostcalls::remove_map_value(map, "authorization").ok()?;
     hostcalls::increment_metric(metrics.granted, 1).ok()
+}
+
+fn asks() -> Option<u32> {
+    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
+    let (_, token) = headers.iter().find(|(name, _)| name == "authorization")?;
+    let token = token.strip_prefix(b"Bearer ")?;
+    let body = [b"token=", token, b"&token_type_hint=access_token"].concat();
+    let headers = vec![
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "issuer"),
+        (":path", ISSUER_PATH),
+        ("authorization", "Basic YjpzM2NyM3Q="),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("accept", "application/json"),
+    ];
+    hostcalls::dispatch_http_call("issuer", headers, Some(&body), vec![], TIMEOUT).ok()
+}
+
+fn answered(body_size: usize) -> Option<()> {
+    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).ok()?;
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok()??;
+    std::hint::black_box((headers, body));
+    hostcalls::resume_http_request().ok()
 }

@@ -15,6 +15,9 @@ const LISTENERS: &str = "listeners.json";
 const FILTER: &str =
     "filter_chains/0/filters/0/typed_config/http_filters/auth_check/typed_config/config";
 
+/// Where it has the plugin that is our filter.
+pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+
 /// `envoy/envoy.yaml`, as it is.
 ///
 /// # Errors

@@ -23,7 +23,10 @@ use tempfile::TempDir;
 use self::{admin::Admin, process::Process};
 use crate::guests::Guest;
 
-pub use self::{config::shipped_config, find::find_envoy};
+pub use self::{
+    config::{PLUGIN, shipped_config},
+    find::find_envoy,
+};
 
 /// How long Envoy may take until it serves; compiling the filter on a busy machine is most of it.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

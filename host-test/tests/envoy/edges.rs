@@ -1,5 +1,6 @@
 //! Requests that no client sends by accident: each gets an answer, none traps the VM.
 
+use host_test::envoy::PLUGIN;
 use serde_json::json;
 
 use crate::{
@@ -182,7 +183,7 @@ async fn what_a_caller_says_of_its_way_here_changes_nothing() {
 }
 
 /// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other plugins tell users to.
-const ON_HEADERS_STOP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/allow_on_headers_stop_iteration";
+const ON_HEADERS_STOP: &str = "allow_on_headers_stop_iteration";
 
 #[tokio::test]
 async fn a_body_waits_as_its_head_does_even_where_envoy_would_not_hold_it_back() {
@@ -191,7 +192,7 @@ async fn a_body_waits_as_its_head_does_even_where_envoy_would_not_hold_it_back()
         options.plugin_json = Some(json!({}));
         options
             .overrides
-            .push((ON_HEADERS_STOP.to_owned(), json!(true)));
+            .push((format!("{PLUGIN}/{ON_HEADERS_STOP}"), json!(true)));
     })
     .await;
     world.active("good");

@@ -3,7 +3,7 @@
 use std::env::VarError;
 
 use envoy_filter::settings::{ENVOY_SETTINGS, Settings};
-use host_test::envoy::shipped_config;
+use host_test::envoy::{PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::SETTINGS;
 
@@ -149,6 +149,8 @@ fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and
 #[test]
 fn the_shipped_configuration_hands_every_setting_on_and_no_other() {
     let config = shipped_config().unwrap();
-    let keys = config.pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/environment_variables/host_env_keys");
+    let keys = config.pointer(&format!(
+        "{PLUGIN}/vm_config/environment_variables/host_env_keys"
+    ));
     assert_eq!(names(keys.unwrap(), ""), every_variable());
 }

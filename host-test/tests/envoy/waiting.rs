@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, future::join_all, stream};
 use host_test::stub::Reaction;
+use serde_json::json;
 
 use crate::{
     wire::{Connection, bearer, get, head},
@@ -152,6 +153,50 @@ async fn streams_that_are_reset_do_not_take_their_neighbours_along() {
     driver.abort();
     world.finish().await;
 }
+
+/// A caller who does not read what Envoy answered after a timeout of its own keeps the stream, and so its context, alive.
+#[tokio::test]
+async fn a_request_that_envoy_has_answered_is_not_decided_any_more() {
+    skip_without_envoy!();
+    let world = World::start_with(&[], |options, _| {
+        (options.overrides).push((STREAM_DURATION.to_owned(), json!("0.3s")));
+    })
+    .await;
+    world.active("slow");
+    let slow = Reaction::normal().after(Duration::from_millis(800));
+    world.stub.script("slow", vec![slow]);
+    let socket = tokio::net::TcpStream::connect(world.address())
+        .await
+        .unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (client, connection) = builder
+        .initial_window_size(0)
+        .handshake::<_, bytes::Bytes>(socket)
+        .await
+        .unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get("http://b/data")
+        .header("authorization", "Bearer slow")
+        .body(())
+        .unwrap();
+    let mut client = client.ready().await.unwrap();
+    let (answer, _stream) = client.send_request(request, true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 504);
+    until(async || answered(&world).await == 1).await;
+    // Another request, so that whatever the answer to the question has woken is over.
+    assert_eq!(get(world.address(), "/data", "bad").await.status, 401);
+    assert_eq!(world.decisions("granted").await, 0);
+    driver.abort();
+    until(async || world.envoy.access_log().len() == 2).await;
+    let log = world.envoy.access_log();
+    let line = log.iter().find(|line| line["status"] == 504).unwrap();
+    assert!(line["decision"].is_null(), "{line}");
+    world.finish().await;
+}
+
+/// How long a request may take in all.
+const STREAM_DURATION: &str = "/static_resources/listeners/service_b/filter_chains/0/filters/0/typed_config/common_http_protocol_options/max_stream_duration";
 
 async fn joined(world: &World) -> u64 {
     world.envoy.stats().await.unwrap()["wasmcustom.trust_triangle_flights_joined"]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::jwt::{AUDIENCE, ISSUER, Jwt};
-use crate::side_by_side::issuer::{self, Issuer};
+use crate::issuer::{self, Issuer};
 
 /// One of the floors.
 pub(crate) fn floor(name: &str, wasm: &Path) -> Value {
@@ -67,17 +67,20 @@ pub(crate) fn lua(issuer: &Issuer) -> Value {
     })
 }
 
-/// The issuer for the Lua filter: a fixed address, which is the cheapest kind of cluster.
+/// The cluster of those that ask for each request.
+pub(crate) const ISSUER_CLUSTER: &str = "issuer";
+
+/// The issuer at a fixed address, which is the cheapest kind of cluster.
 pub(crate) fn issuer_cluster(issuer: &Issuer) -> Value {
     json!({
-        "name": "issuer",
+        "name": ISSUER_CLUSTER,
         "type": "STATIC",
         "connect_timeout": "2s",
         "circuit_breakers": {
             "thresholds": [{ "max_connections": 256, "max_pending_requests": 65536, "max_requests": 65536 }],
         },
         "load_assignment": {
-            "cluster_name": "issuer",
+            "cluster_name": ISSUER_CLUSTER,
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "socket_address": {
                 "address": issuer.address().ip().to_string(),
                 "port_value": issuer.address().port(),

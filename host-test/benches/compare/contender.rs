@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, rc::Rc};
 use anyhow::{Context as _, Result, ensure};
 use host_test::wire::{exchange, get};
 
-use super::{issuer::Issuer, tokens::Tokens};
+use crate::{issuer::Issuer, load::tokens::Tokens};
 
 /// What is asked for: every app answers it, whoever asks.
 pub(crate) const PATH: &str = "/health";
@@ -33,7 +33,7 @@ pub(crate) struct Contender {
 /// Questions to the issuer per request of a contender that has cached what it needs, or needs no issuer.
 pub(crate) const NEVER: RangeInclusive<f64> = 0.0..=0.0;
 /// One that is still on its way when the load ends is a question without a request.
-pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=f64::INFINITY;
+pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=1.02;
 
 impl Contender {
     /// It lets a good token in and, if it checks anything, a bad one not.

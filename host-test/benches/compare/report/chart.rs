@@ -11,7 +11,7 @@ use plotters::{
     },
 };
 
-use super::report::Report;
+use super::Part;
 
 const WIDTH: i32 = 860;
 const ROW: i32 = 30;
@@ -27,8 +27,8 @@ const OTHERS: RGBColor = RGBColor(164, 174, 184);
 const TEXT: RGBColor = RGBColor(118, 126, 136);
 
 /// Writes the chart as SVG.
-pub(crate) fn draw(report: &Report, file: &Path) -> Result<()> {
-    let mut bars: Vec<_> = report
+pub(super) fn draw(part: &Part, file: &Path) -> Result<()> {
+    let mut bars: Vec<_> = part
         .contenders
         .iter()
         .filter_map(|contender| Some((contender, contender.rate()?)))
@@ -46,7 +46,7 @@ pub(crate) fn draw(report: &Report, file: &Path) -> Result<()> {
         let font = (FontFamily::SansSerif, size).into_font();
         TextStyle::from(font).color(&TEXT).pos(Pos::new(h, v))
     };
-    let title = Text::new(report.title, (16, 14), text(16, HPos::Left, VPos::Top));
+    let title = Text::new(part.title, (16, 14), text(16, HPos::Left, VPos::Top));
     area.draw(&title).map_err(failed)?;
     for (row, (contender, rate)) in (0..).zip(&bars) {
         let top = TOP + row * ROW;
@@ -58,7 +58,7 @@ pub(crate) fn draw(report: &Report, file: &Path) -> Result<()> {
             text(13, HPos::Right, VPos::Center),
         );
         area.draw(&label).map_err(failed)?;
-        let color = if contender.name.starts_with("ours") {
+        let color = if contender.name.contains("/ours") {
             OURS
         } else {
             OTHERS

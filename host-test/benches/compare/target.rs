@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{rounds::Achieved, spread::Spread};
+use crate::{rounds::Achieved, spread::Spread};
 
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,11 +11,21 @@ pub(crate) enum Limit {
     AtMost(f64),
 }
 
+impl Limit {
+    fn is_met(self, value: Spread) -> bool {
+        match self {
+            Self::AtLeast(least) => value.median >= least,
+            Self::AtMost(most) => value.median <= most,
+        }
+    }
+}
+
 /// One line of the table of targets.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Target {
     pub(crate) measure: &'static str,
-    pub(crate) limit: Limit,
+    /// `None`: nothing of ours, but what the lines above can be held against.
+    pub(crate) limit: Option<Limit>,
     /// `None`: not measured.
     pub(crate) value: Option<Spread>,
     pub(crate) met: Option<bool>,
@@ -24,16 +34,17 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(measure: &'static str, limit: Limit, value: Option<Spread>) -> Self {
-        let met = value.map(|value| match limit {
-            Limit::AtLeast(least) => value.median >= least,
-            Limit::AtMost(most) => value.median <= most,
-        });
+    pub(crate) fn new(
+        measure: &'static str,
+        limit: impl Into<Option<Limit>>,
+        value: Option<Spread>,
+    ) -> Self {
+        let limit = limit.into();
         Self {
             measure,
             limit,
             value,
-            met,
+            met: limit.zip(value).map(|(limit, value)| limit.is_met(value)),
             by_processor_time: None,
         }
     }
@@ -41,13 +52,14 @@ impl Target {
     /// Requests per second of one over those of the other, round by round.
     pub(crate) fn ratio(
         measure: &'static str,
-        least: f64,
+        least: impl Into<Option<f64>>,
         all: &[Achieved],
         (one, other): (&str, &str),
     ) -> Self {
+        let limit = least.into().map(Limit::AtLeast);
         let find = |name: &str| all.iter().find(|achieved| achieved.name == name);
         let (Some(one), Some(other)) = (find(one), find(other)) else {
-            return Self::new(measure, Limit::AtLeast(least), None);
+            return Self::new(measure, limit, None);
         };
         let rates = one
             .requests_per_second
@@ -58,7 +70,7 @@ impl Target {
         let by_time = Spread::of(times.map(|(one, other)| other / one));
         Self {
             by_processor_time: by_time.map(|spread| spread.median),
-            ..Self::new(measure, Limit::AtLeast(least), value)
+            ..Self::new(measure, limit, value)
         }
     }
 }

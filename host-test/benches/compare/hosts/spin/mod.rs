@@ -1,37 +1,53 @@
-//! The middleware in the embedded host, beside middleware that does nothing: `cargo bench --bench embedded`.
+//! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in the embedded host, and in
+//! Spin where it is installed.
 
 mod manifest;
 mod serve;
-#[path = "../side_by_side/mod.rs"]
-mod side_by_side;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use host_test::host::{App, ServeOptions};
 
 use self::{
     manifest::Gate,
-    serve::Served,
-    side_by_side::{
-        contender::{Contender, EACH_TIME, NEVER},
-        issuer::{BAD_TOKEN, Issuer},
-        machine::Machine,
-        options::Options,
-        report::Report,
-        rounds,
-        spread::Spread,
-        steady,
-        target::{Limit, Target},
-        tokens::{Tokens, opaque},
-        wrk::Wrk,
-    },
+    serve::{Host, Served},
+};
+use crate::{
+    Bench,
+    contender::{Contender, EACH_TIME, NEVER},
+    issuer::{BAD_TOKEN, Issuer},
+    load::tokens::{Tokens, opaque},
+    report::Part,
+    rounds::{self, Achieved},
+    spread::Spread,
+    target::{Limit, Target},
 };
 
-const BARE: &str = "bare";
-const PASS_THROUGH: &str = "pass-through";
-const OURS_HIT: &str = "ours-hit";
-const OURS_MISS: &str = "ours-miss";
+/// The names of a host's contenders.
+struct Names {
+    bare: &'static str,
+    pass_through: &'static str,
+    same_calls: &'static str,
+    hit: &'static str,
+    miss: &'static str,
+}
+
+const EMBEDDED: Names = Names {
+    bare: "embedded/bare",
+    pass_through: "embedded/pass-through",
+    same_calls: "embedded/same-calls",
+    hit: "embedded/ours-hit",
+    miss: "embedded/ours-miss",
+};
+
+const SPIN: Names = Names {
+    bare: "spin/bare",
+    pass_through: "spin/pass-through",
+    same_calls: "spin/same-calls",
+    hit: "spin/ours-hit",
+    miss: "spin/ours-miss",
+};
 
 /// Questions to the issuer per request: the cache is an instance's own, and an instance serves 128.
 const SELDOM: RangeInclusive<f64> = 0.0..=0.02;
@@ -39,41 +55,61 @@ const SELDOM: RangeInclusive<f64> = 0.0..=0.02;
 /// How often an instance is made.
 const INSTANCES: u32 = 500;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    side_by_side::main(run).await
+/// Measures the embedded host.
+pub(crate) async fn embedded(bench: &Bench) -> Result<Part> {
+    let (_servers, contenders) = start(&Host::Embedded, &EMBEDDED, bench).await?;
+    let achieved = rounds::run(&contenders, bench).await?;
+    let mut targets = ratios(&EMBEDDED, &achieved);
+    targets.push(alone(&EMBEDDED, &contenders, bench).await?);
+    if bench.options.takes(EMBEDDED.hit) {
+        targets.push(instantiation(&bench.issuer).await?);
+    }
+    Ok(Part {
+        name: "embedded",
+        title: "The embedded host on one core, requests per second",
+        contenders: achieved,
+        targets,
+    })
 }
 
-async fn run(options: Options) -> Result<()> {
-    let wrk = Wrk::find()?;
-    let machine = Machine::take()?;
-    let issuer = Rc::new(Issuer::start().await?);
-    let (servers, contenders) = start(&issuer, &machine, &options).await?;
-    let achieved = rounds::run(&contenders, &wrk, &options).await?;
-    let targets = vec![
+/// Measures Spin. `None`: there is none.
+pub(crate) async fn spin(bench: &Bench) -> Result<Option<Part>> {
+    let Some(host) = Host::spin() else {
+        return Ok(None);
+    };
+    let (_servers, contenders) = start(&host, &SPIN, bench).await?;
+    let achieved = rounds::run(&contenders, bench).await?;
+    let mut targets = ratios(&SPIN, &achieved);
+    targets.push(alone(&SPIN, &contenders, bench).await?);
+    Ok(Some(Part {
+        name: "spin",
+        title: "Spin on one core, requests per second",
+        contenders: achieved,
+        targets,
+    }))
+}
+
+fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
+    vec![
         Target::ratio(
             "hit / middleware that does nothing",
             0.9,
-            &achieved,
-            (OURS_HIT, PASS_THROUGH),
+            achieved,
+            (names.hit, names.pass_through),
         ),
-        alone(&contenders, &issuer, &wrk, &options).await?,
-        instantiation(&issuer).await?,
-        steady::tail(OURS_HIT, &contenders, &achieved, &options).await?,
-    ];
-    let report = Report {
-        name: "embedded",
-        title: "The embedded host on one core, requests per second",
-        machine,
-        rounds: options.rounds(),
-        seconds: options.load().as_secs(),
-        connections: options.connections,
-        contenders: achieved,
-        targets,
-    };
-    report.publish(&options)?;
-    drop(servers);
-    Ok(())
+        Target::ratio(
+            "middleware with the same host calls / middleware that does nothing",
+            None,
+            achieved,
+            (names.same_calls, names.pass_through),
+        ),
+        Target::ratio(
+            "hit / middleware with the same host calls",
+            None,
+            achieved,
+            (names.hit, names.same_calls),
+        ),
+    ]
 }
 
 fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> BTreeMap<String, String> {
@@ -90,17 +126,13 @@ fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> BTreeMap<String, String
         .collect()
 }
 
-async fn start(
-    issuer: &Rc<Issuer>,
-    machine: &Machine,
-    options: &Options,
-) -> Result<(Vec<Served>, Vec<Contender>)> {
+async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>, Vec<Contender>)> {
     let one = Rc::new(Tokens::one(opaque(0))?);
     let different = Rc::new(Tokens::different()?);
     let plans = [
-        (BARE, "the app alone", Gate::None, None, &one, NEVER),
+        (names.bare, "the app alone", Gate::None, None, &one, NEVER),
         (
-            PASS_THROUGH,
+            names.pass_through,
             "middleware that does nothing",
             Gate::PassThrough,
             None,
@@ -108,7 +140,15 @@ async fn start(
             NEVER,
         ),
         (
-            OURS_HIT,
+            names.same_calls,
+            "middleware with our host calls, checks nothing",
+            Gate::SameCalls,
+            None,
+            &one,
+            NEVER,
+        ),
+        (
+            names.hit,
             "trust-triangle, cached",
             Gate::AuthCheck,
             Some("3600"),
@@ -116,7 +156,7 @@ async fn start(
             SELDOM,
         ),
         (
-            OURS_MISS,
+            names.miss,
             "trust-triangle, asks for each request",
             Gate::AuthCheck,
             None,
@@ -127,10 +167,11 @@ async fn start(
     let mut servers = Vec::new();
     let mut contenders = Vec::new();
     for (name, what, gate, cache_ttl, tokens, asks) in plans {
-        if !options.takes(name) {
+        if !bench.options.takes(name) {
             continue;
         }
-        let server = Served::start(gate, &settings(issuer, cache_ttl), machine)
+        let settings = settings(&bench.issuer, cache_ttl);
+        let server = Served::start(host, gate, &settings, &bench.machine)
             .await
             .context(name)?;
         contenders.push(Contender {
@@ -140,7 +181,7 @@ async fn start(
             pid: server.pid,
             tokens: Rc::clone(tokens),
             bad: (gate == Gate::AuthCheck).then(|| BAD_TOKEN.to_owned()),
-            issuer: Rc::clone(issuer),
+            issuer: Rc::clone(&bench.issuer),
             asks,
         });
         servers.push(server);
@@ -149,15 +190,16 @@ async fn start(
 }
 
 /// What a miss adds for a caller that is alone: its median, less that of the app and less that of the issuer.
-async fn alone(
-    contenders: &[Contender],
-    issuer: &Rc<Issuer>,
-    wrk: &Wrk,
-    options: &Options,
-) -> Result<Target> {
+async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result<Target> {
+    let Bench {
+        issuer,
+        wrk,
+        options,
+        ..
+    } = bench;
     let find = |name: &str| contenders.iter().find(|contender| contender.name == name);
     let mut added = Vec::new();
-    if let (Some(bare), Some(miss)) = (find(BARE), find(OURS_MISS)) {
+    if let (Some(bare), Some(miss)) = (find(names.bare), find(names.miss)) {
         let issuer = Contender {
             name: "issuer",
             what: "issuer",

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::contender::{Contender, PATH};
+use crate::contender::{Contender, PATH};
 
 const SCRIPT: &str = include_str!("wrk.lua");
 

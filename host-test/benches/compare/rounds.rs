@@ -6,8 +6,9 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{
-    contender::Contender, machine::processor_time, options::Options, spread::Spread, wrk::Wrk,
+use crate::{
+    Bench, contender::Contender, load::wrk::Wrk, machine::processor_time, options::Options,
+    spread::Spread,
 };
 
 /// Between two loads.
@@ -33,11 +34,8 @@ impl Achieved {
 }
 
 /// Checks everyone, warms them up, and measures.
-pub(crate) async fn run(
-    contenders: &[Contender],
-    wrk: &Wrk,
-    options: &Options,
-) -> Result<Vec<Achieved>> {
+pub(crate) async fn run(contenders: &[Contender], bench: &Bench) -> Result<Vec<Achieved>> {
+    let Bench { wrk, options, .. } = bench;
     let progress = progress(contenders.len(), options.rounds());
     for contender in contenders {
         progress.set_message(format!("checking {}", contender.name));

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Loads servers side by side and prints what they achieve.
+/// Loads servers side by side, in Envoy, in the embedded host and in Spin if `spin` is on PATH, and prints what they achieve.
 ///
 /// Needs the load generator wrk: the one that the variable WRK names, else the one on PATH.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo bench --bench <name> --")]
+#[command(bin_name = "cargo bench --bench compare --")]
 pub(crate) struct Options {
-    /// A first look in under a minute: three rounds of one second
+    /// A first look in under two minutes: three rounds of one second
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -30,13 +30,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) connections: u16,
 
-    /// Only contenders whose name contains this; may be repeated
+    /// Only contenders whose name contains this, as `envoy/` or `/ours`; may be repeated
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
 
-    /// Draws the chart here too; relative paths start in the repository
-    #[arg(long, value_name = "FILE")]
-    pub(crate) chart: Option<std::path::PathBuf>,
+    /// Draws the charts into this folder too; a relative path starts in the repository
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) charts: Option<std::path::PathBuf>,
 
     /// Set by `cargo bench`; without it nothing is measured
     #[arg(long, hide = true)]

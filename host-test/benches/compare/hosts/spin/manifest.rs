@@ -11,6 +11,7 @@ use toml::{Table, Value};
 pub(crate) enum Gate {
     None,
     PassThrough,
+    SameCalls,
     AuthCheck,
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn with(gate: Gate) -> Result<String> {
     let middleware = match gate {
         Gate::None | Gate::AuthCheck => Guest::AuthCheck,
         Gate::PassThrough => Guest::PassThrough,
+        Gate::SameCalls => Guest::SameCalls,
     };
     for (component, guest) in [("auth-check", middleware), ("service-b", Guest::ServiceB)] {
         let source: PathBuf = guest.build()?;

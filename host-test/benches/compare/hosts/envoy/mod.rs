@@ -1,4 +1,7 @@
-//! Who is loaded: an Envoy for each, with the shipped configuration but for what is said here.
+//! Real Envoy: one for each contender, with one worker, and with the shipped configuration but for what is said here.
+
+mod filters;
+mod jwt;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
@@ -9,30 +12,37 @@ use host_test::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    filters::{floor, issuer_cluster, jwt_authn, lua},
+use self::{
+    filters::{ISSUER_CLUSTER, floor, issuer_cluster, jwt_authn, lua},
     jwt::Jwt,
 };
-use crate::side_by_side::{
+use crate::{
+    Bench,
     contender::{Contender, EACH_TIME, NEVER},
     issuer::{BAD_TOKEN, Issuer},
-    machine::Machine,
-    options::Options,
-    tokens::{Tokens, opaque},
+    load::{
+        steady,
+        tokens::{Tokens, opaque},
+    },
+    report::Part,
+    rounds::{self, Achieved},
+    target::{Limit, Target},
 };
 
 const MANAGER: &str =
     "/static_resources/listeners/service_b/filter_chains/0/filters/0/typed_config";
 
-pub(crate) const NO_AUTH: &str = "no-auth";
-pub(crate) const FLOOR_READS: &str = "floor-reads";
-pub(crate) const FLOOR_CALLS: &str = "floor-calls";
-pub(crate) const OURS_HIT: &str = "ours-hit";
-pub(crate) const OURS_HIT_JWT: &str = "ours-hit-jwt";
-pub(crate) const OURS_MISS: &str = "ours-miss";
-pub(crate) const JWT_AUTHN: &str = "jwt-authn";
-pub(crate) const JWT_AUTHN_CACHE: &str = "jwt-authn-cache";
-pub(crate) const LUA: &str = "lua-introspects";
+const NO_AUTH: &str = "envoy/no-auth";
+const FLOOR_READS: &str = "envoy/floor-reads";
+const FLOOR_CALLS: &str = "envoy/floor-calls";
+const OURS_HIT: &str = "envoy/ours-hit";
+const OURS_HIT_JWT: &str = "envoy/ours-hit-jwt";
+const OURS_MISS: &str = "envoy/ours-miss";
+const JWT_AUTHN: &str = "envoy/jwt-authn";
+const JWT_AUTHN_CACHE: &str = "envoy/jwt-authn-cache";
+const OURS_MISS_SHIPPED: &str = "envoy/ours-miss-shipped";
+const FLOOR_ASKS: &str = "envoy/floor-asks";
+const LUA: &str = "envoy/lua-introspects";
 
 /// A contender and its Envoy.
 struct Plan {
@@ -51,23 +61,89 @@ enum Filter {
     Other(Value),
 }
 
-/// Starts them all. They run as long as what is returned, and only the one that is loaded has anything to do.
-pub(crate) async fn start(
-    issuer: &Rc<Issuer>,
-    machine: &Machine,
-    options: &Options,
-) -> Result<(Vec<Envoy>, Vec<Contender>)> {
-    let jwt = Jwt::generate()?;
+/// Measures them all.
+pub(crate) async fn part(bench: &Bench) -> Result<Part> {
+    // They run as long as these are there, and only the one that is loaded has anything to do.
+    let (envoys, contenders) = start(bench).await?;
+    let achieved = rounds::run(&contenders, bench).await?;
+    let mut targets = ratios(&achieved);
+    let [hit, no_auth] = steady::tails([OURS_HIT, NO_AUTH], &contenders, &achieved, bench).await?;
+    for (measure, limit, value) in [
+        (
+            "hit: p99 / p50 at half of the saturation rate",
+            Some(Limit::AtMost(5.0)),
+            hit.whole,
+        ),
+        ("no auth: the same, at half of its own", None, no_auth.whole),
+        ("hit: the same in 100 ms", None, hit.windows),
+        ("no auth: the same in 100 ms", None, no_auth.windows),
+    ] {
+        targets.push(Target::new(measure, limit, value));
+    }
+    for envoy in envoys {
+        envoy.stop().await?;
+    }
+    Ok(Part {
+        name: "envoy",
+        title: "Envoy on one core, requests per second",
+        contenders: achieved,
+        targets,
+    })
+}
+
+fn ratios(all: &[Achieved]) -> Vec<Target> {
+    let ratio = |measure, least, of| Target::ratio(measure, least, all, of);
+    vec![
+        ratio(
+            "hit / floor with the same host calls",
+            Some(0.95),
+            (OURS_HIT, FLOOR_CALLS),
+        ),
+        ratio(
+            "hit / floor that only reads",
+            Some(0.85),
+            (OURS_HIT, FLOOR_READS),
+        ),
+        ratio(
+            "floor with the same host calls / floor that only reads",
+            None,
+            (FLOOR_CALLS, FLOOR_READS),
+        ),
+        ratio(
+            "hit / jwt_authn with its cache",
+            Some(0.9),
+            (OURS_HIT, JWT_AUTHN_CACHE),
+        ),
+        ratio(
+            "floor with the same host calls / jwt_authn with its cache",
+            None,
+            (FLOOR_CALLS, JWT_AUTHN_CACHE),
+        ),
+        ratio(
+            "hit / jwt_authn with its cache, same JWT",
+            None,
+            (OURS_HIT_JWT, JWT_AUTHN_CACHE),
+        ),
+        ratio("hit / jwt_authn", Some(2.3), (OURS_HIT, JWT_AUTHN)),
+        ratio("hit / jwt_authn, same JWT", None, (OURS_HIT_JWT, JWT_AUTHN)),
+        ratio("miss / Lua", Some(1.0), (OURS_MISS, LUA)),
+        ratio("floor that asks / Lua", None, (FLOOR_ASKS, LUA)),
+        ratio("miss / floor that asks", None, (OURS_MISS, FLOOR_ASKS)),
+    ]
+}
+
+async fn start(bench: &Bench) -> Result<(Vec<Envoy>, Vec<Contender>)> {
+    let issuer = &bench.issuer;
     let mut envoys = Vec::new();
     let mut contenders = Vec::new();
-    for plan in plans(issuer, &jwt)? {
-        if !options.takes(plan.name) {
+    for plan in plans(issuer, &Jwt::generate()?)? {
+        if !bench.options.takes(plan.name) {
             continue;
         }
         let envoy = Envoy::start(envoy_options(plan.filter, issuer)?)
             .await
             .with_context(|| plan.name)?;
-        machine.pin_server(envoy.pid())?;
+        bench.machine.pin_server(envoy.pid())?;
         contenders.push(Contender {
             name: plan.name,
             what: plan.what,
@@ -85,6 +161,7 @@ pub(crate) async fn start(
 
 fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     let floors = Guest::BenchFloors.build()?;
+    let floor = |name| Filter::Other(floor(name, &floors));
     let one = Rc::new(Tokens::one(opaque(0))?);
     let different = Rc::new(Tokens::different()?);
     let signed = Rc::new(Tokens::one(jwt.token.clone())?);
@@ -104,7 +181,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             FLOOR_READS,
             "wasm filter that only reads Authorization",
-            other(floor("reads", &floors)),
+            floor("reads"),
             &one,
             None,
             NEVER,
@@ -112,7 +189,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             FLOOR_CALLS,
             "wasm filter with our host calls, checks nothing",
-            other(floor("calls", &floors)),
+            floor("calls"),
             &one,
             None,
             NEVER,
@@ -152,9 +229,26 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             OURS_MISS,
             "trust-triangle, asks for each request",
+            // As the others that ask have it; the shipped ones find an issuer anywhere.
+            Filter::Ours(json!({ "issuer_cluster": ISSUER_CLUSTER })),
+            &different,
+            bad,
+            EACH_TIME,
+        ),
+        plan(
+            OURS_MISS_SHIPPED,
+            "trust-triangle, asks for each request, shipped cluster",
             Filter::Ours(json!({})),
             &different,
             bad,
+            EACH_TIME,
+        ),
+        plan(
+            FLOOR_ASKS,
+            "wasm filter that asks for each request, does nothing else",
+            floor("asks"),
+            &different,
+            None,
             EACH_TIME,
         ),
         plan(
@@ -176,11 +270,18 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
         "match": { "prefix": "/" },
         "direct_response": { "status": 200, "body": { "inline_string": "ok" } },
     }]);
+    let shipped = shipped_config()?;
+    let mut clusters = shipped
+        .pointer("/static_resources/clusters")
+        .and_then(Value::as_array)
+        .context("no clusters in envoy.yaml")?
+        .clone();
+    clusters.push(issuer_cluster(issuer));
     let mut overrides = vec![
         set("access_log", json!([])),
         set("route_config/virtual_hosts/service_b/routes", route),
+        ("/static_resources/clusters".to_owned(), json!(clusters)),
     ];
-    let shipped = shipped_config()?;
     let mut plugin_json = None;
     let filters = match filter {
         Filter::Ours(settings) => {
@@ -196,13 +297,6 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
             .context("no router in envoy.yaml")?;
         filters.push(router.clone());
         overrides.push(set("http_filters", json!(filters)));
-        let mut clusters = shipped
-            .pointer("/static_resources/clusters")
-            .and_then(Value::as_array)
-            .context("no clusters in envoy.yaml")?
-            .clone();
-        clusters.push(issuer_cluster(issuer));
-        overrides.push(("/static_resources/clusters".to_owned(), json!(clusters)));
     }
     let settings = [
         ("introspect_url", issuer.introspect_url()),

@@ -1,0 +1,220 @@
+//! The core alone, in this process: a hit among few cached tokens and among many, beside what memory itself costs.
+
+use std::{
+    collections::HashMap,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use token_check::{
+    AnswerBody, AuthCheck, Decision, Errand, IssuerAnswer, Now, Outcome, Policy, Progress,
+    RequestHead, Step,
+};
+
+use crate::{
+    Bench,
+    issuer::ACTIVE,
+    load::tokens::opaque,
+    report::Part,
+    spread::Spread,
+    target::{Limit, Target},
+};
+
+const FEW: u32 = 100;
+const MANY: u32 = 100_000;
+
+/// Hits in a round, for each number of tokens. Their median counts, so that an interrupt does not.
+const HITS: u32 = 20_000;
+
+/// Visits all tokens, in no order that a processor foresees: it has no factor in common with their number.
+const STRIDE: u32 = 61_803;
+
+const NOW: Now = Now {
+    unix: Duration::from_secs(1_800_000_000),
+    monotonic: Duration::from_secs(100),
+};
+
+/// Measures it. Nothing else of the comparison runs meanwhile.
+pub(crate) fn part(bench: &Bench) -> Result<Part> {
+    let mut targets = Vec::new();
+    if bench.options.takes("core/") {
+        let (mut few, mut many) = (Cached::tokens(FEW)?, Cached::tokens(MANY)?);
+        let (mut few_texts, mut many_texts) = (Texts::new(FEW), Texts::new(MANY));
+        let mut hits = Vec::new();
+        let (mut ratios, mut added, mut added_by_memory) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..bench.options.rounds() {
+            let (hit, far) = (few.hits()?, many.hits()?);
+            hits.push(hit / 1e3);
+            ratios.push(far / hit);
+            added.push((far - hit) / 1e3);
+            added_by_memory.push((many_texts.reads() - few_texts.reads()) / 1e3);
+        }
+        targets = vec![
+            Target::new(
+                "begin on a hit, a token of 100 bytes, µs",
+                Limit::AtMost(1.0),
+                Spread::of(hits),
+            ),
+            Target::new(
+                "hit among 100 000 tokens / among 100",
+                Limit::AtMost(1.3),
+                Spread::of(ratios),
+            ),
+            Target::new(
+                "hit among 100 000 tokens: µs more than among 100",
+                None,
+                Spread::of(added),
+            ),
+            Target::new(
+                "a text copied out of a hash map of 100 000: µs more than of 100",
+                None,
+                Spread::of(added_by_memory),
+            ),
+        ];
+    }
+    Ok(Part {
+        name: "core",
+        title: "The core alone",
+        contenders: Vec::new(),
+        targets,
+    })
+}
+
+/// Numbers in the order of the visits.
+struct Visits {
+    of: u32,
+    at: u32,
+}
+
+impl Visits {
+    fn next(&mut self) -> u32 {
+        self.at = (self.at + STRIDE) % self.of;
+        self.at
+    }
+}
+
+/// Median of so many, in nanoseconds. `prepare` is not timed.
+fn median<T>(mut prepare: impl FnMut() -> T, mut visit: impl FnMut(&T)) -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..HITS {
+        let prepared = prepare();
+        let start = Instant::now();
+        visit(&prepared);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        times.push(start.elapsed().as_nanos() as f64);
+    }
+    Spread::of(times).map_or(0.0, |times| times.median)
+}
+
+/// What [`median`] itself takes.
+fn clock() -> f64 {
+    median(|| (), |()| ())
+}
+
+struct Cached {
+    check: AuthCheck<u32>,
+    visits: Visits,
+}
+
+impl Cached {
+    fn tokens(count: u32) -> Result<Self> {
+        let entries = (count + 1).to_string();
+        let settings = [
+            ("introspect_url", "https://issuer.example.com/introspect"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", "s"),
+            ("cache_ttl", "3600"),
+            ("cache_entries", &entries),
+        ];
+        let policy = Policy::new(settings.map(|(key, value)| (key.to_owned(), value.to_owned())))?;
+        let mut check = AuthCheck::new(policy, [7; 16]);
+        for number in 0..count {
+            let step = begin(&mut check, &authorization(number));
+            let Step::Lead(waiting, flight, Errand::Ask(_)) = step else {
+                anyhow::bail!("nothing is cached yet: {step:?}");
+            };
+            let mut body = AnswerBody::default();
+            ensure!(body.push(ACTIVE.as_bytes()), "too large");
+            let answer = Outcome::Answered(IssuerAnswer {
+                status: 200,
+                content_type: Some(b"application/json".to_vec()),
+                retry_after: None,
+                body,
+            });
+            let progress = check.settle(flight, answer, NOW);
+            ensure!(matches!(progress, Progress::Ended(_)), "{progress:?}");
+            ensure!(is_granted(&check.resume(waiting, NOW)), "refused");
+        }
+        Ok(Self {
+            check,
+            visits: Visits { of: count, at: 0 },
+        })
+    }
+
+    /// Nanoseconds.
+    fn hits(&mut self) -> Result<f64> {
+        let Self { check, visits } = self;
+        let mut all = true;
+        let hit = median(
+            // As a request that has just come in: what is far away is the entry.
+            || authorization(visits.next()),
+            |authorization| {
+                let step = black_box(begin(check, black_box(authorization)));
+                all &= is_granted(&step);
+            },
+        );
+        ensure!(all, "not all of them are hits");
+        Ok(hit - clock())
+    }
+}
+
+fn authorization(number: u32) -> String {
+    format!("Bearer {}", opaque(number))
+}
+
+fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step {
+    let request = RequestHead {
+        authorization: &[authorization.as_bytes()],
+        method: b"GET",
+        authority: Some(b"api.example.com"),
+        path_and_query: Some(b"/orders?page=2"),
+        traceparent: &[],
+    };
+    check.begin(&request, NOW)
+}
+
+fn is_granted(step: &Step) -> bool {
+    matches!(step, Step::Done(verdict) if matches!(verdict.decision, Decision::Granted(_)))
+}
+
+/// The least that a cache can do: find a text by a number, and copy it.
+struct Texts {
+    texts: HashMap<u32, Box<[u8]>>,
+    visits: Visits,
+}
+
+/// As many bytes as an entry has all in: see the test of that.
+const ENTRY_BYTES: usize = 475;
+
+impl Texts {
+    fn new(count: u32) -> Self {
+        let text = [b'a'; ENTRY_BYTES];
+        Self {
+            texts: (0..count).map(|number| (number, text.into())).collect(),
+            visits: Visits { of: count, at: 0 },
+        }
+    }
+
+    /// Nanoseconds.
+    fn reads(&mut self) -> f64 {
+        let Self { texts, visits } = self;
+        let read = median(
+            || visits.next(),
+            |number| {
+                black_box(texts.get(black_box(number)).cloned());
+            },
+        );
+        read - clock()
+    }
+}

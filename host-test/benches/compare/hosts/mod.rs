@@ -1,0 +1,4 @@
+//! Who is loaded, by host.
+
+pub(crate) mod envoy;
+pub(crate) mod spin;

@@ -1,0 +1,52 @@
+//! Middleware that lets everybody in with the host calls that the auth check makes for a request whose token it has cached,
+//! in the same order and with about as many bytes, and constants for values: see `messages` and `flights` there.
+
+#![cfg(target_family = "wasm")]
+
+use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
+use spin_sdk::wasip3::http::service::export;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::wit_future;
+
+struct SameCalls;
+export!(SameCalls);
+
+/// What the auth check sets for a token of IBM Verify's.
+const IDENTITY: [(&str, &str); 4] = [
+    ("x-auth-subject", "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"),
+    ("x-auth-client-id", "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"),
+    ("x-auth-issuer", "https://tenant.verify.ibm.com/oauth2"),
+    ("x-auth-claims", CLAIMS),
+];
+/// As long as the claims of such a token are in base64url.
+const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 458]) {
+    Ok(claims) => claims,
+    Err(_) => "",
+};
+
+impl spin_sdk::wasip3::exports::http::handler::Guest for SameCalls {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let mut fields = request.get_headers().copy_all();
+        let method = request.get_method();
+        let authority = request.get_authority();
+        let target = request.get_path_with_query();
+        core::hint::black_box((system_clock::now(), monotonic_clock::now()));
+        fields.retain(|(name, _)| name != "authorization");
+        fields.extend(IDENTITY.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        let fields = Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)?;
+        let scheme = request.get_scheme();
+        let (_done, done) = wit_future::new(|| Ok(()));
+        let (contents, trailers) = Request::consume_body(request, done);
+        let (onward, _sent) = Request::new(fields, Some(contents), trailers, None);
+        let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+        onward.set_method(&method).map_err(invalid)?;
+        onward.set_scheme(scheme.as_ref()).map_err(invalid)?;
+        onward
+            .set_authority(authority.as_deref())
+            .map_err(invalid)?;
+        onward
+            .set_path_with_query(target.as_deref())
+            .map_err(invalid)?;
+        next_handler::handle(onward).await
+    }
+}
