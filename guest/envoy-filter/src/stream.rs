@@ -40,14 +40,12 @@ impl Stream {
     }
 }
 
-/// The request is over, or its caller has left.
-impl Drop for Stream {
-    fn drop(&mut self) {
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
         self.forget();
+        true
     }
 }
-
-impl Context for Stream {}
 
 impl HttpContext for Stream {
     /// `Pause` holds the body back too, by back-pressure: nothing of it is buffered here or looked at.

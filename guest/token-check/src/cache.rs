@@ -2,6 +2,7 @@
 
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
+
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use siphasher::sip128::{Hasher128, SipHasher24};

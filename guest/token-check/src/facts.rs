@@ -30,9 +30,8 @@ struct Head {
     audiences: u16,
     is_access_token: bool,
     is_key_bound: bool,
-    /// Whether the first of [`TEXTS`], issuer, subject and client, may each stand in a header. Found out once, and not for
-    /// every request.
-    are_fields: [bool; 3],
+    /// Whether each of [`TEXTS`] may stand in a header. Found out once, and not for every request.
+    are_fields: [bool; TEXTS.len()],
 }
 
 /// Without an allocation of their own: IBM Verify names one audience and no scope.
@@ -81,13 +80,11 @@ impl Facts {
         let audience = members.texts("aud")?;
         let scope = members.scope()?;
         let mut spans = SmallVec::with_capacity(TEXTS.len() + audience.len() + scope.len());
-        let mut are_fields = [false; 3];
-        for (index, name) in TEXTS.into_iter().enumerate() {
+        let mut are_fields = [false; TEXTS.len()];
+        for (name, is_field) in TEXTS.into_iter().zip(&mut are_fields) {
             let text = members.text(name)?;
             spans.push(text.map_or(Some(ABSENT), |text| texts.span(text))?);
-            if let Some(is_field) = are_fields.get_mut(index) {
-                *is_field = text.is_some_and(is_field_value);
-            }
+            *is_field = text.is_some_and(is_field_value);
         }
         for text in audience.iter().chain(&scope) {
             spans.push(texts.span(text)?);

@@ -13,6 +13,10 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType};
 
+use identity::{CLIENT_ID, IDENTITY};
+
+mod identity;
+
 mod start {
     use super::Root;
 
@@ -20,20 +24,6 @@ mod start {
         proxy_wasm::set_root_context(|_| Box::new(Root { floor: None }));
     }}
 }
-
-/// What the auth check sets for a token of IBM Verify's.
-const IDENTITY: [(&str, &str); 4] = [
-    ("x-auth-subject", "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"),
-    ("x-auth-client-id", CLIENT_ID),
-    ("x-auth-issuer", "https://tenant.verify.ibm.com/oauth2"),
-    ("x-auth-claims", CLAIMS),
-];
-const CLIENT_ID: &str = "7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10";
-/// As long as the claims of such a token are in base64url.
-const CLAIMS: &str = match core::str::from_utf8(&[b'e'; 458]) {
-    Ok(claims) => claims,
-    Err(_) => "",
-};
 
 /// Where the bench's issuer is asked.
 const ISSUER_PATH: &str = "/oauth2/introspect";
@@ -150,7 +140,7 @@ fn asks() -> Option<u32> {
     let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
     let (_, token) = headers.iter().find(|(name, _)| name == "authorization")?;
     let token = token.strip_prefix(b"Bearer ")?;
-    let body = [b"token=", token, b"&token_type_hint=access_token"].concat();
+    let body = [b"token=", token].concat();
     let headers = vec![
         (":method", "POST"),
         (":scheme", "http"),

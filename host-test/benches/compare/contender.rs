@@ -32,7 +32,8 @@ pub(crate) struct Contender {
 
 /// Questions to the issuer per request of a contender that has cached what it needs, or needs no issuer.
 pub(crate) const NEVER: RangeInclusive<f64> = 0.0..=0.0;
-/// One that is still on its way when the load ends is a question without a request.
+/// One that is still on its way when the load ends is a question without a request; a second question for one in fifty
+/// requests is too many.
 pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=1.02;
 
 impl Contender {

@@ -19,14 +19,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::typical::TYPICAL;
+
 /// A token that the issuer calls inactive.
 pub(crate) const BAD_TOKEN: &str = "bad-bad-bad";
 
 /// Where it is asked.
 pub(crate) const PATH: &str = "/oauth2/introspect";
 
-/// What IBM Verify says of a token from the client-credentials grant.
-pub(crate) const ACTIVE: &str = r#"{"active":true,"aud":["7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"],"client_id":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","exp":4102444800,"grant_id":"3f0e7f3c-9b1d-4a3e-8c56-2f6f3b2c9d10","grant_type":"client_credentials","iat":1767225600,"iss":"https://tenant.verify.ibm.com/oauth2","sub":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","token_type":"bearer"}"#;
 const INACTIVE: &str = r#"{"active":false}"#;
 
 /// A running issuer. Dropped, it closes everything.
@@ -93,7 +93,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         }
         Err(_) => true,
     };
-    let document = if is_bad { INACTIVE } else { ACTIVE };
+    let document = if is_bad { INACTIVE } else { TYPICAL };
     let mut response = Response::new(Full::new(Bytes::from_static(document.as_bytes())));
     response
         .headers_mut()

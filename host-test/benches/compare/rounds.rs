@@ -23,7 +23,7 @@ pub(crate) struct Achieved {
     /// Latencies with all connections busy, in microseconds.
     pub(crate) p50: Vec<f64>,
     pub(crate) p99: Vec<f64>,
-    /// Time of the server on a processor per request, in microseconds. Nothing else on the machine counts into it.
+    /// Time of the server on a processor per request, in microseconds.
     pub(crate) processor: Vec<f64>,
 }
 

@@ -12,8 +12,8 @@ use crate::guests::repository;
 pub(super) const CONFIG: &str = "envoy.json";
 const LISTENERS: &str = "listeners.json";
 
-const FILTER: &str =
-    "filter_chains/0/filters/0/typed_config/http_filters/auth_check/typed_config/config";
+/// Where the shipped configuration has the connection manager.
+pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
 /// Where it has the plugin that is our filter.
 pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
@@ -48,11 +48,11 @@ pub(super) fn write(options: &EnvoyOptions, directory: &Path) -> Result<()> {
         }),
     )?;
     if let Some(plugin) = &options.plugin_json {
-        let path = format!("{listener}/{FILTER}/configuration/value");
+        let path = format!("{PLUGIN}/configuration/value");
         set(&mut config, &path, plugin.to_string().into())?;
     }
     if let Some(wasm) = &options.wasm {
-        let path = format!("{listener}/{FILTER}/vm_config/code/local");
+        let path = format!("{PLUGIN}/vm_config/code/local");
         let wasm = wasm.to_str().ok_or_else(|| anyhow!("{}", wasm.display()))?;
         set(&mut config, &path, json!({ "filename": wasm }))?;
     }

@@ -24,7 +24,7 @@ use self::{admin::Admin, process::Process};
 use crate::guests::Guest;
 
 pub use self::{
-    config::{PLUGIN, shipped_config},
+    config::{MANAGER, PLUGIN, shipped_config},
     find::find_envoy,
 };
 

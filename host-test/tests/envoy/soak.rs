@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use host_test::envoy::MANAGER;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -148,8 +149,8 @@ async fn world(
     all.extend(settings);
     World::start_with(&all, |options, _| {
         // A line for each request would be all that this test's own memory holds.
-        let log = "/static_resources/listeners/service_b/filter_chains/0/filters/0/typed_config/access_log";
-        options.overrides.push((log.to_owned(), json!([])));
+        let log = format!("{MANAGER}/access_log");
+        options.overrides.push((log, json!([])));
         change(options);
     })
     .await

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
-use host_test::stub::Reaction;
+use h2::client::SendRequest;
+use host_test::{envoy::MANAGER, stub::Reaction};
 use serde_json::json;
+use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::{
     wire::{Connection, bearer, get, head},
@@ -124,19 +127,11 @@ async fn streams_that_are_reset_do_not_take_their_neighbours_along() {
     world.active("slow");
     let slow = Reaction::normal().after(Duration::from_millis(500));
     world.stub.script("slow", vec![slow]);
-    let socket = tokio::net::TcpStream::connect(world.address())
-        .await
-        .unwrap();
-    let (client, connection) = h2::client::handshake(socket).await.unwrap();
-    let driver = tokio::spawn(connection);
+    let (client, driver) = http2(&world, &h2::client::Builder::new()).await;
     let streams: Vec<_> = stream::iter(0..100)
         .then(async |_| {
-            let request = http::Request::get("http://b/data")
-                .header("authorization", "Bearer slow")
-                .body(())
-                .unwrap();
             let mut client = client.clone().ready().await.unwrap();
-            client.send_request(request, true).unwrap()
+            client.send_request(slow_request(), true).unwrap()
         })
         .collect()
         .await;
@@ -159,28 +154,16 @@ async fn streams_that_are_reset_do_not_take_their_neighbours_along() {
 async fn a_request_that_envoy_has_answered_is_not_decided_any_more() {
     skip_without_envoy!();
     let world = World::start_with(&[], |options, _| {
-        (options.overrides).push((STREAM_DURATION.to_owned(), json!("0.3s")));
+        let duration = "common_http_protocol_options/max_stream_duration";
+        (options.overrides).push((format!("{MANAGER}/{duration}"), json!("0.3s")));
     })
     .await;
     world.active("slow");
     let slow = Reaction::normal().after(Duration::from_millis(800));
     world.stub.script("slow", vec![slow]);
-    let socket = tokio::net::TcpStream::connect(world.address())
-        .await
-        .unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (client, connection) = builder
-        .initial_window_size(0)
-        .handshake::<_, bytes::Bytes>(socket)
-        .await
-        .unwrap();
-    let driver = tokio::spawn(connection);
-    let request = http::Request::get("http://b/data")
-        .header("authorization", "Bearer slow")
-        .body(())
-        .unwrap();
+    let (client, driver) = http2(&world, h2::client::Builder::new().initial_window_size(0)).await;
     let mut client = client.ready().await.unwrap();
-    let (answer, _stream) = client.send_request(request, true).unwrap();
+    let (answer, _stream) = client.send_request(slow_request(), true).unwrap();
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), 504);
     until(async || answered(&world).await == 1).await;
@@ -195,8 +178,20 @@ async fn a_request_that_envoy_has_answered_is_not_decided_any_more() {
     world.finish().await;
 }
 
-/// How long a request may take in all.
-const STREAM_DURATION: &str = "/static_resources/listeners/service_b/filter_chains/0/filters/0/typed_config/common_http_protocol_options/max_stream_duration";
+/// A connection, and what drives it.
+async fn http2(
+    world: &World,
+    builder: &h2::client::Builder,
+) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let socket = TcpStream::connect(world.address()).await.unwrap();
+    let (client, connection) = builder.handshake(socket).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+fn slow_request() -> http::Request<()> {
+    let request = http::Request::get("http://b/data").header("authorization", "Bearer slow");
+    request.body(()).unwrap()
+}
 
 async fn joined(world: &World) -> u64 {
     world.envoy.stats().await.unwrap()["wasmcustom.trust_triangle_flights_joined"]

@@ -83,7 +83,7 @@ impl Report {
         );
         if self.was_disturbed() {
             println!(
-                "The machine was busy with other things: rates of one contender differ by more than half. Only the time on a processor, which leaves others out, can be compared."
+                "The machine was busy with other things: rates of one contender differ by more than half. Run it again on a quieter one."
             );
         }
         println!("Written to target/bench: compare.json, and a chart for each host.");

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use host_test::{
-    envoy::{Envoy, EnvoyOptions, shipped_config},
+    envoy::{Envoy, EnvoyOptions, MANAGER, shipped_config},
     guests::Guest,
 };
 use serde_json::{Value, json};
@@ -28,9 +28,6 @@ use crate::{
     rounds::{self, Achieved},
     target::{Limit, Target},
 };
-
-const MANAGER: &str =
-    "/static_resources/listeners/service_b/filter_chains/0/filters/0/typed_config";
 
 const NO_AUTH: &str = "envoy/no-auth";
 const FLOOR_READS: &str = "envoy/floor-reads";
@@ -293,7 +290,7 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
     };
     if let Some(mut filters) = filters {
         let router = shipped
-            .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1")
+            .pointer(&format!("{MANAGER}/http_filters/1"))
             .context("no router in envoy.yaml")?;
         filters.push(router.clone());
         overrides.push(set("http_filters", json!(filters)));

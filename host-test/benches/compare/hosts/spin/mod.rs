@@ -24,8 +24,10 @@ use crate::{
     target::{Limit, Target},
 };
 
-/// The names of a host's contenders.
+/// The names of a host and of its contenders.
 struct Names {
+    host: &'static str,
+    title: &'static str,
     bare: &'static str,
     pass_through: &'static str,
     same_calls: &'static str,
@@ -34,6 +36,8 @@ struct Names {
 }
 
 const EMBEDDED: Names = Names {
+    host: "embedded",
+    title: "The embedded host on one core, requests per second",
     bare: "embedded/bare",
     pass_through: "embedded/pass-through",
     same_calls: "embedded/same-calls",
@@ -42,6 +46,8 @@ const EMBEDDED: Names = Names {
 };
 
 const SPIN: Names = Names {
+    host: "spin",
+    title: "Spin on one core, requests per second",
     bare: "spin/bare",
     pass_through: "spin/pass-through",
     same_calls: "spin/same-calls",
@@ -57,36 +63,32 @@ const INSTANCES: u32 = 500;
 
 /// Measures the embedded host.
 pub(crate) async fn embedded(bench: &Bench) -> Result<Part> {
-    let (_servers, contenders) = start(&Host::Embedded, &EMBEDDED, bench).await?;
-    let achieved = rounds::run(&contenders, bench).await?;
-    let mut targets = ratios(&EMBEDDED, &achieved);
-    targets.push(alone(&EMBEDDED, &contenders, bench).await?);
+    let mut part = part(&Host::Embedded, &EMBEDDED, bench).await?;
     if bench.options.takes(EMBEDDED.hit) {
-        targets.push(instantiation(&bench.issuer).await?);
+        part.targets.push(instantiation(&bench.issuer).await?);
     }
-    Ok(Part {
-        name: "embedded",
-        title: "The embedded host on one core, requests per second",
-        contenders: achieved,
-        targets,
-    })
+    Ok(part)
 }
 
 /// Measures Spin. `None`: there is none.
 pub(crate) async fn spin(bench: &Bench) -> Result<Option<Part>> {
-    let Some(host) = Host::spin() else {
-        return Ok(None);
-    };
-    let (_servers, contenders) = start(&host, &SPIN, bench).await?;
+    match Host::spin() {
+        Some(host) => part(&host, &SPIN, bench).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn part(host: &Host, names: &Names, bench: &Bench) -> Result<Part> {
+    let (_servers, contenders) = start(host, names, bench).await?;
     let achieved = rounds::run(&contenders, bench).await?;
-    let mut targets = ratios(&SPIN, &achieved);
-    targets.push(alone(&SPIN, &contenders, bench).await?);
-    Ok(Some(Part {
-        name: "spin",
-        title: "Spin on one core, requests per second",
+    let mut targets = ratios(names, &achieved);
+    targets.push(alone(names, &contenders, bench).await?);
+    Ok(Part {
+        name: names.host,
+        title: names.title,
         contenders: achieved,
         targets,
-    }))
+    })
 }
 
 fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
