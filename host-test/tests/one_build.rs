@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use host_test::guests::repository;
+use programs::repository;
 
 #[test]
 fn tests_and_the_demo_share_one_build_of_wasmtime() {

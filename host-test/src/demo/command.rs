@@ -12,7 +12,7 @@ use super::{
     report::Report,
     scene::{Scene, Stage},
 };
-use crate::stub::{StubOptions, VerifyStub};
+use verify_stub::{StubOptions, VerifyStub};
 
 /// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and Service A that calls it.
 ///
@@ -72,7 +72,7 @@ impl DemoCommand {
 
     async fn show(self) -> Result<Ended> {
         let gate = self.gate();
-        let service_a = artifacts::service_a().await?;
+        let service_a = programs::service_a().await?;
         let began = Instant::now();
         let stub = VerifyStub::start(StubOptions::default()).await?;
         let mut settings = stub.resource_settings();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::artifacts;
-use crate::envoy::{Envoy, EnvoyOptions};
-use crate::host::{App, Running, ServeOptions};
+use envoy_runner::{Envoy, EnvoyOptions};
+use spin_host::{App, Running, ServeOptions};
 
 /// The ways to gate Service B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Gate {
     pub(super) async fn start(kind: GateKind, settings: BTreeMap<String, String>) -> Result<Self> {
         match kind {
             GateKind::Spin => {
-                let manifest = artifacts::components().await?;
+                let manifest = programs::components().await?;
                 let compile = move || App::from_manifest(manifest, &BTreeMap::new());
                 let app = tokio::task::spawn_blocking(compile).await??;
                 let options = ServeOptions {
