@@ -83,6 +83,14 @@ impl Guest {
         Ok(self.path())
     }
 
+    /// Builds the components of spin.toml and no others, which is quicker where nothing else is needed.
+    ///
+    /// # Errors
+    /// As [`Guest::build`].
+    pub fn ship() -> Result<()> {
+        build(vec![Self::AuthCheck, Self::ServiceB])
+    }
+
     /// Builds this guest and no other, which is quicker where nothing else is needed.
     ///
     /// # Errors
