@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{Called, Caller},
+    cli::Load,
     failure::{Class, Failure},
     interrupt,
     output::{self, complain, milliseconds},
-    settings::Load,
     text::escaped,
 };
 

@@ -2,7 +2,10 @@
 
 mod advice;
 mod call;
+mod cli;
 mod discovery;
+mod environment;
+mod exchange;
 mod failure;
 mod http;
 mod interrupt;
@@ -13,7 +16,10 @@ mod secret;
 mod settings;
 mod text;
 mod token;
+mod trace;
+mod trust;
 mod value;
+mod written;
 
 use std::{env, process::ExitCode};
 
