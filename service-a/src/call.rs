@@ -61,6 +61,11 @@ impl Caller {
         &self.source
     }
 
+    /// Whether requests and answers are shown, between which a bar has no place.
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.http.is_traced()
+    }
+
     /// Calls once, and once more with another token if the first answer is 401.
     pub(crate) async fn call(&self) -> Called {
         let mut token = match self.source.token().await {

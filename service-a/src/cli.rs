@@ -4,7 +4,9 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
-    builder::Resettable, parser::ValueSource,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 
 /// Where the secret may come from the environment.
@@ -282,6 +284,41 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
         (true, true) | (false, false) => {}
     }
     Ok(cli)
+}
+
+/// The variables behind an error of [`parse`], which names the flags only.
+pub(crate) fn variables_behind(error: &clap::Error, arguments: &[OsString]) -> Vec<String> {
+    let mut flags = Vec::new();
+    for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
+        match error.get(kind) {
+            Some(ContextValue::String(flag)) => flags.push(flag.as_str()),
+            Some(ContextValue::Strings(more)) => flags.extend(more.iter().map(String::as_str)),
+            _ => {}
+        }
+    }
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        // It names what is missing, and not these, which miss it.
+        flags.extend(["--concurrency", "--rate"]);
+    }
+    // What is written behind a flag is the name of its value.
+    let named: Vec<_> = flags
+        .iter()
+        .filter_map(|flag| flag.split(' ').next())
+        .collect();
+    command()
+        .get_arguments()
+        .filter_map(|argument| {
+            let flag = format!("--{}", argument.get_long()?);
+            let typed = arguments.iter().any(|argument| {
+                let argument = argument.to_string_lossy();
+                argument.split('=').next() == Some(flag.as_str())
+            });
+            let variable = argument.get_env()?;
+            let behind =
+                named.contains(&flag.as_str()) && !typed && env::var_os(variable).is_some();
+            behind.then(|| variable.to_string_lossy().into_owned())
+        })
+        .collect()
 }
 
 fn typed(matches: &ArgMatches, flag: &str) -> bool {

@@ -1,6 +1,6 @@
 //! HTTP with the brakes on: no redirects, capped bodies, time limits. What comes back is an answer or one fault.
 
-use std::{error::Error, io, time::Duration};
+use std::{env, error::Error, io, time::Duration};
 
 use reqwest::{
     Client, Request, StatusCode, Version,
@@ -46,7 +46,7 @@ impl Http {
             // No proxy can reach what listens on this machine only, and it would read what is sent in plain.
             builder = builder.no_proxy();
         }
-        if target.scheme() == "http" {
+        if target.scheme() == "http" && (is_loopback(target) || !is_proxied()) {
             // There will be no TLS: a machine without certificate authorities can do it too.
             builder = builder.tls_certs_only([]);
         }
@@ -54,6 +54,11 @@ impl Http {
             client: builder.build()?,
             trace,
         })
+    }
+
+    /// Whether requests and answers are shown.
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.trace.is_some()
     }
 
     /// Sends once and reads at most `limit` bytes of the body. What `--verbose` shows goes through `redact`.
@@ -95,6 +100,13 @@ async fn exchange(client: &Client, request: Request, limit: usize) -> Result<Ans
         headers: response.headers().clone(),
         body,
     })
+}
+
+/// Whether a proxy may be asked for plain http; it may be reached over https itself.
+fn is_proxied() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .into_iter()
+        .any(|name| env::var_os(name).is_some_and(|proxy| !proxy.is_empty()))
 }
 
 /// Whether the host is this machine by name or address.

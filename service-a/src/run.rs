@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, io};
 
+use clap::error::{ContextKind, ContextValue};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
@@ -45,13 +46,26 @@ fn command_line(arguments: &[OsString]) -> Result<Cli, Failure> {
     if let Some(flag) = cli::secret_on_the_command_line(arguments) {
         return Err(wrong(cli::no_such_flag(flag)));
     }
-    cli::parse(arguments).map_err(|error| {
+    cli::parse(arguments).map_err(|mut error| {
+        let variables = cli::variables_behind(&error, arguments).join(", ");
+        let set = format!("the environment sets {variables}");
         if !error.use_stderr() || !cli::json_is_asked_for(arguments) {
+            if !variables.is_empty() {
+                let tip = ContextValue::StyledStrs(vec![set.into()]);
+                error.insert(ContextKind::Suggested, tip);
+            }
             error.exit();
         }
         let text = error.render().to_string();
-        let sentence = text.lines().next().unwrap_or_default();
-        wrong(sentence.trim_start_matches("error: ").to_owned())
+        // What follows an empty line is advice for a terminal.
+        let lines = text.lines().take_while(|line| !line.is_empty());
+        let sentence = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        let sentence = sentence.trim_start_matches("error: ");
+        wrong(if variables.is_empty() {
+            sentence.to_owned()
+        } else {
+            format!("{sentence} ({set})")
+        })
     })
 }
 

@@ -27,13 +27,10 @@ fn usable(path: &Path) -> Result<(), String> {
     }
     let named = |problem: &str| format!("names {}, which {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| named(&format!("cannot be read: {error}")))?;
+    // As the verifier reads it: bundles of systems hold parts that cannot be used beside those that can.
+    let certificates = CertificateDer::pem_reader_iter(bytes.as_slice());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate =
-            certificate.map_err(|error| named(&format!("is no file of PEM: {error}")))?;
-        // Bundles of systems hold some that cannot be used; the others can.
-        let _ = roots.add(certificate);
-    }
+    roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     if roots.is_empty() {
         return Err(named(
             "holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`) that can be trusted",

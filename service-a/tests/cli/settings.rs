@@ -266,10 +266,64 @@ async fn every_flag_has_a_variable_that_says_the_same() {
     .await;
     assert_eq!(summary.code, Some(0));
     assert_eq!(world.calls().await.len(), 3);
-    // In JSON too, as the variable asks for it.
-    let wrong = run(variables(&[("JSON", "true"), ("TIMEOUT", "0")])).await;
-    assert_eq!(wrong.code, Some(2));
-    assert_eq!(wrong.json()["error"]["reason"], "command_line");
+}
+
+#[tokio::test]
+async fn a_variable_that_cannot_be_used_is_named() {
+    let world = World::sound().await;
+    let invalid = "invalid value '0' for '--timeout <SECONDS>': a number of seconds is needed, above 0, at most 3600";
+    let table: [(&[(&str, &str)], &[&str], String); 5] = [
+        (
+            &[("TIMEOUT", "0")],
+            &[],
+            format!("{invalid} (the environment sets WORKOUT18_TIMEOUT)"),
+        ),
+        (&[("TIMEOUT", "1")], &["--timeout", "0"], invalid.to_owned()),
+        (
+            &[("VERBOSE", "yes")],
+            &[],
+            "invalid value 'yes' for '--verbose' [possible values: true, false] (the environment sets WORKOUT18_VERBOSE)"
+                .to_owned(),
+        ),
+        (
+            &[("REPEAT", "2")],
+            &["--watch"],
+            "the argument '--watch [<SECONDS>]' cannot be used with '--repeat <COUNT>' (the environment sets WORKOUT18_REPEAT)".to_owned(),
+        ),
+        (
+            &[("CONCURRENCY", "2")],
+            &[],
+            "the following required arguments were not provided: --repeat <COUNT> (the environment sets WORKOUT18_CONCURRENCY)".to_owned(),
+        ),
+    ];
+    for (variables, arguments, problem) in table {
+        let mut json = world.service_a(arguments);
+        let mut text = world.service_a(arguments);
+        json.env("WORKOUT18_JSON", "true");
+        for (name, value) in variables {
+            json.env(format!("WORKOUT18_{name}"), value);
+            text.env(format!("WORKOUT18_{name}"), value);
+        }
+        // In JSON too, as a variable asks for it.
+        let ended = run(json).await;
+        assert_eq!(ended.code, Some(2));
+        assert_eq!(ended.json()["error"]["reason"], "command_line");
+        assert_eq!(
+            ended.json()["error"]["problems"],
+            serde_json::json!([problem])
+        );
+        let ended = run(text).await;
+        assert_eq!(ended.code, Some(2));
+        let tip = problem
+            .split_once('(')
+            .map(|(_, tip)| tip.trim_end_matches(')'));
+        let told = ended
+            .stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("  tip: "));
+        assert_eq!(told, tip, "{}", ended.stderr);
+    }
+    assert_eq!(world.token_requests().await.len(), 0);
 }
 
 #[tokio::test]

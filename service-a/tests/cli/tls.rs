@@ -247,7 +247,7 @@ async fn an_ssl_cert_file_that_cannot_be_used_is_named() {
         ),
         (&empty, none.to_owned()),
         (&key, none.to_owned()),
-        (&broken, "is no file of PEM: ".to_owned()),
+        (&broken, none.to_owned()),
     ];
     let service_a = |path: &str, issuer: &str| {
         let mut command = bare(&["--issuer", issuer]);
@@ -258,14 +258,14 @@ async fn an_ssl_cert_file_that_cannot_be_used_is_named() {
         command
     };
     for (path, problem) in table {
-        let ended = run(service_a(path, "https://127.0.0.1:1")).await;
-        let expected = format!("Error: SSL_CERT_FILE names {path}, which {problem}");
-        assert_eq!(ended.code, Some(2), "{path}");
-        assert_eq!(ended.stdout, "");
-        let (first, rest) = ended.stderr.split_once('\n').unwrap();
-        assert!(first.starts_with(&expected), "{first}");
-        assert!(path == broken || first == expected, "{first}");
-        assert_eq!(rest, "Run service-a --help for all settings.\n");
+        let expected = Ended {
+            code: Some(2),
+            stdout: String::new(),
+            stderr: format!(
+                "Error: SSL_CERT_FILE names {path}, which {problem}\nRun service-a --help for all settings.\n"
+            ),
+        };
+        assert_eq!(run(service_a(path, "https://127.0.0.1:1")).await, expected);
         // Where there is no https, nothing is to be trusted.
         let ended = run(service_a(path, "http://127.0.0.1:1")).await;
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
