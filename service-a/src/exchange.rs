@@ -140,8 +140,8 @@ fn granted(answer: TokenAnswer, grant: &Grant, endpoint: &TokenUrl) -> Result<Gr
 struct Told {
     code: Option<String>,
     description: Option<String>,
-    /// The body is neither empty nor JSON.
-    page: bool,
+    /// There is no body.
+    silent: bool,
 }
 
 impl Told {
@@ -149,7 +149,7 @@ impl Told {
     fn read(body: &[u8]) -> Self {
         let Ok(json) = serde_json::from_slice::<Value>(body) else {
             return Self {
-                page: !body.trim_ascii().is_empty(),
+                silent: body.trim_ascii().is_empty(),
                 ..Self::default()
             };
         };
@@ -157,7 +157,7 @@ impl Told {
         Self {
             code: member("error").or_else(|| member("errorCode")),
             description: member("error_description").or_else(|| member("errorSummary")),
-            page: false,
+            silent: false,
         }
     }
 }
@@ -207,8 +207,8 @@ fn refused(
         // Keycloak and Auth0 answer so to a wrong secret; RFC 6749 section 5.2 has no 401 for these.
         (Some("unauthorized_client" | "access_denied"), 401) => true,
         (Some(_), _) => description.is_some_and(|text| text.contains(IBM_WRONG_CLIENT)),
-        // Glewlwyd says nothing; a page is a firewall's or a proxy's.
-        (None, 401 | 403) => told.is_some_and(|told| !told.page) && !too_large,
+        // Glewlwyd says nothing at all; a page is a firewall's or a proxy's.
+        (None, 401 | 403) => told.is_some_and(|told| told.silent),
         (None, _) => false,
     };
     let encoded = grant.client_auth == ClientAuth::Basic
@@ -381,14 +381,14 @@ mod tests {
 
     #[test]
     fn refusals_of_all_shapes_are_read() {
-        let told = |code: Option<&str>, description: Option<&str>, page| Told {
+        let told = |code: Option<&str>, description: Option<&str>, silent| Told {
             code: code.map(str::to_owned),
             description: description.map(str::to_owned),
-            page,
+            silent,
         };
         let table = [
-            ("", told(None, None, false)),
-            (" \n", told(None, None, false)),
+            ("", told(None, None, true)),
+            (" \n", told(None, None, true)),
             ("{}", told(None, None, false)),
             ("[]", told(None, None, false)),
             (r#"{"error":null}"#, told(None, None, false)),
@@ -405,7 +405,7 @@ mod tests {
                 r#"{"errorCode":"invalid_client","errorSummary":"No."}"#,
                 told(Some("invalid_client"), Some("No."), false),
             ),
-            ("<html></html>", told(None, None, true)),
+            ("<html></html>", told(None, None, false)),
         ];
         for (body, expected) in table {
             assert_eq!(Told::read(body.as_bytes()), expected, "{body}");

@@ -192,6 +192,11 @@ impl TokenSource {
         flight.await.map(Some)
     }
 
+    /// `text` without the secrets that this source knows, should somebody have sent them back.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.0.redact(text)
+    }
+
     /// Token requests that were sent.
     pub(crate) fn requests(&self) -> u64 {
         self.0.state().requests
@@ -220,6 +225,17 @@ impl TokenSource {
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn redact(&self, text: &str) -> String {
+        let Grant {
+            secret, client_id, ..
+        } = &self.grant;
+        let text = secret.redact(client_id, text);
+        match self.state().newer_secret.clone() {
+            Some(newer) => newer.redact(client_id, &text),
+            None => text,
+        }
     }
 
     fn land(&self, granted: Result<Granted, Failure>, from_renewal: bool) -> Outcome {
@@ -255,13 +271,8 @@ impl Inner {
         let endpoint = self
             .endpoint
             .get_or_try_init(|| async {
-                let Grant {
-                    endpoint,
-                    secret,
-                    client_id,
-                    ..
-                } = &self.grant;
-                let redact = |text: &str| secret.redact(client_id, text);
+                let endpoint = &self.grant.endpoint;
+                let redact = |text: &str| self.redact(text);
                 let started = Instant::now();
                 let found = endpoint.find(&self.http, &redact).await;
                 if let TokenEndpoint::Of(_) = endpoint {

@@ -4,9 +4,10 @@
 //! has whatever the caller knows to be secret taken out, should the other side have sent that back.
 
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -47,26 +48,67 @@ const SHOWN_OF_ANSWERS: [&str; 11] = [
 /// The one of these that is masked.
 const TOKEN_MEMBER: &str = "access_token";
 
-/// Shows requests and answers; the number of the last one.
+/// Tokens that are remembered, to be taken out of what is shown: that in use, and some that it replaced.
+const MOST_TOKENS: usize = 4;
+
+/// Shows requests and answers.
 #[derive(Clone, Default)]
-pub(crate) struct Trace(Arc<AtomicU64>);
+pub(crate) struct Trace(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Of the last request.
+    number: AtomicU64,
+    /// The newest last.
+    tokens: Mutex<VecDeque<AccessToken>>,
+}
 
 impl Trace {
-    /// Shows a request that is about to be sent.
+    /// Shows a request that is about to be sent. `redact` takes out what the caller knows to be secret.
     pub(crate) fn request(&self, request: &Request, redact: Redact<'_>) -> Shown {
-        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        complain(&sent(number, request, redact));
-        Shown(number)
+        let number = self.0.number.fetch_add(1, Ordering::Relaxed) + 1;
+        complain(&sent(number, request, &|text| self.redact(text, redact)));
+        Shown(self.clone(), number)
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, VecDeque<AccessToken>> {
+        self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer may bring a token that nobody knows yet.
+    fn remember(&self, answer: &Answer) {
+        let Ok(json) = serde_json::from_slice::<Value>(&answer.body) else {
+            return;
+        };
+        let token = json.text(TOKEN_MEMBER).map(str::to_owned);
+        if let Some(token) = token.and_then(AccessToken::new) {
+            let mut tokens = self.tokens();
+            tokens.push_back(token);
+            if tokens.len() > MOST_TOKENS {
+                tokens.pop_front();
+            }
+        }
+    }
+
+    fn redact(&self, text: &str, redact: Redact<'_>) -> String {
+        let tokens = self.tokens();
+        tokens
+            .iter()
+            .fold(redact(text), |text, token| token.redact(&text))
     }
 }
 
 /// A request that was shown, by its number: answers of calls that are under way at the same time come in any order.
-pub(crate) struct Shown(u64);
+pub(crate) struct Shown(Trace, u64);
 
 impl Shown {
     /// Shows what came of it.
     pub(crate) fn ended(self, outcome: &Result<Answer, Fault>, redact: Redact<'_>) {
-        let Self(number) = self;
+        let Self(trace, number) = self;
+        if let Ok(answer) = outcome {
+            trace.remember(answer);
+        }
+        let redact: Redact<'_> = &|text: &str| trace.redact(text, redact);
         complain(&match outcome {
             Ok(answer) => answered(number, answer, redact),
             Err(Fault::TooLarge(status, headers)) => {
@@ -198,21 +240,7 @@ fn answered(number: u64, answer: &Answer, redact: Redact<'_>) -> String {
         }
         return text;
     };
-    // The caller does not know the token yet that this answer brings.
-    let tokens: Vec<_> = members
-        .iter()
-        .filter(|(name, _)| name == TOKEN_MEMBER)
-        .filter_map(|(_, value)| match value {
-            Value::String(token) => AccessToken::new(token.clone()),
-            _ => None,
-        })
-        .collect();
-    let redact = |text: &str| {
-        tokens
-            .iter()
-            .fold(redact(text), |text, token| token.redact(&text))
-    };
-    let mut text = head(number, Some(*version), *status, headers, &redact);
+    let mut text = head(number, Some(*version), *status, headers, redact);
     let all = members.len();
     let shown: Vec<_> = members
         .into_iter()
@@ -221,7 +249,7 @@ fn answered(number: u64, answer: &Answer, redact: Redact<'_>) -> String {
             let value = match value {
                 Value::String(token) if name == TOKEN_MEMBER => Value::String(masked(&token)),
                 _ if name == TOKEN_MEMBER => Value::String(MASK.to_owned()),
-                value => value.map_text(&redact),
+                value => value.map_text(redact),
             };
             (name, value)
         })
@@ -251,6 +279,36 @@ mod tests {
         text.replace("s3cret", MASK)
     }
 
+    fn answer(headers: &[(&'static str, &str)], body: &str) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        Answer {
+            status: StatusCode::OK,
+            version: Version::HTTP_11,
+            headers: map,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_token_that_came_is_taken_out_of_what_comes_later() {
+        let trace = Trace::default();
+        for token in ["first-token", "second-token"] {
+            let body = format!(r#"{{"access_token":"{token}"}}"#);
+            trace.remember(&answer(&[], &body));
+        }
+        assert_eq!(
+            trace.redact("first-token second-token s3cret fine", &hide),
+            "[redacted] [redacted] [redacted] fine"
+        );
+        for _ in 0..2 * MOST_TOKENS {
+            trace.remember(&answer(&[], r#"{"access_token":"another"}"#));
+        }
+        assert_eq!(trace.tokens().len(), MOST_TOKENS);
+    }
+
     #[test]
     fn a_request_is_shown_without_its_credentials() {
         let url = Url::parse("http://127.0.0.1:8080/token?key=s3cret").unwrap();
@@ -276,23 +334,11 @@ mod tests {
 
     #[test]
     fn an_answer_is_shown_with_what_matters_of_it() {
-        let answer = |headers: &[(&'static str, &str)], body: String| {
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.append(*name, HeaderValue::from_str(value).unwrap());
-            }
-            Answer {
-                status: StatusCode::OK,
-                version: Version::HTTP_11,
-                headers: map,
-                body: body.into_bytes(),
-            }
-        };
         let table = [
             (
                 answer(
                     &[("x-echo", TOKEN), ("set-cookie", "session=1")],
-                    format!(
+                    &format!(
                         r#"{{"access_token":"{TOKEN}","scope":"{TOKEN} s3cret","token_type":"Bearer","expires_in":60,"id_token":"x"}}"#
                     ),
                 ),
@@ -306,7 +352,7 @@ mod tests {
 ",
             ),
             (
-                answer(&[], r#"{"access_token":{"a":1},"error":"a\u001bb"}"#.to_owned()),
+                answer(&[], r#"{"access_token":{"a":1},"error":"a\u001bb"}"#),
                 "* answer 2
 < HTTP/1.1 200 OK
 <
@@ -314,21 +360,24 @@ mod tests {
 ",
             ),
             (
-                answer(&[], "<html>s3cret</html>".to_owned()),
+                answer(&[], "<html>s3cret</html>"),
                 "* answer 2
 < HTTP/1.1 200 OK
 * 19 bytes that are no JSON object, not shown
 ",
             ),
             (
-                answer(&[], String::new()),
+                answer(&[], ""),
                 "* answer 2
 < HTTP/1.1 200 OK
 ",
             ),
         ];
         for (answer, shown) in table {
-            assert_eq!(answered(2, &answer, &hide), shown);
+            let trace = Trace::default();
+            trace.remember(&answer);
+            let redact = |text: &str| trace.redact(text, &hide);
+            assert_eq!(answered(2, &answer, &redact), shown);
         }
     }
 }

@@ -345,7 +345,12 @@ async fn a_refusal_is_explained_by_what_the_issuer_says_and_with_which_status() 
         // Glewlwyd, a wrong secret.
         (ResponseTemplate::new(403), "unexpected_answer", unknown),
         (ResponseTemplate::new(401), "unexpected_answer", unknown),
-        // A firewall.
+        // A firewall, a gateway.
+        (
+            json(403, json!({"message": "Forbidden"})),
+            "unexpected_answer",
+            no_issuer,
+        ),
         (html(403), "unexpected_answer", no_issuer),
         (html(200), "token_answer_not_understood", no_issuer),
     ];
