@@ -36,8 +36,8 @@ mod store;
 mod trace;
 mod verdict;
 
-pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
-pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
+pub use answer::{AnswerBody, IssuerAnswer};
+pub use bearer::RequestHead;
 pub use check::{
     AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
 };
