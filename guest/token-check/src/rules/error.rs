@@ -89,12 +89,23 @@ pub enum PathFault {
     BadPlaceholder(String),
 }
 
+/// A rule's number, and its name if it has one.
+pub(super) struct RuleName<'a>(pub(super) usize, pub(super) Option<&'a str>);
+
+impl fmt::Display for RuleName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(number, None) => write!(f, "rule {number}"),
+            Self(number, Some(name)) => write!(f, "rule {number} ({})", Quoted(name)),
+        }
+    }
+}
+
 impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rule {
             None => f.write_str("the document ")?,
-            Some((number, None)) => write!(f, "rule {number}: ")?,
-            Some((number, Some(name))) => write!(f, "rule {number} ({}): ", Quoted(name))?,
+            Some((number, name)) => write!(f, "{}: ", RuleName(*number, name.as_deref()))?,
         }
         self.fault.fmt(f)
     }
