@@ -1,6 +1,6 @@
 //! The names of settings: which are known, and which one a misspelt name was meant to be.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use crate::settings::{ENVOY_SETTINGS, SERVICE_A_KEYS, SETTINGS};
 
@@ -59,6 +59,16 @@ pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
+/// A name without what would break the line that it is told in.
+pub(crate) struct Visible<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut visible = self.0.chars().filter(|c| !c.is_control());
+        visible.try_for_each(|c| f.write_char(c))
+    }
+}
+
 /// An environment variable that begins as ours do and that nothing of ours reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable {
@@ -96,7 +106,7 @@ impl fmt::Display for UnknownVariable {
         write!(
             f,
             "environment variable {} is not a setting: ",
-            self.name.escape_debug()
+            Visible(&self.name)
         )?;
         match &self.near {
             Some(near) => write!(f, "did you mean {near}?"),
@@ -146,7 +156,7 @@ mod tests {
         for (name, shown) in [
             ("WORKOUT18_QQQ", "WORKOUT18_QQQ"),
             ("WORKOUT18_", "WORKOUT18_"),
-            ("WORKOUT18_A\nB", "WORKOUT18_A\\nB"),
+            ("WORKOUT18_A\nB", "WORKOUT18_AB"),
         ] {
             assert_eq!(
                 told(&[name]),

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::names::{SPIN_PREFIX, variable};
+use crate::names::{SPIN_PREFIX, Visible, variable};
 use crate::policy::Demand;
 use crate::rules::RulesError;
 use crate::unclean::Unclean;
@@ -117,7 +117,7 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.key.escape_debug();
+        let key = Visible(&self.key);
         if let Problem::NotAnObject(fault) = &self.problem {
             write!(f, "{} is not a JSON object", self.place.json())?;
             return fault
@@ -126,11 +126,7 @@ impl fmt::Display for SettingsError {
         }
         match self.place {
             Place::Environment | Place::EnvoyEnvironment => {
-                write!(
-                    f,
-                    "setting `{key}` ({}) ",
-                    variable(&self.key).escape_debug()
-                )
+                write!(f, "setting `{key}` ({}) ", Visible(&variable(&self.key)))
             }
             Place::SpinVariable => write!(f, "setting `{key}` (Spin variable {SPIN_PREFIX}{key}) "),
             Place::EnvoyConfiguration | Place::SpinSettings => {
@@ -177,7 +173,7 @@ impl fmt::Display for SettingsError {
             ),
             Problem::Rules(error) => write!(f, "cannot be used: {error}"),
             Problem::NotADemand { word, near } => {
-                write!(f, "has the word `{}`, which is no demand: ", word.escape_debug())?;
+                write!(f, "has the word `{}`, which is no demand: ", Visible(word))?;
                 match near {
                     Some(near) => write!(f, "did you mean `{near}`?"),
                     None => f.write_str("the demands are `audience`, `scope`, `client` and `issuer`"),
@@ -202,13 +198,13 @@ impl fmt::Display for SettingsError {
 impl SettingsError {
     /// What to do where nothing is given: a name that is exported may still not get as far as here.
     fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.key.escape_debug();
+        let key = Visible(&self.key);
         match self.place {
             Place::Environment => f.write_str("is missing or empty: set it"),
             Place::EnvoyEnvironment | Place::EnvoyConfiguration => write!(
                 f,
                 "is missing or empty: export {0} and list it in `host_env_keys`, or put `{key}` into the plugin's `configuration`",
-                variable(&self.key).escape_debug()
+                Visible(&variable(&self.key))
             ),
             Place::SpinVariable | Place::SpinSettings => write!(
                 f,

@@ -1,6 +1,7 @@
 //! What is demanded of a token, in one line: a setting that got lost on its way here is seen at the start, and not when
 //! the wrong caller got in.
 
+use crate::json;
 use crate::policy::Policy;
 use crate::requirements::Requirements;
 use crate::rules;
@@ -100,7 +101,7 @@ fn shown(values: &[String], between: &str) -> String {
     let mut shown: Vec<_> = values
         .iter()
         .take(MAX_SHOWN)
-        .map(|value| format!("{value:?}"))
+        .map(|value| json::quoted(value))
         .collect();
     let more = values.len().saturating_sub(shown.len());
     if more > 0 {

@@ -1,9 +1,10 @@
 //! What can be wrong with the rules, told so that the place is found and mended without reading code.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use super::pattern::{MAX_PATH_BYTES, MAX_SEGMENTS};
 use super::{MAX_RULES, MAX_RULES_BYTES};
+use crate::names::Visible;
 use crate::path::Ambiguity;
 use crate::policy::MAX_TTL_SECONDS;
 
@@ -188,12 +189,7 @@ struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let visible = self.0.chars().filter(|c| !c.is_control());
-        ['"']
-            .into_iter()
-            .chain(visible)
-            .chain(['"'])
-            .try_for_each(|c| f.write_char(c))
+        write!(f, "\"{}\"", Visible(self.0))
     }
 }
 
