@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
-    Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
@@ -262,17 +262,6 @@ fn command() -> Command {
     })
 }
 
-/// Every variable of Service A.
-pub(crate) fn variables() -> Vec<String> {
-    let command = Cli::command();
-    let of_flags = command.get_arguments().filter_map(Arg::get_env);
-    let mut names: Vec<_> = of_flags
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.push(SECRET_VARIABLE.to_owned());
-    names
-}
-
 /// Reads the command line and the environment.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
@@ -383,6 +372,8 @@ fn rate(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Arg;
+
     use super::*;
 
     const DOCUMENT: &str = include_str!("../../docs/service-a.md");
@@ -439,6 +430,23 @@ mod tests {
             DOCUMENT.contains(&table),
             "the document should have:\n{table}"
         );
+    }
+
+    #[test]
+    fn the_variables_are_those_that_service_b_knows_to_be_ours() {
+        let command = Cli::command();
+        let of_flags = command.get_arguments().filter_map(Arg::get_env);
+        let mut variables: Vec<_> = of_flags
+            .map(|name| name.to_str().unwrap().to_owned())
+            .chain([SECRET_VARIABLE.to_owned()])
+            .collect();
+        variables.sort();
+        let mut known: Vec<_> = token_check::SERVICE_A_KEYS
+            .iter()
+            .map(|key| token_check::variable(key))
+            .collect();
+        known.sort();
+        assert_eq!(variables, known);
     }
 
     #[test]

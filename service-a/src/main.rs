@@ -4,7 +4,6 @@ mod advice;
 mod call;
 mod cli;
 mod discovery;
-mod environment;
 mod exchange;
 mod failure;
 mod http;
@@ -19,7 +18,6 @@ mod token;
 mod trace;
 mod trust;
 mod value;
-mod written;
 
 use std::{env, process::ExitCode};
 

@@ -1,7 +1,6 @@
 //! What the command line and the environment say, checked. Every error names the variable and the flag, never a value.
 
 use std::{
-    borrow::Cow,
     env, fmt,
     fs::File,
     io::{self, IsTerminal as _, Read},
@@ -10,15 +9,15 @@ use std::{
 
 use oauth2::TokenUrl;
 use secrecy::zeroize::Zeroizing;
+use token_check::Unclean;
 use url::Url;
 
 use crate::{
     cli::{Cli, ClientAuth, SECRET_VARIABLE},
     discovery::{Issuer, TokenEndpoint},
-    environment,
     http::{Timeouts, is_loopback},
     secret::ClientSecret,
-    trust, written,
+    trust,
 };
 
 /// Secrets are short; whoever names a larger file named the wrong one.
@@ -28,6 +27,7 @@ const LARGEST_SECRET: usize = 64 * 1024;
 const ISSUER: &str = "WORKOUT18_ISSUER (--issuer)";
 const TOKEN_URL: &str = "WORKOUT18_TOKEN_URL (--token-url)";
 const CLIENT_ID: &str = "WORKOUT18_CLIENT_ID (--client-id)";
+const CLIENT_SECRET: &str = "WORKOUT18_CLIENT_SECRET (--secret-file, --secret-stdin)";
 const SECRET_FILE: &str = "WORKOUT18_SECRET_FILE (--secret-file)";
 const SECRET_STDIN: &str = "WORKOUT18_SECRET_STDIN (--secret-stdin)";
 const SERVICE_B_URL: &str = "WORKOUT18_SERVICE_B_URL (--service-b-url)";
@@ -63,27 +63,18 @@ pub(crate) struct Settings {
 
 /// One setting that is missing or wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SettingError {
-    of: Cow<'static, str>,
-    problem: Cow<'static, str>,
-}
+pub(crate) struct SettingError(String);
 
 impl SettingError {
     /// `of` names the variable and the flag; `problem` goes on from there and says what to do.
-    pub(crate) fn new(
-        of: impl Into<Cow<'static, str>>,
-        problem: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            of: of.into(),
-            problem: problem.into(),
-        }
+    fn new(of: &str, problem: impl fmt::Display) -> Self {
+        Self(format!("{of} {problem}"))
     }
 }
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.of, self.problem)
+        f.write_str(&self.0)
     }
 }
 
@@ -91,7 +82,7 @@ impl Cli {
     /// Checks everything and reads the secret. Blocks while it reads.
     pub(crate) fn settings(self) -> Result<Settings, Vec<SettingError>> {
         let verbose = self.verbose();
-        let mut errors = environment::unknown();
+        let mut errors = unknown_variables();
         let mut note = |error| errors.push(error);
         let endpoint = endpoint(given(self.issuer), given(self.token_url), self.allow_http)
             .map_err(&mut note)
@@ -159,6 +150,19 @@ impl Cli {
     }
 }
 
+/// A setting that nobody reads does not hold. Those of Service B are known and not read here.
+fn unknown_variables() -> Vec<SettingError> {
+    let mut names: Vec<_> = env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+        .iter()
+        .filter_map(|name| token_check::unknown_variable([name.as_str()]))
+        .map(|unknown| SettingError(unknown.to_string()))
+        .collect()
+}
+
 /// An empty value is the same as none.
 fn given(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
@@ -169,9 +173,9 @@ fn required(value: Option<String>, of: &'static str) -> Result<String, SettingEr
 }
 
 fn well_written(value: String, of: &'static str) -> Result<String, SettingError> {
-    match written::problem(&value) {
-        Some(problem) => Err(SettingError::new(of, problem)),
-        None => Ok(value),
+    match Unclean::check(&value) {
+        Err(unclean) => Err(SettingError::new(of, unclean)),
+        Ok(()) => Ok(value),
     }
 }
 
@@ -183,7 +187,7 @@ fn endpoint(
 ) -> Result<TokenEndpoint, SettingError> {
     match (issuer, token_url) {
         (Some(_), Some(_)) => Err(SettingError::new(
-            format!("{ISSUER} and {TOKEN_URL}"),
+            &format!("{ISSUER} and {TOKEN_URL}"),
             "are both set, and only one may say where the secret goes: unset the other",
         )),
         (None, Some(text)) => {
@@ -215,9 +219,7 @@ fn client_id(id: String, client_auth: ClientAuth) -> Result<String, SettingError
 
 /// An URL to which `what` may be sent.
 fn http_url(text: &str, what: &str, allow_http: bool) -> Result<Url, String> {
-    if let Some(problem) = written::problem(text) {
-        return Err(problem.to_owned());
-    }
+    Unclean::check(text).map_err(|unclean| unclean.to_string())?;
     let url = plain_url(text)?;
     if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
         return Err(format!(
@@ -242,32 +244,37 @@ fn plain_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
+/// The items of a list separated by spaces.
+fn list<'t>(text: &'t str, of: &'static str) -> Result<Vec<&'t str>, SettingError> {
+    Unclean::check(text).map_err(|unclean| SettingError::new(of, unclean))?;
+    if text.contains(',') {
+        return Err(SettingError::new(of, "has a comma: separate by spaces"));
+    }
+    Ok(text.split(' ').filter(|item| !item.is_empty()).collect())
+}
+
 fn scopes(text: &str) -> Result<Vec<String>, SettingError> {
-    let error = |problem| SettingError::new(SCOPE, problem);
     let is_token = |scope: &str| {
         scope
             .bytes()
             .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
     };
-    let scopes = written::list(text).map_err(error)?;
+    let scopes = list(text, SCOPE)?;
     if scopes.iter().all(|scope| is_token(scope)) {
         return Ok(scopes.into_iter().map(str::to_owned).collect());
     }
-    Err(error(
-        "must be scope tokens separated by spaces (RFC 6749 section 3.3)",
-    ))
+    let problem = "must be scope tokens separated by spaces (RFC 6749 section 3.3)";
+    Err(SettingError::new(SCOPE, problem))
 }
 
 /// RFC 8707 section 2: each is an absolute URI without a fragment.
 fn resources(uris: Vec<String>) -> Result<Vec<String>, SettingError> {
-    let error = |problem| SettingError::new(RESOURCE, problem);
     let uris: Vec<_> = uris.into_iter().filter(|uri| !uri.is_empty()).collect();
     for uri in &uris {
-        written::list(uri).map_err(error)?;
+        list(uri, RESOURCE)?;
         if Url::parse(uri).map_or(true, |uri| uri.fragment().is_some()) {
-            return Err(error(
-                "must be absolute URIs without a fragment (RFC 8707 section 2)",
-            ));
+            let problem = "must be absolute URIs without a fragment (RFC 8707 section 2)";
+            return Err(SettingError::new(RESOURCE, problem));
         }
     }
     Ok(uris)
@@ -286,14 +293,12 @@ fn secret(file: Option<&Path>, stdin: bool) -> Result<ClientSecret, SettingError
         }
         return secret_from(io::stdin().lock()).map_err(error);
     }
-    let error = |problem: &'static str| {
-        let of = format!("{SECRET_VARIABLE} (--secret-file, --secret-stdin)");
-        SettingError::new(of, problem)
-    };
     let value = env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
-    let value = value.ok_or_else(|| error(MISSING))?;
-    let value = value.into_string().map_err(|_| error("is not UTF-8"))?;
-    checked(value).map_err(error)
+    let value = value.ok_or_else(|| SettingError::new(CLIENT_SECRET, MISSING))?;
+    let value = value
+        .into_string()
+        .map_err(|_| SettingError::new(CLIENT_SECRET, "is not UTF-8"))?;
+    checked(value).map_err(|problem| SettingError::new(CLIENT_SECRET, problem))
 }
 
 /// The secret in a file, at the start and when the issuer refuses it.
@@ -320,12 +325,10 @@ fn secret_from(source: impl Read) -> Result<ClientSecret, String> {
     // The line end that editors and `echo` add.
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    checked(text.to_owned()).map_err(str::to_owned)
+    checked(text.to_owned())
 }
 
-fn checked(secret: String) -> Result<ClientSecret, &'static str> {
-    if let Some(problem) = written::problem(&secret) {
-        return Err(problem);
-    }
-    ClientSecret::new(secret).ok_or("holds an empty secret")
+fn checked(secret: String) -> Result<ClientSecret, String> {
+    Unclean::check(&secret).map_err(|unclean| unclean.to_string())?;
+    ClientSecret::new(secret).ok_or_else(|| "holds an empty secret".to_owned())
 }

@@ -27,8 +27,8 @@ async fn case_14_a_line_end_in_the_id_and_a_bom_in_the_secret_file_are_named() {
     let mut command = world.service_a(&["--secret-file", file.path()]);
     command.env("WORKOUT18_CLIENT_ID", "svc\n");
     let expected = "\
-Error: WORKOUT18_CLIENT_ID (--client-id) holds control characters or a line end: remove them (`printf %s` writes no line end, `echo` does)
-Error: WORKOUT18_SECRET_FILE (--secret-file) holds a byte order mark (U+FEFF): save it as UTF-8 without one
+Error: WORKOUT18_CLIENT_ID (--client-id) has a line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it
+Error: WORKOUT18_SECRET_FILE (--secret-file) has a byte order mark (U+FEFF) in it: remove what does not belong to it
 Run service-a --help for all settings.
 ";
     assert_eq!(run(command).await, failed(2, expected.to_owned()));

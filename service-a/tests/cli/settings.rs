@@ -5,7 +5,8 @@ use crate::{
     world::{Ended, SECRET, TOKEN, World, bare, run},
 };
 
-const CONTROL: &str = "holds control characters or a line end: remove them (`printf %s` writes no line end, `echo` does)";
+const RETURN: &str = "has a carriage return in it: remove what does not belong to it";
+const LINE: &str = "has a line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it";
 
 fn failed(lines: &[&str]) -> Ended {
     let mut stderr = String::new();
@@ -93,10 +94,10 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
     let extras = "must not have a user, a password or a fragment";
     let plain_issuer = "is plain http to another machine, which shows the secret to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else is on";
     let plain_b = "is plain http to another machine, which shows the token to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else is on";
-    let blanks = "has blanks around it: remove them";
-    let quotes = "is in quotes, which would be sent with it: remove them";
-    let bom = "holds a byte order mark (U+FEFF): save it as UTF-8 without one";
-    let comma = "holds a comma: separate the items by spaces";
+    let blanks = "begins or ends with a blank: remove what does not belong to it";
+    let quotes = "stands in quotes (') that are part of it: remove what does not belong to it";
+    let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
+    let comma = "has a comma: separate by spaces";
     let uris = "must be absolute URIs without a fragment (RFC 8707 section 2)";
     let table = [
         ("ISSUER", "--issuer", "tenant.verify.ibm.com", not_a_url),
@@ -106,24 +107,24 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
         ("ISSUER", "--issuer", "https://tenant/ ", blanks),
         ("ISSUER", "--issuer", "'https://tenant/'", quotes),
         ("ISSUER", "--issuer", "\u{feff}https://tenant/", bom),
-        ("ISSUER", "--issuer", "https://ten\nant/", CONTROL),
-        ("CLIENT_ID", "--client-id", "svc\n", CONTROL),
+        ("ISSUER", "--issuer", "https://ten\nant/", LINE),
+        ("CLIENT_ID", "--client-id", "svc\n", LINE),
         ("CLIENT_ID", "--client-id", " svc", blanks),
-        ("CLIENT_ID", "--client-id", "\"svc\"", quotes),
+        ("CLIENT_ID", "--client-id", "'svc'", quotes),
         ("CLIENT_ID", "--client-id", "svc\u{feff}", bom),
         (
             "SERVICE_B_URL",
             "--service-b-url",
             "http://127.0.0.1/\n",
-            CONTROL,
+            LINE,
         ),
-        ("AUDIENCE", "--audience", "b\r\n", CONTROL),
+        ("AUDIENCE", "--audience", "b\r\n", RETURN),
         ("AUDIENCE", "--audience", "'b'", quotes),
         ("SCOPE", "--scope", "read,write", comma),
         ("SCOPE", "--scope", "read, write", comma),
         ("SCOPE", "--scope", "'read write'", quotes),
         ("RESOURCE", "--resource", "https://b,https://c", comma),
-        ("RESOURCE", "--resource", "https://b\n", CONTROL),
+        ("RESOURCE", "--resource", "https://b\n", LINE),
         ("RESOURCE", "--resource", "b", uris),
         ("RESOURCE", "--resource", "https://b#c", uris),
         ("ISSUER", "--issuer", "https://a:b@tenant/", extras),
@@ -160,7 +161,12 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
             "a \"b\"",
             "must be scope tokens separated by spaces (RFC 6749 section 3.3)",
         ),
-        ("SCOPE", "--scope", "a\tb", CONTROL),
+        (
+            "SCOPE",
+            "--scope",
+            "a\tb",
+            "has a tab in it: remove what does not belong to it",
+        ),
     ];
     let world = World::sound().await;
     for (name, flag, value, problem) in table {
@@ -177,7 +183,7 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
     let table = [
         ("token", not_a_url),
         ("https://a:b@tenant/t", extras),
-        ("https://tenant/t\n", CONTROL),
+        ("https://tenant/t\n", LINE),
         ("http://tenant.example/t", plain_issuer),
     ];
     for (value, problem) in table {
@@ -335,9 +341,9 @@ async fn a_variable_that_nobody_reads_is_refused_with_the_one_that_was_meant() {
         .env("WORKOUT18_EXPECTED_AUDIENCE", "https://b")
         .env("WORKOUT18_QQQ", "");
     let expected = failed(&[
-        "WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean WORKOUT18_EXPECTED_AUD?",
-        "WORKOUT18_QQQ is not a setting: unset it, or correct its name",
-        "WORKOUT18_SCOPES is not a setting: did you mean WORKOUT18_SCOPE?",
+        "environment variable WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean WORKOUT18_EXPECTED_AUD?",
+        "environment variable WORKOUT18_QQQ is not a setting: unset it, or see the table of settings in README.md",
+        "environment variable WORKOUT18_SCOPES is not a setting: did you mean WORKOUT18_SCOPE?",
     ]);
     assert_eq!(run(command).await, expected);
     assert_eq!(world.token_requests().await.len(), 0);
@@ -354,16 +360,15 @@ async fn rfc7617_2_a_colon_in_the_id_and_raw_basic_do_not_go_together() {
 #[tokio::test]
 async fn secrets_that_cannot_be_one_are_refused() {
     let world = World::sound().await;
-    let quotes = "is in quotes, which would be sent with it: remove them";
-    let blanks = "has blanks around it: remove them";
-    let bom = "holds a byte order mark (U+FEFF): save it as UTF-8 without one";
+    let quotes = "stands in quotes (') that are part of it: remove what does not belong to it";
+    let blanks = "begins or ends with a blank: remove what does not belong to it";
+    let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
     let table = [
-        ("two\nlines", CONTROL),
-        ("s3cret\n", CONTROL),
-        ("s3cret\r\n", CONTROL),
+        ("two\nlines", LINE),
+        ("s3cret\n", LINE),
+        ("s3cret\r\n", RETURN),
         (" s3cret ", blanks),
         ("'s3cret'", quotes),
-        ("\"s3cret\"", quotes),
         ("\u{feff}s3cret", bom),
     ];
     for (secret, problem) in table {
@@ -375,8 +380,8 @@ async fn secrets_that_cannot_be_one_are_refused() {
     }
     // One line end of a file is not part of the secret; anything else is.
     let table = [
-        ("two\nlines\n", CONTROL),
-        ("s3cret\n\n", CONTROL),
+        ("two\nlines\n", LINE),
+        ("s3cret\n\n", LINE),
         ("s3cret \n", blanks),
         ("'s3cret'\n", quotes),
         ("\u{feff}s3cret\r\n", bom),
