@@ -153,7 +153,10 @@ impl Told {
                 ..Self::default()
             };
         };
-        let member = |name: &str| json.text(name).map(str::to_owned);
+        let member = |name: &str| {
+            let text = json.text(name).filter(|text| !text.is_empty());
+            text.map(str::to_owned)
+        };
         Self {
             code: member("error").or_else(|| member("errorCode")),
             description: member("error_description").or_else(|| member("errorSummary")),
@@ -392,6 +395,7 @@ mod tests {
             ("{}", told(None, None, false)),
             ("[]", told(None, None, false)),
             (r#"{"error":null}"#, told(None, None, false)),
+            (r#"{"error":""}"#, told(None, None, false)),
             (r#"{"error":{"code":1}}"#, told(None, None, false)),
             (
                 r#"{"error":"invalid_scope"}"#,

@@ -170,11 +170,15 @@ fn without(text: &str, value: &str, encoded: &[SecretString]) -> String {
 /// How much of `text` is left behind `value`, if it begins with it: each byte as it is, escaped with `%` as in URLs and
 /// forms, or with a backslash as in JSON.
 fn after(mut text: &[u8], value: &[u8]) -> Option<usize> {
+    // As it is comes first: a value may have an escape in it that is none.
+    if let Some(rest) = text.strip_prefix(value) {
+        return Some(rest.len());
+    }
     for byte in value {
         text = match text {
             [b'%', high, low, rest @ ..] if hex(*high, *low) == Some(*byte) => rest,
-            [first, rest @ ..] if first == byte => rest,
             [b'\\', first, rest @ ..] if first == byte => rest,
+            [first, rest @ ..] if first == byte => rest,
             [b'+', rest @ ..] if *byte == b' ' => rest,
             _ => return None,
         };
@@ -240,6 +244,16 @@ mod tests {
         assert_eq!(
             token.redact(text),
             "Bearer [redacted]! [redacted] [redacted] [redacted] [redacted] é%"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_looks_escaped_is_found_as_it_is_and_escaped() {
+        let secret = ClientSecret::new("p%25x\\\\y".into()).unwrap();
+        let text = r"p%25x\\y p%2525x%5C%5Cy p%2525x\\\\y";
+        assert_eq!(
+            secret.redact("me", text),
+            "[redacted] [redacted] [redacted]"
         );
     }
 

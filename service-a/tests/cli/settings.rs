@@ -278,7 +278,8 @@ async fn every_flag_has_a_variable_that_says_the_same() {
 async fn a_variable_that_cannot_be_used_is_named() {
     let world = World::sound().await;
     let invalid = "invalid value '0' for '--timeout <SECONDS>': a number of seconds is needed, above 0, at most 3600";
-    let table: [(&[(&str, &str)], &[&str], String); 5] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], String);
+    let table: [Row<'_>; 5] = [
         (
             &[("TIMEOUT", "0")],
             &[],
