@@ -62,7 +62,7 @@ fn after_help() -> String {
 #[derive(Parser)]
 #[command(name = "service-a", version, after_help = after_help(), max_term_width = 100)]
 pub(crate) struct Cli {
-    /// The issuer, as it calls itself: https, or http on loopback. It says where its token endpoint is.
+    /// The issuer, as it calls itself: https, or http on loopback or with --allow-http. It says where its token endpoint is.
     #[arg(long, env = "WORKOUT18_ISSUER", value_name = "URL")]
     pub(crate) issuer: Option<String>,
 
@@ -128,7 +128,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "WORKOUT18_CONNECT_TIMEOUT", default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) connect_timeout: Duration,
 
-    /// Lets the issuer and Service B be plain http on another machine. Dangerous: whoever is in between can read the
+    /// Lets the issuer and Service B be plain http on another machine. Dangerous: anyone in between can read the
     /// secret and the token.
     #[arg(long, env = "WORKOUT18_ALLOW_HTTP")]
     pub(crate) allow_http: bool,
@@ -160,7 +160,7 @@ struct Form {
 #[derive(Args, Clone, Copy)]
 #[group(multiple = true)]
 struct Repetition {
-    /// Calls so many times with one token and prints a summary of the latencies.
+    /// Calls this many times with one token and prints a summary of the latencies.
     #[arg(long, env = "WORKOUT18_REPEAT", value_name = "COUNT", conflicts_with_all = ["token_only", "watch"], value_parser = clap::value_parser!(u64).range(1..=MOST_CALLS))]
     repeat: Option<u64>,
 
@@ -172,7 +172,7 @@ struct Repetition {
     #[arg(long, env = "WORKOUT18_RATE", value_name = "PER_SECOND", requires = "repeat", value_parser = rate)]
     rate: Option<f64>,
 
-    /// Calls every so many seconds until Ctrl-C, shows each call, and then a summary.
+    /// Calls at this interval, in seconds, until Ctrl-C; shows each call, and then a summary.
     #[arg(long, env = "WORKOUT18_WATCH", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "token_only", value_parser = seconds)]
     watch: Option<Duration>,
 }

@@ -261,7 +261,7 @@ fn answered(number: u64, answer: &Answer, redact: Redact<'_>) -> String {
         Foreign::new(&text::json(&Value::Object(shown))).as_written()
     );
     if hidden > 0 {
-        let _ = writeln!(text, "* {hidden} more members, not shown");
+        let _ = writeln!(text, "* members not shown: {hidden}");
     }
     text
 }
@@ -348,7 +348,7 @@ mod tests {
 < set-cookie: [redacted]
 <
 < {\"access_token\":\"cace6X_X…QyXzUw\",\"scope\":\"[redacted] [redacted]\",\"token_type\":\"Bearer\",\"expires_in\":60}
-* 1 more members, not shown
+* members not shown: 1
 ",
             ),
             (

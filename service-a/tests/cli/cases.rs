@@ -156,7 +156,7 @@ Error: the issuer gave no access token
 
 /// keycloak/keycloak#21820. The name is reached through a proxy here, as only a compose network knows it.
 #[tokio::test]
-async fn case_37_an_http_issuer_of_a_compose_network_needs_a_word() {
+async fn case_37_an_http_issuer_of_a_compose_network_needs_allow_http() {
     let world = World::empty().await;
     let issuer = "http://keycloak:8080/realms/shop";
     let metadata = json!({

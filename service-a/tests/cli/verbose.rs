@@ -49,7 +49,7 @@ async fn every_request_and_every_answer_is_shown_masked() {
 < content-type: application/json
 <
 < {{\"access_token\":\"{MASKED}\",\"expires_in\":7199,\"scope\":\"\",\"token_type\":\"bearer\"}}
-* 1 more members, not shown
+* members not shown: 1
 * request 3, to {service_b}
 > GET /data
 > host: {service_b_host}
@@ -61,7 +61,7 @@ async fn every_request_and_every_answer_is_shown_masked() {
 < content-type: application/json
 <
 < {{\"issuer\":\"https://tenant.verify.ibm.com/oauth2\"}}
-* 4 more members, not shown
+* members not shown: 4
 ",
         issuer_host = host(&issuer),
         service_b_host = host(&service_b),
