@@ -229,7 +229,7 @@ pub const SERVICE_A_KEYS: &[&str] = &[
 /// The Spin variable with a JSON object of settings.
 const SPIN_SETTINGS: &str = "settings";
 
-/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`]: one with a JSON object of any settings,
+/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`](crate::SPIN_PREFIX): one with a JSON object of any settings,
 /// and one for each setting. The app's own variables are in the same space.
 pub fn spin_variables() -> impl Iterator<Item = &'static str> {
     let keys = SETTINGS.iter().map(|setting| setting.key);
@@ -250,7 +250,7 @@ impl Given {
         Self(Vec::new())
     }
 
-    /// Those of a Spin component. `variables`: each with its name without [`SPIN_PREFIX`], as [`spin_variables`] lists them.
+    /// Those of a Spin component. `variables`: each with its name without [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`] lists them.
     ///
     /// # Errors
     /// The settings in JSON are not an object, or a setting is given twice.

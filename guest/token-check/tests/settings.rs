@@ -224,6 +224,36 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
 }
 
 #[test]
+fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
+    use Place::*;
+    let rows = [
+        (Environment, ""),
+        (
+            EnvoyEnvironment,
+            "; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
+        ),
+        (
+            EnvoyConfiguration,
+            "; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
+        ),
+        (
+            SpinVariable,
+            "; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
+        ),
+        (
+            SpinSettings,
+            "; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
+        ),
+    ];
+    for (place, hint) in rows {
+        let error = policy(&[("require", "audience")]).unwrap_err().at(place);
+        let line = error.to_string();
+        let (_, told) = line.split_once("has `audience`, and ").unwrap();
+        assert_eq!(told, format!("none is demanded: set `expected_aud`{hint}"));
+    }
+}
+
+#[test]
 fn require_takes_its_own_words_only() {
     let rows = [
         ("audiences", "did you mean `audience`?"),
@@ -500,6 +530,10 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
             .unwrap_err()
             .to_string(),
         refused(&[("require", "audience")]),
+        policy(&[("require", "audience")])
+            .unwrap_err()
+            .at(Place::EnvoyEnvironment)
+            .to_string(),
         refused(&[("require", "client"), ("rules", &rules)]),
         refused(&[("resource_client_secret", "secret\n")]),
         refused(&[("required_scope", "read,write")]),
