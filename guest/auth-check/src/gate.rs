@@ -8,8 +8,8 @@ use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, CacheUse, Given, Place, Policy, Problem, SETTINGS, SPIN_PREFIX, SettingsError,
-    Sharing, Summary, Verdict,
+    AuthCheck, CacheUse, Given, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing,
+    Summary, Verdict, spin_variables,
 };
 
 use crate::flights::now;
@@ -25,9 +25,6 @@ pub(crate) struct Gate {
     pub(crate) store: Option<Rc<Shared>>,
     told: RefCell<Vec<(&'static str, Duration)>>,
 }
-
-/// The variable with a JSON object of settings, without the prefix.
-const SETTINGS_KEY: &str = "settings";
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
@@ -108,26 +105,17 @@ impl Gate {
     }
 }
 
-/// From the variable with a JSON object of settings, and from one variable for each setting. The app's own variables are
-/// there too, so all of ours have a prefix.
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Given::new();
-    if let Some(settings) = variable(SETTINGS_KEY).await? {
-        given.put_json(&settings, Place::SpinSettings)?;
-    }
-    for setting in SETTINGS {
-        if let Some(value) = variable(setting.key).await? {
-            given.put_once(setting.key, value, Place::SpinVariable)?;
+    let mut given = Vec::new();
+    for key in spin_variables() {
+        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+            Ok(value) => given.push((key, value)),
+            // One that the manifest does not pass on counts as not set: the policy says which one it needs.
+            Err(Error::Undefined(_)) => {}
+            Err(_) => {
+                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
+            }
         }
     }
-    given.into_policy(Place::SpinVariable)
-}
-
-/// The variable of this key. One that the manifest does not pass on counts as not set: the policy says which one it needs.
-async fn variable(key: &str) -> Result<Option<String>, SettingsError> {
-    match variables::get(format!("{SPIN_PREFIX}{key}")).await {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(Error::Undefined(_)) => Ok(None),
-        Err(_) => Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable)),
-    }
+    Given::of_spin(given)?.into_policy(Place::SpinVariable)
 }
