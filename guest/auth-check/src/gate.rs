@@ -8,7 +8,8 @@ use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, CacheUse, Policy, Problem, SETTINGS, SettingsError, Sharing, Verdict,
+    AuthCheck, CacheUse, Given, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing,
+    Summary, Verdict, spin_variables,
 };
 
 use crate::flights::now;
@@ -34,7 +35,7 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
     if let Some(gate) = GATE.with(|gate| gate.get().cloned()) {
         return gate;
     }
-    let gate = match policy().await {
+    let (gate, line) = match policy().await {
         Ok(policy) => {
             let [low, high] = [
                 get_random_u64().to_le_bytes(),
@@ -44,19 +45,26 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
             seed.iter_mut()
                 .zip(low.into_iter().chain(high))
                 .for_each(|(to, from)| *to = from);
-            Some(Gate::new(policy, seed))
+            let Summary { line, is_open } = policy.summary();
+            let level = if is_open { "warning: " } else { "" };
+            (Some(Gate::new(policy, seed)), format!("{level}{line}"))
         }
         Err(error) => {
-            eprintln!("auth-check: every request is refused: {error}");
+            let line = format!("every request is refused: {error}");
             if error.problem == Problem::Unreadable {
+                eprintln!("auth-check: {line}");
                 // Its provider may answer the next request.
                 return Rc::new(None);
             }
-            None
+            (None, line)
         }
     };
     // Of requests that came together, the first to get here wins: there is one gate, and so one table of flights.
-    GATE.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(gate))))
+    let first = || {
+        eprintln!("auth-check: {line}");
+        Rc::new(gate)
+    };
+    GATE.with(|cell| Rc::clone(cell.get_or_init(first)))
 }
 
 impl Gate {
@@ -98,19 +106,16 @@ impl Gate {
 }
 
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Vec::with_capacity(SETTINGS.len());
-    for setting in SETTINGS {
-        match variables::get(setting.key).await {
-            Ok(value) => given.push((setting.key.to_owned(), value)),
+    let mut given = Vec::new();
+    for key in spin_variables() {
+        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+            Ok(value) => given.push((key, value)),
             // One that the manifest does not pass on counts as not set: the policy says which one it needs.
             Err(Error::Undefined(_)) => {}
             Err(_) => {
-                return Err(SettingsError {
-                    key: setting.key.to_owned(),
-                    problem: Problem::Unreadable,
-                });
+                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
             }
         }
     }
-    Policy::new(given)
+    Given::of_spin(given)?.into_policy(Place::SpinVariable)
 }
