@@ -9,7 +9,7 @@ use spin_sdk::wasip3::http::types::Method;
 use spin_sdk::wasip3::wit_stream;
 use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
 
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::issuer;
 use crate::messages::Head;
 
@@ -120,13 +120,11 @@ impl Duty<'_> {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { fault, records, .. }) => {
+            Progress::Ended(Ended { note, records, .. }) => {
                 if let Some(store) = &self.gate.store {
                     store.write(records);
                 }
-                if let Some(reason) = fault {
-                    self.gate.warn(reason.name());
-                }
+                gate::tell(note.as_ref());
                 None
             }
         }

@@ -21,9 +21,11 @@ mod cache;
 mod check;
 mod decision;
 mod facts;
+mod fault;
 mod identity;
 mod introspection;
 mod json;
+mod note;
 mod outage;
 mod path;
 mod policy;
@@ -38,13 +40,13 @@ mod verdict;
 
 pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
 pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
-pub use check::{
-    AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
-};
+pub use check::{AuthCheck, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting};
 pub use decision::{Decision, Grant, Refusal};
 pub use facts::Facts;
+pub use fault::{CallFailure, Fault};
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
-pub use introspection::OutboundCall;
+pub use introspection::{OutboundCall, USER_AGENT};
+pub use note::{Mismatch, Note};
 pub use path::Ambiguity;
 pub use policy::Policy;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};

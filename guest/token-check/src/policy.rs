@@ -161,6 +161,11 @@ impl Policy {
         self.audit
     }
 
+    /// What an issuer may call an access token besides the names that are known.
+    pub(crate) const fn token_types(&self) -> &[String] {
+        &[]
+    }
+
     pub(crate) const fn breaker_faults(&self) -> u32 {
         self.breaker_faults
     }
