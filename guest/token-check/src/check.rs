@@ -293,7 +293,7 @@ impl<W> AuthCheck<W> {
             Ok(requirements) => requirements,
             Err(decision) => return self.done(decision, grounds, None, now),
         };
-        let token = match bearer::token(request) {
+        let token = match bearer::token(request, self.policy.max_token_bytes()) {
             Ok(token) => token,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));

@@ -1,5 +1,6 @@
 //! What the issuer said about a token (RFC 7662 section 2.2), read strictly.
 
+use core::ops::Range;
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
@@ -78,8 +79,8 @@ struct Head {
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
     expires: i64,
     starts: i64,
-    document: u16,
-    audiences: u16,
+    document: u32,
+    audiences: u32,
     /// How many of [`KIND_MEMBERS`] have a text that is neither in [`ACCESS_TOKENS`] nor in [`OTHER_TOKENS`].
     unknown_kinds: u8,
     is_other_token: bool,
@@ -88,19 +89,31 @@ struct Head {
     are_fields: [bool; TEXTS.len()],
 }
 
+impl Head {
+    fn audiences(&self) -> usize {
+        usize::try_from(self.audiences).unwrap_or(usize::MAX)
+    }
+}
+
 /// Without an allocation of their own: IBM Verify names one audience and no scope.
 const TYPICAL_SPANS: usize = 6;
 
-/// A part of the text. Document and spare texts are within twice the limit of an answer, 64 KiB.
+/// A part of the text. Document and spare texts are within twice the most that `max_answer_bytes` may be, 512 KiB.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
-    start: u16,
-    end: u16,
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn range(self) -> Option<Range<usize>> {
+        Some(self.start.try_into().ok()?..self.end.try_into().ok()?)
+    }
 }
 
 /// Where there is no such member.
 const ABSENT: Span = Span {
-    start: u16::MAX,
+    start: u32::MAX,
     end: 0,
 };
 
@@ -179,10 +192,8 @@ pub(crate) struct Claims<'a>(&'a HeaderSlice<Head, str>);
 
 impl<'a> Claims<'a> {
     fn part(self, span: Span) -> &'a str {
-        self.0
-            .slice
-            .get(span.start.into()..span.end.into())
-            .unwrap_or_default()
+        let part = span.range().and_then(|range| self.0.slice.get(range));
+        part.unwrap_or_default()
     }
 
     fn one(self, which: usize) -> Option<&'a str> {
@@ -226,14 +237,14 @@ impl<'a> Claims<'a> {
     pub(crate) fn audiences(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
         let lists = head.spans.iter().skip(TEXTS.len());
-        let audiences = lists.take(head.audiences.into());
+        let audiences = lists.take(head.audiences());
         audiences.map(move |span| self.part(*span))
     }
 
     /// What the issuer calls the token, where that is not known to mean an access token or another one.
     pub(crate) fn unknown_kinds(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let before = TEXTS.len().saturating_add(head.audiences.into());
+        let before = TEXTS.len().saturating_add(head.audiences());
         let kinds = head.spans.iter().skip(before);
         let kinds = kinds.take(head.unknown_kinds.into());
         kinds.map(move |span| self.part(*span))
@@ -241,7 +252,7 @@ impl<'a> Claims<'a> {
 
     pub(crate) fn scopes(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let before = TEXTS.len().saturating_add(head.audiences.into());
+        let before = TEXTS.len().saturating_add(head.audiences());
         let before = before.saturating_add(head.unknown_kinds.into());
         let scopes = head.spans.iter().skip(before);
         scopes.map(move |span| self.part(*span))
@@ -285,7 +296,7 @@ impl Texts<'_> {
         at(start)
             .and_then(|start| Ok((start, at(text.len())?)))
             .ok()
-            .and_then(|(start, length): (u16, u16)| {
+            .and_then(|(start, length): (u32, u32)| {
                 let end = start.checked_add(length)?;
                 Some(Span { start, end })
             })
@@ -353,7 +364,8 @@ pub(crate) fn read(answer: &IssuerAnswer, are_changed: bool) -> Result<Heard, Fa
         return Err(Fault::new(Reason::IssuerNotJson, Detail::Media(media)));
     }
     let bytes = answer.body.bytes();
-    let bytes = bytes.ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, Detail::None))?;
+    let too_large = Detail::Document(Document::TooLarge);
+    let bytes = bytes.ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, too_large))?;
     core::str::from_utf8(bytes)
         .map_err(|_| Detail::Document(Document::NotUtf8))
         .and_then(Facts::of_document)

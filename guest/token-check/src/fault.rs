@@ -300,7 +300,7 @@ impl fmt::Display for Fault {
                     }
                     Document::NotUtf8 => f.write_str("is not UTF-8"),
                     Document::TooDeep => f.write_str("is nested too deep"),
-                    Document::TooLarge => f.write_str("is too large to be kept"),
+                    Document::TooLarge => f.write_str("is longer than max_answer_bytes"),
                     Document::TooManyMembers => f.write_str("has an object with too many members"),
                     Document::Twice => f.write_str("has a member twice in one object"),
                 }

@@ -38,8 +38,8 @@ mod store;
 mod trace;
 mod verdict;
 
-pub use answer::{AnswerBody, IssuerAnswer, MAX_ISSUER_BODY_BYTES};
-pub use bearer::{MAX_TOKEN_BYTES, RequestHead};
+pub use answer::{AnswerBody, IssuerAnswer};
+pub use bearer::RequestHead;
 pub use check::{AuthCheck, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting};
 pub use decision::{Decision, Grant, Refusal};
 pub use facts::Facts;

@@ -22,6 +22,11 @@ const MAX_TIMEOUT_SECONDS: u32 = 60;
 pub(crate) const MAX_TTL_SECONDS: u32 = 86_400;
 /// More entries than this do not fit the memory of a WebAssembly instance.
 const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Bounds of `max_token_bytes`, in bytes: no issuer's token is shorter than the least, and no server takes a longer header
+/// line than the most.
+const TOKEN_BYTES: (u32, u32) = (256, 65_536);
+/// Bounds of `max_answer_bytes`, in bytes. The most bounds what a question can cost in memory; Envoy cuts off at 1 MiB.
+const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
 /// More faults in a row than this are no protection.
 const MAX_BREAKER_FAULTS: u32 = 1000;
 
@@ -40,6 +45,9 @@ pub struct Policy {
     client_secret: ClientSecret,
     default: Arc<Requirements>,
     rules: Rules,
+    token_types: List,
+    max_token_bytes: usize,
+    max_answer_bytes: usize,
     leeway_seconds: u32,
     timeout: Duration,
     connect_timeout: Duration,
@@ -123,6 +131,9 @@ impl Policy {
             client_secret,
             default: Arc::new(default),
             rules,
+            token_types: given.list("token_types"),
+            max_token_bytes: given.bytes("max_token_bytes", TOKEN_BYTES)?,
+            max_answer_bytes: given.bytes("max_answer_bytes", ANSWER_BYTES)?,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
             timeout,
             connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
@@ -155,15 +166,27 @@ impl Policy {
         self.cache_store.as_deref()
     }
 
+    /// The longest answer of the issuer that is read, in bytes: what [`AnswerBody::new`](crate::AnswerBody::new) takes.
+    #[must_use]
+    pub const fn max_answer_bytes(&self) -> usize {
+        self.max_answer_bytes
+    }
+
+    /// The longest token that is taken, in bytes.
+    pub(crate) const fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
+    /// Values of `token_type` that are accepted on top of the known ones; compared without regard to case.
+    #[must_use]
+    pub fn token_types(&self) -> &[String] {
+        &self.token_types
+    }
+
     /// Whether each decision comes with a line for the audit log.
     #[must_use]
     pub const fn audits(&self) -> bool {
         self.audit
-    }
-
-    /// What an issuer may call an access token besides the names that are known.
-    pub(crate) const fn token_types(&self) -> &[String] {
-        &[]
     }
 
     pub(crate) const fn breaker_faults(&self) -> u32 {
@@ -308,6 +331,11 @@ impl Given {
 
     fn number(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
         self.whole(key, low, high, Problem::NotANumberBetween)
+    }
+
+    fn bytes(&self, key: &str, (low, high): (u32, u32)) -> Result<usize, SettingsError> {
+        let bytes = self.whole(key, low, high, Problem::NotBytesBetween)?;
+        Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     fn seconds(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {

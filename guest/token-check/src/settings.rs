@@ -81,6 +81,11 @@ pub const SETTINGS: &[Setting] = &[
         "Grant types whose tokens may call, separated by spaces.",
     ),
     setting(
+        "token_types",
+        Some(""),
+        "Values of `token_type` that are accepted on top of the known ones of access tokens, separated by spaces.",
+    ),
+    setting(
         "rules",
         Some(""),
         "What each route demands instead, as JSON: see docs/rules.md.",
@@ -109,6 +114,16 @@ pub const SETTINGS: &[Setting] = &[
         "first_byte_timeout",
         Some(""),
         "Spin only: longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`; if not set, `timeout`.",
+    ),
+    setting(
+        "max_token_bytes",
+        Some("16384"),
+        "Longest access token that is taken, in bytes, 256 to 65536.",
+    ),
+    setting(
+        "max_answer_bytes",
+        Some("65536"),
+        "Longest answer of the issuer that is read, in bytes, 1024 to 262144.",
     ),
     setting(
         "breaker_faults",
@@ -190,6 +205,8 @@ pub enum Problem {
     NotWhole,
     /// Not a whole number of seconds within the bounds.
     NotSecondsBetween(u32, u32),
+    /// Not a whole number of bytes within the bounds.
+    NotBytesBetween(u32, u32),
     /// Not a whole number within the bounds.
     NotANumberBetween(u32, u32),
     /// Not made of scope tokens (RFC 6749 section 3.3).
@@ -258,6 +275,9 @@ impl fmt::Display for SettingsError {
             Problem::NotWhole => f.write_str("has a number that is not whole"),
             Problem::NotSecondsBetween(low, high) => {
                 write!(f, "must be a whole number of seconds from {low} to {high}")
+            }
+            Problem::NotBytesBetween(low, high) => {
+                write!(f, "must be a whole number of bytes from {low} to {high}")
             }
             Problem::NotANumberBetween(low, high) => {
                 write!(f, "must be a whole number from {low} to {high}")

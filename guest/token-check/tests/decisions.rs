@@ -417,11 +417,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
         (answer(204, "application/json", b""), IssuerUnexpectedStatus),
         (html(), IssuerNotJson),
         (
-            answer(
-                200,
-                "application/json",
-                &vec![b' '; token_check::MAX_ISSUER_BODY_BYTES + 1],
-            ),
+            answer(200, "application/json", &vec![b' '; 65_536 + 1]),
             IssuerAnswerTooLarge,
         ),
         (

@@ -207,6 +207,41 @@ fn rfc7662_s2_2_what_issuers_call_an_access_token_is_one_and_nothing_else_is() {
     }
 }
 
+#[test]
+fn token_types_names_more_and_opens_nothing_that_is_known_to_be_another_token() {
+    let named = [
+        ("token_types", "Vendor refresh_token DPoP"),
+        ("cache_ttl", "60"),
+    ];
+    let wrong = Some(Reason::WrongTokenType);
+    for (body, expected) in [
+        (r#"{"active":true,"token_type":"vendor","scope":"a"}"#, None),
+        (r#"{"active":true,"typ":"VENDOR"}"#, None),
+        (
+            r#"{"active":true,"token_type":"Vendor","typ":"vendor","token_use":"vendor"}"#,
+            None,
+        ),
+        (r#"{"active":true,"token_type":"v\u0065ndor"}"#, None),
+        (
+            r#"{"active":true,"token_type":"vendor","typ":"odd"}"#,
+            wrong,
+        ),
+        (r#"{"active":true,"token_type":"vendors"}"#, wrong),
+        (r#"{"active":true,"token_type":"refresh_token"}"#, wrong),
+        (r#"{"active":true,"token_type":"DPoP"}"#, wrong),
+    ] {
+        let seen = see(&named, "tok", &json(body));
+        assert_eq!((seen.reason, seen.asks_again), (expected, false), "{body}");
+    }
+    let body = r#"{"active":true,"token_type":"vendor","aud":["a","b"],"scope":"read write"}"#;
+    let demands = [
+        ("token_types", "vendor"),
+        ("expected_aud", "b"),
+        ("required_scope", "write"),
+    ];
+    assert_eq!(reason(&demands, body), None);
+}
+
 const REMEMBERS: [(&str, &str); 3] = [
     ("cache_ttl", "60"),
     ("negative_cache_ttl", "60"),
