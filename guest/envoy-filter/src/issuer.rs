@@ -135,6 +135,8 @@ pub(crate) const fn refused(status: Status) -> Came {
     match status {
         // No such cluster: what this Envoy may reach does not include the issuer.
         Status::BadArgument => Came::Outcome(Outcome::Failed(CallFailure::Denied)),
+        // It knew at once that it has nowhere to send the call.
+        Status::InternalFailure => Came::NoConnection(CallFailure::NoUpstream),
         _ => Came::NoConnection(CallFailure::Unreachable),
     }
 }
