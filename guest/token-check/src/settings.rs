@@ -78,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "allowed_grant_types",
         Some(""),
-        "Grant types whose tokens may call, separated by spaces.",
+        "Grant types whose tokens may call, separated by spaces; where the issuer never names one, nobody may.",
     ),
     setting(
         "token_types",
