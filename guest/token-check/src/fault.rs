@@ -114,7 +114,9 @@ impl CallFailure {
                 "its certificate is of an authority that is not trusted here"
             }
             Self::BrokenOff => "it closed the connection before its answer was complete",
-            Self::ConnectionRefused => "it refuses the connection: nothing listens on its port, or a firewall is in between",
+            Self::ConnectionRefused => {
+                "it refuses the connection: nothing listens on its port, or a firewall is in between"
+            }
             Self::ConnectTimeout => "there was no connection to it in time",
             Self::Denied => "this host does not allow the call",
             Self::LimitReached => "this host allows no more connections to it",

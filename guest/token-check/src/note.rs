@@ -95,7 +95,7 @@ impl fmt::Display for Note {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Fault(Fault),
-    ErrorOfToken,
+    ErrorOfToken(u16),
     Refused(Reason),
     Stale,
 }
@@ -161,14 +161,19 @@ impl Journal {
         }
         if let Inactive::SinceStart(count) = &mut self.inactive {
             *count = count.saturating_add(1);
-            if *count >= INACTIVE_IS_SUSPECT {
-                self.inactive = Inactive::Over;
-                return Some(Note::NoneActive);
-            }
         }
-        let status = error?;
-        let is_due = self.is_due(Kind::ErrorOfToken, now);
-        is_due.then_some(Note::ErrorOfToken(status))
+        if let Some(status) = error
+            && self.is_due(Kind::ErrorOfToken(status), now)
+        {
+            return Some(Note::ErrorOfToken(status));
+        }
+        match self.inactive {
+            Inactive::SinceStart(INACTIVE_IS_SUSPECT..) => {
+                self.inactive = Inactive::Over;
+                Some(Note::NoneActive)
+            }
+            Inactive::SinceStart(_) | Inactive::Over => None,
+        }
     }
 
     /// What the log shows of a refusal, and the caller does not see.
