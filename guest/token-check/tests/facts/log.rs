@@ -204,6 +204,13 @@ fn rfc6749_s2_3_1_credentials_that_basic_changes_are_pointed_out_and_none_is_sho
             ],
             false,
         ),
+        (
+            &[
+                ("resource_client_secret", "p%Q+r:s"),
+                ("client_auth", "basic-raw"),
+            ],
+            false,
+        ),
     ] {
         let log = log(settings, refused());
         let [line] = log.as_slice() else {
