@@ -388,17 +388,19 @@ enum Subject {
 fn subject(answer: &IssuerAnswer) -> Subject {
     let members = answer.text().and_then(|text| Members::of(text).ok());
     // Okta has its own name for the code of RFC 6749 section 5.2.
-    let code = (members.as_ref()).and_then(|members| {
-        ["error", "errorCode"]
-            .into_iter()
-            .find_map(|name| members.text(name).ok().flatten())
-    });
+    let error = (members.as_ref())
+        .and_then(|members| members.get("error").or_else(|| members.get("errorCode")));
+    let code = match error {
+        Some(Json::Text(code)) => Some(&**code),
+        _ => None,
+    };
     let is_about_token = code.is_some_and(|code| TOKEN_ERRORS.contains(&code));
-    let is_inactive = (members.as_ref())
-        .is_some_and(|members| matches!(members.raw("active"), Some(Json::Bool(false))));
+    let is_inactive = error.is_none()
+        && (members.as_ref())
+            .is_some_and(|members| matches!(members.raw("active"), Some(Json::Bool(false))));
     match (answer.status, code) {
         // The answer of RFC 7662 section 2.2, under a status of its own.
-        (400 | 401, None) if is_inactive && answer.not_json().is_none() => Subject::Token,
+        (400 | 401, _) if is_inactive && answer.not_json().is_none() => Subject::Token,
         (400, _) if is_about_token && answer.not_json().is_none() => Subject::Token,
         (400, Some("invalid_client" | "unauthorized_client")) => Subject::Credentials,
         // RFC 6749 section 5.2: an error, or the challenge to Basic.

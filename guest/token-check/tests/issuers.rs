@@ -339,6 +339,10 @@ fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_
             Unexpected,
         ),
         (
+            answer(401, "application/json", r#"{"active":false,"error":401}"#),
+            Unexpected,
+        ),
+        (
             answer(400, "application/json", r#"{"error":"invalid_request"}"#),
             Unexpected,
         ),
