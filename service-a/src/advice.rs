@@ -68,6 +68,18 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         }
         "token_too_long" => "Have the issuer put less into its tokens, or give opaque ones.",
         "misconfigured" => "Correct the settings of Service B; its log names the wrong one.",
+        "no_audience" => {
+            "Let the issuer put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource ask for it); it names none now."
+        }
+        "no_client_id" => {
+            "Check what the issuer tells Service B of this token: it names no client, so WORKOUT18_ALLOWED_CLIENTS of Service B lets nobody in."
+        }
+        "no_grant_type" => {
+            "Empty WORKOUT18_ALLOWED_GRANT_TYPES of Service B: its issuer names no grant type, so nobody gets in."
+        }
+        "no_issuer" => {
+            "Empty WORKOUT18_EXPECTED_ISSUER of Service B if its issuer never names itself (`iss`): nobody gets in then."
+        }
         "no_credentials" | "unsupported_scheme" => {
             "Check the proxies between here and Service B: the Authorization header did not arrive."
         }

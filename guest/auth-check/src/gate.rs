@@ -2,28 +2,22 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, CacheUse, Given, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing,
-    Summary, Verdict, spin_variables,
+    AuthCheck, Given, Note, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing, Summary,
+    spin_variables,
 };
 
-use crate::flights::now;
 use crate::store::Shared;
-
-/// The same about the issuer is told to the log no more often.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Gate {
     /// Dropping the writer wakes the request that reads its other end. A stream of the component model, because that wakes
     /// another task of the instance; a waker of Rust does not.
     pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
     pub(crate) store: Option<Rc<Shared>>,
-    told: RefCell<Vec<(&'static str, Duration)>>,
 }
 
 thread_local! {
@@ -80,28 +74,14 @@ impl Gate {
         Self {
             check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
             store,
-            told: RefCell::default(),
         }
     }
+}
 
-    /// What is to be in the log of a decision.
-    pub(crate) fn tell(&self, verdict: &Verdict) {
-        if let Some(line) = &verdict.audit {
-            eprintln!("{line}");
-        }
-        if verdict.cache == Some(CacheUse::Stale) {
-            self.warn("stale: what the issuer said counts past its time while it fails");
-        }
-    }
-
-    pub(crate) fn warn(&self, text: &'static str) {
-        let time = now().monotonic;
-        let mut told = self.told.borrow_mut();
-        told.retain(|(_, last)| time < last.saturating_add(TELL_AGAIN));
-        if told.iter().all(|(known, _)| *known != text) {
-            told.push((text, time));
-            eprintln!("auth-check: {text}");
-        }
+/// What the log says, beside the audit.
+pub(crate) fn tell(note: Option<&Note>) {
+    if let Some(note) = note {
+        eprintln!("auth-check: {note}");
     }
 }
 

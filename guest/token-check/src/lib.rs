@@ -21,10 +21,12 @@ mod cache;
 mod check;
 mod decision;
 mod facts;
+mod fault;
 mod identity;
 mod introspection;
 mod json;
 mod names;
+mod note;
 mod outage;
 mod path;
 mod policy;
@@ -42,14 +44,14 @@ mod verdict;
 
 pub use answer::{AnswerBody, IssuerAnswer};
 pub use bearer::RequestHead;
-pub use check::{
-    AuthCheck, CallFailure, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting,
-};
+pub use check::{AuthCheck, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting};
 pub use decision::{Decision, Grant, Refusal};
 pub use facts::Facts;
+pub use fault::{CallFailure, Fault};
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
-pub use introspection::OutboundCall;
+pub use introspection::{OutboundCall, USER_AGENT};
 pub use names::{PREFIX, SPIN_PREFIX, UnknownVariable, unknown_variable, variable};
+pub use note::{Mismatch, Note};
 pub use path::Ambiguity;
 pub use policy::{Demand, Policy};
 pub use problem::{Place, Problem, SettingsError};

@@ -209,7 +209,7 @@ impl Store {
         if age < 0 {
             return None;
         }
-        let facts = Facts::of_document(core::str::from_utf8(document).ok()?)?;
+        let facts = Facts::of_document(core::str::from_utf8(document).ok()?).ok()?;
         facts.claims()?;
         Some(Known {
             facts,

@@ -64,7 +64,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     }
     // A fault that is not the caller's is in the log under its name.
     let log = world.envoy.log();
-    assert!(log.contains("issuer_refused_us: The issuer refused this service's own credentials."));
+    assert!(log.contains("issuer_refused_us: the issuer answered with HTTP status 401: check "));
     assert!(!log.contains("inactive"));
     world.finish().await;
 }

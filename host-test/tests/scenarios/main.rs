@@ -140,6 +140,11 @@ fn main() {
         ));
     }
     for (driver, runs) in drivers.iter().zip(by_driver) {
+        let name = format!("log::{}", driver.name());
+        let told = runs.clone();
+        trials.push(Trial::test(name, move || {
+            log::check(&told).map_err(Into::into)
+        }));
         let name = format!("leaks::{}", driver.name());
         trials.push(Trial::test(name, move || {
             leaks::check(&runs).map_err(Into::into)
