@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use host_test::guests::{Guest, repository};
-use host_test::host::{App, Running, ServeOptions};
-use host_test::stub::{Reaction, TokenSpec, VerifyStub};
+use programs::{Guest, repository};
+use spin_host::{App, Running, ServeOptions};
+use verify_stub::{Reaction, TokenSpec, VerifyStub};
 use host_test::wire::{exchange, get};
 use support::{bearer, derived, load, stub};
 use tokio::io::AsyncWriteExt as _;

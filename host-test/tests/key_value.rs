@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use host_test::guests::Guest;
-use host_test::host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
+use programs::Guest;
+use spin_host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
 use tokio::time::timeout;
 

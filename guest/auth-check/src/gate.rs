@@ -7,8 +7,8 @@ use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, Given, Note, Place, Policy, Problem, SETTINGS, SPIN_PREFIX, SettingsError, Sharing,
-    Summary,
+    AuthCheck, Given, Note, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing, Summary,
+    spin_variables,
 };
 
 use crate::store::Shared;
@@ -19,9 +19,6 @@ pub(crate) struct Gate {
     pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
     pub(crate) store: Option<Rc<Shared>>,
 }
-
-/// The variable with a JSON object of settings, without the prefix.
-const SETTINGS_KEY: &str = "settings";
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
@@ -88,26 +85,17 @@ pub(crate) fn tell(note: Option<&Note>) {
     }
 }
 
-/// From the variable with a JSON object of settings, and from one variable for each setting. The app's own variables are
-/// there too, so all of ours have a prefix.
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Given::new();
-    if let Some(settings) = variable(SETTINGS_KEY).await? {
-        given.put_json(&settings, Place::SpinSettings)?;
-    }
-    for setting in SETTINGS {
-        if let Some(value) = variable(setting.key).await? {
-            given.put_once(setting.key, value, Place::SpinVariable)?;
+    let mut given = Vec::new();
+    for key in spin_variables() {
+        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+            Ok(value) => given.push((key, value)),
+            // One that the manifest does not pass on counts as not set: the policy says which one it needs.
+            Err(Error::Undefined(_)) => {}
+            Err(_) => {
+                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
+            }
         }
     }
-    given.into_policy(Place::SpinVariable)
-}
-
-/// The variable of this key. One that the manifest does not pass on counts as not set: the policy says which one it needs.
-async fn variable(key: &str) -> Result<Option<String>, SettingsError> {
-    match variables::get(format!("{SPIN_PREFIX}{key}")).await {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(Error::Undefined(_)) => Ok(None),
-        Err(_) => Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable)),
-    }
+    Given::of_spin(given)?.into_policy(Place::SpinVariable)
 }

@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::requirements::Requirements;
 use crate::secret::AccessToken;
-use crate::store::{Digests, Record, SharedToken, Sharing, Store, StoreKey};
+use crate::store::{Digests, Occupant, Record, SharedToken, Sharing, Store, StoreKey};
 use crate::trace;
 use crate::verdict::{CacheUse, Verdict};
 
@@ -123,7 +123,8 @@ struct Flying {
     is_retry: bool,
     is_probe: bool,
     has_lease: bool,
-    found_record: bool,
+    /// What stood in the token's slot of the store.
+    occupant: Occupant,
     pause: Duration,
     /// For the log, of an answer that was understood.
     note: Option<Note>,
@@ -190,6 +191,9 @@ pub struct Ended<W> {
     pub woken: Vec<W>,
     /// What to write into the shared store. Whether that succeeds changes nothing but what others have to ask.
     pub records: Vec<Record>,
+    /// Keys of the shared store to look at, in a host whose store knows no expiry: what [`AuthCheck::has_expired`] there may
+    /// be erased. No caller waits for it.
+    pub sweep: Vec<StoreKey>,
     /// What was wrong with the issuer, once per question, for metrics.
     pub fault: Option<Fault>,
     /// What the log says of it, each kind once per interval.
@@ -469,7 +473,7 @@ impl<W> AuthCheck<W> {
             is_retry: false,
             is_probe: false,
             has_lease: false,
-            found_record: false,
+            occupant: Occupant::Other,
             pause: PAUSE,
             note: None,
         }));
@@ -505,11 +509,13 @@ impl<W> AuthCheck<W> {
             return Err(Settled::Abandoned);
         };
         let known = bytes.and_then(|bytes| store.open(shared, bytes, now));
-        flying.found_record = known.is_some();
+        flying.occupant = store.occupant(shared, bytes, now);
         let known = known.filter(|known| !self.cache.is_outdated(flying.asker.key, known));
         match known {
             Some(known) if known.is_fresh(&flying.asker.requirements, &self.policy, now) => {
-                self.journal.active();
+                if known.facts.claims().is_some() {
+                    self.journal.active();
+                }
                 Err(Settled::Facts {
                     known,
                     source: CacheUse::Store,
@@ -664,6 +670,7 @@ impl<W> AuthCheck<W> {
     fn end(&mut self, flight: &mut Flight, settled: Settled, now: Now) -> Ended<W> {
         let flying = &mut *flight.0;
         let mut records = Vec::new();
+        let mut sweep = Vec::new();
         let mut note = flying.note.take();
         let mut fault = None;
         match &settled {
@@ -671,6 +678,11 @@ impl<W> AuthCheck<W> {
                 self.cache.put(flying.asker.key, known.clone());
                 if *source == CacheUse::Miss {
                     records.extend(self.record(flying, known, now));
+                    if let (Some(store), Some(shared), false) =
+                        (&self.store, &flying.shared, records.is_empty())
+                    {
+                        sweep = store.neighbours(shared);
+                    }
                 }
             }
             Settled::Fault { fault: met, .. } => {
@@ -698,21 +710,33 @@ impl<W> AuthCheck<W> {
         Ended {
             woken,
             records,
+            sweep,
             fault,
             note,
         }
     }
 
-    /// What the store shall have of these facts. Where it has some that they contradict, those are over.
+    /// What the store shall have of these facts. Where it has some that they contradict, those are over. That a token is not
+    /// active is written only where no active one loses its place: a spray of tokens drives out nothing.
     fn record(&self, flying: &Flying, known: &Known, now: Now) -> Option<Record> {
         let (store, shared) = (self.store.as_ref()?, flying.shared.as_ref()?);
+        let is_shared = known.facts.claims().is_some()
+            || (flying.occupant != Occupant::Other
+                && self.policy.negative_ttl_seconds(&flying.asker.requirements) > 0);
+        let record = is_shared.then(|| store.record(shared, known, now)).flatten();
         let over = || {
-            flying.found_record.then(|| Record {
+            (flying.occupant == Occupant::This).then(|| Record {
                 key: shared.facts_key(),
                 bytes: Vec::new(),
             })
         };
-        store.record(shared, known, now).or_else(over)
+        record.or_else(over)
+    }
+
+    /// Whether these bytes of the shared store are a record of ours that nobody uses any more, so that the host may erase it.
+    #[must_use]
+    pub fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
+        (self.store.as_ref()).is_some_and(|store| store.has_expired(bytes, now))
     }
 
     fn decided(

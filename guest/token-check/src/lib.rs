@@ -59,7 +59,7 @@ pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
 pub use requirements::Requirements;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use secret::{AccessToken, ClientSecret};
-pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting};
+pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting, spin_variables};
 pub use store::{Record, Sharing, StoreKey};
 pub use summary::Summary;
 pub use unclean::Unclean;

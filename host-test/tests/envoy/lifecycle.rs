@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use host_test::stub::Reaction;
+use verify_stub::Reaction;
 use serde_json::{Value, json};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_test::stub::{Endpoint, Reaction, StubAnswer};
+use verify_stub::{Endpoint, Reaction, StubAnswer};
 use serde_json::{Value, json};
 
 use crate::{

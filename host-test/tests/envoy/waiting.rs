@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
 use h2::client::SendRequest;
-use host_test::{envoy::MANAGER, stub::Reaction};
+use envoy_runner::MANAGER;
+use verify_stub::Reaction;
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinHandle};
 

@@ -2,12 +2,10 @@
 
 use std::{net::SocketAddr, sync::OnceLock};
 
-use host_test::{
-    envoy::{Envoy, EnvoyOptions},
-    guests::{Guest, repository},
-    host::{App, Running},
-    stub::VerifyStub,
-};
+use envoy_runner::{Envoy, EnvoyOptions};
+use programs::{Guest, repository};
+use spin_host::{App, Running};
+use verify_stub::VerifyStub;
 use serde_json::json;
 
 use crate::support;

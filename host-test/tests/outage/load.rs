@@ -9,10 +9,8 @@ use std::{
 };
 
 use futures::future::join_all;
-use host_test::{
-    stub::{TokenSpec, VerifyStub},
-    wire::{Reply, read_reply},
-};
+use verify_stub::{TokenSpec, VerifyStub};
+use host_test::wire::{Reply, read_reply};
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,

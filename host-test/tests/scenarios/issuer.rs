@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use host_test::stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
+use verify_stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpSocket;
 

@@ -100,7 +100,7 @@ fn main() {
         Arc::new(Core::default()),
         Arc::new(Component::new(runtime.handle().clone(), stub(), log)),
     ];
-    if !host_test::envoy::is_skipped() {
+    if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
     }
     let table: Vec<_> = table::all().into_iter().map(Arc::new).collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions};
-use host_test::stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
+use envoy_runner::{Envoy, EnvoyOptions};
+use verify_stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
 use host_test::wire::{ANSWER_LIMIT, exchange, get, read_reply};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;

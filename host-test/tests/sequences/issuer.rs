@@ -1,6 +1,6 @@
 //! Two stubs of IBM Verify, for hosts that ask over sockets.
 
-use host_test::stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
+use verify_stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::StatusCode;
 use serde_json::json;
 use tokio::runtime::Handle;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions};
+use envoy_runner::{Envoy, EnvoyOptions};
 use serde_json::json;
 use tokio::runtime::Handle;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use host_test::host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
+use spin_host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
 use tokio::runtime::Handle;
 

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions, shipped_config};
-use host_test::host::KeyValueStore;
+use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
+use spin_host::KeyValueStore;
 use host_test::wire::read_reply;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;

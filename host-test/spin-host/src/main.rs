@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use host_test::host::ServeCommand;
+use spin_host::ServeCommand;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]

@@ -19,7 +19,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use host_test::stub::{
+use verify_stub::{
     Endpoint, Provider, Reaction, StubAnswer, StubClient, StubOptions, StubTls, TokenSpec,
     VerifyStub,
 };

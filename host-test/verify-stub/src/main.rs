@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use host_test::stub::StubCommand;
+use verify_stub::StubCommand;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
