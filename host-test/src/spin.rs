@@ -114,7 +114,10 @@ async fn serving(process: &Process, program: &Path) -> Result<SocketAddr> {
     loop {
         if let Some(address) = announced(&process.out()) {
             return address.parse().with_context(|| {
-                format!("{} serves on {address}, which is no address", program.display())
+                format!(
+                    "{} serves on {address}, which is no address",
+                    program.display()
+                )
             });
         }
         let said = || process.log() + &process.out();
@@ -136,7 +139,8 @@ fn announced(out: &str) -> Option<&str> {
     // Whole lines only: the last one may still be written.
     let whole = out.rfind('\n').and_then(|end| out.get(..end))?;
     let line = whole.lines().find(|line| line.starts_with("Serving "))?;
-    line.rsplit_once("http://").map(|(_, address)| address.trim())
+    line.rsplit_once("http://")
+        .map(|(_, address)| address.trim())
 }
 
 #[cfg(test)]
@@ -146,10 +150,19 @@ mod tests {
     #[test]
     fn the_address_is_read_from_the_line_of_either_program() {
         let table = [
-            ("Serving http://127.0.0.1:4001\nAvailable Routes:\n", Some("127.0.0.1:4001")),
-            ("Serving trust-triangle on http://127.0.0.1:4001\n", Some("127.0.0.1:4001")),
+            (
+                "Serving http://127.0.0.1:4001\nAvailable Routes:\n",
+                Some("127.0.0.1:4001"),
+            ),
+            (
+                "Serving trust-triangle on http://127.0.0.1:4001\n",
+                Some("127.0.0.1:4001"),
+            ),
             ("Serving http://127.0.0.1:40", None),
-            ("Logging component stdio\n\nServing http://127.0.0.1:1\n", Some("127.0.0.1:1")),
+            (
+                "Logging component stdio\n\nServing http://127.0.0.1:1\n",
+                Some("127.0.0.1:1"),
+            ),
             ("", None),
         ];
         for (out, expected) in table {

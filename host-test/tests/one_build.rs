@@ -26,7 +26,14 @@ fn tests_and_the_embedded_host_share_one_build_of_wasmtime() {
 #[test]
 fn the_demo_and_the_stub_are_built_without_wasmtime() {
     for package in ["envoy-runner", "host-test", "service-a", "verify-stub"] {
-        let tree = cargo_tree(&["--package", package, "--edges", "normal,build", "--prefix", "none"]);
+        let tree = cargo_tree(&[
+            "--package",
+            package,
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+        ]);
         assert!(tree.starts_with(package), "{tree}");
         let found: Vec<_> = tree
             .lines()
@@ -49,7 +56,9 @@ fn cargo_tree(arguments: &[&str]) -> String {
 
 /// wasmtime and everything below it, each with its features, as cargo selects them for dependencies of these kinds.
 fn wasmtime(kinds: &str) -> BTreeSet<String> {
-    let text = cargo_tree(&["--prefix", "depth", "--format", " {p} {f}", "--edges", kinds]);
+    let text = cargo_tree(&[
+        "--prefix", "depth", "--format", " {p} {f}", "--edges", kinds,
+    ]);
 
     let mut below = BTreeMap::<_, BTreeSet<_>>::new();
     let mut path = Vec::new();

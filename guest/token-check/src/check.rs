@@ -723,7 +723,9 @@ impl<W> AuthCheck<W> {
         let is_shared = known.facts.claims().is_some()
             || (flying.occupant != Occupant::Other
                 && self.policy.negative_ttl_seconds(&flying.asker.requirements) > 0);
-        let record = is_shared.then(|| store.record(shared, known, now)).flatten();
+        let record = is_shared
+            .then(|| store.record(shared, known, now))
+            .flatten();
         let over = || {
             (flying.occupant == Occupant::This).then(|| Record {
                 key: shared.facts_key(),

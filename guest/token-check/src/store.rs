@@ -246,7 +246,9 @@ impl Store {
 
     /// The facts of a record about this token, if it is one that we wrote.
     pub(crate) fn open(&self, token: &SharedToken, bytes: &[u8], now: Now) -> Option<Known> {
-        let record = self.read(bytes).filter(|record| record.digest == token.digest)?;
+        let record = self
+            .read(bytes)
+            .filter(|record| record.digest == token.digest)?;
         record.known(now)
     }
 
@@ -274,7 +276,8 @@ impl Store {
 
     /// Whether these bytes are a record of ours that nobody uses any more. What we did not write is somebody else's.
     pub(crate) fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
-        self.read(bytes).is_some_and(|record| self.is_over(&record, now))
+        self.read(bytes)
+            .is_some_and(|record| self.is_over(&record, now))
     }
 
     fn read<'a>(&self, bytes: &'a [u8]) -> Option<Opened<'a>> {

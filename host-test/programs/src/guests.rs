@@ -75,8 +75,11 @@ impl Guest {
             COMPONENT => &COMPONENTS,
             _ => &FILTERS,
         };
-        let others = Self::ALL.into_iter().filter(|guest| guest.target() == self.target());
-        let built = built.get_or_init(|| build(others.collect()).map_err(|error| format!("{error:#}")));
+        let others = Self::ALL
+            .into_iter()
+            .filter(|guest| guest.target() == self.target());
+        let built =
+            built.get_or_init(|| build(others.collect()).map_err(|error| format!("{error:#}")));
         if let Err(error) = built {
             bail!("{error}");
         }

@@ -49,7 +49,9 @@ fn build(names: &[&str], directory: &Path) -> Result<()> {
         .parent()
         .context("cargo's folders lie in a target folder")?;
     let mut build = cargo();
-    build.args(["build", "--profile", profile, "--target-dir"]).arg(target);
+    build
+        .args(["build", "--profile", profile, "--target-dir"])
+        .arg(target);
     for name in names {
         build.args(["--bin", name]);
     }

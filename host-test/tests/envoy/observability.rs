@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use verify_stub::{Endpoint, Reaction, StubAnswer};
 use serde_json::{Value, json};
+use verify_stub::{Endpoint, Reaction, StubAnswer};
 
 use crate::{
     waiting::until,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use verify_stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpSocket;
+use verify_stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 
 use crate::drivers::{CLIENT_ID, CLIENT_SECRET};
 use crate::scenario::{Answer, Issuer, Scenario};
