@@ -125,9 +125,14 @@ impl Duty<'_> {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { note, records, .. }) => {
+            Progress::Ended(Ended {
+                note,
+                records,
+                sweep,
+                ..
+            }) => {
                 if let Some(store) = &self.gate.store {
-                    store.write(records);
+                    store.write(records, sweep);
                 }
                 gate::tell(note.as_ref());
                 None

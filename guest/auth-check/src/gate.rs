@@ -11,6 +11,7 @@ use token_check::{
     spin_variables,
 };
 
+use crate::flights::now;
 use crate::store::Shared;
 
 pub(crate) struct Gate {
@@ -59,6 +60,14 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
         Rc::new(gate)
     };
     GATE.with(|cell| Rc::clone(cell.get_or_init(first)))
+}
+
+/// Whether these bytes of the shared store are a record of ours that nobody uses any more.
+pub(crate) fn has_expired(bytes: &[u8]) -> bool {
+    GATE.with(|gate| {
+        let gate = gate.get().and_then(|gate| gate.as_ref().as_ref());
+        gate.is_some_and(|gate| gate.check.borrow().has_expired(bytes, now()))
+    })
 }
 
 impl Gate {
