@@ -371,7 +371,7 @@ async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_
     assert_eq!(
         lines,
         [
-            "auth-check: every request is refused: setting `timeout` (WORKOUT18_TIMEOUT) must be a whole number of seconds from 1 to 60"
+            "auth-check: every request is refused: setting `timeout` (Spin variable auth_timeout) must be a whole number of seconds from 1 to 60"
         ]
     );
     assert_eq!(stub.counters().introspect, 0);

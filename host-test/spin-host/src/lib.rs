@@ -37,6 +37,7 @@ mod router;
 mod runtime_config;
 mod serve_command;
 mod server;
+mod settings;
 mod stats;
 mod template;
 mod variables;

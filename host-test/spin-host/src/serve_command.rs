@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::{App, Manifest, Running, ServeOptions};
+use super::{App, Manifest, Running, ServeOptions, settings};
 use programs::repository;
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
@@ -78,7 +78,13 @@ impl ServeCommand {
         let manifest = Manifest::read(&self.manifest_path())?;
         let options = self.options(&manifest)?;
         // Before the build: whoever forgot a variable should not wait to hear of it.
-        options.configuration(&manifest)?;
+        let configuration = options.configuration(&manifest)?;
+        let environment: Vec<_> = std::env::vars_os()
+            .map(|(name, _)| name.to_string_lossy().into_owned())
+            .collect();
+        for line in settings::check(&manifest, &configuration.resolver, &environment)? {
+            eprintln!("{line}");
+        }
         build(&manifest, self.build)?;
         let app = App::from_manifest(manifest, &BTreeMap::new())?;
         let running = app.serve(options).await?;
