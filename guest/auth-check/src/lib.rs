@@ -23,7 +23,10 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         };
         let head = messages::Head::of(&request);
         let verdict = flights::decide(gate, &head).await;
-        gate.tell(&verdict);
+        gate::tell(verdict.note.as_ref());
+        if let Some(line) = &verdict.audit {
+            eprintln!("{line}");
+        }
         let result = verdict.into_result(gate.check.borrow().policy());
         match result {
             Ok(grant) => messages::forward(request, head, &grant).await,

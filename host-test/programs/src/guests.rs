@@ -75,12 +75,23 @@ impl Guest {
             COMPONENT => &COMPONENTS,
             _ => &FILTERS,
         };
-        let others = Self::ALL.into_iter().filter(|guest| guest.target() == self.target());
-        let built = built.get_or_init(|| build(others.collect()).map_err(|error| format!("{error:#}")));
+        let others = Self::ALL
+            .into_iter()
+            .filter(|guest| guest.target() == self.target());
+        let built =
+            built.get_or_init(|| build(others.collect()).map_err(|error| format!("{error:#}")));
         if let Err(error) = built {
             bail!("{error}");
         }
         Ok(self.path())
+    }
+
+    /// Builds the components of spin.toml and no others, which is quicker where nothing else is needed.
+    ///
+    /// # Errors
+    /// As [`Guest::build`].
+    pub fn ship() -> Result<()> {
+        build(vec![Self::AuthCheck, Self::ServiceB])
     }
 
     /// Builds this guest and no other, which is quicker where nothing else is needed.

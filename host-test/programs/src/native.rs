@@ -3,7 +3,7 @@
 use std::{
     env::{self, consts::EXE_SUFFIX},
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::repository;
 
-/// Builds these programs beside the one that runs, in its profile, and returns where they are, in the same order. What is
-/// up to date costs cargo a look.
+/// Builds these programs beside the one that runs, if that lies where cargo put it, in its profile, and returns where they
+/// are, in the same order. What is up to date costs cargo a look.
 ///
 /// # Errors
 /// The build failed; the compiler's own message is on standard error.
@@ -23,6 +23,23 @@ pub fn native<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
     if directory.ends_with("deps") {
         directory = directory.parent().unwrap_or(directory);
     }
+    let programs = names.map(|name| directory.join(format!("{name}{EXE_SUFFIX}")));
+    // Elsewhere somebody put them together, and they are taken as they are.
+    if directory.join(".fingerprint").is_dir() {
+        build(&names, directory)?;
+    }
+    for program in &programs {
+        ensure!(
+            program.exists(),
+            "{} is not there: run this program with cargo, which builds it",
+            program.display()
+        );
+    }
+    Ok(programs)
+}
+
+/// Builds into the folder of a profile.
+fn build(names: &[&str], directory: &Path) -> Result<()> {
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
         // The profile and its folder differ in this one case.
         Some("debug") | None => "dev",
@@ -32,25 +49,19 @@ pub fn native<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
         .parent()
         .context("cargo's folders lie in a target folder")?;
     let mut build = cargo();
-    build.args(["build", "--profile", profile, "--target-dir"]).arg(target);
+    build
+        .args(["build", "--profile", profile, "--target-dir"])
+        .arg(target);
     for name in names {
         build.args(["--bin", name]);
     }
     let status = build.status().context("cannot start cargo")?;
-    let names_of = names.join(", ");
     ensure!(
         status.success(),
-        "building {names_of} failed: cargo ended with {status}; its own message stands above"
+        "building {} failed: cargo ended with {status}; its own message stands above",
+        names.join(", ")
     );
-    let programs = names.map(|name| directory.join(format!("{name}{EXE_SUFFIX}")));
-    for program in &programs {
-        ensure!(
-            program.exists(),
-            "cargo has built {names_of}, and {} is still not there: run this program with cargo",
-            program.display()
-        );
-    }
-    Ok(programs)
+    Ok(())
 }
 
 /// Cargo in the repository. It says what it builds on a terminal, and nothing elsewhere unless it fails.

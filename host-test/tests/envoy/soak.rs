@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-use futures::future::join_all;
 use envoy_runner::MANAGER;
+use futures::future::join_all;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,8 +1,8 @@
 //! What the user sees: exports, Envoy, a call.
 
 use envoy_runner::EnvoyOptions;
-use verify_stub::TokenSpec;
 use serde_json::json;
+use verify_stub::TokenSpec;
 
 use crate::{
     wire::{bearer, get, head, send},

@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::OnceLock};
 
 use envoy_runner::{Envoy, EnvoyOptions};
 use programs::{Guest, repository};
+use serde_json::json;
 use spin_host::{App, Running};
 use verify_stub::VerifyStub;
-use serde_json::json;
 
 use crate::support;
 

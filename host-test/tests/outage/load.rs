@@ -9,7 +9,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use verify_stub::{TokenSpec, VerifyStub};
 use host_test::wire::{Reply, read_reply};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -17,6 +16,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
+use verify_stub::{TokenSpec, VerifyStub};
 
 /// 200 per second.
 const EVERY: Duration = Duration::from_millis(5);

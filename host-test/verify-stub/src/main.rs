@@ -3,8 +3,8 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use verify_stub::StubCommand;
 use tracing_subscriber::EnvFilter;
+use verify_stub::StubCommand;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use host_test::echo::Echo;
 use envoy_runner::{Envoy, EnvoyOptions};
+use host_test::echo::Echo;
 use serde_json::json;
 use tokio::runtime::Handle;
 
