@@ -10,7 +10,8 @@ use url::{Host, Url};
 
 use super::{template::Template, variables::Resolver};
 
-const CHAINING_SUFFIX: &str = ".spin.internal";
+/// How the names end by which the components of an app call each other in Spin.
+pub(crate) const CHAINING_SUFFIX: &str = ".spin.internal";
 
 /// The grants of one component.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::sync::Semaphore;
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -17,7 +16,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use super::{
     build::BuildCommand,
     compose::{HANDLER, Part, compose},
-    engine::{INSTANCES, engine},
+    engine::engine,
     instance::{HostState, linker},
     manifest::{Manifest, Trigger},
     router::Router,
@@ -30,8 +29,6 @@ pub struct App(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) manifest: Manifest,
     pub(crate) engine: Engine,
-    /// One place per instance that the engine's pool has room for.
-    pub(crate) pool: Arc<Semaphore>,
     pub(crate) router: Router,
     pub(crate) units: Vec<Unit>,
     /// The unit each trigger dispatches to, in the manifest's order.
@@ -94,7 +91,6 @@ impl App {
         Ok(Self(Arc::new(Inner {
             manifest,
             engine,
-            pool: Arc::new(Semaphore::new(INSTANCES as usize)),
             router,
             units,
             unit_of_trigger,

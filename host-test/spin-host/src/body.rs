@@ -13,42 +13,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
-use super::connector::body_error;
+use super::connector::error_code;
 
 /// A body on its way to a guest or from one.
 pub(crate) type WasiBody = UnsyncBoxBody<Bytes, ErrorCode>;
-
-/// A body that holds on to something for as long as it is being sent.
-pub(crate) struct Holding<T> {
-    body: WasiBody,
-    _held: T,
-}
-
-impl<T> Holding<T> {
-    pub(crate) fn new(body: WasiBody, held: T) -> Self {
-        Self { body, _held: held }
-    }
-}
-
-impl<T: Unpin> Body for Holding<T> {
-    type Data = Bytes;
-    type Error = ErrorCode;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ErrorCode>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// The body of an outbound call's response, with the guest's limit on silence between its frames.
 pub(crate) struct TimedBody {
@@ -82,7 +50,7 @@ impl Body for TimedBody {
         };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             this.sleep = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(|error| body_error(&error))));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| error_code(&error))));
         }
         let limit = this.limit;
         let timer = this.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -101,8 +69,8 @@ impl Body for TimedBody {
 }
 
 /// A whole body at once.
-pub(crate) fn full(text: &'static str) -> WasiBody {
-    Full::new(Bytes::from_static(text.as_bytes()))
+pub(crate) fn full(text: impl Into<Bytes>) -> WasiBody {
+    Full::new(text.into())
         .map_err(|never| match never {})
         .boxed_unsync()
 }

@@ -3,18 +3,18 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+use tokio::time::{Sleep, sleep};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wasmtime::{
     Engine, Store, StoreContextMut,
     component::{ComponentType, GuestTaskId, Lift, Linker, Lower, ResourceTable},
@@ -48,6 +48,7 @@ pub(crate) struct HostState {
     variables: Arc<ComponentVariables>,
     pub(super) stores: GuestStores,
     _live: LiveInstance,
+    _tracked: TaskTrackerToken,
 }
 
 impl WasiView for HostState {
@@ -116,25 +117,9 @@ pub(crate) struct Lifetimes {
     pub(crate) busy_limit: Duration,
 }
 
-/// What a request brings along.
-pub(crate) struct Admission {
-    /// Its place among those in flight. A guest that works on for a client that left still holds it.
-    pub(crate) place: Arc<OwnedSemaphorePermit>,
-    /// Its turn at [`Instances::door`].
-    pub(crate) turn: OwnedSemaphorePermit,
-}
-
-/// The turn of the request that an instance took last, until the instance has nothing more to do for now.
-type Turn = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
-
 /// Makes the instances of one app: a component with its middleware.
 pub(crate) struct Instances {
     pub(crate) engine: Engine,
-    pub(crate) pool: Arc<Semaphore>,
-    /// Requests that are on their way into an instance, or have it compute for the first time. `ProxyHandler` starts an
-    /// instance whenever none is free at that moment: of a thousand requests that come together, hundreds would get one
-    /// of their own. With as many at once as there are processors, those that come next find room in a started one.
-    pub(crate) door: Arc<Semaphore>,
     pub(crate) pre: ServicePre<HostState>,
     pub(crate) component: Arc<str>,
     pub(crate) variables: Arc<ComponentVariables>,
@@ -144,6 +129,8 @@ pub(crate) struct Instances {
     pub(crate) counters: Arc<Counters>,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) end: CancellationToken,
+    /// Every instance that has not gone.
+    pub(crate) alive: TaskTracker,
 }
 
 impl Instances {
@@ -165,6 +152,7 @@ impl Instances {
             variables: Arc::clone(&self.variables),
             stores: GuestStores::new(Arc::clone(&self.stores)),
             _live: self.counters.instance(),
+            _tracked: self.alive.token(),
         };
         Store::new(&self.engine, state)
     }
@@ -176,15 +164,12 @@ impl HandlerState for Instances {
     type WorkerState = Worker;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
-        // Given back after the store, which is dropped first: here if this fails, else by the worker.
-        let place = Arc::clone(&self.pool).acquire_owned().await?;
         let busy = BusyMeter::default();
         let mut store = self.store();
         busy.watch(&mut store, self.lifetimes.busy_limit);
         let service = self.pre.instantiate_async(&mut store).await?;
         busy.rest();
         let expired = Arc::new(AtomicBool::new(false));
-        let turn = Turn::default();
         Ok(Instance {
             store,
             proxy: Proxy::P3(service),
@@ -194,16 +179,13 @@ impl HandlerState for Instances {
                 sleep: Box::pin(sleep(self.lifetimes.idle_timeout)),
                 end: Box::pin(self.end.clone().cancelled_owned()),
                 busy,
-                turn: Arc::clone(&turn),
                 expired: Arc::clone(&expired),
             },
             state: Worker {
                 lifetimes: self.lifetimes,
                 component: Arc::clone(&self.component),
                 counters: Arc::clone(&self.counters),
-                turn,
                 expired,
-                _place: place,
             },
         })
     }
@@ -215,7 +197,6 @@ pub(crate) struct Expiration {
     sleep: Pin<Box<Sleep>>,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
     busy: BusyMeter,
-    turn: Turn,
     expired: Arc<AtomicBool>,
 }
 
@@ -229,7 +210,6 @@ impl WorkerExpiration for Expiration {
         let this = &mut *self;
         // This is called whenever the guest has returned control.
         this.busy.pause();
-        set(&this.turn, None);
         let ended = this.end.as_mut().poll(cx).is_ready();
         let limit = match status {
             WorkerStatus::Idle => Some(this.lifetimes.idle_timeout),
@@ -252,24 +232,17 @@ impl WorkerExpiration for Expiration {
     }
 }
 
-fn set(turn: &Turn, held: Option<OwnedSemaphorePermit>) {
-    *turn.lock().unwrap_or_else(PoisonError::into_inner) = held;
-}
-
 /// The bookkeeping of one instance.
 pub(crate) struct Worker {
     lifetimes: Lifetimes,
     component: Arc<str>,
     counters: Arc<Counters>,
-    turn: Turn,
     expired: Arc<AtomicBool>,
-    /// In the pool.
-    _place: OwnedSemaphorePermit,
 }
 
 impl WorkerState for Worker {
     type StoreData = HostState;
-    type RequestId = Admission;
+    type RequestId = ();
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         if total >= self.lifetimes.reuse {
@@ -284,18 +257,16 @@ impl WorkerState for Worker {
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, HostState>,
-        Admission { place, turn }: Admission,
+        (): (),
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         self.counters.requests.fetch_add(1, Relaxed);
-        set(&self.turn, Some(turn));
         let limit = self.lifetimes.request_timeout;
         Box::pin(async move {
             match limit {
                 Some(limit) => sleep(limit).await,
                 None => std::future::pending().await,
             }
-            drop(place);
         })
     }
 

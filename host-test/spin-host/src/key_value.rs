@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::redis_store::RedisStore;
+
 /// Bytes one store may hold, keys and bookkeeping included. Far above what the apps of this repository keep, far below
 /// the 128 MiB that Spin hands over in one answer, so that limit needs no check here.
 pub const STORE_BYTES: usize = 32 * 1024 * 1024;
@@ -60,9 +62,84 @@ impl fmt::Display for StoreFull {
 
 impl std::error::Error for StoreFull {}
 
-/// The store was broken by a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoreBroken;
+/// Why a guest's call failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StoreFailed(pub(crate) String);
+
+impl From<StoreFull> for StoreFailed {
+    fn from(error: StoreFull) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A store as guests use it.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    /// `type = "spin"`, in memory here.
+    Memory(KeyValueStore),
+    /// `type = "redis"`.
+    Redis(RedisStore),
+}
+
+impl Store {
+    pub(crate) async fn open(&self) -> Result<(), StoreFailed> {
+        match self {
+            Self::Memory(store) => store.reach().await,
+            Self::Redis(store) => store.open().await,
+        }
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreFailed> {
+        match self {
+            Self::Memory(store) => {
+                store.reach().await?;
+                Ok(store.get(key))
+            }
+            Self::Redis(store) => store.get(key).await,
+        }
+    }
+
+    pub(crate) async fn set(&self, key: &str, value: Vec<u8>) -> Result<(), StoreFailed> {
+        match self {
+            Self::Memory(store) => {
+                store.reach().await?;
+                Ok(store.set(key, value)?)
+            }
+            Self::Redis(store) => store.set(key, &value).await,
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), StoreFailed> {
+        match self {
+            Self::Memory(store) => {
+                store.reach().await?;
+                store.delete(key);
+                Ok(())
+            }
+            Self::Redis(store) => store.delete(key).await,
+        }
+    }
+
+    pub(crate) async fn exists(&self, key: &str) -> Result<bool, StoreFailed> {
+        match self {
+            Self::Memory(store) => {
+                store.reach().await?;
+                Ok(store.get(key).is_some())
+            }
+            Self::Redis(store) => store.exists(key).await,
+        }
+    }
+
+    pub(crate) async fn keys(&self) -> Result<Vec<String>, StoreFailed> {
+        match self {
+            Self::Memory(store) => {
+                store.reach().await?;
+                Ok(store.keys())
+            }
+            Self::Redis(store) => store.keys().await,
+        }
+    }
+}
 
 impl KeyValueStore {
     /// The value of a key.
@@ -118,7 +195,7 @@ impl KeyValueStore {
     }
 
     /// What a guest's call has to get past.
-    pub(crate) async fn reach(&self) -> Result<(), StoreBroken> {
+    async fn reach(&self) -> Result<(), StoreFailed> {
         let mut fault = self.0.fault.subscribe();
         // An error would mean that nobody can mend the store any more, and this handle can.
         match fault
@@ -127,7 +204,7 @@ impl KeyValueStore {
             .as_deref()
         {
             Ok(None) => Ok(()),
-            Ok(Some(_)) | Err(_) => Err(StoreBroken),
+            Ok(Some(_)) | Err(_) => Err(StoreFailed("the store is broken".to_owned())),
         }
     }
 

@@ -9,14 +9,14 @@ use wasmtime::component::{
 
 use super::{
     instance::HostState,
-    key_value::{KeyValueStore, StoreBroken, StoreFull},
+    key_value::{Store, StoreFailed},
 };
 
 /// Stores one instance may have open, as in Spin.
 const OPEN_STORES: usize = 256;
 
 /// The stores a component was granted, by their labels.
-pub(super) type GrantedStores = Arc<BTreeMap<String, KeyValueStore>>;
+pub(super) type GrantedStores = Arc<BTreeMap<String, Store>>;
 
 /// What the guests of one instance know of stores.
 pub(super) struct GuestStores {
@@ -45,15 +45,9 @@ enum KeyValueError {
     Other(String),
 }
 
-impl From<StoreBroken> for KeyValueError {
-    fn from(_: StoreBroken) -> Self {
-        Self::Other("the store is broken".to_owned())
-    }
-}
-
-impl From<StoreFull> for KeyValueError {
-    fn from(error: StoreFull) -> Self {
-        Self::Other(error.to_string())
+impl From<StoreFailed> for KeyValueError {
+    fn from(StoreFailed(text): StoreFailed) -> Self {
+        Self::Other(text)
     }
 }
 
@@ -63,12 +57,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     let mut interface = linker.instance("spin:key-value/key-value@3.0.0")?;
     interface.resource(
         "store",
-        ResourceType::host::<KeyValueStore>(),
+        ResourceType::host::<Store>(),
         |mut context, rep| {
             let state = context.data_mut();
-            state
-                .table
-                .delete(Resource::<KeyValueStore>::new_own(rep))?;
+            state.table.delete(Resource::<Store>::new_own(rep))?;
             state.stores.open = state.stores.open.saturating_sub(1);
             Ok(())
         },
@@ -78,46 +70,46 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     })?;
     interface.func_wrap_concurrent(
         "[method]store.get",
-        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+        |accessor, (store, key): (Resource<Store>, String)| {
             Box::pin(async move {
-                let store = reach(accessor, &store).await?;
-                Ok((store.map(|store| store.get(&key)),))
+                let store = opened(accessor, &store)?;
+                Ok((answer(store.get(&key).await),))
             })
         },
     )?;
     interface.func_wrap_concurrent(
         "[method]store.set",
-        |accessor, (store, key, value): (Resource<KeyValueStore>, String, Vec<u8>)| {
+        |accessor, (store, key, value): (Resource<Store>, String, Vec<u8>)| {
             Box::pin(async move {
-                let store = reach(accessor, &store).await?;
-                Ok((store.and_then(|store| Ok(store.set(&key, value)?)),))
+                let store = opened(accessor, &store)?;
+                Ok((answer(store.set(&key, value).await),))
             })
         },
     )?;
     interface.func_wrap_concurrent(
         "[method]store.delete",
-        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+        |accessor, (store, key): (Resource<Store>, String)| {
             Box::pin(async move {
-                let store = reach(accessor, &store).await?;
-                Ok((store.map(|store| store.delete(&key)),))
+                let store = opened(accessor, &store)?;
+                Ok((answer(store.delete(&key).await),))
             })
         },
     )?;
     interface.func_wrap_concurrent(
         "[method]store.exists",
-        |accessor, (store, key): (Resource<KeyValueStore>, String)| {
+        |accessor, (store, key): (Resource<Store>, String)| {
             Box::pin(async move {
-                let store = reach(accessor, &store).await?;
-                Ok((store.map(|store| store.get(&key).is_some()),))
+                let store = opened(accessor, &store)?;
+                Ok((answer(store.exists(&key).await),))
             })
         },
     )?;
     interface.func_wrap_concurrent(
         "[method]store.get-keys",
-        |accessor, (store,): (Resource<KeyValueStore>,)| {
+        |accessor, (store,): (Resource<Store>,)| {
             Box::pin(async move {
-                let (keys, end) = match reach(accessor, &store).await? {
-                    Ok(store) => (store.keys(), Ok(())),
+                let (keys, end) = match answer(opened(accessor, &store)?.keys().await) {
+                    Ok(keys) => (keys, Ok(())),
                     Err(error) => (Vec::new(), Err(error)),
                 };
                 let streamed = accessor.with(|mut access| {
@@ -132,16 +124,20 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     Ok(())
 }
 
+fn answer<T>(result: Result<T, StoreFailed>) -> Answer<T> {
+    result.map_err(KeyValueError::from)
+}
+
 async fn open(
     accessor: &Accessor<HostState>,
     label: &str,
-) -> wasmtime::Result<Answer<Resource<KeyValueStore>>> {
+) -> wasmtime::Result<Answer<Resource<Store>>> {
     let granted = accessor.with(|mut access| access.data_mut().stores.granted.get(label).cloned());
     let Some(store) = granted else {
         return Ok(Err(KeyValueError::AccessDenied));
     };
-    if let Err(broken) = store.reach().await {
-        return Ok(Err(broken.into()));
+    if let Err(failed) = store.open().await {
+        return Ok(Err(failed.into()));
     }
     accessor.with(|mut access| {
         let state = access.data_mut();
@@ -154,14 +150,7 @@ async fn open(
     })
 }
 
-/// The store behind a guest's handle, once it can be used.
-async fn reach(
-    accessor: &Accessor<HostState>,
-    handle: &Resource<KeyValueStore>,
-) -> wasmtime::Result<Answer<KeyValueStore>> {
-    let store = accessor.with(|mut access| access.data_mut().table.get(handle).cloned())?;
-    Ok(match store.reach().await {
-        Ok(()) => Ok(store),
-        Err(broken) => Err(broken.into()),
-    })
+/// The store behind a guest's handle.
+fn opened(accessor: &Accessor<HostState>, handle: &Resource<Store>) -> wasmtime::Result<Store> {
+    Ok(accessor.with(|mut access| access.data_mut().table.get(handle).cloned())?)
 }

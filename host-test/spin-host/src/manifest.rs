@@ -41,8 +41,7 @@ struct RawManifest {
 #[serde(deny_unknown_fields)]
 struct Application {
     name: String,
-    #[serde(default, rename = "version")]
-    _version: String,
+    version: Option<String>,
     #[serde(default, rename = "description")]
     _description: String,
     #[serde(default, rename = "authors")]
@@ -317,6 +316,11 @@ impl Manifest {
     /// `application.name`.
     pub fn name(&self) -> &str {
         &self.raw.application.name
+    }
+
+    /// `application.version`.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.raw.application.version.as_deref()
     }
 
     /// Component, route and description of every trigger, in order.

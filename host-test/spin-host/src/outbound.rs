@@ -7,13 +7,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, header::HOST};
+use http::{Request, Response, header::HOST, uri::Scheme};
 use http_body_util::BodyExt as _;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::pki_types::CertificateDer;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout_at;
 use wasmtime_wasi::TrappableError;
 use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpHooks, bindings::http::types::ErrorCode};
@@ -21,30 +17,21 @@ use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpHooks, bindings::http::type
 use super::{
     allowed_hosts::AllowedHosts,
     body::{TimedBody, WasiBody, after},
-    connector::{CONNECT_TIMEOUT, Connector, call_error},
+    connector::{CONNECT, ConnectOptions, Connector, error_code},
     stats::Counters,
+    tls::ComponentTls,
 };
 
 /// What a guest that sets no timeout gets, as in Spin.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long a connection nobody uses is kept: below what servers usually allow, so that we close first.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-
-/// Idle connections kept to one host.
-const POOL_IDLE_PER_HOST: usize = 64;
-
 /// The pool all guests of a host share.
 pub(crate) type HttpClient = Client<Connector, WasiBody>;
 
-pub(crate) fn client(extra_roots: Vec<CertificateDer<'static>>) -> HttpClient {
+pub(crate) fn client() -> HttpClient {
     // A pooled connection that the other side closed while it was idle is replaced and the request sent anew, which
     // the client does by default and only for requests of which not a byte was processed.
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .build(Connector::new(extra_roots))
+    Client::builder(TokioExecutor::new()).build(Connector)
 }
 
 /// What one instance may call, and how.
@@ -52,6 +39,7 @@ pub(crate) fn client(extra_roots: Vec<CertificateDer<'static>>) -> HttpClient {
 pub(crate) struct Outbound {
     pub(crate) component: Arc<str>,
     pub(crate) allowed: Arc<AllowedHosts>,
+    pub(crate) tls: ComponentTls,
     pub(crate) client: HttpClient,
     pub(crate) counters: Arc<Counters>,
 }
@@ -91,18 +79,31 @@ impl Outbound {
             self.counters.denied.fetch_add(1, Relaxed);
             return Err(ErrorCode::HttpRequestDenied.into());
         }
+        let tls = match (uri.scheme(), uri.host()) {
+            (Some(scheme), Some(host)) if *scheme == Scheme::HTTPS => {
+                let config = self.tls.of_host(host).map_err(|error| {
+                    tracing::error!("{error}");
+                    ErrorCode::ConfigurationError
+                })?;
+                Some(config)
+            }
+            _ => None,
+        };
         // The client writes it from the address.
         request.headers_mut().remove(HOST);
         self.counters.outbound.fetch_add(1, Relaxed);
 
-        let connect = options.connect_timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let connect = ConnectOptions {
+            timeout: options.connect_timeout.unwrap_or(DEFAULT_TIMEOUT),
+            tls,
+        };
         let first_byte = options.first_byte_timeout.unwrap_or(DEFAULT_TIMEOUT);
         let between_bytes = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let call = CONNECT_TIMEOUT.scope(connect, self.client.request(request));
+        let call = CONNECT.scope(connect, self.client.request(request));
         let response = timeout_at(after(first_byte), call)
             .await
             .map_err(|_| ErrorCode::ConnectionReadTimeout)?
-            .map_err(|error| call_error(&error))?;
+            .map_err(|error| error_code(&error))?;
         let response = response.map(|body| TimedBody::new(body, between_bytes).boxed_unsync());
         // Errors of the connection reach the guest through the body.
         Ok((response, Box::new(async { Ok(()) })))

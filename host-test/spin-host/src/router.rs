@@ -105,7 +105,7 @@ impl Match {
         for (name, value) in &self.named {
             headers.push((
                 format!(
-                    "{PATH_MATCH}{}",
+                    "spin-path-match-{}",
                     name.to_ascii_lowercase().replace('_', "-")
                 ),
                 value.clone(),
@@ -113,23 +113,6 @@ impl Match {
         }
         headers
     }
-}
-
-/// Starts the name of the header that carries a named segment of the path.
-const PATH_MATCH: &str = "spin-path-match-";
-
-/// Whether a header is one only the host may set.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    const NAMES: [&str; 7] = [
-        "spin-base-path",
-        "spin-client-addr",
-        "spin-component-route",
-        "spin-full-url",
-        "spin-matched-route",
-        "spin-path-info",
-        "spin-raw-component-route",
-    ];
-    NAMES.contains(&name) || name.starts_with(PATH_MATCH)
 }
 
 #[cfg(test)]
@@ -208,7 +191,6 @@ mod tests {
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(headers, expected);
-        assert!(headers.iter().all(|(name, _)| is_reserved(name)));
     }
 
     #[test]

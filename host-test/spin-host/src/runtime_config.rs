@@ -1,15 +1,19 @@
 //! `runtime-config.toml`, as far as this host supports it: where variables are read from, and key-value stores.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
-use super::key_value::KeyValueStore;
+use super::{
+    key_value::{KeyValueStore, Store},
+    redis_store::RedisStore,
+    tls::{ClientTls, ClientTlsConfig},
+};
 
 /// What Spin puts in front of a variable's name when no runtime configuration says otherwise.
 const DEFAULT_PREFIX: &str = "SPIN_VARIABLE";
@@ -18,12 +22,30 @@ const DEFAULT_PREFIX: &str = "SPIN_VARIABLE";
 const DEFAULT_STORE: &str = "default";
 
 /// The part of a runtime configuration this host knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct RuntimeConfig {
     /// Prefixes for the environment, the first that has a value wins.
     prefixes: Vec<String>,
-    /// Labels of the key-value stores.
-    stores: BTreeSet<String>,
+    /// By their labels.
+    stores: BTreeMap<String, StoreKind>,
+    client_tls: Vec<ClientTlsConfig>,
+    /// What its paths are relative to.
+    directory: PathBuf,
+}
+
+enum StoreKind {
+    Memory,
+    /// The address, which may hold a password.
+    Redis(String),
+}
+
+impl fmt::Debug for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "Memory",
+            Self::Redis(_) => "Redis",
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -33,6 +55,8 @@ struct RawRuntimeConfig {
     variables_provider: Vec<Provider>,
     #[serde(default)]
     key_value_store: BTreeMap<String, StoreConfig>,
+    #[serde(default)]
+    client_tls: Vec<ClientTlsConfig>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +77,31 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             prefixes: vec![DEFAULT_PREFIX.to_owned()],
-            stores: [DEFAULT_STORE.to_owned()].into(),
+            stores: [(DEFAULT_STORE.to_owned(), StoreKind::Memory)].into(),
+            client_tls: Vec::new(),
+            directory: PathBuf::new(),
         }
+    }
+}
+
+impl StoreKind {
+    fn parse(StoreConfig { r#type, mut rest }: StoreConfig) -> Result<Self> {
+        let kind = match r#type.as_str() {
+            "spin" => Self::Memory,
+            "redis" => match rest.remove("url") {
+                Some(toml::Value::String(url)) => Self::Redis(url),
+                _ => bail!("url is missing: write url = \"redis://<host>[:<port>][/<database>]\""),
+            },
+            other => {
+                bail!("type {other:?} is not supported by this host: \"spin\" and \"redis\" are")
+            }
+        };
+        if let Some(key) = rest.keys().next() {
+            bail!(
+                "{key} is not supported by this host: a store of type \"spin\" lives in memory here, one of type \"redis\" has a url"
+            );
+        }
+        Ok(kind)
     }
 }
 
@@ -66,50 +113,61 @@ impl RuntimeConfig {
                 path.display()
             )
         })?;
-        Self::parse(&text).with_context(|| format!("{} is refused", path.display()))
+        let directory = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, directory).with_context(|| format!("{} is refused", path.display()))
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, directory: &Path) -> Result<Self> {
         let raw: RawRuntimeConfig = toml::from_str(text).map_err(|error| {
             anyhow!(
-                "{error}\nThis host reads [[variables_provider]] with type and prefix, [key_value_store.<label>] with type, \
-                 and nothing else."
+                "{error}\nThis host reads [[variables_provider]] with type and prefix, [key_value_store.<label>] with type \
+                 and url, [[client_tls]], and nothing else."
             )
         })?;
-        let mut prefixes = Vec::new();
+        let mut config = Self {
+            prefixes: Vec::new(),
+            client_tls: raw.client_tls,
+            directory: directory.to_owned(),
+            ..Self::default()
+        };
         for provider in raw.variables_provider {
             ensure!(
                 provider.r#type == "env",
                 "variables_provider type {:?} is not supported by this host: only \"env\" is",
                 provider.r#type
             );
-            prefixes.push(provider.prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()));
+            let prefix = provider.prefix;
+            config
+                .prefixes
+                .push(prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()));
         }
         // Spin asks it last, whatever else is configured.
-        prefixes.push(DEFAULT_PREFIX.to_owned());
-        let mut stores = BTreeSet::from([DEFAULT_STORE.to_owned()]);
-        for (label, StoreConfig { r#type, rest }) in raw.key_value_store {
-            ensure!(
-                r#type == "spin",
-                "[key_value_store.{label}] type {:?} is not supported by this host: only \"spin\" is",
-                r#type
-            );
-            if let Some(key) = rest.keys().next() {
-                bail!(
-                    "[key_value_store.{label}] {key} is not supported by this host: its stores live in memory"
-                );
-            }
-            stores.insert(label);
+        config.prefixes.push(DEFAULT_PREFIX.to_owned());
+        for (label, store) in raw.key_value_store {
+            let kind =
+                StoreKind::parse(store).with_context(|| format!("[key_value_store.{label}]"))?;
+            config.stores.insert(label, kind);
         }
-        Ok(Self { prefixes, stores })
+        Ok(config)
     }
 
-    /// A new, empty store for each label.
-    pub(crate) fn stores(&self) -> BTreeMap<String, KeyValueStore> {
-        let stores = self.stores.iter();
-        stores
-            .map(|label| (label.clone(), KeyValueStore::default()))
-            .collect()
+    /// The store of each label: new and empty, or the one that is there.
+    pub(crate) fn stores(&self) -> Result<BTreeMap<String, Store>> {
+        let stores = self.stores.iter().map(|(label, kind)| {
+            let store = match kind {
+                StoreKind::Memory => Store::Memory(KeyValueStore::default()),
+                StoreKind::Redis(url) => Store::Redis(
+                    RedisStore::new(url).with_context(|| format!("[key_value_store.{label}]"))?,
+                ),
+            };
+            Ok((label.clone(), store))
+        });
+        stores.collect()
+    }
+
+    /// Reads the certificates that `[[client_tls]]` names.
+    pub(crate) fn client_tls(&self) -> Result<ClientTls> {
+        ClientTls::new(&self.client_tls, &self.directory)
     }
 
     /// Names of the environment variables that may hold a variable, the first that is set wins.
@@ -126,11 +184,19 @@ impl RuntimeConfig {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<RuntimeConfig> {
+        RuntimeConfig::parse(text, Path::new("conf"))
+    }
+
+    fn refusal(text: &str) -> String {
+        let config = parse(text).and_then(|config| config.stores().map(drop));
+        format!("{:#}", config.unwrap_err())
+    }
+
     #[test]
     fn only_the_environment_is_known_as_a_provider() {
         let config =
-            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"")
-                .unwrap();
+            parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"WORKOUT18\"").unwrap();
         assert_eq!(
             config.names("client_id"),
             ["WORKOUT18_CLIENT_ID", "SPIN_VARIABLE_CLIENT_ID"]
@@ -140,12 +206,12 @@ mod tests {
             ["SPIN_VARIABLE_CLIENT_ID"]
         );
 
-        let error = RuntimeConfig::parse("[[variables_provider]]\ntype = \"vault\"").unwrap_err();
+        let error = parse("[[variables_provider]]\ntype = \"vault\"").unwrap_err();
         assert_eq!(
             error.to_string(),
             r#"variables_provider type "vault" is not supported by this host: only "env" is"#
         );
-        let error = RuntimeConfig::parse("[sqlite_database.default]\ntype = \"spin\"").unwrap_err();
+        let error = parse("[sqlite_database.default]\ntype = \"spin\"").unwrap_err();
         assert!(
             error
                 .to_string()
@@ -153,8 +219,7 @@ mod tests {
             "{error}"
         );
         let error =
-            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"")
-                .unwrap_err();
+            parse("[[variables_provider]]\ntype = \"env\"\ndotenv_path = \".env\"").unwrap_err();
         assert!(
             error.to_string().contains("unknown field `dotenv_path`"),
             "{error}"
@@ -162,42 +227,54 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_those_of_type_spin_and_the_default_one() {
-        let labels = |text: &str| -> Vec<String> {
-            let config = RuntimeConfig::parse(text).unwrap();
-            config.stores().into_keys().collect()
+    fn stores_are_those_that_are_configured_and_the_default_one() {
+        let stores = |text: &str| -> Vec<(String, bool)> {
+            let stores = parse(text).unwrap().stores().unwrap();
+            let kinds = stores.into_iter();
+            kinds
+                .map(|(label, store)| (label, matches!(store, Store::Redis(_))))
+                .collect()
         };
-        assert_eq!(labels(""), ["default"]);
+        let store = |label: &str, redis| (label.to_owned(), redis);
+        assert_eq!(stores(""), [store("default", false)]);
         assert_eq!(
-            labels("[key_value_store.cache]\ntype = \"spin\""),
-            ["cache", "default"]
+            stores("[key_value_store.cache]\ntype = \"spin\""),
+            [store("cache", false), store("default", false)]
         );
         assert_eq!(
-            labels("[key_value_store.default]\ntype = \"spin\""),
-            ["default"]
+            stores(
+                "[key_value_store.default]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:6379/1\""
+            ),
+            [store("default", true)]
         );
     }
 
     #[test]
-    fn a_store_of_another_type_is_refused_by_name_and_so_is_what_would_be_ignored() {
+    fn a_store_that_cannot_be_had_is_refused_by_name_and_so_is_what_would_be_ignored() {
         let table = [
             (
-                "type = \"redis\"\nurl = \"redis://127.0.0.1\"",
-                "[key_value_store.cache] type \"redis\" is not supported by this host: only \"spin\" is",
+                "type = \"azure_cosmos\"",
+                "type \"azure_cosmos\" is not supported by this host: \"spin\" and \"redis\" are",
             ),
             (
                 "type = \"spin\"\npath = \"cache.db\"",
-                "[key_value_store.cache] path is not supported by this host: its stores live in memory",
+                "path is not supported by this host: a store of type \"spin\" lives in memory here, one of type \
+                 \"redis\" has a url",
+            ),
+            (
+                "type = \"redis\"",
+                "url is missing: write url = \"redis://<host>[:<port>][/<database>]\"",
+            ),
+            (
+                "type = \"redis\"\nurl = \"http://:secret@127.0.0.1\"",
+                "url is no address of Redis: write redis://<host>[:<port>][/<database>]",
             ),
         ];
-        for (store, expected) in table {
-            let error = RuntimeConfig::parse(&format!("[key_value_store.cache]\n{store}"));
-            assert_eq!(error.unwrap_err().to_string(), expected);
+        for (text, expected) in table {
+            let error = refusal(&format!("[key_value_store.cache]\n{text}"));
+            assert_eq!(error, format!("[key_value_store.cache]: {expected}"));
         }
-        let error = RuntimeConfig::parse("[key_value_store.cache]\npath = \"a\"").unwrap_err();
-        assert!(
-            error.to_string().contains("missing field `type`"),
-            "{error}"
-        );
+        let error = refusal("[key_value_store.cache]\npath = \"a\"");
+        assert!(error.contains("missing field `type`"), "{error}");
     }
 }

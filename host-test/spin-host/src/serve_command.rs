@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -10,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{App, Manifest, Running, ServeOptions, settings};
 use programs::repository;
@@ -66,17 +66,16 @@ pub struct ServeCommand {
     /// How long an instance without requests is kept.
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
     idle_instance_timeout: Duration,
-
-    /// A file of certificate authorities (PEM) trusted for outbound calls, beside those of the platform.
-    #[arg(long, value_name = "FILE")]
-    extra_roots: Option<PathBuf>,
 }
 
 impl ServeCommand {
-    /// Serves until `stopped` is done, then lets requests finish.
-    pub async fn run(self, stopped: impl Future<Output = std::io::Result<()>>) -> Result<()> {
+    /// Serves until the future of `stop_signal` is done, then lets requests finish.
+    pub async fn run<F>(self, stop_signal: impl FnOnce() -> io::Result<F>) -> Result<()>
+    where
+        F: Future<Output = ()>,
+    {
         let manifest = Manifest::read(&self.manifest_path())?;
-        let options = self.options(&manifest)?;
+        let options = self.options(&manifest);
         // Before the build: whoever forgot a variable should not wait to hear of it.
         let configuration = options.configuration(&manifest)?;
         let environment: Vec<_> = std::env::vars_os()
@@ -88,8 +87,9 @@ impl ServeCommand {
         build(&manifest, self.build)?;
         let app = App::from_manifest(manifest, &BTreeMap::new())?;
         let running = app.serve(options).await?;
+        let stopped = stop_signal().context("cannot wait for Ctrl-C")?;
         announce(&app, &running);
-        stopped.await.context("cannot wait for Ctrl-C")?;
+        stopped.await;
         eprintln!("Stopping: waiting for requests that are under way");
         let cut = running.shutdown().await;
         if cut > 0 {
@@ -110,20 +110,9 @@ impl ServeCommand {
         here.to_owned()
     }
 
-    fn options(&self, manifest: &Manifest) -> Result<ServeOptions> {
+    fn options(&self, manifest: &Manifest) -> ServeOptions {
         let beside = manifest.path().with_file_name("runtime-config.toml");
-        let mut extra_roots = Vec::new();
-        if let Some(path) = &self.extra_roots {
-            let read = || -> Result<Vec<_>, _> { CertificateDer::pem_file_iter(path)?.collect() };
-            extra_roots = read()
-                .with_context(|| format!("cannot read certificates from {}", path.display()))?;
-            ensure!(
-                !extra_roots.is_empty(),
-                "{} holds no certificate: it must be PEM",
-                path.display()
-            );
-        }
-        Ok(ServeOptions {
+        ServeOptions {
             listen: self.listen,
             runtime_config: self
                 .runtime_config
@@ -134,9 +123,8 @@ impl ServeCommand {
             max_instance_concurrent_reuse_count: self.max_instance_concurrent_reuse_count.get(),
             request_timeout: self.request_timeout,
             idle_instance_timeout: self.idle_instance_timeout,
-            extra_roots,
             ..ServeOptions::default()
-        })
+        }
     }
 }
 

@@ -2,26 +2,24 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     env::{self, VarError},
-    io,
     net::SocketAddr,
-    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::CertificateDer;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -34,26 +32,20 @@ use wasmtime_wasi_http::{
 use super::{
     allowed_hosts::AllowedHosts,
     app::{App, Inner},
-    body::{Holding, WasiBody, full},
-    instance::{Admission, Instances, Lifetimes},
-    key_value::KeyValueStore,
+    body::{WasiBody, full},
+    instance::{Instances, Lifetimes},
+    key_value::{KeyValueStore, Store},
     manifest::{Manifest, RESERVED_PREFIX},
     outbound::{Outbound, client},
     output::{LogLine, Logs},
-    request::prepare,
+    request::{NotUtf8, Unaddressed, address, prepare, strip},
     runtime_config::RuntimeConfig,
     stats::{Counters, Stats},
+    tls::ClientTls,
     variables::{ComponentVariables, Resolver},
 };
 
-/// Connections open at once; the next ones wait to be accepted. Each holds one file descriptor and hyper's buffers. Twice
-/// the requests in flight by default, so that idle connections leave room for those.
-const CONNECTIONS: usize = 2 * ServeOptions::DEFAULT_REQUESTS_IN_FLIGHT;
-
-/// How long a client may take to send the head of a request, and may keep a connection idle between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long to wait when no connection can be accepted, for lack of file descriptors for one.
+/// How long to wait when no connection can be accepted, for lack of file descriptors for one. Spin ends then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How to serve an app. The defaults are Spin's, on a free port. Never printed: variables may be secrets.
@@ -71,9 +63,6 @@ pub struct ServeOptions {
     pub max_instance_reuse_count: usize,
     /// Requests an instance serves at the same time.
     pub max_instance_concurrent_reuse_count: usize,
-    /// Requests with a component at once; the next ones wait. Without a limit memory would have none: `ProxyHandler`
-    /// queues whatever it is given.
-    pub max_requests_in_flight: usize,
     /// How long a component may take to answer.
     pub request_timeout: Option<Duration>,
     /// How long an instance without requests is kept.
@@ -82,8 +71,6 @@ pub struct ServeOptions {
     pub busy_limit: Duration,
     /// How long [`Running::shutdown`] waits for requests that are under way.
     pub shutdown_limit: Duration,
-    /// Certificate authorities trusted for outbound calls, beside those of the platform.
-    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
 impl ServeOptions {
@@ -91,8 +78,6 @@ impl ServeOptions {
     pub const DEFAULT_REUSE: usize = 128;
     /// Spin's default for [`ServeOptions::max_instance_concurrent_reuse_count`].
     pub const DEFAULT_CONCURRENT_REUSE: usize = 16;
-    /// Spin has none. A thousand callers at once, and 64 instances of the pool's 512 at 16 requests each.
-    pub const DEFAULT_REQUESTS_IN_FLIGHT: usize = 1024;
     /// Spin's default for [`ServeOptions::idle_instance_timeout`].
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Spin has none; a component that loops would hold its thread for ever.
@@ -107,7 +92,8 @@ impl ServeOptions {
             None => RuntimeConfig::default(),
         };
         let resolver = Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))?;
-        let stores = config.stores();
+        let stores = config.stores()?;
+        let tls = config.client_tls()?;
         for (id, component) in manifest.components() {
             for label in &component.key_value_stores {
                 ensure!(
@@ -118,7 +104,11 @@ impl ServeOptions {
                 );
             }
         }
-        Ok(Configuration { resolver, stores })
+        Ok(Configuration {
+            resolver,
+            stores,
+            tls,
+        })
     }
 
     fn lookup(&self, name: &str) -> Result<Option<String>> {
@@ -142,12 +132,10 @@ impl Default for ServeOptions {
             environment: None,
             max_instance_reuse_count: Self::DEFAULT_REUSE,
             max_instance_concurrent_reuse_count: Self::DEFAULT_CONCURRENT_REUSE,
-            max_requests_in_flight: Self::DEFAULT_REQUESTS_IN_FLIGHT,
             request_timeout: None,
             idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             busy_limit: Self::DEFAULT_BUSY_LIMIT,
             shutdown_limit: Self::DEFAULT_SHUTDOWN_LIMIT,
-            extra_roots: Vec::new(),
         }
     }
 }
@@ -155,7 +143,8 @@ impl Default for ServeOptions {
 /// What an app gets from outside for one run.
 pub(crate) struct Configuration {
     pub(crate) resolver: Resolver,
-    stores: BTreeMap<String, KeyValueStore>,
+    stores: BTreeMap<String, Store>,
+    tls: ClientTls,
 }
 
 /// An app that is being served. Dropping it ends everything at once; [`Running::shutdown`] lets requests finish.
@@ -171,14 +160,14 @@ struct Server {
     app: Arc<Inner>,
     /// One per unit of the app.
     handlers: Vec<ProxyHandler<Instances>>,
-    stores: BTreeMap<String, KeyValueStore>,
-    places: Arc<Semaphore>,
+    stores: BTreeMap<String, Store>,
     counters: Arc<Counters>,
     logs: Arc<Logs>,
     /// No new connections and no new requests.
     stop: CancellationToken,
     /// Nothing goes on.
     end: CancellationToken,
+    instances: TaskTracker,
 }
 
 impl App {
@@ -215,9 +204,13 @@ impl Running {
         self.server.counters.read()
     }
 
-    /// The key-value store of this label: what guests have put there, to be read, changed and broken by tests.
+    /// The key-value store of this label, if this host keeps it: what guests have put there, to be read, changed and
+    /// broken by tests.
     pub fn key_value_store(&self, label: &str) -> Option<KeyValueStore> {
-        self.server.stores.get(label).cloned()
+        match self.server.stores.get(label)? {
+            Store::Memory(store) => Some(store.clone()),
+            Store::Redis(_) => None,
+        }
     }
 
     /// What guests printed, oldest first.
@@ -252,6 +245,12 @@ impl Running {
         };
         self.server.end.cancel();
         self.connections.wait().await;
+        // An instance that is dropped with the runtime instead counts as one that panicked.
+        self.server.instances.close();
+        let ended = timeout(self.shutdown_limit, self.server.instances.wait()).await;
+        if ended.is_err() {
+            tracing::warn!("instances did not end in {:?}", self.shutdown_limit);
+        }
         cut
     }
 }
@@ -265,27 +264,15 @@ impl Drop for Running {
 }
 
 async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTracker) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let accepted = async || -> io::Result<_> {
-        let place = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
-        let (stream, client) = listener.accept().await?;
-        Ok((place, stream, client))
-    };
     loop {
         let accepted = tokio::select! {
             () = server.stop.cancelled() => return,
-            accepted = accepted() => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((place, stream, client)) => {
+            Ok((stream, client)) => {
                 let server = Arc::clone(&server);
-                connections.spawn(async move {
-                    server.converse(stream, client).await;
-                    drop(place);
-                });
+                connections.spawn(async move { server.converse(stream, client).await });
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
@@ -298,11 +285,16 @@ async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTra
 impl Server {
     fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
         let manifest = &app.manifest;
-        let Configuration { resolver, stores } = options.configuration(manifest)?;
+        let Configuration {
+            resolver,
+            stores,
+            tls,
+        } = options.configuration(manifest)?;
         let counters = Arc::<Counters>::default();
         let logs = Arc::<Logs>::default();
         let end = CancellationToken::new();
-        let client = client(options.extra_roots.clone());
+        let instances = TaskTracker::new();
+        let client = client();
         let lifetimes = Lifetimes {
             reuse: options.max_instance_reuse_count,
             concurrent_reuse: options.max_instance_concurrent_reuse_count,
@@ -310,7 +302,6 @@ impl Server {
             idle_timeout: options.idle_instance_timeout,
             busy_limit: options.busy_limit,
         };
-        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut handlers = Vec::new();
         for unit in &app.units {
             let id = &unit.component;
@@ -325,8 +316,6 @@ impl Server {
                 .collect();
             handlers.push(ProxyHandler::new(Instances {
                 engine: app.engine.clone(),
-                pool: Arc::clone(&app.pool),
-                door: Arc::new(Semaphore::new(processors)),
                 pre: unit.pre.clone(),
                 component: Arc::clone(id),
                 variables: Arc::new(variables),
@@ -334,6 +323,7 @@ impl Server {
                 outbound: Outbound {
                     component: Arc::clone(id),
                     allowed: Arc::new(allowed),
+                    tls: tls.of_component(id),
                     client: client.clone(),
                     counters: Arc::clone(&counters),
                 },
@@ -341,34 +331,29 @@ impl Server {
                 counters: Arc::clone(&counters),
                 lifetimes,
                 end: end.clone(),
+                alive: instances.clone(),
             }));
         }
         Ok(Self {
             app,
             handlers,
             stores,
-            places: Arc::new(Semaphore::new(options.max_requests_in_flight)),
             counters,
             logs,
             stop: CancellationToken::new(),
             end,
+            instances,
         })
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection to its end: HTTP/1.1, or HTTP/2 to a client that begins with it. No timeouts, as in Spin.
     async fn converse(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
-        // Best effort: without it answers are slower and no less right.
-        _ = stream.set_nodelay(true);
         let service = service_fn(|request| {
             let server = Arc::clone(self);
-            async move { Ok::<_, Infallible>(server.respond(request, client).await) }
+            async move { server.respond(request, client).await }
         });
-        let mut connection = std::pin::pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-        );
+        let server = auto::Builder::new(TokioExecutor::new());
+        let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
         let result = tokio::select! {
             () = self.end.cancelled() => return,
             result = connection.as_mut() => result,
@@ -385,69 +370,81 @@ impl Server {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>, client: SocketAddr) -> Response<WasiBody> {
+    /// The error makes hyper close the connection without an answer.
+    async fn respond(
+        &self,
+        mut request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> Result<Response<WasiBody>, Unaddressed> {
+        strip(request.headers_mut());
         let path = request.uri().path();
         if let Some(reserved) = path.strip_prefix(RESERVED_PREFIX) {
-            return match reserved {
-                "health" => plain(StatusCode::OK, "OK"),
-                _ => plain(StatusCode::NOT_FOUND, ""),
-            };
+            return Ok(match reserved {
+                "health" => Response::new(full("OK")),
+                "info" => self.info(),
+                _ => empty(StatusCode::NOT_FOUND),
+            });
         }
-        if request.method() == Method::CONNECT {
-            return plain(StatusCode::BAD_REQUEST, "this host is no proxy\n");
-        }
-        let Some(found) = self.app.router.find(path) else {
-            return plain(StatusCode::NOT_FOUND, "");
+        let found = self.app.router.find(path);
+        let found = found.and_then(|found| {
+            let unit = self.app.unit_of_trigger.get(found.trigger)?;
+            Some((self.handlers.get(*unit)?, found))
+        });
+        let Some((handler, found)) = found else {
+            return Ok(empty(StatusCode::NOT_FOUND));
         };
-        let handler = self
-            .app
-            .unit_of_trigger
-            .get(found.trigger)
-            .and_then(|unit| self.handlers.get(*unit));
-        let Some(handler) = handler else {
-            return plain(StatusCode::NOT_FOUND, "");
-        };
+        address(&mut request).inspect_err(|reason| {
+            tracing::warn!("the connection of {client} is closed: {reason}");
+        })?;
+        let component = &handler.state().component;
         let request = match prepare(request, &found, client) {
             Ok(request) => request,
-            Err(reason) => return plain(StatusCode::BAD_REQUEST, reason),
-        };
-        // Neither is ever closed, so there is always a place and a turn in the end.
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            return plain(StatusCode::SERVICE_UNAVAILABLE, "");
-        };
-        let Ok(turn) = Arc::clone(&handler.state().door).acquire_owned().await else {
-            return plain(StatusCode::SERVICE_UNAVAILABLE, "");
-        };
-        let place = Arc::new(place);
-        let admission = Admission {
-            place: Arc::clone(&place),
-            turn,
-        };
-        match handler.handle(admission, request).await {
-            Ok(response) => response.map(|body| {
-                let body = body.map_err(|error| {
-                    error
-                        .downcast()
-                        .unwrap_or_else(|error| ErrorCode::InternalError(Some(error.to_string())))
-                });
-                Holding::new(body.boxed_unsync(), place).boxed_unsync()
-            }),
-            Err(error) => {
-                tracing::error!("[{}] no response: {error:#}", handler.state().component);
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n")
+            Err(NotUtf8(name)) => {
+                tracing::error!("[{component}] no response: the header {name} is not UTF-8");
+                return Ok(empty(StatusCode::INTERNAL_SERVER_ERROR));
             }
+        };
+        Ok(match handler.handle((), request).await {
+            Ok(response) => response.map(|body| body.map_err(error_code).boxed_unsync()),
+            Err(error) => {
+                tracing::error!("[{component}] no response: {error:#}");
+                empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        })
+    }
+
+    /// What Spin tells everyone about the app.
+    fn info(&self) -> Response<WasiBody> {
+        #[derive(Serialize)]
+        struct Info<'a> {
+            name: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            version: Option<&'a str>,
         }
+        let manifest = &self.app.manifest;
+        let info = Info {
+            name: manifest.name(),
+            version: manifest.version(),
+        };
+        let Ok(text) = serde_json::to_string_pretty(&info) else {
+            return empty(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let mut response = Response::new(full(text));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {
-    let mut response = Response::new(full(text));
+/// What broke off a component's response.
+fn error_code(error: wasmtime::Error) -> ErrorCode {
+    error
+        .downcast()
+        .unwrap_or_else(|error| ErrorCode::InternalError(Some(error.to_string())))
+}
+
+fn empty(status: StatusCode) -> Response<WasiBody> {
+    let mut response = Response::new(full(""));
     *response.status_mut() = status;
-    if !text.is_empty() {
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-    }
     response
 }

@@ -195,8 +195,10 @@ variables = { address = "{{ url }}/{{ realm }}" }
                 .collect()
         };
         let manifest = Manifest::parse(MANIFEST, Path::new("spin.toml"), "/app".into())?;
-        let config =
-            RuntimeConfig::parse("[[variables_provider]]\ntype = \"env\"\nprefix = \"OWN\"")?;
+        let config = RuntimeConfig::parse(
+            "[[variables_provider]]\ntype = \"env\"\nprefix = \"OWN\"",
+            Path::new(""),
+        )?;
         let environment = owned(environment);
         let resolver = Resolver::new(&manifest, &config, &owned(overrides), |key| {
             Ok(environment.get(key).cloned())
