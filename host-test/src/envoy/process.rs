@@ -58,6 +58,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(overlay) = &options.overlay {
+            command.args(["--config-yaml", overlay]);
+        }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(PREFIX) {
                 command.env_remove(name);
@@ -66,6 +69,7 @@ impl Process {
         for (key, value) in &options.settings {
             command.env(format!("{PREFIX}{}", key.to_ascii_uppercase()), value);
         }
+        command.envs(&options.environment);
 
         let (keep, kept) = mpsc::channel();
         let (started, start) = mpsc::channel();
