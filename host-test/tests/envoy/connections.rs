@@ -86,27 +86,42 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_counters_of_its_clus
     })
     .await;
     let untrusted = issuer(StubTls::default()).await;
+    let expired = issuer(StubTls {
+        expired: true,
+        ..StubTls::default()
+    })
+    .await;
     let plain = VerifyStub::start(StubOptions::default()).await.unwrap();
     // Takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = (silent.local_addr().unwrap().port(), silent);
     let at = |port: u16| format!("https://localhost:{port}/introspect");
     let named = at(trusted.address().port());
+    // The URL, whose certificate's issuer is trusted, and which counters are not 0.
     let rows = [
-        ("https://issuer.invalid/introspect".to_owned(), vec![0]),
-        (at(untrusted.address().port()), vec![1, 5]),
-        (named.replace("localhost", "127.0.0.1"), vec![2, 5]),
-        (at(plain.address().port()), vec![3, 5]),
-        (at(silent.0), vec![4, 5]),
-        (at(1), vec![5]),
+        (
+            "https://issuer.invalid/introspect".to_owned(),
+            &trusted,
+            vec![0],
+        ),
+        (at(untrusted.address().port()), &trusted, vec![1, 5]),
+        (at(expired.address().port()), &expired, vec![1, 5]),
+        (
+            named.replace("localhost", "127.0.0.1"),
+            &trusted,
+            vec![2, 5],
+        ),
+        (at(plain.address().port()), &trusted, vec![3, 5]),
+        (at(silent.0), &trusted, vec![4, 5]),
+        (at(1), &trusted, vec![5]),
     ];
-    for (url, counted) in rows {
+    for (url, authority, counted) in rows {
         let mut root = None;
         let world = World::start_with(&[("timeout", "4")], |options, _| {
             options
                 .settings
                 .insert("introspect_url".to_owned(), url.clone());
-            root = Some(trust(options, &trusted));
+            root = Some(trust(options, authority));
         })
         .await;
         let answer = get(world.address(), "/data", "good").await;
