@@ -8,7 +8,8 @@ use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, CacheUse, Policy, Problem, SETTINGS, SettingsError, Sharing, Verdict,
+    AuthCheck, CacheUse, Given, Place, Policy, Problem, SETTINGS, SPIN_PREFIX, SettingsError,
+    Sharing, Summary, Verdict,
 };
 
 use crate::flights::now;
@@ -25,6 +26,9 @@ pub(crate) struct Gate {
     told: RefCell<Vec<(&'static str, Duration)>>,
 }
 
+/// The variable with a JSON object of settings, without the prefix.
+const SETTINGS_KEY: &str = "settings";
+
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
 }
@@ -34,7 +38,7 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
     if let Some(gate) = GATE.with(|gate| gate.get().cloned()) {
         return gate;
     }
-    let gate = match policy().await {
+    let (gate, line) = match policy().await {
         Ok(policy) => {
             let [low, high] = [
                 get_random_u64().to_le_bytes(),
@@ -44,19 +48,26 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
             seed.iter_mut()
                 .zip(low.into_iter().chain(high))
                 .for_each(|(to, from)| *to = from);
-            Some(Gate::new(policy, seed))
+            let Summary { line, is_open } = policy.summary();
+            let level = if is_open { "warning: " } else { "" };
+            (Some(Gate::new(policy, seed)), format!("{level}{line}"))
         }
         Err(error) => {
-            eprintln!("auth-check: every request is refused: {error}");
+            let line = format!("every request is refused: {error}");
             if error.problem == Problem::Unreadable {
+                eprintln!("auth-check: {line}");
                 // Its provider may answer the next request.
                 return Rc::new(None);
             }
-            None
+            (None, line)
         }
     };
     // Of requests that came together, the first to get here wins: there is one gate, and so one table of flights.
-    GATE.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(gate))))
+    let first = || {
+        eprintln!("auth-check: {line}");
+        Rc::new(gate)
+    };
+    GATE.with(|cell| Rc::clone(cell.get_or_init(first)))
 }
 
 impl Gate {
@@ -97,20 +108,26 @@ impl Gate {
     }
 }
 
+/// From the variable with a JSON object of settings, and from one variable for each setting. The app's own variables are
+/// there too, so all of ours have a prefix.
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Vec::with_capacity(SETTINGS.len());
+    let mut given = Given::new();
+    if let Some(settings) = variable(SETTINGS_KEY).await? {
+        given.put_json(&settings, Place::SpinSettings)?;
+    }
     for setting in SETTINGS {
-        match variables::get(setting.key).await {
-            Ok(value) => given.push((setting.key.to_owned(), value)),
-            // One that the manifest does not pass on counts as not set: the policy says which one it needs.
-            Err(Error::Undefined(_)) => {}
-            Err(_) => {
-                return Err(SettingsError {
-                    key: setting.key.to_owned(),
-                    problem: Problem::Unreadable,
-                });
-            }
+        if let Some(value) = variable(setting.key).await? {
+            given.put_once(setting.key, value, Place::SpinVariable)?;
         }
     }
-    Policy::new(given)
+    given.into_policy(Place::SpinVariable)
+}
+
+/// The variable of this key. One that the manifest does not pass on counts as not set: the policy says which one it needs.
+async fn variable(key: &str) -> Result<Option<String>, SettingsError> {
+    match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(Error::Undefined(_)) => Ok(None),
+        Err(_) => Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable)),
+    }
 }

@@ -17,9 +17,9 @@ use crate::flights::until;
 /// Piece read from the issuer at a time, in bytes: a typical answer in one.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The call, ended at `deadline` on the monotonic clock whatever the issuer does.
-pub(crate) async fn ask(call: &OutboundCall, deadline: Duration) -> Outcome {
-    match select(pin!(exchange(call)), pin!(until(deadline))).await {
+/// The call, ended at `deadline` on the monotonic clock whatever the issuer does, and its answer in `body`.
+pub(crate) async fn ask(call: &OutboundCall, body: AnswerBody, deadline: Duration) -> Outcome {
+    match select(pin!(exchange(call, body)), pin!(until(deadline))).await {
         Either::Left((Ok(answer), _)) => Outcome::Answered(answer),
         Either::Left((Err(code), _)) => Outcome::Failed(failure(&code)),
         Either::Right(_) => Outcome::Failed(CallFailure::Timeout),
@@ -38,7 +38,7 @@ fn failure(code: &ErrorCode) -> CallFailure {
     }
 }
 
-async fn exchange(call: &OutboundCall) -> Result<IssuerAnswer, ErrorCode> {
+async fn exchange(call: &OutboundCall, collected: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
     let (mut body, contents) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(
@@ -71,7 +71,7 @@ async fn exchange(call: &OutboundCall) -> Result<IssuerAnswer, ErrorCode> {
         drop(trailers);
     };
     let (response, ()) = join(client::send(request), write).await;
-    answer(response?).await
+    answer(response?, collected).await
 }
 
 fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
@@ -94,7 +94,7 @@ fn options(call: &OutboundCall) -> RequestOptions {
     options
 }
 
-async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
+async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
     let status = response.get_status_code();
     let headers = response.get_headers();
     let first = |name: &str| headers.get(name).into_iter().next();
@@ -102,7 +102,6 @@ async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
     let retry_after = first("retry-after");
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Response::consume_body(response, done);
-    let mut body = AnswerBody::default();
     loop {
         let (result, piece) = stream.read(Vec::with_capacity(READ_BYTES)).await;
         if !body.push(&piece) {

@@ -361,7 +361,8 @@ impl Gate {
         };
         let now = self.now();
         let took = now.monotonic.saturating_sub(sent.at);
-        let came = issuer::came(headers, body_size, took, sent.timeout);
+        let limit = self.check.policy().max_answer_bytes();
+        let came = issuer::came(headers, body_size, took, sent.timeout, limit);
         self.came(sent, came, now);
         self.work(now);
     }

@@ -3,9 +3,7 @@
 use core::time::Duration;
 
 use proxy_wasm::types::Status;
-use token_check::{
-    AnswerBody, CallFailure, IssuerAnswer, MAX_ISSUER_BODY_BYTES, OutboundCall, Outcome,
-};
+use token_check::{AnswerBody, CallFailure, IssuerAnswer, OutboundCall, Outcome};
 
 use crate::host;
 use crate::settings::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
@@ -77,7 +75,13 @@ impl Way {
 }
 
 /// The callback of a call that was sent with `timeout` and took `took`.
-pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Duration) -> Came {
+pub(crate) fn came(
+    headers: usize,
+    body_size: usize,
+    took: Duration,
+    timeout: Duration,
+    max_answer_bytes: usize,
+) -> Came {
     // Without headers: the answer broke off, was over Envoy's own limit, or the time was up in the middle of it.
     if headers == 0 {
         return Came::Outcome(Outcome::Failed(
@@ -111,9 +115,9 @@ pub(crate) fn came(headers: usize, body_size: usize, took: Duration, timeout: Du
             _ => Came::Outcome(Outcome::Failed(CallFailure::Unreachable)),
         };
     }
-    let mut body = AnswerBody::default();
+    let mut body = AnswerBody::new(max_answer_bytes);
     // One byte over the limit is enough for the core to know.
-    let piece = host::answer_body(body_size.min(MAX_ISSUER_BODY_BYTES.saturating_add(1)));
+    let piece = host::answer_body(body_size.min(max_answer_bytes.saturating_add(1)));
     let _ = body.push(&piece);
     Came::Outcome(Outcome::Answered(IssuerAnswer {
         status,

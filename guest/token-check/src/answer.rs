@@ -1,21 +1,31 @@
 //! What came back from the issuer, as a host collects it.
 
-/// Largest answer read, in bytes. A typical one has 400; encoded as `x-auth-claims` this much still fits the 60 KiB that
-/// Envoy allows a request's headers by default.
-pub const MAX_ISSUER_BODY_BYTES: usize = 32 * 1024;
+/// `max_answer_bytes` by default, in bytes. A typical answer has 400; one with many groups has tens of thousands.
+const DEFAULT_MAX_BYTES: usize = 65_536;
 
 /// Collects the answer's body while it streams, and no more of it than the limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AnswerBody {
     bytes: Vec<u8>,
+    limit: usize,
     too_large: bool,
 }
 
 impl AnswerBody {
+    /// `limit`, in bytes: [`Policy::max_answer_bytes`](crate::Policy::max_answer_bytes).
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+            too_large: false,
+        }
+    }
+
     /// Takes the next piece. `false`: over the limit; stop reading.
     #[must_use]
     pub fn push(&mut self, piece: &[u8]) -> bool {
-        if self.too_large || piece.len() > MAX_ISSUER_BODY_BYTES.saturating_sub(self.bytes.len()) {
+        if self.too_large || piece.len() > self.limit.saturating_sub(self.bytes.len()) {
             self.too_large = true;
             self.bytes = Vec::new();
             return false;
@@ -26,6 +36,13 @@ impl AnswerBody {
 
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         (!self.too_large).then_some(&self.bytes)
+    }
+}
+
+/// With the limit that is the default.
+impl Default for AnswerBody {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_BYTES)
     }
 }
 
@@ -64,12 +81,22 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_to_the_limit_and_dropped_past_it() {
-        let mut body = AnswerBody::default();
-        assert!(body.push(&vec![b'a'; MAX_ISSUER_BODY_BYTES]));
-        assert_eq!(body.bytes().map(<[u8]>::len), Some(MAX_ISSUER_BODY_BYTES));
+        const LIMIT: usize = 1024;
+        let mut body = AnswerBody::new(LIMIT);
+        assert!(body.push(&[b'a'; LIMIT]));
+        assert_eq!(body.bytes().map(<[u8]>::len), Some(LIMIT));
         assert!(!body.push(b"a"));
         assert_eq!(body.bytes(), None);
         assert!(!body.push(b""), "once over, always over");
+    }
+
+    #[test]
+    fn without_a_limit_of_its_own_a_body_has_that_of_the_default() {
+        let setting = crate::SETTINGS
+            .iter()
+            .find(|setting| setting.key == "max_answer_bytes");
+        let default = setting.and_then(|setting| setting.default);
+        assert_eq!(default, Some(DEFAULT_MAX_BYTES.to_string().as_str()));
     }
 
     #[test]

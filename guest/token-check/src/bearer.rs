@@ -2,10 +2,6 @@
 
 use crate::reason::Reason;
 
-/// Longest token taken, in bytes. Above what any issuer sends (a JWT with many groups), below what servers accept as one
-/// header line, so that nothing longer is hashed, kept or sent on.
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
 /// What the core reads of a request.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
@@ -22,15 +18,15 @@ pub struct RequestHead<'a> {
     pub traceparent: &'a [&'a [u8]],
 }
 
-/// The token of a request, or why there is none.
-pub(crate) fn token<'a>(request: &RequestHead<'a>) -> Result<&'a [u8], Reason> {
+/// The token of a request, or why there is none. `max_bytes`: nothing longer is hashed, kept or sent on.
+pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
     let value = match request.authorization {
         [] => return Err(Reason::NoCredentials),
         [value] => *value,
         // Whoever reads the other one downstream would see another caller than we checked.
         _ => return Err(Reason::RepeatedAuthorization),
     };
-    let token = credential(value).map_err(|reason| {
+    let token = credential(value, max_bytes).map_err(|reason| {
         // Only what is not well formed can be more than one.
         if holds_two_credentials(value) {
             Reason::RepeatedAuthorization
@@ -46,7 +42,7 @@ pub(crate) fn token<'a>(request: &RequestHead<'a>) -> Result<&'a [u8], Reason> {
 }
 
 /// The token of one well-formed credential.
-fn credential(value: &[u8]) -> Result<&[u8], Reason> {
+fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     let value = value.trim_ascii();
     if value.is_empty() {
         return Err(Reason::MalformedAuthorization);
@@ -66,7 +62,7 @@ fn credential(value: &[u8]) -> Result<&[u8], Reason> {
     // RFC 6750 section 2.1: "Bearer" 1*SP b64token.
     let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
     let (_, token) = rest.split_at(start);
-    if token.len() > MAX_TOKEN_BYTES {
+    if token.len() > max_bytes {
         return Err(Reason::TokenTooLong);
     }
     if !is_token68(token) {
@@ -123,15 +119,17 @@ fn query_has_token(path_and_query: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: usize = 1024;
+
     fn read(lines: &[&[u8]], target: &[u8]) -> Result<Vec<u8>, Reason> {
-        token(&RequestHead {
+        let head = RequestHead {
             authorization: lines,
             method: b"GET",
             authority: None,
             path_and_query: Some(target),
             traceparent: &[],
-        })
-        .map(<[u8]>::to_vec)
+        };
+        token(&head, MAX_BYTES).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -204,8 +202,8 @@ mod tests {
 
     #[test]
     fn a_token_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
-        let at = [b"Bearer ".as_slice(), &vec![b'a'; MAX_TOKEN_BYTES]].concat();
-        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_TOKEN_BYTES));
+        let at = [b"Bearer ".as_slice(), &[b'a'; MAX_BYTES]].concat();
+        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_BYTES));
         assert_eq!(
             read(&[&[at.as_slice(), b"a"].concat()], b"/"),
             Err(Reason::TokenTooLong)

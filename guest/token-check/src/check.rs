@@ -296,7 +296,7 @@ impl<W> AuthCheck<W> {
             Ok(requirements) => requirements,
             Err(decision) => return self.done(decision, grounds, now),
         };
-        let token = match bearer::token(request) {
+        let token = match bearer::token(request, self.policy.max_token_bytes()) {
             Ok(token) => token,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));

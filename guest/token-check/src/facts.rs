@@ -1,5 +1,6 @@
 //! What the issuer said about a token (RFC 7662 section 2.2), read strictly.
 
+use core::ops::Range;
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
@@ -26,27 +27,39 @@ struct Head {
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
     expires: i64,
     starts: i64,
-    document: u16,
-    audiences: u16,
+    document: u32,
+    audiences: u32,
     is_access_token: bool,
     is_key_bound: bool,
     /// Whether each of [`TEXTS`] may stand in a header. Found out once, and not for every request.
     are_fields: [bool; TEXTS.len()],
 }
 
+impl Head {
+    fn audiences(&self) -> usize {
+        usize::try_from(self.audiences).unwrap_or(usize::MAX)
+    }
+}
+
 /// Without an allocation of their own: IBM Verify names one audience and no scope.
 const TYPICAL_SPANS: usize = 6;
 
-/// A part of the text. Document and spare texts are within twice the limit of an answer, 64 KiB.
+/// A part of the text. Document and spare texts are within twice the most that `max_answer_bytes` may be, 512 KiB.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
-    start: u16,
-    end: u16,
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn range(self) -> Option<Range<usize>> {
+        Some(self.start.try_into().ok()?..self.end.try_into().ok()?)
+    }
 }
 
 /// Where there is no such member.
 const ABSENT: Span = Span {
-    start: u16::MAX,
+    start: u32::MAX,
     end: 0,
 };
 
@@ -118,10 +131,8 @@ pub(crate) struct Claims<'a>(&'a HeaderSlice<Head, str>);
 
 impl<'a> Claims<'a> {
     fn part(self, span: Span) -> &'a str {
-        self.0
-            .slice
-            .get(span.start.into()..span.end.into())
-            .unwrap_or_default()
+        let part = span.range().and_then(|range| self.0.slice.get(range));
+        part.unwrap_or_default()
     }
 
     fn one(self, which: usize) -> Option<&'a str> {
@@ -165,13 +176,13 @@ impl<'a> Claims<'a> {
     pub(crate) fn audiences(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
         let lists = head.spans.iter().skip(TEXTS.len());
-        let audiences = lists.take(head.audiences.into());
+        let audiences = lists.take(head.audiences());
         audiences.map(move |span| self.part(*span))
     }
 
     pub(crate) fn scopes(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let before = TEXTS.len().saturating_add(head.audiences.into());
+        let before = TEXTS.len().saturating_add(head.audiences());
         let scopes = head.spans.iter().skip(before);
         scopes.map(move |span| self.part(*span))
     }

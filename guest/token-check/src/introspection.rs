@@ -21,13 +21,17 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
-        // Both parts are form-encoded first, wherever they go.
-        let id = form(id.as_bytes());
-        let secret = Zeroizing::new(form(secret.secret().as_bytes()));
+        // Both parts are form-encoded first, wherever they go, unless the issuer does not know that.
+        let encoded = |part: &str| match auth {
+            ClientAuth::Basic | ClientAuth::Post => form(part.as_bytes()),
+            ClientAuth::BasicRaw => part.to_owned(),
+        };
+        let id = encoded(id);
+        let secret = Zeroizing::new(encoded(secret.secret()));
         let mut authorization = None;
         let mut credentials = Zeroizing::new(String::new());
         match auth {
-            ClientAuth::Basic => {
+            ClientAuth::Basic | ClientAuth::BasicRaw => {
                 let pair = Zeroizing::new(format!("{id}:{}", *secret));
                 let encoded = Zeroizing::new(STANDARD.encode_to_string(pair.as_bytes()));
                 authorization = Some(Zeroizing::new(format!("Basic {}", *encoded)));

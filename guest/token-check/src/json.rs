@@ -46,7 +46,7 @@ impl Json<'_> {
             Self::Bool(false) => to.push_str("false"),
             Self::Integer(number) => to.push_str(&number.to_string()),
             Self::Float(_) => return None,
-            Self::Text(text) => quote(text, to)?,
+            Self::Text(text) => to.push_str(&quoted(text)),
             Self::Array(values) => {
                 to.push('[');
                 for (at, value) in values.iter().enumerate() {
@@ -59,7 +59,7 @@ impl Json<'_> {
                 to.push('{');
                 for (at, (name, value)) in members.iter().enumerate() {
                     separate(at, to);
-                    quote(name, to)?;
+                    to.push_str(&quoted(name));
                     to.push(':');
                     value.write(to)?;
                 }
@@ -76,9 +76,9 @@ fn separate(at: usize, to: &mut String) {
     }
 }
 
-fn quote(text: &str, to: &mut String) -> Option<()> {
-    to.push_str(&serde_json::to_string(text).ok()?);
-    Some(())
+/// A string as it is written in JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.

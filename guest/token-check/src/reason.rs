@@ -74,7 +74,7 @@ reasons! {
     /// The issuer's answer is not the JSON document of RFC 7662 section 2.2.
     IssuerAnswerMalformed = "issuer_answer_malformed", Unavailable, "The issuer's answer could not be understood.";
     /// The issuer's answer is over the limit.
-    IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was too large.";
+    IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was longer than max_answer_bytes of this service.";
     /// The host's outbound rules do not let us call the issuer.
     IssuerCallDenied = "issuer_call_denied", Unavailable, "This service is not allowed to reach its issuer.";
     /// The issuer failed `BREAKER_FAULTS` times in a row and is left alone for `PROBE_INTERVAL`.
@@ -110,7 +110,7 @@ reasons! {
     /// A token in the query as well (RFC 6750 section 2: one way only).
     TokenInQuery = "token_in_query", Request, "An access token must not be in the query.";
     /// The token is over the limit.
-    TokenTooLong = "token_too_long", Request, "The access token is too long.";
+    TokenTooLong = "token_too_long", Request, "The access token is longer than max_token_bytes of this service.";
     /// `scope` holds `mfa_challenge`: a login that is not finished.
     UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
     /// A scheme other than Bearer.

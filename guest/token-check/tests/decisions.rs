@@ -414,11 +414,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
         (answer(204, "application/json", b""), IssuerUnexpectedStatus),
         (html(), IssuerNotJson),
         (
-            answer(
-                200,
-                "application/json",
-                &vec![b' '; token_check::MAX_ISSUER_BODY_BYTES + 1],
-            ),
+            answer(200, "application/json", &vec![b' '; 65_536 + 1]),
             IssuerAnswerTooLarge,
         ),
         (
@@ -516,6 +512,68 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
             !printed.contains("s3cr3t") && !printed.contains("a+/"),
             "{printed}"
         );
+    }
+}
+
+#[test]
+fn rfc7617_s2_basic_raw_sends_id_and_secret_as_they_are() {
+    use base64_simd::STANDARD;
+    let mut check = check(&[
+        ("client_auth", "basic-raw"),
+        ("resource_client_id", "batch@shop.example.test"),
+        ("resource_client_secret", "p%Q+r:s"),
+    ]);
+    let (_waiting, _flight, call) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+    let pair = STANDARD.encode_to_string("batch@shop.example.test:p%Q+r:s");
+    let authorization = call.headers().find(|(name, _)| *name == "authorization");
+    assert_eq!(
+        authorization,
+        Some(("authorization", format!("Basic {pair}").as_str()))
+    );
+}
+
+#[test]
+fn a_token_and_an_answer_are_taken_to_the_limits_that_are_set() {
+    for (extra, limit) in [(vec![], 16_384), (vec![("max_token_bytes", "256")], 256)] {
+        let mut check = check(&extra);
+        let at = [b"Bearer ".as_slice(), &vec![b'a'; limit]].concat();
+        let _asks = asks(check.begin(&head(&[&at]), NOW));
+        let over = [at.as_slice(), b"a"].concat();
+        assert_eq!(
+            refusal(check.begin(&head(&[&over]), NOW)),
+            Reason::TokenTooLong
+        );
+    }
+    for (extra, limit) in [
+        (vec![], 65_536),
+        (vec![("max_answer_bytes", "262144")], 262_144),
+    ] {
+        let mut check = check(&extra);
+        let mut decide = |length: usize| {
+            let (start, end) = (r#"{"active":true,"sub":"me","x":""#, r#""}"#);
+            let fill = "x".repeat(length - start.len() - end.len());
+            let mut body = AnswerBody::new(check.policy().max_answer_bytes());
+            let _ = body.push(format!("{start}{fill}{end}").as_bytes());
+            let (waiting, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+            let Outcome::Answered(mut answer) = json("") else {
+                panic!("must be an answer")
+            };
+            answer.body = body;
+            settle(&mut check, flight, Outcome::Answered(answer));
+            match check.resume(waiting, NOW) {
+                Step::Done(verdict) => verdict.decision,
+                other => panic!("{other:?}"),
+            }
+        };
+        let Decision::Granted(grant) = decide(limit) else {
+            panic!("must be granted")
+        };
+        let subject = grant.headers().find(|(name, _)| *name == "x-auth-subject");
+        assert_eq!(subject, Some(("x-auth-subject", "me")));
+        let Decision::Refused(refusal) = decide(limit + 1) else {
+            panic!("must be refused")
+        };
+        assert_eq!(refusal.reason(), Reason::IssuerAnswerTooLarge);
     }
 }
 
@@ -715,19 +773,13 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "https://tenant/x#f", UrlWithExtras),
         ("resource_client_id", "", Missing),
         ("resource_client_secret", "", Missing),
-        ("introspect_origin", "https://other.example", NotTheOrigin),
-        (
-            "introspect_origin",
-            "https://tenant.verify.ibm.com:8443",
-            NotTheOrigin,
-        ),
         ("client_auth", "none", NotAClientAuth),
         ("leeway", "301", NotSecondsBetween(0, 300)),
         ("leeway", "-1", NotSecondsBetween(0, 300)),
         ("timeout", "0", NotSecondsBetween(1, 60)),
         ("timeout", "5s", NotSecondsBetween(1, 60)),
         ("realm", "a\"b", NotPrintable),
-        ("realm", "a\r\nb", NotPrintable),
+        ("realm", "r\u{e9}alm", NotPrintable),
         ("required_scope", "a\\b", NotAScope),
         ("breaker_faults", "1001", NotANumberBetween(0, 1000)),
         ("probe_interval", "0", NotSecondsBetween(1, 60)),
@@ -738,16 +790,13 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("audit", "on", NotABoolean),
         ("forward_token", "yes", NotABoolean),
         ("allow_http", "1", NotABoolean),
-        ("expected_audience", "x", Unknown),
+        ("expected_audience", "x", Unknown(Some("expected_aud"))),
     ];
     for (key, value, problem) in rows {
         let error = policy(&[(key, value)]).unwrap_err();
         assert_eq!(
             error,
-            SettingsError {
-                key: (*key).to_owned(),
-                problem: problem.clone()
-            },
+            SettingsError::new(key, problem.clone()),
             "{key}={value}"
         );
         assert!(error.to_string().starts_with(&format!(
@@ -759,7 +808,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "http://localhost:1/x"),
         ("introspect_url", "http://[::1]:1/x"),
         ("introspect_origin", "https://tenant.verify.ibm.com"),
-        ("introspect_origin", "https://tenant.verify.ibm.com:443/"),
+        ("introspect_origin", "https://tenant.verify.ibm.com:443"),
     ] {
         assert!(policy(&[good]).is_ok(), "{good:?}");
     }
