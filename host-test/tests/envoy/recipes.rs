@@ -36,6 +36,11 @@ fn edited(recipe: &str, edits: &[(&str, &str)]) -> String {
     text
 }
 
+/// As the recipes write one.
+fn port(number: u16) -> String {
+    format!("port_value: {number} }}")
+}
+
 /// An issuer with these names in its certificate, which is the only thing that knows the public name.
 async fn issuer(host: &str, tls: Option<StubTls>) -> VerifyStub {
     let stub = VerifyStub::start(StubOptions {
@@ -158,27 +163,33 @@ async fn private_ca_without_a_pem_envoy_does_not_start() {
 async fn internal_address_host_and_sni_are_the_public_name() {
     skip_without_envoy!();
     let url = format!("https://{PUBLIC_NAME}/oauth2/introspect");
-    for (tls, cluster, port, proto, sni) in [
+    for (tls, cluster, shipped, proto, sni) in [
         (
             Some(named(PUBLIC_NAME)),
             "issuer_internal",
-            "8443",
+            "port_value: 8443 }",
             None,
             Some(PUBLIC_NAME.to_owned()),
         ),
-        (None, "issuer_internal_http", "8080", Some("https"), None),
+        (
+            None,
+            "issuer_internal_http",
+            "port_value: 8080 }",
+            Some("https"),
+            None,
+        ),
     ] {
         let stub = issuer(PUBLIC_NAME, tls).await;
         let root = stub.certificate().map(|_| root_of(&stub));
         let roots = root
             .as_ref()
             .map_or(SYSTEM_ROOTS, |root| root.path().to_str().unwrap());
-        let own = stub.address().port().to_string();
+        let own = port(stub.address().port());
         let overlay = edited(
             "internal-address",
             &[
                 ("keycloak.internal", "localhost"),
-                (port, &own),
+                (shipped, &own),
                 (SYSTEM_ROOTS, roots),
             ],
         );
@@ -207,12 +218,12 @@ async fn internal_address_a_certificate_for_the_internal_name_is_not_enough() {
     skip_without_envoy!();
     let stub = issuer(PUBLIC_NAME, Some(named("localhost"))).await;
     let root = root_of(&stub);
-    let own = stub.address().port().to_string();
+    let own = port(stub.address().port());
     let overlay = edited(
         "internal-address",
         &[
             ("keycloak.internal", "localhost"),
-            ("8443", &own),
+            ("port_value: 8443 }", &own),
             (SYSTEM_ROOTS, root.path().to_str().unwrap()),
         ],
     );
@@ -230,20 +241,20 @@ async fn internal_address_a_certificate_for_the_internal_name_is_not_enough() {
 /// A recipe for a proxy with this issuer and this proxy in it.
 fn by_proxy(recipe: &str, stub: &VerifyStub, root: &NamedTempFile, proxy: &Proxy) -> String {
     let issuer_port = stub.address().port().to_string();
-    let proxy_port = proxy.address.port().to_string();
+    let proxy_port = port(proxy.address.port());
     let mut edits = vec![
         (SYSTEM_ROOTS, root.path().to_str().unwrap()),
-        ("3128", proxy_port.as_str()),
+        ("port_value: 3128 }", proxy_port.as_str()),
     ];
     let authority = format!("hostname: {PUBLIC_NAME}:{issuer_port}");
-    let port = format!("port_value: {issuer_port}");
+    let own = port(stub.address().port());
     if recipe == "company-proxy" {
         edits.extend([
             (
                 "hostname: tenant.verify.ibm.com",
                 "hostname: auth.shop.example.test",
             ),
-            ("port_value: 443", port.as_str()),
+            ("port_value: 443 }", own.as_str()),
             ("10.0.0.1", "127.0.0.1"),
         ]);
     } else {

@@ -1,11 +1,11 @@
 //! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as far as it goes offline.
 
-use std::env::VarError;
+use std::ffi::OsString;
 
-use envoy_filter::settings::{ENVOY_SETTINGS, Settings};
+use envoy_filter::settings::Settings;
 use host_test::envoy::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
-use token_check::SETTINGS;
+use token_check::{ENVOY_SETTINGS, SETTINGS};
 
 fn documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
@@ -19,15 +19,29 @@ fn has_only(value: &Value, known: &[&str]) {
 }
 
 /// The plugin's configuration with what has to be in the environment, and with every variable handed over: one that is
-/// not would be taken for one that is not set.
+/// not would be taken for one that is not set. Were it the audience, the filter would not start.
 fn is_accepted(configuration: &Value, variables: &[String]) {
-    let settings = Settings::read(configuration.to_string().as_bytes(), |key| match key {
-        "WORKOUT18_INTROSPECT_URL" => {
-            Ok("https://tenant.verify.ibm.com/oauth2/introspect".to_owned())
-        }
-        "WORKOUT18_RESOURCE_CLIENT_ID" | "WORKOUT18_RESOURCE_CLIENT_SECRET" => Ok("x".to_owned()),
-        _ => Err(VarError::NotPresent),
-    });
+    let environment = [
+        (
+            "WORKOUT18_INTROSPECT_URL",
+            "https://tenant.verify.ibm.com/oauth2/introspect",
+        ),
+        ("WORKOUT18_RESOURCE_CLIENT_ID", "x"),
+        ("WORKOUT18_RESOURCE_CLIENT_SECRET", "x"),
+        ("WORKOUT18_EXPECTED_AUD", "service-b"),
+    ];
+    let read = |environment: &[(&str, &str)]| {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Settings::read(configuration.to_string().as_bytes(), environment)
+    };
+    let (_, lost) = environment.split_last().unwrap();
+    assert_eq!(
+        read(lost).unwrap_err().to_string(),
+        "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`"
+    );
+    let settings = read(&environment);
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.issuer.authority, "tenant.verify.ibm.com");
     assert_eq!(variables, every_variable());

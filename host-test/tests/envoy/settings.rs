@@ -1,9 +1,10 @@
 //! Where settings come from, and what wrong ones do.
 
-use host_test::envoy::{Envoy, EnvoyOptions};
+use host_test::envoy::{Envoy, EnvoyOptions, PLUGIN, shipped_config};
 use serde_json::json;
 
 use crate::{
+    documented::snippet,
     wire::get,
     world::{World, skip_without_envoy},
 };
@@ -56,7 +57,7 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("timeout", "5"),
             json!({ "timeouts": 5 }),
-            "setting `timeouts` (WORKOUT18_TIMEOUTS) is not known",
+            "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
         ),
         (
             ("whoami_path", "data"),
@@ -84,6 +85,46 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         assert_eq!(said.matches("wasm log").count(), 1, "{said}");
         assert!(said.contains(error), "{error}: {said}");
         assert!(!said.contains("s3cr3t"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
+    skip_without_envoy!();
+    let shipped = shipped_config().unwrap();
+    let keys = format!("{PLUGIN}/vm_config/environment_variables/host_env_keys");
+    let handed_over = shipped.pointer(&keys).unwrap().as_array().unwrap().clone();
+    let lost: Vec<_> = (handed_over.iter())
+        .filter(|key| *key != "WORKOUT18_EXPECTED_AUD")
+        .cloned()
+        .collect();
+    assert_eq!(lost.len() + 1, handed_over.len());
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`";
+    for (handed_over, audience, error) in [
+        (&handed_over, "service-b", None),
+        (&handed_over, "", Some(none)),
+        (&lost, "service-b", Some(none)),
+    ] {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", "s3cr3t"),
+            ("expected_aud", audience),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let started = Envoy::start(EnvoyOptions {
+            settings: settings.into(),
+            plugin_json: Some(serde_json::from_str(&snippet("\"require\"")).unwrap()),
+            overrides: vec![(keys.clone(), json!(handed_over))],
+            ..EnvoyOptions::default()
+        })
+        .await;
+        let said = started.err().map(|error| error.to_string());
+        match (&said, error) {
+            (None, None) => {}
+            (Some(said), Some(error)) => assert!(said.contains(error), "{said}"),
+            _ => panic!("{error:?}: {said:?}"),
+        }
     }
 }
 
