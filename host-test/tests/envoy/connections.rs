@@ -117,7 +117,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_counters_of_its_clus
     ];
     for (url, authority, counted) in rows {
         let mut root = None;
-        let world = World::start_with(&[("timeout", "4")], |options, _| {
+        let world = World::start_with(&[("timeout", "10")], |options, _| {
             options
                 .settings
                 .insert("introspect_url".to_owned(), url.clone());
