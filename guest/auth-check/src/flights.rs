@@ -11,7 +11,7 @@ use token_check::{
     AnswerBody, Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict,
 };
 
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::issuer;
 use crate::messages::Head;
 
@@ -125,13 +125,16 @@ impl Duty<'_> {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { fault, records, .. }) => {
+            Progress::Ended(Ended {
+                note,
+                records,
+                sweep,
+                ..
+            }) => {
                 if let Some(store) = &self.gate.store {
-                    store.write(records);
+                    store.write(records, sweep);
                 }
-                if let Some(reason) = fault {
-                    self.gate.warn(reason.name());
-                }
+                gate::tell(note.as_ref());
                 None
             }
         }

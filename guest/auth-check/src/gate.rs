@@ -2,32 +2,24 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, CacheUse, Given, Place, Policy, Problem, SETTINGS, SPIN_PREFIX, SettingsError,
-    Sharing, Summary, Verdict,
+    AuthCheck, Given, Note, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing, Summary,
+    spin_variables,
 };
 
 use crate::flights::now;
 use crate::store::Shared;
-
-/// The same about the issuer is told to the log no more often.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Gate {
     /// Dropping the writer wakes the request that reads its other end. A stream of the component model, because that wakes
     /// another task of the instance; a waker of Rust does not.
     pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
     pub(crate) store: Option<Rc<Shared>>,
-    told: RefCell<Vec<(&'static str, Duration)>>,
 }
-
-/// The variable with a JSON object of settings, without the prefix.
-const SETTINGS_KEY: &str = "settings";
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
@@ -70,6 +62,14 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
     GATE.with(|cell| Rc::clone(cell.get_or_init(first)))
 }
 
+/// Whether these bytes of the shared store are a record of ours that nobody uses any more.
+pub(crate) fn has_expired(bytes: &[u8]) -> bool {
+    GATE.with(|gate| {
+        let gate = gate.get().and_then(|gate| gate.as_ref().as_ref());
+        gate.is_some_and(|gate| gate.check.borrow().has_expired(bytes, now()))
+    })
+}
+
 impl Gate {
     fn new(policy: Policy, seed: [u8; 16]) -> Self {
         let store = policy
@@ -83,51 +83,28 @@ impl Gate {
         Self {
             check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
             store,
-            told: RefCell::default(),
-        }
-    }
-
-    /// What is to be in the log of a decision.
-    pub(crate) fn tell(&self, verdict: &Verdict) {
-        if let Some(line) = &verdict.audit {
-            eprintln!("{line}");
-        }
-        if verdict.cache == Some(CacheUse::Stale) {
-            self.warn("stale: what the issuer said counts past its time while it fails");
-        }
-    }
-
-    pub(crate) fn warn(&self, text: &'static str) {
-        let time = now().monotonic;
-        let mut told = self.told.borrow_mut();
-        told.retain(|(_, last)| time < last.saturating_add(TELL_AGAIN));
-        if told.iter().all(|(known, _)| *known != text) {
-            told.push((text, time));
-            eprintln!("auth-check: {text}");
         }
     }
 }
 
-/// From the variable with a JSON object of settings, and from one variable for each setting. The app's own variables are
-/// there too, so all of ours have a prefix.
+/// What the log says, beside the audit.
+pub(crate) fn tell(note: Option<&Note>) {
+    if let Some(note) = note {
+        eprintln!("auth-check: {note}");
+    }
+}
+
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Given::new();
-    if let Some(settings) = variable(SETTINGS_KEY).await? {
-        given.put_json(&settings, Place::SpinSettings)?;
-    }
-    for setting in SETTINGS {
-        if let Some(value) = variable(setting.key).await? {
-            given.put_once(setting.key, value, Place::SpinVariable)?;
+    let mut given = Vec::new();
+    for key in spin_variables() {
+        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+            Ok(value) => given.push((key, value)),
+            // One that the manifest does not pass on counts as not set: the policy says which one it needs.
+            Err(Error::Undefined(_)) => {}
+            Err(_) => {
+                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
+            }
         }
     }
-    given.into_policy(Place::SpinVariable)
-}
-
-/// The variable of this key. One that the manifest does not pass on counts as not set: the policy says which one it needs.
-async fn variable(key: &str) -> Result<Option<String>, SettingsError> {
-    match variables::get(format!("{SPIN_PREFIX}{key}")).await {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(Error::Undefined(_)) => Ok(None),
-        Err(_) => Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable)),
-    }
+    Given::of_spin(given)?.into_policy(Place::SpinVariable)
 }

@@ -26,14 +26,28 @@ pub(crate) async fn ask(call: &OutboundCall, body: AnswerBody, deadline: Duratio
     }
 }
 
+/// What WASI's codes tell. Spin has one for all that can be wrong with TLS, and another one for a connection that breaks and
+/// for what is not HTTP.
 fn failure(code: &ErrorCode) -> CallFailure {
     match code {
         ErrorCode::HttpRequestDenied => CallFailure::Denied,
-        ErrorCode::DnsTimeout
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionReadTimeout
+        ErrorCode::DnsTimeout | ErrorCode::ConnectionTimeout => CallFailure::ConnectTimeout,
+        ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout => CallFailure::Timeout,
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => CallFailure::NameNotFound,
+        ErrorCode::DestinationIpProhibited | ErrorCode::DestinationIpUnroutable => {
+            CallFailure::NoRoute
+        }
+        ErrorCode::ConnectionRefused => CallFailure::ConnectionRefused,
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpResponseIncomplete => {
+            CallFailure::BrokenOff
+        }
+        ErrorCode::ConnectionLimitReached => CallFailure::LimitReached,
+        ErrorCode::TlsCertificateError => CallFailure::CertificateRefused,
+        ErrorCode::TlsAlertReceived(_) => CallFailure::TlsAlert,
+        ErrorCode::TlsProtocolError => CallFailure::Tls,
+        ErrorCode::HttpProtocolError => CallFailure::Protocol,
         _ => CallFailure::Unreachable,
     }
 }
@@ -99,31 +113,32 @@ async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer
     let headers = response.get_headers();
     let first = |name: &str| headers.get(name).into_iter().next();
     let content_type = first("content-type");
+    let content_encoding = first("content-encoding");
     let retry_after = first("retry-after");
+    let www_authenticate = headers.get("www-authenticate");
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Response::consume_body(response, done);
-    loop {
+    let is_whole = loop {
         let (result, piece) = stream.read(Vec::with_capacity(READ_BYTES)).await;
         if !body.push(&piece) {
             // Too large: the core says so, and nobody reads the rest.
-            return Ok(IssuerAnswer {
-                status,
-                content_type,
-                retry_after,
-                body,
-            });
+            break false;
         }
         match result {
             StreamResult::Complete(_) => {}
-            StreamResult::Dropped | StreamResult::Cancelled => break,
+            StreamResult::Dropped | StreamResult::Cancelled => break true,
         }
+    };
+    if is_whole {
+        // An answer that broke off is no answer.
+        end.await?;
     }
-    // An answer that broke off is no answer.
-    end.await?;
     Ok(IssuerAnswer {
         status,
         content_type,
+        content_encoding,
         retry_after,
+        www_authenticate,
         body,
     })
 }

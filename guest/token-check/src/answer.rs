@@ -1,5 +1,7 @@
 //! What came back from the issuer, as a host collects it.
 
+use crate::fault::{Coding, Media};
+
 /// `max_answer_bytes` by default, in bytes. A typical answer has 400; one with many groups has tens of thousands.
 const DEFAULT_MAX_BYTES: usize = 65_536;
 
@@ -34,6 +36,10 @@ impl AnswerBody {
         true
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.too_large
+    }
+
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         (!self.too_large).then_some(&self.bytes)
     }
@@ -47,31 +53,71 @@ impl Default for AnswerBody {
 }
 
 /// A complete HTTP answer of the issuer. Not printable: the body may hold claims about a person.
+#[derive(Default)]
 pub struct IssuerAnswer {
     /// HTTP status.
     pub status: u16,
     /// The Content-Type field's value, where there is one.
     pub content_type: Option<Vec<u8>>,
+    /// The Content-Encoding field's value, where there is one.
+    pub content_encoding: Option<Vec<u8>>,
     /// The Retry-After field's value, where there is one.
     pub retry_after: Option<Vec<u8>>,
+    /// Each WWW-Authenticate field line's value.
+    pub www_authenticate: Vec<Vec<u8>>,
     /// The body.
     pub body: AnswerBody,
 }
 
 impl IssuerAnswer {
-    /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside.
-    pub(crate) fn is_json(&self) -> bool {
+    /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside; else what it is.
+    pub(crate) fn not_json(&self) -> Option<Media> {
         let Some(value) = &self.content_type else {
-            return false;
+            return Some(Media::Absent);
         };
-        let essence = value
-            .split(|b| *b == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_ascii_lowercase();
-        essence == b"application/json"
-            || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
+        let essence = value.split(|b| *b == b';').next();
+        let essence = essence.unwrap_or_default().trim_ascii();
+        match essence.to_ascii_lowercase().as_slice() {
+            b"application/json" => None,
+            b"" => Some(Media::Absent),
+            b"text/html" | b"application/xhtml+xml" => Some(Media::Html),
+            b"application/x-www-form-urlencoded" => Some(Media::Form),
+            b"application/jwt" | b"application/token-introspection+jwt" => Some(Media::Jwt),
+            b"text/plain" => Some(Media::Text),
+            other if other.starts_with(b"application/") && other.ends_with(b"+json") => None,
+            b"text/xml" | b"application/xml" => Some(Media::Xml),
+            other if other.ends_with(b"+xml") => Some(Media::Xml),
+            _ => Some(Media::Other),
+        }
+    }
+
+    /// RFC 9110 section 8.4: what the body is coded with, though the question allows `identity` only.
+    pub(crate) fn coding(&self) -> Option<Coding> {
+        let value = self.content_encoding.as_deref().unwrap_or_default();
+        match value.trim_ascii().to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => None,
+            b"br" => Some(Coding::Br),
+            b"deflate" => Some(Coding::Deflate),
+            b"gzip" | b"x-gzip" => Some(Coding::Gzip),
+            b"zstd" => Some(Coding::Zstd),
+            _ => Some(Coding::Other),
+        }
+    }
+
+    /// RFC 6749 section 5.2: the challenge that answers credentials which came with Basic.
+    pub(crate) fn challenges_basic(&self) -> bool {
+        let parts = self
+            .www_authenticate
+            .iter()
+            .flat_map(|line| line.split(|b| *b == b','));
+        let mut schemes = parts.filter_map(|part| part.trim_ascii().split(|b| *b == b' ').next());
+        schemes.any(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+    }
+
+    /// The body as text, where it is not coded, not over the limit, and UTF-8.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let bytes = self.body.bytes().filter(|_| self.coding().is_none())?;
+        core::str::from_utf8(bytes).ok()
     }
 }
 
@@ -100,32 +146,69 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_s8_3_only_a_json_media_type_counts() {
-        let json = |value: Option<&[u8]>| {
+    fn rfc9110_s8_3_only_a_json_media_type_is_json() {
+        let not_json = |value: &[u8]| {
+            let content_type = Some(value.to_vec());
             IssuerAnswer {
-                status: 200,
-                content_type: value.map(<[u8]>::to_vec),
-                retry_after: None,
-                body: AnswerBody::default(),
+                content_type,
+                ..IssuerAnswer::default()
             }
-            .is_json()
+            .not_json()
         };
-        for yes in [
-            &b"application/json"[..],
-            b"Application/JSON; charset=utf-8",
-            b"application/x+json",
+        for (value, expected) in [
+            (&b"application/json"[..], None),
+            (b"Application/JSON; charset=utf-8", None),
+            (b"application/x+json", None),
+            (b"text/html; charset=utf-8", Some(Media::Html)),
+            (b"TEXT/PLAIN", Some(Media::Text)),
+            (b"application/soap+xml", Some(Media::Xml)),
+            (b"application/x-www-form-urlencoded", Some(Media::Form)),
+            (b"application/token-introspection+jwt", Some(Media::Jwt)),
+            (b"application/jsonp", Some(Media::Other)),
+            (b"text/json+json", Some(Media::Other)),
+            (b"", Some(Media::Absent)),
         ] {
-            assert!(json(Some(yes)));
+            assert_eq!(not_json(value), expected, "{}", value.escape_ascii());
         }
-        for no in [
-            &b"text/html"[..],
-            b"application/jsonp",
-            b"text/json+json",
-            b"application/token-introspection+jwt",
-            b"",
+        assert_eq!(IssuerAnswer::default().not_json(), Some(Media::Absent));
+    }
+
+    #[test]
+    fn rfc9110_s8_4_1_any_coding_but_identity_is_one() {
+        for (value, expected) in [
+            (&b"identity"[..], None),
+            (b"Identity", None),
+            (b" ", None),
+            (b"gzip", Some(Coding::Gzip)),
+            (b"x-gzip", Some(Coding::Gzip)),
+            (b"BR", Some(Coding::Br)),
+            (b"deflate", Some(Coding::Deflate)),
+            (b"zstd", Some(Coding::Zstd)),
+            (b"gzip, identity", Some(Coding::Other)),
         ] {
-            assert!(!json(Some(no)));
+            let answer = IssuerAnswer {
+                content_encoding: Some(value.to_vec()),
+                ..IssuerAnswer::default()
+            };
+            assert_eq!(answer.coding(), expected, "{}", value.escape_ascii());
         }
-        assert!(!json(None));
+    }
+
+    #[test]
+    fn rfc9110_s11_6_1_a_basic_challenge_is_found_among_others() {
+        for (lines, expected) in [
+            (&[&b"Basic realm=\"issuer\""[..]][..], true),
+            (&[b"Bearer error=\"x\"", b"basic"], true),
+            (&[b"Negotiate, BASIC realm=\"issuer\""], true),
+            (&[b"Bearer realm=\"Basic\""], false),
+            (&[b"Basics realm=\"x\""], false),
+            (&[], false),
+        ] {
+            let answer = IssuerAnswer {
+                www_authenticate: lines.iter().map(|line| line.to_vec()).collect(),
+                ..IssuerAnswer::default()
+            };
+            assert_eq!(answer.challenges_basic(), expected, "{lines:?}");
+        }
     }
 }

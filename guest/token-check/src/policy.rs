@@ -284,6 +284,12 @@ impl Policy {
             .min(self.ttl_seconds(requirements))
     }
 
+    /// Nothing that is remembered is used past this age, in seconds, on any route.
+    pub(crate) fn longest_age_seconds(&self) -> i64 {
+        let ttl = self.cache_ttl_seconds.max(self.rules.longest_ttl_seconds());
+        ttl.saturating_add(self.stale_if_error_seconds).into()
+    }
+
     /// Whether any route uses what is remembered.
     pub(crate) fn keeps_facts(&self) -> bool {
         self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0

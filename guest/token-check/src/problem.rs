@@ -179,23 +179,40 @@ impl fmt::Display for SettingsError {
                     None => f.write_str("the demands are `audience`, `scope`, `client` and `issuer`"),
                 }
             }
-            Problem::NotDemanded { demand, rule: None } => write!(
-                f,
-                "has `{}`, and none is demanded: set `{}`",
-                demand.word(),
-                demand.setting()
-            ),
-            Problem::NotDemanded { demand, rule: Some(rule) } => write!(
-                f,
-                "has `{}`, and {rule} lets tokens through without one: demand it there, or set `{}`",
-                demand.word(),
-                demand.setting()
-            ),
+            Problem::NotDemanded { demand, rule } => {
+                write!(f, "has `{}`, and ", demand.word())?;
+                match rule {
+                    None => f.write_str("none is demanded: "),
+                    Some(rule) => {
+                        write!(f, "{rule} lets tokens through without one: demand it there, or ")
+                    }
+                }?;
+                write!(f, "set `{}`", demand.setting())?;
+                self.lost(demand.setting(), f)
+            }
         }
     }
 }
 
 impl SettingsError {
+    /// Where a setting that is made may get lost on its way here.
+    fn lost(&self, key: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Environment => Ok(()),
+            Place::EnvoyEnvironment | Place::EnvoyConfiguration => {
+                write!(
+                    f,
+                    "; if it is set, is {} in `host_env_keys`?",
+                    variable(key)
+                )
+            }
+            Place::SpinVariable | Place::SpinSettings => write!(
+                f,
+                "; if it is set, is {SPIN_PREFIX}{key} in [component.<app>.variables] of spin.toml?"
+            ),
+        }
+    }
+
     /// What to do where nothing is given: a name that is exported may still not get as far as here.
     fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = Visible(&self.key);

@@ -99,8 +99,16 @@ reasons! {
     MalformedAuthorization = "malformed_authorization", Request, "The Authorization header is malformed.";
     /// Our own settings are wrong.
     Misconfigured = "misconfigured", Unavailable, "This service is not set up correctly.";
+    /// An audience is demanded and the issuer named none.
+    NoAudience = "no_audience", Token, "The issuer named no audience for this token.";
+    /// A client is demanded and the issuer named none.
+    NoClientId = "no_client_id", Forbidden, "The issuer named no client for this token.";
     /// No Authorization header (RFC 6750 section 3.1: no error code).
     NoCredentials = "no_credentials", Unauthenticated, "An access token is needed.";
+    /// A grant type is demanded and the issuer named none.
+    NoGrantType = "no_grant_type", Forbidden, "The issuer named no grant type for this token.";
+    /// An issuer is demanded and the answer named none.
+    NoIssuer = "no_issuer", Token, "The issuer did not name itself for this token.";
     /// `nbf` or `iat` lies ahead (RFC 7519 sections 4.1.5 and 4.1.6).
     NotYetValid = "not_yet_valid", Token, "The access token is not valid yet.";
     /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it.
@@ -119,7 +127,7 @@ reasons! {
     WrongAudience = "wrong_audience", Token, "The access token is for another audience.";
     /// `iss` is not `EXPECTED_ISSUER`.
     WrongIssuer = "wrong_issuer", Token, "The access token is from another issuer.";
-    /// A refresh token, an ID token or something else that is not an access token.
+    /// A refresh token, an ID token or something else that is not known to be an access token.
     WrongTokenType = "wrong_token_type", Token, "This kind of token is not accepted.";
 }
 

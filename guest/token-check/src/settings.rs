@@ -226,6 +226,16 @@ pub const SERVICE_A_KEYS: &[&str] = &[
     "watch",
 ];
 
+/// The Spin variable with a JSON object of settings.
+const SPIN_SETTINGS: &str = "settings";
+
+/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`](crate::SPIN_PREFIX): one with a JSON object of any settings,
+/// and one for each setting. The app's own variables are in the same space.
+pub fn spin_variables() -> impl Iterator<Item = &'static str> {
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    [SPIN_SETTINGS].into_iter().chain(keys)
+}
+
 /// The one setting that is a JSON document.
 const RULES: &str = "rules";
 
@@ -238,6 +248,24 @@ impl Given {
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
+    }
+
+    /// Those of a Spin component. `variables`: each with its name without [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`] lists them.
+    ///
+    /// # Errors
+    /// The settings in JSON are not an object, or a setting is given twice.
+    pub fn of_spin(
+        variables: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut given = Self::new();
+        for (key, value) in variables {
+            match key {
+                SPIN_SETTINGS if value.is_empty() => {}
+                SPIN_SETTINGS => given.put_json(&value, Place::SpinSettings)?,
+                key => given.put_once(key, value, Place::SpinVariable)?,
+            }
+        }
+        Ok(given)
     }
 
     /// Takes a value, in the place of one that the key has already.

@@ -1,7 +1,9 @@
 //! What becomes of settings: refused with the line that an operator sees, or in force and told at the start.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use token_check::{Given, Place, Policy, SETTINGS, SettingsError, Summary, unknown_variable};
+use token_check::{
+    Given, Place, Policy, SETTINGS, SettingsError, Summary, spin_variables, unknown_variable,
+};
 
 const SECRET: &str = "s3cr3t";
 
@@ -219,6 +221,36 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
         refused(&[("require", "scope"), ("rules", public)]),
         "setting `require` (WORKOUT18_REQUIRE) has `scope`, and none is demanded: set `required_scope`"
     );
+}
+
+#[test]
+fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
+    use Place::*;
+    let rows = [
+        (Environment, ""),
+        (
+            EnvoyEnvironment,
+            "; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
+        ),
+        (
+            EnvoyConfiguration,
+            "; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
+        ),
+        (
+            SpinVariable,
+            "; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
+        ),
+        (
+            SpinSettings,
+            "; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
+        ),
+    ];
+    for (place, hint) in rows {
+        let error = policy(&[("require", "audience")]).unwrap_err().at(place);
+        let line = error.to_string();
+        let (_, told) = line.split_once("has `audience`, and ").unwrap();
+        assert_eq!(told, format!("none is demanded: set `expected_aud`{hint}"));
+    }
 }
 
 #[test]
@@ -445,18 +477,36 @@ fn json_is_one_object_of_single_values() {
 }
 
 #[test]
-fn a_value_in_two_places_is_refused_where_neither_wins() {
-    let mut given = given(r#"{"timeout":7,"realm":""}"#, Place::SpinSettings).unwrap();
-    let mut put =
-        |key: &str, value: &str| given.put_once(key, value.to_owned(), Place::SpinVariable);
-    assert_eq!(put("timeout", ""), Ok(()), "an empty value is none");
-    assert_eq!(put("realm", "r"), Ok(()));
-    let error = put("timeout", "7").unwrap_err();
+fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
+    let of = |settings: &str, more: &[(&'static str, &str)]| {
+        let base = [
+            ("settings", settings),
+            ("introspect_url", "https://idp.example.com/"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", SECRET),
+        ];
+        let variables = base.iter().chain(more);
+        Given::of_spin(variables.map(|(key, value)| (*key, (*value).to_owned())))
+            .and_then(|given| given.into_policy(Place::SpinVariable))
+            .map(|policy| policy.timeout().as_secs())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(of("", &[("timeout", "7")]), Ok(7));
+    assert_eq!(of(r#"{"timeout":7}"#, &[]), Ok(7));
+    // An empty value is none, in either place.
+    assert_eq!(of(r#"{"timeout":7}"#, &[("timeout", "")]), Ok(7));
+    assert_eq!(of(r#"{"timeout":""}"#, &[("timeout", "7")]), Ok(7));
     assert_eq!(
-        error.to_string(),
-        "setting `timeout` (Spin variable auth_timeout) is given in auth_settings too: remove one of the two"
+        of(r#"{"timeout":7}"#, &[("timeout", "7")]),
+        Err("setting `timeout` (Spin variable auth_timeout) is given in auth_settings too: remove one of the two".to_owned())
     );
-    assert_eq!(given.get("realm"), Some("r"));
+    let names: Vec<_> = spin_variables().collect();
+    assert_eq!(
+        names.first(),
+        Some(&"settings"),
+        "before those that may not repeat it"
+    );
+    assert_eq!(names.len(), SETTINGS.len() + 1);
 }
 
 /// What docs/settings.md shows is what an operator sees.
@@ -480,6 +530,10 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
             .unwrap_err()
             .to_string(),
         refused(&[("require", "audience")]),
+        policy(&[("require", "audience")])
+            .unwrap_err()
+            .at(Place::EnvoyEnvironment)
+            .to_string(),
         refused(&[("require", "client"), ("rules", &rules)]),
         refused(&[("resource_client_secret", "secret\n")]),
         refused(&[("required_scope", "read,write")]),

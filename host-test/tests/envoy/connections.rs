@@ -1,12 +1,10 @@
 //! The connection to the issuer: what is spoken on it, and where an operator sees why there is none.
 
-use host_test::{
-    envoy::EnvoyOptions,
-    stub::{StubOptions, StubTls, VerifyStub},
-};
+use envoy_runner::EnvoyOptions;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
+use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
     wire::get,

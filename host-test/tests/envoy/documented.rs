@@ -1,6 +1,6 @@
 //! What docs/envoy.md shows is what tests run.
 
-use host_test::guests::repository;
+use programs::repository;
 
 const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use host_test::{
-    envoy::{Envoy, EnvoyOptions, shipped_config},
-    guests::repository,
-    stub::{StubOptions, StubTls, VerifyStub},
-};
+use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
+use programs::repository;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
     proxy::Proxy,

@@ -1,6 +1,6 @@
 //! Routes on which Envoy is told not to run the check.
 
-use host_test::envoy::{EnvoyOptions, MANAGER};
+use envoy_runner::{EnvoyOptions, MANAGER};
 use serde_json::{Value, json};
 use token_check::IDENTITY_HEADERS;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use envoy_filter::settings::Settings;
-use host_test::envoy::{MANAGER, PLUGIN, shipped_config};
+use envoy_runner::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::{ENVOY_SETTINGS, SETTINGS};
 

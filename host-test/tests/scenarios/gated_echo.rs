@@ -1,7 +1,7 @@
 //! What the embedded host serves in scenarios and sequences.
 
-use host_test::guests::{Guest, components, repository};
-use host_test::host::App;
+use programs::{Guest, components, repository};
+use spin_host::App;
 
 /// spin.toml as it ships, but with the echo for an app, and every path behind the gate so that paths can be tested.
 /// `file`: what to call it, as more than one test program may run.

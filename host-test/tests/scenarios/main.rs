@@ -100,7 +100,7 @@ fn main() {
         Arc::new(Core::default()),
         Arc::new(Component::new(runtime.handle().clone(), stub(), log)),
     ];
-    if !host_test::envoy::is_skipped() {
+    if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
     }
     let table: Vec<_> = table::all().into_iter().map(Arc::new).collect();
@@ -140,6 +140,11 @@ fn main() {
         ));
     }
     for (driver, runs) in drivers.iter().zip(by_driver) {
+        let name = format!("log::{}", driver.name());
+        let told = runs.clone();
+        trials.push(Trial::test(name, move || {
+            log::check(&told).map_err(Into::into)
+        }));
         let name = format!("leaks::{}", driver.name());
         trials.push(Trial::test(name, move || {
             leaks::check(&runs).map_err(Into::into)

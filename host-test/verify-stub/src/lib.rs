@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! use host_test::stub::{Endpoint, Reaction, StubOptions, TokenSpec, VerifyStub};
+//! use verify_stub::{Endpoint, Reaction, StubOptions, TokenSpec, VerifyStub};
 //!
 //! let stub = VerifyStub::start(StubOptions::default()).await?;
 //! let token = stub.issue(TokenSpec::default().scope("read"));

@@ -1,13 +1,15 @@
 //! The WebAssembly of this repository, built for whoever runs it: tests never run yesterday's.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{native::cargo, repository};
+
+type Built = OnceLock<Result<(), String>>;
+
+/// The target of Spin's components.
+const COMPONENT: &str = "wasm32-wasip2";
 
 /// One .wasm of this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,25 +59,56 @@ impl Guest {
             | Self::EchoApp
             | Self::PassThrough
             | Self::SameCalls
-            | Self::ServiceB => "wasm32-wasip2",
+            | Self::ServiceB => COMPONENT,
             Self::BenchFloors | Self::EnvoyFilter => "wasm32-wasip1",
         }
     }
 
-    /// Builds every guest, once in this process, and returns where this one is.
+    /// Builds the guests of this one's target, once in this process, and returns where this one is.
     ///
     /// # Errors
     /// The build failed; the compiler's own message is on standard error.
     pub fn build(self) -> Result<PathBuf> {
-        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-        if let Err(error) = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
+        static COMPONENTS: Built = Built::new();
+        static FILTERS: Built = Built::new();
+        let built = match self.target() {
+            COMPONENT => &COMPONENTS,
+            _ => &FILTERS,
+        };
+        let others = Self::ALL
+            .into_iter()
+            .filter(|guest| guest.target() == self.target());
+        let built =
+            built.get_or_init(|| build(others.collect()).map_err(|error| format!("{error:#}")));
+        if let Err(error) = built {
             bail!("{error}");
         }
+        Ok(self.path())
+    }
+
+    /// Builds the components of spin.toml and no others, which is quicker where nothing else is needed.
+    ///
+    /// # Errors
+    /// As [`Guest::build`].
+    pub fn ship() -> Result<()> {
+        build(vec![Self::AuthCheck, Self::ServiceB])
+    }
+
+    /// Builds this guest and no other, which is quicker where nothing else is needed.
+    ///
+    /// # Errors
+    /// As [`Guest::build`].
+    pub fn build_alone(self) -> Result<PathBuf> {
+        build(vec![self])?;
+        Ok(self.path())
+    }
+
+    fn path(self) -> PathBuf {
         let file = format!("{}.wasm", self.package().replace('-', "_"));
-        Ok(target_directory()
+        target_directory()
             .join(self.target())
             .join("release")
-            .join(file))
+            .join(file)
     }
 }
 
@@ -90,44 +123,33 @@ pub fn components(app: Guest) -> Result<BTreeMap<String, PathBuf>> {
     ]))
 }
 
-/// The repository this program was built in.
-pub fn repository() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
-}
-
 /// Where spin.toml looks for the components.
 fn target_directory() -> PathBuf {
     repository().join("target")
 }
 
-fn build() -> Result<()> {
-    let mut targets: Vec<_> = Guest::ALL.map(Guest::target).into();
-    targets.sort_unstable();
-    targets.dedup();
-    for target in targets {
-        let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-        cargo.args(["build", "--quiet", "--release", "--target", target]);
-        for guest in Guest::ALL
-            .into_iter()
-            .filter(|guest| guest.target() == target)
-        {
-            cargo.args(["--package", guest.package()]);
-        }
-        let status = cargo
-            .arg("--target-dir")
-            .arg(target_directory())
-            // These would take the place of the flags in .cargo/config.toml, and the components be others than those that
-            // ship.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .current_dir(repository())
-            .status()
-            .context("cannot start cargo to build the components")?;
-        ensure!(
-            status.success(),
-            "building the components for {target} failed: see the messages above"
-        );
+/// Builds these, which have one target.
+fn build(guests: Vec<Guest>) -> Result<()> {
+    let Some(target) = guests.first().map(|guest| guest.target()) else {
+        return Ok(());
+    };
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--target", target]);
+    for guest in guests {
+        cargo.args(["--package", guest.package()]);
     }
+    let status = cargo
+        .arg("--target-dir")
+        .arg(target_directory())
+        // These would take the place of the flags in .cargo/config.toml, and the components be others than those that
+        // ship.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status()
+        .context("cannot start cargo to build the components")?;
+    ensure!(
+        status.success(),
+        "building the components for {target} failed: see the messages above"
+    );
     Ok(())
 }

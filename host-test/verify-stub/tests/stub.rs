@@ -19,10 +19,6 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use host_test::stub::{
-    Endpoint, Provider, Reaction, StubAnswer, StubClient, StubOptions, StubTls, TokenSpec,
-    VerifyStub,
-};
 use http::{HeaderValue, StatusCode};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use serde_json::{Value, json};
@@ -31,6 +27,10 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
+use verify_stub::{
+    Endpoint, Provider, Reaction, StubAnswer, StubClient, StubOptions, StubTls, TokenSpec,
+    VerifyStub,
+};
 
 /// Longer than any answer takes that is not scripted to wait.
 const PATIENCE: Duration = Duration::from_secs(10);

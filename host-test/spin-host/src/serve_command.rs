@@ -13,7 +13,7 @@ use clap::Parser;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{App, Manifest, Running, ServeOptions};
-use crate::guests::repository;
+use programs::repository;
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
 #[derive(Parser)]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Map, Value, json};
 
 use super::EnvoyOptions;
-use crate::guests::repository;
+use programs::repository;
 
 /// Envoy's configuration, in the folder of its own.
 pub(super) const CONFIG: &str = "envoy.json";

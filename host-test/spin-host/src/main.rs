@@ -1,9 +1,9 @@
-//! A server that behaves like IBM Verify.
+//! Serves Service B behind its auth check, from spin.toml.
 
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
-use host_test::stub::StubCommand;
+use spin_host::ServeCommand;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -12,9 +12,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_target(false)
         .init();
-    match StubCommand::parse().run(tokio::signal::ctrl_c()).await {
+    match ServeCommand::parse().run(tokio::signal::ctrl_c()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error:#}");

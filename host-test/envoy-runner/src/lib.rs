@@ -7,7 +7,6 @@
 mod admin;
 mod config;
 mod find;
-mod process;
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +19,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::{admin::Admin, process::Process};
-use crate::guests::Guest;
+use self::admin::Admin;
+use programs::{Guest, Process, repository};
 
 pub use self::{
     config::{MANAGER, PLUGIN, shipped_config},
@@ -110,12 +109,12 @@ impl Envoy {
     pub async fn start(options: EnvoyOptions) -> Result<Self> {
         let (binary, directory) = tokio::task::spawn_blocking(move || {
             if options.wasm.is_none() {
-                Guest::EnvoyFilter.build()?;
+                Guest::EnvoyFilter.build_alone()?;
             }
             let directory = tempfile::tempdir().context("no temporary folder")?;
             config::write(&options, directory.path())?;
             let binary = find_envoy()?;
-            let process = Process::start(&binary, directory.path(), &options)?;
+            let process = start(&binary, directory.path(), &options)?;
             anyhow::Ok((process, directory))
         })
         .await??;
@@ -126,7 +125,7 @@ impl Envoy {
         let until = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = process.exit_status() {
-                bail!("Envoy ended with {status}: {}", process.complaints());
+                bail!("Envoy ended with {status}: {}", complaints(&process));
             }
             ensure!(
                 Instant::now() < until,
@@ -253,12 +252,12 @@ impl Envoy {
             ensure!(
                 !grown("listener_manager.lds.update_rejected"),
                 "Envoy refuses the listener: {}",
-                self.process.complaints()
+                complaints(&self.process)
             );
             ensure!(
                 Instant::now() < until,
                 "Envoy does not take the listener: {}",
-                self.process.complaints()
+                complaints(&self.process)
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -277,7 +276,7 @@ impl Envoy {
                 ensure!(
                     status.success(),
                     "Envoy ended with {status}: {}",
-                    self.process.complaints()
+                    complaints(&self.process)
                 );
                 return Ok(());
             }
@@ -289,7 +288,7 @@ impl Envoy {
 
 /// Admin interface and listener, once both are there.
 async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
-    let address = std::fs::read_to_string(directory.join(process::ADMIN_ADDRESS)).ok()?;
+    let address = std::fs::read_to_string(directory.join(ADMIN_ADDRESS)).ok()?;
     let admin = Admin::new(address.trim().parse().ok()?);
     let ready = admin.get("/ready").await.ok()?;
     if ready.trim() != "LIVE" {
@@ -324,4 +323,39 @@ fn vms(stats: &BTreeMap<String, u64>) -> Result<Vms> {
             .map(|(_, count)| count)
             .sum(),
     })
+}
+
+/// Where Envoy writes the address of its admin interface, in the folder of its own.
+const ADMIN_ADDRESS: &str = "admin-address";
+
+fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Process> {
+    Process::start(binary, |command| {
+        command
+            .arg("--config-path")
+            .arg(directory.join(config::CONFIG))
+            .arg("--admin-address-path")
+            .arg(directory.join(ADMIN_ADDRESS))
+            .args(["--concurrency", &options.concurrency.to_string()])
+            // Several run side by side, and none takes over from another.
+            .arg("--disable-hot-restart")
+            .args(["--file-flush-interval-msec", "20"])
+            .current_dir(repository());
+        if let Some(overlay) = &options.overlay {
+            command.args(["--config-yaml", overlay]);
+        }
+        command.envs(&options.environment);
+        for (key, value) in &options.settings {
+            command.env(format!("WORKOUT18_{}", key.to_ascii_uppercase()), value);
+        }
+    })
+}
+
+/// What a process logged, without what is normal.
+fn complaints(process: &Process) -> String {
+    let log = process.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("][info]["))
+        .collect();
+    lines.join("\n")
 }

@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
 //! use std::{collections::BTreeMap, path::Path};
-//! use host_test::host::{App, ServeOptions};
+//! use spin_host::{App, ServeOptions};
 //!
 //! let app = App::load(Path::new("spin.toml"), &BTreeMap::new())?;
 //! let running = app.serve(ServeOptions::default()).await?;

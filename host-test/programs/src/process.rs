@@ -14,17 +14,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{EnvoyOptions, config::CONFIG, find::on_path};
-use crate::guests::repository;
+use crate::on_path;
 
-/// Where Envoy writes the address of its admin interface, in the folder of its own.
-pub(super) const ADMIN_ADDRESS: &str = "admin-address";
-
-const PREFIX: &str = "WORKOUT18_";
 /// How often we look whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(super) struct Process {
+/// A process, its output collected. Dropped, it is killed and reaped.
+pub struct Process {
     id: u32,
     log: Text,
     out: Text,
@@ -35,41 +31,31 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Self> {
+    /// Starts a program. `prepare` adds arguments, environment and folder; settings of this shell (`WORKOUT18_*`) do not
+    /// reach the program unless it adds them.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(program: &Path, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
         // Killed by the system when the thread that started it is gone, and so also when this process is killed.
         let mut command = match on_path("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(program);
                 command
             }
-            None => Command::new(binary),
+            None => Command::new(program),
         };
         command
-            .arg("--config-path")
-            .arg(directory.join(CONFIG))
-            .arg("--admin-address-path")
-            .arg(directory.join(ADMIN_ADDRESS))
-            .args(["--concurrency", &options.concurrency.to_string()])
-            // Several run side by side, and none takes over from another.
-            .arg("--disable-hot-restart")
-            .args(["--file-flush-interval-msec", "20"])
-            .current_dir(repository())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(overlay) = &options.overlay {
-            command.args(["--config-yaml", overlay]);
-        }
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with(PREFIX) {
+            if name.to_string_lossy().starts_with("WORKOUT18_") {
                 command.env_remove(name);
             }
         }
-        for (key, value) in &options.settings {
-            command.env(format!("{PREFIX}{}", key.to_ascii_uppercase()), value);
-        }
-        command.envs(&options.environment);
+        prepare(&mut command);
 
         let (keep, kept) = mpsc::channel();
         let (started, start) = mpsc::channel();
@@ -88,8 +74,8 @@ impl Process {
         });
         let (id, log, out) = start
             .recv()
-            .context("nobody starts Envoy")?
-            .with_context(|| format!("{} cannot be started", binary.display()))?;
+            .context("the thread that starts a process is gone")?
+            .with_context(|| format!("{} cannot be started", program.display()))?;
         Ok(Self {
             id,
             log,
@@ -100,33 +86,31 @@ impl Process {
         })
     }
 
-    pub(super) const fn id(&self) -> u32 {
+    /// Its process id.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
         self.id
     }
 
-    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
         *self
             .exit_status
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn log(&self) -> String {
+    /// What it wrote to standard error.
+    #[must_use]
+    pub fn log(&self) -> String {
         self.log.get()
     }
 
-    pub(super) fn out(&self) -> String {
+    /// What it wrote to standard output.
+    #[must_use]
+    pub fn out(&self) -> String {
         self.out.get()
-    }
-
-    /// Its log without what is normal.
-    pub(super) fn complaints(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log
-            .lines()
-            .filter(|line| !line.contains("][info]["))
-            .collect();
-        lines.join("\n")
     }
 }
 
