@@ -305,7 +305,9 @@ fn a_record_past_its_time_gives_way_to_a_token_that_is_not_active() {
 #[test]
 fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
     let mut world = Shared::new(Sharing::Plain);
-    world.settings.push(("cache_entries", "5"));
+    world
+        .settings
+        .extend([("cache_entries", "5"), ("leeway", "30")]);
     let mut instance = world.instance();
     let expires = world.clock.now().unix.as_secs() + 20;
     world.issuer.says(active(&format!(r#","exp":{expires}"#)));
@@ -313,7 +315,7 @@ fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
     let (key, record) = world.store.facts();
     let has_expired = |bytes: &[u8]| instance.check.has_expired(bytes, world.clock.now());
     assert!(!has_expired(&record));
-    // exp and the default leeway of 30 s.
+    // exp and the leeway.
     world.clock.forward_ms(50_000);
     assert!(!has_expired(&record));
     world.clock.forward_ms(1_000);
