@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
+    waiting::until,
     wire::get,
     world::{World, active, exports, skip_without_envoy},
 };
@@ -76,7 +77,8 @@ const COUNTERS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn why_there_is_no_connection_to_the_issuer_is_in_the_counters_of_its_cluster() {
+async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_counters_of_its_cluster()
+{
     skip_without_envoy!();
     let trusted = issuer(StubTls {
         names: vec!["localhost".to_owned()],
@@ -95,39 +97,75 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_counters_of_its_clus
     let silent = (silent.local_addr().unwrap().port(), silent);
     let at = |port: u16| format!("https://localhost:{port}/introspect");
     let named = at(trusted.address().port());
-    // The URL, whose certificate's issuer is trusted, and which counters are not 0.
+    // The URL, whose authority is trusted, the reason callers are told, what the log says, and which counters are not 0.
+    let unreachable = "issuer_unreachable";
     let rows = [
         (
             "https://issuer.invalid/introspect".to_owned(),
             &trusted,
+            unreachable,
+            "its host name has no address, or its cluster no healthy host",
             vec![0],
         ),
-        (at(untrusted.address().port()), &trusted, vec![1, 5]),
-        (at(expired.address().port()), &expired, vec![1, 5]),
+        (
+            at(untrusted.address().port()),
+            &trusted,
+            unreachable,
+            "its certificate is of an authority that is not trusted here",
+            vec![1, 5],
+        ),
+        (
+            at(expired.address().port()),
+            &expired,
+            unreachable,
+            "its certificate has expired or is not valid yet",
+            vec![1, 5],
+        ),
         (
             named.replace("localhost", "127.0.0.1"),
             &trusted,
+            unreachable,
+            "its certificate is for another host name",
             vec![2, 5],
         ),
-        (at(plain.address().port()), &trusted, vec![3, 5]),
-        (at(silent.0), &trusted, vec![4, 5]),
-        (at(1), &trusted, vec![5]),
+        (
+            at(plain.address().port()),
+            &trusted,
+            unreachable,
+            "what listens there does not speak TLS",
+            vec![3, 5],
+        ),
+        (
+            at(silent.0),
+            &trusted,
+            "issuer_timeout",
+            "there was no connection to it in time",
+            vec![4, 5],
+        ),
+        (
+            at(1),
+            &trusted,
+            unreachable,
+            "it refuses the connection: nothing listens on its port, or a firewall is in between",
+            vec![5],
+        ),
     ];
-    for (url, authority, counted) in rows {
+    for (url, authority, reason, line, counted) in rows {
         let mut root = None;
         let world = World::start_with(&[("timeout", "10")], |options, _| {
-            options
-                .settings
-                .insert("introspect_url".to_owned(), url.clone());
+            let url = url.clone();
+            options.settings.insert("introspect_url".to_owned(), url);
             root = Some(trust(options, authority));
         })
         .await;
         let answer = get(world.address(), "/data", "good").await;
         assert_eq!(
             (answer.status, answer.reason().as_str()),
-            (503, "issuer_unreachable"),
+            (503, reason),
             "{url}"
         );
+        let line = format!("{reason}: no answer of the issuer: {line}");
+        until(async || world.envoy.log().contains(&line)).await;
         let stats = world.envoy.stats().await.unwrap();
         let grown: Vec<usize> = (0..COUNTERS.len())
             .filter(|at| stats.get(COUNTERS[*at]).is_some_and(|count| *count > 0))

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::{
     documented::snippet,
+    waiting::until,
     wire::get,
     world::{World, skip_without_envoy},
 };
@@ -99,7 +100,7 @@ async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
         .cloned()
         .collect();
     assert_eq!(lost.len() + 1, handed_over.len());
-    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`";
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
     for (handed_over, audience, error) in [
         (&handed_over, "service-b", None),
         (&handed_over, "", Some(none)),
@@ -138,12 +139,8 @@ async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
         (answer.status, answer.reason().as_str()),
         (503, "issuer_call_denied")
     );
-    assert!(
-        world
-            .envoy
-            .log()
-            .contains(r#"there is no Envoy cluster "idp""#)
-    );
+    let line = r#"there is no Envoy cluster "idp""#;
+    until(async || world.envoy.log().contains(line)).await;
     assert_eq!(world.stub.counters().introspect, 0);
     world.finish().await;
 }
