@@ -8,13 +8,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use programs::{Process, repository};
+use programs::{Process, on_path, repository};
 
 /// How long the program may take until it serves; compiling the components on a busy machine is most of it.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often we look whether it serves.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Spin itself: the one that `SPIN` names, else the one on PATH. `None` also with `SKIP_SPIN=1`, for those who have one that
+/// is older than 4.1.
+#[must_use]
+pub fn find_spin() -> Option<PathBuf> {
+    if std::env::var_os("SKIP_SPIN").is_some_and(|value| value == "1") {
+        return None;
+    }
+    let named = std::env::var_os("SPIN").filter(|named| !named.is_empty());
+    named.map(PathBuf::from).or_else(|| on_path("spin"))
+}
 
 /// Which program serves.
 #[derive(Clone, Debug)]

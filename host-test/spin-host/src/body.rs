@@ -8,12 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
-use wasmtime_wasi_http::{Error, WasiBody};
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use super::connector::body_error;
+
+/// A body on its way to a guest or from one.
+pub(crate) type WasiBody = UnsyncBoxBody<Bytes, ErrorCode>;
 
 /// A body that holds on to something for as long as it is being sent.
 pub(crate) struct Holding<T> {
@@ -29,12 +32,12 @@ impl<T> Holding<T> {
 
 impl<T: Unpin> Body for Holding<T> {
     type Data = Bytes;
-    type Error = Error;
+    type Error = ErrorCode;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ErrorCode>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -67,12 +70,12 @@ impl TimedBody {
 
 impl Body for TimedBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = ErrorCode;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ErrorCode>>> {
         let this = &mut *self;
         let Some(body) = this.body.as_mut() else {
             return Poll::Ready(None);
@@ -85,7 +88,7 @@ impl Body for TimedBody {
         let timer = this.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(cx));
         this.body = None;
-        Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+        Poll::Ready(Some(Err(ErrorCode::ConnectionReadTimeout)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -29,7 +29,9 @@ use tokio::{
     time::timeout_at,
 };
 use tokio_rustls::TlsConnector;
-use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p3::bindings::http::types::{
+    DnsErrorPayload, ErrorCode, TlsAlertReceivedPayload,
+};
 
 use super::body::after;
 
@@ -243,74 +245,74 @@ impl ConnectError {
         }
     }
 
-    fn into_wasi(self) -> Error {
+    fn into_wasi(self) -> ErrorCode {
         match self {
-            Self::Certificate => Error::TlsCertificateError,
-            Self::Configuration => Error::ConfigurationError,
-            Self::Dns => Error::DnsError {
+            Self::Certificate => ErrorCode::TlsCertificateError,
+            Self::Configuration => ErrorCode::ConfigurationError,
+            Self::Dns => ErrorCode::DnsError(DnsErrorPayload {
                 rcode: Some("address not available".to_owned()),
                 info_code: Some(0),
-            },
-            Self::Refused => Error::ConnectionRefused,
-            Self::Terminated => Error::ConnectionTerminated,
-            Self::Timeout => Error::ConnectionTimeout,
-            Self::Tls => Error::TlsProtocolError,
-            Self::TlsAlert(id) => Error::TlsAlertReceived {
+            }),
+            Self::Refused => ErrorCode::ConnectionRefused,
+            Self::Terminated => ErrorCode::ConnectionTerminated,
+            Self::Timeout => ErrorCode::ConnectionTimeout,
+            Self::Tls => ErrorCode::TlsProtocolError,
+            Self::TlsAlert(id) => ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
                 alert_id: Some(id),
                 alert_message: Some(format!("{:?}", rustls::AlertDescription::from(id))),
-            },
-            Self::Unavailable => Error::DestinationUnavailable,
-            Self::Unroutable => Error::DestinationIpUnroutable,
-            Self::Uri => Error::HttpRequestUriInvalid,
+            }),
+            Self::Unavailable => ErrorCode::DestinationUnavailable,
+            Self::Unroutable => ErrorCode::DestinationIpUnroutable,
+            Self::Uri => ErrorCode::HttpRequestUriInvalid,
         }
     }
 }
 
 /// What became of a call that got no response head.
-pub(crate) fn call_error(error: &legacy::Error) -> Error {
+pub(crate) fn call_error(error: &legacy::Error) -> ErrorCode {
     if let Some(connect) = cause::<ConnectError>(error) {
         return connect.into_wasi();
     }
     tracing::debug!("outbound call failed: {error:?}");
     let hyper = cause::<hyper::Error>(error);
     if hyper.is_some_and(hyper::Error::is_parse_too_large) {
-        return Error::HttpResponseHeaderSectionSize(None);
+        return ErrorCode::HttpResponseHeaderSectionSize(None);
     }
     if hyper.is_some_and(hyper::Error::is_parse) {
-        return Error::HttpProtocolError;
+        return ErrorCode::HttpProtocolError;
     }
     // The guest's own body failed: not the other side's fault.
-    if cause::<Error>(error).is_some() {
-        return Error::InternalError(Some("the request body failed".to_owned()));
+    if cause::<ErrorCode>(error).is_some() {
+        return ErrorCode::InternalError(Some("the request body failed".to_owned()));
     }
     let gone = |hyper: &hyper::Error| {
         hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_canceled()
     };
     if hyper.is_some_and(gone) || cause::<io::Error>(error).is_some() {
-        return Error::ConnectionTerminated;
+        return ErrorCode::ConnectionTerminated;
     }
-    Error::HttpProtocolError
+    ErrorCode::HttpProtocolError
 }
 
 /// What became of a response body that broke off.
-pub(crate) fn body_error(error: &hyper::Error) -> Error {
+pub(crate) fn body_error(error: &hyper::Error) -> ErrorCode {
     tracing::debug!("the body of an outbound call broke off: {error:?}");
     let early =
         cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
     if early || error.is_incomplete_message() {
-        return Error::HttpResponseIncomplete;
+        return ErrorCode::HttpResponseIncomplete;
     }
     if cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
     {
-        return Error::ConnectionTerminated;
+        return ErrorCode::ConnectionTerminated;
     }
     if error.is_parse()
         || cause::<io::Error>(error)
             .is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
     {
-        return Error::HttpProtocolError;
+        return ErrorCode::HttpProtocolError;
     }
-    Error::ConnectionTerminated
+    ErrorCode::ConnectionTerminated
 }
 
 fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {

@@ -21,11 +21,12 @@ use wasmtime::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    WasiHttpCtx, WasiHttpCtxView, WasiHttpView,
+    WasiHttpCtx,
     handler::{
-        HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+        HandlerState, Instance, Proxy, ShouldAccept, ViewFn, WorkerExpiration, WorkerState,
+        WorkerStatus,
     },
-    p3::bindings::ServicePre,
+    p3::{WasiHttpCtxView, WasiHttpView, bindings::ServicePre},
 };
 
 use super::{
@@ -187,7 +188,7 @@ impl HandlerState for Instances {
         Ok(Instance {
             store,
             proxy: Proxy::P3(service),
-            view: HostState::http,
+            view: ViewFn::P3(HostState::http),
             expiration: Expiration {
                 lifetimes: self.lifetimes,
                 sleep: Box::pin(sleep(self.lifetimes.idle_timeout)),
@@ -268,7 +269,7 @@ pub(crate) struct Worker {
 
 impl WorkerState for Worker {
     type StoreData = HostState;
-    type RequestData = Admission;
+    type RequestId = Admission;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         if total >= self.lifetimes.reuse {

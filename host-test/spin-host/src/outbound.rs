@@ -15,11 +15,12 @@ use hyper_util::{
 };
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout_at;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi::TrappableError;
+use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpHooks, bindings::http::types::ErrorCode};
 
 use super::{
     allowed_hosts::AllowedHosts,
-    body::{TimedBody, after},
+    body::{TimedBody, WasiBody, after},
     connector::{CONNECT_TIMEOUT, Connector, call_error},
     stats::Counters,
 };
@@ -58,9 +59,9 @@ pub(crate) struct Outbound {
 type Sent = Result<
     (
         Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), Error>> + Send>,
+        Box<dyn Future<Output = Result<(), ErrorCode>> + Send>,
     ),
-    Error,
+    TrappableError<ErrorCode>,
 >;
 
 impl Outbound {
@@ -75,10 +76,10 @@ impl Outbound {
                 self.component
             );
             self.counters.denied.fetch_add(1, Relaxed);
-            return Err(Error::HttpRequestDenied);
+            return Err(ErrorCode::HttpRequestDenied.into());
         };
         if authority.as_str().contains('@') {
-            return Err(Error::HttpRequestUriInvalid);
+            return Err(ErrorCode::HttpRequestUriInvalid.into());
         }
         if !self.allowed.allows(uri) {
             tracing::warn!(
@@ -88,7 +89,7 @@ impl Outbound {
                 scheme = uri.scheme_str().unwrap_or_default(),
             );
             self.counters.denied.fetch_add(1, Relaxed);
-            return Err(Error::HttpRequestDenied);
+            return Err(ErrorCode::HttpRequestDenied.into());
         }
         // The client writes it from the address.
         request.headers_mut().remove(HOST);
@@ -100,7 +101,7 @@ impl Outbound {
         let call = CONNECT_TIMEOUT.scope(connect, self.client.request(request));
         let response = timeout_at(after(first_byte), call)
             .await
-            .map_err(|_| Error::ConnectionReadTimeout)?
+            .map_err(|_| ErrorCode::ConnectionReadTimeout)?
             .map_err(|error| call_error(&error))?;
         let response = response.map(|body| TimedBody::new(body, between_bytes).boxed_unsync());
         // Errors of the connection reach the guest through the body.
@@ -113,7 +114,7 @@ impl WasiHttpHooks for Outbound {
         &mut self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _: Box<dyn Future<Output = Result<(), ErrorCode>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(self.clone().send(request, options.unwrap_or_default()))
     }

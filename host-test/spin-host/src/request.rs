@@ -9,7 +9,7 @@ use http::{
 };
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use wasmtime_wasi_http::{Error, WasiBody};
+use wasmtime_wasi_http::{handler, p3::bindings::http::types::ErrorCode};
 
 use super::router::{Match, is_reserved};
 
@@ -20,7 +20,7 @@ pub(crate) fn prepare(
     mut request: Request<Incoming>,
     found: &Match,
     client: SocketAddr,
-) -> Result<Request<WasiBody>, &'static str> {
+) -> Result<handler::Request, &'static str> {
     let authority = authority(&request)?;
     let host = match request.headers().get(HOST) {
         Some(host) => host
@@ -60,7 +60,10 @@ pub(crate) fn prepare(
             headers.append(name, value);
         }
     }
-    Ok(request.map(|body| body.map_err(Error::from).boxed_unsync()))
+    Ok(request.map(|body| {
+        body.map_err(|error| ErrorCode::from_hyper_request_error(error).into())
+            .boxed_unsync()
+    }))
 }
 
 /// The one host the request is for; a request that names two is refused rather than guessed at.

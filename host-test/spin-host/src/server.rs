@@ -27,14 +27,14 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasmtime_wasi_http::{
-    WasiBody,
     handler::{HandlerState as _, ProxyHandler},
+    p3::bindings::http::types::ErrorCode,
 };
 
 use super::{
     allowed_hosts::AllowedHosts,
     app::{App, Inner},
-    body::{Holding, full},
+    body::{Holding, WasiBody, full},
     instance::{Admission, Instances, Lifetimes},
     key_value::KeyValueStore,
     manifest::{Manifest, RESERVED_PREFIX},
@@ -424,7 +424,14 @@ impl Server {
             turn,
         };
         match handler.handle(admission, request).await {
-            Ok(response) => response.map(|body| Holding::new(body, place).boxed_unsync()),
+            Ok(response) => response.map(|body| {
+                let body = body.map_err(|error| {
+                    error
+                        .downcast()
+                        .unwrap_or_else(|error| ErrorCode::InternalError(Some(error.to_string())))
+                });
+                Holding::new(body.boxed_unsync(), place).boxed_unsync()
+            }),
             Err(error) => {
                 tracing::error!("[{}] no response: {error:#}", handler.state().component);
                 plain(StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n")

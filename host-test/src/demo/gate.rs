@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use envoy_runner::{Envoy, EnvoyOptions};
-use programs::{Guest, native, on_path};
+use programs::{Guest, native};
 use tokio::task::spawn_blocking;
 
-use crate::spin::{SpinApp, SpinOptions, SpinProgram};
+use crate::spin::{SpinApp, SpinOptions, SpinProgram, find_spin};
+
+const NO_SPIN: &str = "there is no Spin: put `spin` 4.1 or newer on PATH, or let SPIN name it";
 
 /// The ways to gate Service B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Programs {
                 }
                 GateKind::Spin => {
                     let [service_a] = native(["service-a"])?;
-                    (service_a, Some(SpinProgram::Spin(spin()?)))
+                    (service_a, Some(SpinProgram::Spin(find_spin().context(NO_SPIN)?)))
                 }
                 GateKind::Envoy => {
                     let [service_a] = native(["service-a"])?;
@@ -80,15 +82,6 @@ impl Programs {
         };
         spawn_blocking(build).await?
     }
-}
-
-/// Spin: the one that `SPIN` names, else the one on PATH.
-fn spin() -> Result<PathBuf> {
-    let named = std::env::var_os("SPIN").filter(|named| !named.is_empty());
-    named
-        .map(PathBuf::from)
-        .or_else(|| on_path("spin"))
-        .context("there is no Spin: put `spin` 4.1 or newer on PATH, or let SPIN name it")
 }
 
 impl Gate {

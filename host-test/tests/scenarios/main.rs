@@ -27,7 +27,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use differences::Forced;
 use drivers::Driver;
-use drivers::{component::Component, core::Core, envoy::RealEnvoy};
+use drivers::{component::Component, core::Core, envoy::RealEnvoy, spin::RealSpin};
 use issuer::SharedStub;
 use observed::Observed;
 use scenario::{Expect, Scenario};
@@ -102,6 +102,10 @@ fn main() {
     ];
     if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
+    }
+    match RealSpin::find(runtime.handle(), &stub) {
+        Some(spin) => drivers.push(Arc::new(spin)),
+        None => eprintln!("without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"),
     }
     let table: Vec<_> = table::all().into_iter().map(Arc::new).collect();
 
