@@ -1,9 +1,11 @@
 //! Where settings come from, and what wrong ones do.
 
-use envoy_runner::{Envoy, EnvoyOptions, PLUGIN};
+use envoy_runner::{Envoy, EnvoyOptions, PLUGIN, shipped_config};
 use serde_json::json;
 
 use crate::{
+    documented::snippet,
+    waiting::until,
     wire::get,
     world::{World, skip_without_envoy, with_two_workers},
 };
@@ -169,6 +171,46 @@ async fn what_is_demanded_is_in_the_log_once_whatever_the_number_of_workers() {
 }
 
 #[tokio::test]
+async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
+    skip_without_envoy!();
+    let shipped = shipped_config().unwrap();
+    let keys = format!("{PLUGIN}/vm_config/environment_variables/host_env_keys");
+    let handed_over = shipped.pointer(&keys).unwrap().as_array().unwrap().clone();
+    let lost: Vec<_> = (handed_over.iter())
+        .filter(|key| *key != "WORKOUT18_EXPECTED_AUD")
+        .cloned()
+        .collect();
+    assert_eq!(lost.len() + 1, handed_over.len());
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
+    for (handed_over, audience, error) in [
+        (&handed_over, "service-b", None),
+        (&handed_over, "", Some(none)),
+        (&lost, "service-b", Some(none)),
+    ] {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", "s3cr3t"),
+            ("expected_aud", audience),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let started = Envoy::start(EnvoyOptions {
+            settings: settings.into(),
+            plugin_json: Some(serde_json::from_str(&snippet("\"require\"")).unwrap()),
+            overrides: vec![(keys.clone(), json!(handed_over))],
+            ..EnvoyOptions::default()
+        })
+        .await;
+        let said = started.err().map(|error| error.to_string());
+        match (&said, error) {
+            (None, None) => {}
+            (Some(said), Some(error)) => assert!(said.contains(error), "{said}"),
+            _ => panic!("{error:?}: {said:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
     skip_without_envoy!();
     let world = World::start(&[("issuer_cluster", "idp")]).await;
@@ -178,12 +220,8 @@ async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
         (answer.status, answer.reason().as_str()),
         (503, "issuer_call_denied")
     );
-    assert!(
-        world
-            .envoy
-            .log()
-            .contains(r#"there is no Envoy cluster "idp""#)
-    );
+    let line = r#"there is no Envoy cluster "idp""#;
+    until(async || world.envoy.log().contains(line)).await;
     assert_eq!(world.stub.counters().introspect, 0);
     world.finish().await;
 }
