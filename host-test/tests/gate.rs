@@ -11,14 +11,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use host_test::guests::{Guest, repository};
-use host_test::host::{App, Running, ServeOptions};
-use host_test::stub::{Reaction, TokenSpec, VerifyStub};
 use host_test::wire::{exchange, get};
+use programs::{Guest, repository};
+use spin_host::{App, Running, ServeOptions};
 use support::{bearer, derived, load, stub};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use verify_stub::{Reaction, TokenSpec, VerifyStub};
 
 /// auth-check.wasm, in bytes.
 const AUTH_CHECK_LIMIT: u64 = 400 * 1024;

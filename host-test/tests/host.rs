@@ -7,8 +7,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
-use host_test::guests::{Guest, components, repository};
-use host_test::host::{App, Running, ServeOptions};
+use programs::{Guest, components, repository};
+use spin_host::{App, Running, ServeOptions};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use host_test::guests::Guest;
-use host_test::host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
+use programs::Guest;
+use spin_host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
 use tokio::time::timeout;
 
 /// An app that may open two of the stores, and one that may open none.

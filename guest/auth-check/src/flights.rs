@@ -7,9 +7,11 @@ use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::http::types::Method;
 use spin_sdk::wasip3::wit_stream;
-use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
+use token_check::{
+    AnswerBody, Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict,
+};
 
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::issuer;
 use crate::messages::Head;
 
@@ -87,7 +89,10 @@ async fn lead(gate: &Gate, flight: Flight, errand: Errand, deadline: Duration) {
     let mut next = Some(errand);
     while let Some(errand) = next {
         let outcome = match errand {
-            Errand::Ask(call) => issuer::ask(&call, deadline).await,
+            Errand::Ask(call) => {
+                let limit = gate.check.borrow().policy().max_answer_bytes();
+                issuer::ask(&call, AnswerBody::new(limit), deadline).await
+            }
             Errand::Look(key) => match &gate.store {
                 Some(store) => store.look(&key).await,
                 None => Outcome::StoreFailed,
@@ -120,13 +125,16 @@ impl Duty<'_> {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { fault, records, .. }) => {
+            Progress::Ended(Ended {
+                note,
+                records,
+                sweep,
+                ..
+            }) => {
                 if let Some(store) = &self.gate.store {
-                    store.write(records);
+                    store.write(records, sweep);
                 }
-                if let Some(reason) = fault {
-                    self.gate.warn(reason.name());
-                }
+                gate::tell(note.as_ref());
                 None
             }
         }

@@ -18,17 +18,19 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let gate = gate::open().await;
         let Some(gate) = &*gate else {
-            return Ok(messages::reply(
-                &token_check::Reason::Misconfigured.reply(None, None),
-            ));
+            let refused = token_check::Reason::Misconfigured.reply(None, None);
+            return Ok(messages::reply(&refused).await);
         };
         let head = messages::Head::of(&request);
         let verdict = flights::decide(gate, &head).await;
-        gate.tell(&verdict);
+        gate::tell(verdict.note.as_ref());
+        if let Some(line) = &verdict.audit {
+            eprintln!("{line}");
+        }
         let result = verdict.into_result(gate.check.borrow().policy());
         match result {
             Ok(grant) => messages::forward(request, head, &grant).await,
-            Err(reply) => Ok(messages::reply(&reply)),
+            Err(reply) => Ok(messages::reply(&reply).await),
         }
     }
 }

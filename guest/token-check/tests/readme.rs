@@ -56,7 +56,7 @@ fn spin_toml_passes_every_setting_on_and_no_other() {
     let manifest = include_str!("../../../spin.toml");
     for setting in SETTINGS {
         assert!(
-            manifest.contains(&format!("\n{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
+            manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
             "{}",
             setting.key
         );

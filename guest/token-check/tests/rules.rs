@@ -120,8 +120,8 @@ fn answer(body: &str) -> Outcome {
     Outcome::Answered(IssuerAnswer {
         status: 200,
         content_type: Some(b"application/json".to_vec()),
-        retry_after: None,
         body: collected,
+        ..IssuerAnswer::default()
     })
 }
 
@@ -337,19 +337,20 @@ fn c3_c5_j6_each_route_demands_its_own_audience_issuer_client_and_grant_type() {
     let rows: &[(&str, &str, Option<Reason>)] = &[
         ("/aud", r#""aud":["x","api2"]"#, None),
         ("/aud", r#""aud":"api3""#, Some(WrongAudience)),
-        ("/aud", r#""iss":"https://a""#, Some(WrongAudience)),
+        ("/aud", r#""iss":"https://a""#, Some(NoAudience)),
         ("/iss", r#""iss":"https://b""#, None),
         ("/iss", r#""iss":"https://c""#, Some(WrongIssuer)),
-        ("/iss", r#""aud":"api""#, Some(WrongIssuer)),
+        ("/iss", r#""aud":"api""#, Some(NoIssuer)),
         ("/client", r#""client_id":"shop""#, None),
         ("/client", r#""client_id":"shop2""#, Some(ClientNotAllowed)),
-        ("/client", r#""sub":"shop""#, Some(ClientNotAllowed)),
+        ("/client", r#""sub":"shop""#, Some(NoClientId)),
         ("/grant", r#""grant_type":"client_credentials""#, None),
         (
             "/grant",
             r#""grant_type":"password""#,
             Some(GrantTypeNotAllowed),
         ),
+        ("/grant", r#""sub":"shop""#, Some(NoGrantType)),
         ("/any", r#""scope":"x b""#, None),
         ("/any", r#""scope":"x""#, Some(InsufficientScope)),
         ("/any", r#""sub":"a""#, Some(InsufficientScope)),

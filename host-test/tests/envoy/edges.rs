@@ -1,6 +1,6 @@
 //! Requests that no client sends by accident: each gets an answer, none traps the VM.
 
-use host_test::envoy::PLUGIN;
+use envoy_runner::PLUGIN;
 use serde_json::json;
 
 use crate::{

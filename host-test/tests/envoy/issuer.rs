@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use host_test::stub::{Reaction, StubAnswer, StubOptions, StubTls, VerifyStub};
 use host_test::wire::Reply;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
+use verify_stub::{Reaction, StubAnswer, StubOptions, StubTls, VerifyStub};
 
 use crate::{
     wire::get,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use host_test::stub::Reaction;
 use serde_json::{Value, json};
+use verify_stub::Reaction;
 
 use crate::{
     waiting::until,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use host_test::stub::{Endpoint, Reaction, StubAnswer};
 use serde_json::{Value, json};
+use verify_stub::{Endpoint, Reaction, StubAnswer};
 
 use crate::{
     waiting::until,
@@ -64,7 +64,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     }
     // A fault that is not the caller's is in the log under its name.
     let log = world.envoy.log();
-    assert!(log.contains("issuer_refused_us: The issuer refused this service's own credentials."));
+    assert!(log.contains("issuer_refused_us: the issuer answered with HTTP status 401: check "));
     assert!(!log.contains("inactive"));
     world.finish().await;
 }

@@ -3,7 +3,7 @@
 use std::env::VarError;
 
 use envoy_filter::settings::{ENVOY_SETTINGS, Settings};
-use host_test::envoy::{PLUGIN, shipped_config};
+use envoy_runner::{PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::SETTINGS;
 

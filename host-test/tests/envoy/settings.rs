@@ -1,6 +1,6 @@
 //! Where settings come from, and what wrong ones do.
 
-use host_test::envoy::{Envoy, EnvoyOptions};
+use envoy_runner::{Envoy, EnvoyOptions};
 use serde_json::json;
 
 use crate::{

@@ -1,7 +1,8 @@
 //! What the user sees: exports, Envoy, a call.
 
-use host_test::{envoy::EnvoyOptions, stub::TokenSpec};
+use envoy_runner::EnvoyOptions;
 use serde_json::json;
+use verify_stub::TokenSpec;
 
 use crate::{
     wire::{bearer, get, head, send},
@@ -206,7 +207,7 @@ async fn the_first_request_succeeds_and_so_does_the_first_after_the_name_was_for
 
 #[test]
 fn the_filter_is_small() {
-    host_test::guests::Guest::EnvoyFilter.build().unwrap();
+    programs::Guest::EnvoyFilter.build().unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let file = root.join("target/wasm32-wasip1/release/envoy_filter.wasm");
     let bytes = std::fs::metadata(file).unwrap().len();

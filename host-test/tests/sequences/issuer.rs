@@ -1,9 +1,9 @@
 //! Two stubs of IBM Verify, for hosts that ask over sockets.
 
-use host_test::stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::StatusCode;
 use serde_json::json;
 use tokio::runtime::Handle;
+use verify_stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 
 use crate::hosts::{Answer, CLIENT_ID, CLIENT_SECRET};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use host_test::host::KeyValueStore;
+use spin_host::KeyValueStore;
 use token_check::{
     AnswerBody, AuthCheck, CallFailure, Decision, Errand, IssuerAnswer, Now, Outcome, Policy,
     Progress, RequestHead, Sharing, Step,

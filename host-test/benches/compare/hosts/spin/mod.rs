@@ -7,7 +7,7 @@ mod serve;
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use host_test::host::{App, ServeOptions};
+use spin_host::{App, ServeOptions};
 
 use self::{
     manifest::Gate,
