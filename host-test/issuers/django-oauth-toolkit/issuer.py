@@ -1,13 +1,11 @@
 """django-oauth-toolkit with client credentials, introspection and revocation, for one test.
 
-Its configuration is one line of JSON on standard input: clients, [{ id, secret }], and the path of a database to make. It
-says its issuer in one line of JSON on standard output, and ends when standard input does.
+Its configuration is JSON in the variable CONFIGURATION: clients, [{ id, secret }], and the path of a database to make. It
+prints its issuer in one line of JSON.
 """
 
 import json
 import os
-import sys
-import threading
 
 import django
 from django.conf import settings
@@ -24,8 +22,7 @@ urlpatterns = []
 
 
 def main():
-    configuration = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_standard_input, daemon=True).start()
+    configuration = json.loads(os.environ["CONFIGURATION"])
     settings.configure(
         ALLOWED_HOSTS=["127.0.0.1"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": configuration["database"]}},
@@ -58,11 +55,6 @@ def register(client):
         authorization_grant_type=application.GRANT_CLIENT_CREDENTIALS,
         name=client["id"],
     )
-
-
-def end_with_standard_input():
-    sys.stdin.read()
-    os._exit(0)
 
 
 class QuietHandler(WSGIRequestHandler):

@@ -1,14 +1,12 @@
 // node-oidc-provider with client credentials, introspection, revocation and resource indicators, for one test.
 //
-// Its configuration is one line of JSON on standard input; it says its issuer in one line of JSON on standard output, and
-// ends when standard input does.
+// Its configuration is JSON in the variable CONFIGURATION; it prints its issuer in one line of JSON.
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { createInterface } from 'node:readline';
 
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
 // clients: [{ id, secret }]; resources: { URI: 'opaque' or 'jwt' }; tls: { certificate, key }, two paths, or none.
 function serve({ clients, resources, tls }) {
@@ -41,16 +39,13 @@ function provider(issuer, clients, resources) {
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
-        getResourceServerInfo: (_, resource) => ({
-          audience: resource,
-          scope: 'read',
-          accessTokenFormat: resources[resource],
-        }),
+        getResourceServerInfo: (_, resource) => {
+          if (!Object.hasOwn(resources, resource)) throw new errors.InvalidTarget();
+          return { audience: resource, scope: 'read', accessTokenFormat: resources[resource] };
+        },
       },
     },
   });
 }
 
-const lines = createInterface({ input: process.stdin });
-lines.once('line', (line) => serve(JSON.parse(line)));
-lines.once('close', () => process.exit());
+serve(JSON.parse(process.env.CONFIGURATION));

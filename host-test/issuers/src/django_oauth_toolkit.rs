@@ -3,13 +3,13 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
+use programs::on_path;
 use serde_json::json;
 
 use crate::{
-    Issuer, Product, SERVICE_A, SERVICE_B,
-    install::{on_path, once, run},
-    process::Process,
-    program,
+    Issuer, Product,
+    install::{once, run},
+    process, program,
 };
 
 const NAME: &str = "django-oauth-toolkit";
@@ -28,15 +28,10 @@ pub(crate) fn version() -> Result<String> {
 pub(crate) fn start(product: Product) -> Result<Issuer> {
     let python = install()?.join("bin/python");
     let directory = tempfile::tempdir()?;
-    let mut process = Process::start(
-        Command::new(python).arg(program(NAME).join("issuer.py")),
-        directory.path(),
-    )?;
-    let clients =
-        [SERVICE_A, SERVICE_B].map(|client| json!({ "id": client.id, "secret": client.secret }));
-    let url = process
-        .configure(&json!({ "clients": clients, "database": directory.path().join("database") }))
-        .context(NAME)?;
+    let server = program(NAME).join("issuer.py");
+    let configuration = json!({ "database": directory.path().join("database") });
+    let (process, url) =
+        process::start(&python, |command| _ = command.arg(server), configuration).context(NAME)?;
     Ok(Issuer {
         product,
         token_path: "/token/",
@@ -45,7 +40,7 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
         url,
         authority: None,
         process,
-        _directory: directory,
+        directory: Some(directory),
     })
 }
 

@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use programs::{Process, on_path};
 
 use crate::{
     Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_A, SERVICE_B,
-    install::{on_path, once, run},
-    process::Process,
+    install::{once, run},
+    process::wait,
     program,
 };
 
@@ -25,10 +26,6 @@ const PLUGIN: &str = "oidc";
 
 /// Glewlwyd signs its tokens with it; nobody else reads them.
 const SIGNING_SECRET: &str = "only a test's: 0123456789 0123456789";
-
-/// Runs a program that does not look at standard input until that ends.
-const UNTIL_STDIN_ENDS: &str =
-    r#"exec 3<&0; "$@" </dev/null >&2 3<&- & p=$!; { read -r _ <&3; kill $p; } & wait $p"#;
 
 /// The packages of Debian that are needed, and the one of several that sets up no database.
 const PACKAGES: [&str; 2] = ["glewlwyd", "dbconfig-no-thanks"];
@@ -55,10 +52,8 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
     let url = format!("{origin}/api/{PLUGIN}");
     make_database(&installed, directory.path(), &url)?;
     let modules = |kind: &str| installed.root.join("usr/lib/glewlwyd").join(kind);
-    let mut process = Process::start(
-        Command::new("/bin/sh")
-            .args(["-c", UNTIL_STDIN_ENDS, "sh"])
-            .arg(&installed.glewlwyd)
+    let process = Process::start(&installed.glewlwyd, |command| {
+        command
             .arg("--env-variables")
             .arg("--config-file")
             .arg(program(NAME).join("glewlwyd.conf"))
@@ -69,12 +64,9 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
             .env("GLWD_AUTH_SCHEME_MODULE_PATH", modules("scheme"))
             .env("GLWD_PLUGIN_MODULE_PATH", modules("plugin"))
             .env("LD_LIBRARY_PATH", &installed.libraries)
-            .current_dir(directory.path()),
-        directory.path(),
-    )?;
-    process
-        .wait(|| TcpStream::connect(("127.0.0.1", port)).is_ok())
-        .context(NAME)?;
+            .current_dir(directory.path());
+    })?;
+    wait(&process, || TcpStream::connect(("127.0.0.1", port)).ok()).context(NAME)?;
     Ok(Issuer {
         product,
         token_path: "/token",
@@ -83,7 +75,7 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
         url,
         authority: None,
         process,
-        _directory: directory,
+        directory: Some(directory),
     })
 }
 

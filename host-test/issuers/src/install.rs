@@ -1,7 +1,6 @@
 //! Installs a server under `target/issuers/`, once.
 
 use std::{
-    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::repository;
+use programs::repository;
 
 /// What a whole installation has, with the list of packages that it was made from.
 const COMPLETE: &str = "complete";
@@ -48,13 +47,6 @@ pub(crate) fn once(
     Ok(folder)
 }
 
-/// A program of that name in a folder of PATH.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-}
-
 /// Runs a program to its end, for what it prints.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
@@ -63,7 +55,12 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
         .output()
         .with_context(|| format!("{name} cannot be started"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = if output.stderr.is_empty() {
+            &output.stdout
+        } else {
+            &output.stderr
+        };
+        let said = String::from_utf8_lossy(said);
         bail!("{name} ended with {}: {}", output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

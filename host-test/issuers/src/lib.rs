@@ -15,10 +15,10 @@ mod process;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use programs::Process;
 use tempfile::TempDir;
 
 pub use self::calls::{Answer, Basic};
-use self::process::Process;
 
 /// The scope that tokens have.
 pub const SCOPE: &str = "read";
@@ -146,8 +146,9 @@ pub struct Issuer {
     revocation: String,
     authority: Option<authority::Certificates>,
     process: Process,
-    /// With its configuration and its database.
-    _directory: TempDir,
+    /// With its database, if that is in files.
+    #[expect(dead_code, reason = "removed when this is dropped")]
+    directory: Option<TempDir>,
 }
 
 impl Issuer {
@@ -177,16 +178,11 @@ impl Issuer {
             .map(authority::Certificates::authority)
     }
 
-    /// What it wrote on standard error so far.
+    /// What it wrote so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.log()
+        self.process.out() + &self.process.log()
     }
-}
-
-/// The repository.
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The folder of this crate with the program of a product.

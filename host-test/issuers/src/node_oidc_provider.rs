@@ -3,14 +3,14 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use programs::on_path;
 use serde_json::{Value, json};
 
 use crate::{
-    Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_A, SERVICE_B,
+    Issuer, JWT_RESOURCE, Product, RESOURCE,
     authority::Certificates,
-    install::{on_path, once, run},
-    process::Process,
-    program,
+    install::{once, run},
+    process, program,
 };
 
 const NAME: &str = "node-oidc-provider";
@@ -32,22 +32,15 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
     let folder = install()?;
     // node looks for packages from where a program lies.
     fs::copy(program(NAME).join(SERVER), folder.join(SERVER))?;
-    let directory = tempfile::tempdir()?;
     let node = on_path("node").context("there is no node")?;
-    let mut process = Process::start(
-        Command::new(node).arg(folder.join(SERVER)),
-        directory.path(),
-    )?;
     let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });
-    let clients =
-        [SERVICE_A, SERVICE_B].map(|client| json!({ "id": client.id, "secret": client.secret }));
-    let url = process
-        .configure(&json!({
-            "clients": clients,
-            "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
-            "tls": tls.as_ref().map(files),
-        }))
-        .context(NAME)?;
+    let configuration = json!({
+        "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
+        "tls": tls.as_ref().map(files),
+    });
+    let server = folder.join(SERVER);
+    let (process, url) =
+        process::start(&node, |command| _ = command.arg(server), configuration).context(NAME)?;
     Ok(Issuer {
         product,
         token_path: "/token",
@@ -56,7 +49,7 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
         url,
         authority: tls,
         process,
-        _directory: directory,
+        directory: None,
     })
 }
 

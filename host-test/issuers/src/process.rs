@@ -1,110 +1,63 @@
-//! A server's process. It ends when its standard input does, and so also when this process is killed.
+//! Waits for what a server's process does.
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::Value;
+use anyhow::{Result, bail};
+use programs::Process;
+use serde_json::{Value, json};
+
+use crate::{SERVICE_A, SERVICE_B};
 
 /// How long a server may take until it listens, on a busy machine.
-pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long it may take to end by itself.
-const END_LIMIT: Duration = Duration::from_secs(5);
+/// How often we look whether it does.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// How often we look whether something has come about.
-pub(crate) const LOOK: Duration = Duration::from_millis(20);
-
-pub(crate) struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    log: PathBuf,
+/// Starts a program of ours that takes its configuration from the environment and prints its issuer, which is returned.
+pub(crate) fn start(
+    program: &Path,
+    prepare: impl FnOnce(&mut Command),
+    mut configuration: Value,
+) -> Result<(Process, String)> {
+    let clients = [SERVICE_A, SERVICE_B];
+    configuration["clients"] = clients
+        .iter()
+        .map(|client| json!({ "id": client.id, "secret": client.secret }))
+        .collect();
+    let process = Process::start(program, |command| {
+        command.env("CONFIGURATION", configuration.to_string());
+        prepare(command);
+    })?;
+    let url = wait(&process, || {
+        let out = process.out();
+        let said: Value = serde_json::from_str(out.lines().next()?).ok()?;
+        Some(said.get("issuer")?.as_str()?.to_owned())
+    })?;
+    Ok((process, url))
 }
 
-impl Process {
-    /// Starts a program that writes its standard error into `directory`.
-    pub(crate) fn start(command: &mut Command, directory: &Path) -> Result<Self> {
-        let name = command.get_program().display().to_string();
-        let log = directory.join("log");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("{name} cannot be started"))?;
-        let stdin = child.stdin.take();
-        Ok(Self { child, stdin, log })
-    }
-
-    /// Hands it one line of JSON, and waits for the one that it answers with: its issuer.
-    pub(crate) fn configure(&mut self, configuration: &Value) -> Result<String> {
-        let mut stdin = self
-            .stdin
-            .as_ref()
-            .context("its standard input is closed")?;
-        writeln!(stdin, "{configuration}").with_context(|| self.log())?;
-        let stdout = self
-            .child
-            .stdout
-            .take()
-            .context("its standard output is taken")?;
-        let (send, line) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut lines = BufReader::new(stdout);
-            let mut line = String::new();
-            let _ = lines.read_line(&mut line);
-            let _ = send.send(line);
-            // A pipe that nobody reads would stop it.
-            let _ = io::copy(&mut lines, &mut io::sink());
-        });
-        let line = line.recv_timeout(START_LIMIT).unwrap_or_default();
-        let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        said.get("issuer")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-            .ok_or_else(|| anyhow!("it does not say its issuer, but {line:?}: {}", self.log()))
-    }
-
-    /// Waits until `ready`.
-    pub(crate) fn wait(&mut self, ready: impl Fn() -> bool) -> Result<()> {
-        let until = Instant::now() + START_LIMIT;
-        while !ready() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("it ended with {status}: {}", self.log());
-            }
-            if Instant::now() > until {
-                bail!("it does not listen after {START_LIMIT:?}: {}", self.log());
-            }
-            std::thread::sleep(LOOK);
+/// Looks again and again until there is something.
+pub(crate) fn wait<T>(process: &Process, look: impl Fn() -> Option<T>) -> Result<T> {
+    let until = Instant::now() + START_LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
         }
-        Ok(())
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read(&self.log).map_or_else(
-            |error| format!("{}: {error}", self.log.display()),
-            |log| String::from_utf8_lossy(&log).into_owned(),
-        )
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.stdin = None;
-        let until = Instant::now() + END_LIMIT;
-        while Instant::now() < until {
-            if let Ok(Some(_)) = self.child.try_wait() {
-                return;
-            }
-            std::thread::sleep(LOOK);
+        if let Some(status) = process.exit_status() {
+            bail!("it ended with {status}: {}{}", process.out(), process.log());
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if Instant::now() > until {
+            bail!(
+                "it does not listen after {START_LIMIT:?}: {}{}",
+                process.out(),
+                process.log()
+            );
+        }
+        std::thread::sleep(LOOK);
     }
 }

@@ -6,6 +6,9 @@
 )]
 
 mod facts;
+mod gate;
+mod scenes;
+mod service_a;
 
 use std::{
     process::ExitCode,
@@ -15,6 +18,9 @@ use std::{
 use anyhow::Result;
 use issuers::{Issuer, Product};
 use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::{Handle, Runtime};
+
+use self::{gate::Host, scenes::Scene};
 
 /// Trials mostly wait for servers.
 const THREADS: usize = 4;
@@ -22,20 +28,35 @@ const THREADS: usize = 4;
 /// A server that the first trial that needs it starts.
 struct Shared {
     product: Product,
+    runtime: Handle,
     issuer: OnceLock<Result<Issuer, String>>,
 }
 
 impl Shared {
-    fn get(&self, runtime: &tokio::runtime::Handle) -> Result<&Issuer, Failed> {
-        let start = || {
-            runtime
-                .block_on(self.product.start())
-                .map_err(|error| format!("{error:#}"))
-        };
-        self.issuer
-            .get_or_init(start)
-            .as_ref()
-            .map_err(Failed::from)
+    fn trial<F>(self: &Arc<Self>, name: &str, check: F) -> Trial
+    where
+        F: AsyncFnOnce(&Issuer) -> Result<()> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        let name = format!("{}::{name}", self.product.name());
+        let trial = Trial::test(name, move || {
+            let start = || {
+                shared
+                    .runtime
+                    .block_on(shared.product.start())
+                    .map_err(shown)
+            };
+            let issuer = shared
+                .issuer
+                .get_or_init(start)
+                .as_ref()
+                .map_err(Failed::from)?;
+            let checked = shared.runtime.block_on(check(issuer));
+            checked.map_err(|error| {
+                format!("{}\nThe issuer logged:\n{}", shown(error), issuer.log()).into()
+            })
+        });
+        trial.with_ignored_flag(!self.product.is_available())
     }
 }
 
@@ -46,27 +67,33 @@ fn main() -> ExitCode {
         eprintln!("skipped: SKIP_ISSUERS=1");
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut trials = vec![Trial::test("docs_list_the_issuers", || {
-        facts::docs_list_the_issuers().map_err(failed)
-    })];
+    let runtime = Runtime::new().unwrap();
     let issuers = Product::ALL.map(|product| {
         Arc::new(Shared {
             product,
+            runtime: runtime.handle().clone(),
             issuer: OnceLock::new(),
         })
     });
+    let mut trials = vec![Trial::test("docs_list_the_issuers", || {
+        facts::docs_list_the_issuers().map_err(|error| shown(error).into())
+    })];
     for issuer in &issuers {
-        let name = format!("{}::docs_say_what_it_answers", issuer.product.name());
-        let handle = runtime.handle().clone();
-        let shared = Arc::clone(issuer);
-        let trial = Trial::test(name, move || {
-            let issuer = shared.get(&handle)?;
-            handle
-                .block_on(facts::docs_say_what_it_answers(issuer))
-                .map_err(|error| failed(error.context(issuer.log())))
-        });
-        trials.push(trial.with_ignored_flag(!issuer.product.is_available()));
+        trials.push(issuer.trial("docs_say_what_it_answers", facts::docs_say_what_it_answers));
+        trials.push(issuer.trial(
+            "service_a_is_told_of_a_wrong_secret",
+            scenes::service_a_is_told_of_a_wrong_secret,
+        ));
+        for host in Host::ALL.into_iter().filter(|host| !host.is_skipped()) {
+            for scene in Scene::ALL
+                .into_iter()
+                .filter(|scene| scene.applies_to(issuer.product))
+            {
+                let name = format!("{}::{}", host.name(), scene.name());
+                trials
+                    .push(issuer.trial(&name, async move |issuer| scene.play(host, issuer).await));
+            }
+        }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the servers; `exit` would skip it.
@@ -74,6 +101,6 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn failed(error: anyhow::Error) -> Failed {
-    format!("{error:#}").into()
+fn shown(error: anyhow::Error) -> String {
+    format!("{error:#}")
 }
