@@ -44,6 +44,7 @@
 
 mod allowed_hosts;
 mod app;
+mod auth_settings;
 mod body;
 mod build;
 mod compose;

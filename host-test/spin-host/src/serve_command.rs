@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    env, io,
     net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use super::{App, Manifest, Running, ServeOptions};
+use super::{App, Manifest, Running, ServeOptions, auth_settings::demands};
 use programs::repository;
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
@@ -76,8 +76,15 @@ impl ServeCommand {
     {
         let manifest = Manifest::read(&self.manifest_path())?;
         let options = self.options(&manifest);
-        // Before the build: whoever forgot a variable should not wait to hear of it.
-        options.configuration(&manifest)?;
+        // Before the build: whoever forgot a variable, or got one wrong, should not wait to hear of it.
+        let configuration = options.configuration(&manifest)?;
+        let environment: Vec<_> = env::vars_os()
+            .map(|(name, _)| name.to_string_lossy().into_owned())
+            .collect();
+        let names = environment.iter().map(String::as_str);
+        for line in demands(&manifest, &configuration.resolver, names)? {
+            eprintln!("{line}");
+        }
         build(&manifest, self.build)?;
         let app = App::from_manifest(manifest, &BTreeMap::new())?;
         let running = app.serve(options).await?;

@@ -142,7 +142,7 @@ impl Default for ServeOptions {
 
 /// What an app gets from outside for one run.
 pub(crate) struct Configuration {
-    resolver: Resolver,
+    pub(crate) resolver: Resolver,
     stores: BTreeMap<String, Store>,
     tls: ClientTls,
 }
