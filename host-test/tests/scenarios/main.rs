@@ -68,6 +68,11 @@ impl Run {
                 },
                 asked,
             ),
+            Forced::Closes => match self.observed() {
+                Err(error) if error.starts_with("closed after ") => Ok(()),
+                Err(error) => Err(error),
+                Ok(seen) => Err(seen.verdict()),
+            },
             Forced::RefusesToStart => match self.observed() {
                 Err(error) if error.contains("setting `") => Ok(()),
                 Err(error) => Err(error),

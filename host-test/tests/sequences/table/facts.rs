@@ -132,16 +132,11 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .with("cache_ttl", "60")
             .with("negative_cache_ttl", "3")
             .says("t", Says::Inactive)
-            .refused("t", "/", "inactive", Facts::Known)
-            .first(inactive, Facts::Asked)
-            .forgetful(inactive, Facts::Asked)
+            .refused("t", "/", "inactive", Facts::AskedOnce)
             .says("t", Says::Active(ACTIVE))
             .refused("t", "/", "inactive", Facts::Known)
-            // Only what is active is shared.
-            .forgetful(Verdict::Granted, Facts::AskedOnce)
             .wait_ms(3100)
             .granted("t", "/", Facts::AskedOnce)
-            .forgetful(Verdict::Granted, Facts::Known)
             .granted("t", "/", Facts::Known),
         sequence("one_token_is_not_another")
             .with("cache_ttl", "60")
