@@ -36,7 +36,8 @@ fn the_gate_is_seven_lines_of_spin_toml_as_the_docs_say() {
         let numbered = format!("# {}", number + 1);
         let key = line.split([' ', '=']).next().unwrap();
         assert!(
-            docs.lines().any(|line| line.starts_with(key) && line.contains(&numbered)),
+            docs.lines()
+                .any(|line| line.starts_with(key) && line.contains(&numbered)),
             "{key} {numbered}"
         );
     }
@@ -48,7 +49,10 @@ async fn serve(stub: &VerifyStub) -> Running {
     let origin = stub.introspect_url().replace("/oauth2/introspect", "");
     let manifest = manifest()
         .replace("https://tenant.verify.ibm.com", &origin)
-        .replace(r#""resource_client_id": "service-b""#, &format!(r#""resource_client_id": "{}""#, client.id));
+        .replace(
+            r#""resource_client_id": "service-b""#,
+            &format!(r#""resource_client_id": "{}""#, client.id),
+        );
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("your-app-spin.toml");
     std::fs::write(&path, manifest).unwrap();
     let components = BTreeMap::from([
@@ -82,7 +86,11 @@ async fn call(running: &Running, token: Option<&str>) -> String {
 async fn the_app_answers_who_may_call_and_keeps_its_own_variables() {
     let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
     let running = serve(&stub).await;
-    let spec = || TokenSpec::default().client("service-a").audience(["service-a"]);
+    let spec = || {
+        TokenSpec::default()
+            .client("service-a")
+            .audience(["service-a"])
+    };
     let answer = call(&running, Some(&stub.issue(spec()))).await;
     let id = &stub.client("service-a").id;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -91,11 +99,17 @@ async fn the_app_answers_who_may_call_and_keeps_its_own_variables() {
 
     let refused = [
         (None, r#""reason":"no_credentials""#),
-        (Some(stub.issue(spec().audience(["another-service"]))), r#""reason":"wrong_audience""#),
+        (
+            Some(stub.issue(spec().audience(["another-service"]))),
+            r#""reason":"wrong_audience""#,
+        ),
     ];
     for (token, reason) in refused {
         let answer = call(&running, token.as_deref()).await;
-        assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"),
+            "{answer}"
+        );
         assert!(answer.ends_with('}') && answer.contains(reason), "{answer}");
     }
 }

@@ -29,9 +29,12 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
     let python = install()?.join("bin/python");
     let directory = tempfile::tempdir()?;
     let server = program(NAME).join("issuer.py");
-    let configuration = json!({ "database": directory.path().join("database") });
+    let configuration = json!({
+        "clients": process::clients(),
+        "database": directory.path().join("database"),
+    });
     let (process, url) =
-        process::start(&python, |command| _ = command.arg(server), configuration).context(NAME)?;
+        process::start(&python, |command| _ = command.arg(server), &configuration).context(NAME)?;
     Ok(Issuer {
         product,
         token_path: "/token/",

@@ -35,12 +35,13 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
     let node = on_path("node").context("there is no node")?;
     let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });
     let configuration = json!({
+        "clients": process::clients(),
         "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
         "tls": tls.as_ref().map(files),
     });
     let server = folder.join(SERVER);
     let (process, url) =
-        process::start(&node, |command| _ = command.arg(server), configuration).context(NAME)?;
+        process::start(&node, |command| _ = command.arg(server), &configuration).context(NAME)?;
     Ok(Issuer {
         product,
         token_path: "/token",

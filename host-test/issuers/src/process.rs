@@ -18,17 +18,21 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// How often we look whether it does.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The clients, as our programs take them.
+pub(crate) fn clients() -> Value {
+    let clients = [SERVICE_A, SERVICE_B];
+    clients
+        .iter()
+        .map(|client| json!({ "id": client.id, "secret": client.secret }))
+        .collect()
+}
+
 /// Starts a program of ours that takes its configuration from the environment and prints its issuer, which is returned.
 pub(crate) fn start(
     program: &Path,
     prepare: impl FnOnce(&mut Command),
-    mut configuration: Value,
+    configuration: &Value,
 ) -> Result<(Process, String)> {
-    let clients = [SERVICE_A, SERVICE_B];
-    configuration["clients"] = clients
-        .iter()
-        .map(|client| json!({ "id": client.id, "secret": client.secret }))
-        .collect();
     let process = Process::start(program, |command| {
         command.env("CONFIGURATION", configuration.to_string());
         prepare(command);

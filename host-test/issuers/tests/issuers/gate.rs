@@ -1,12 +1,12 @@
 //! Service B behind its auth check, in either host.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use envoy_runner::{Envoy, EnvoyOptions};
 use issuers::{Issuer, SERVICE_B};
 use programs::{Guest, components};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use spin_host::{App, Running, ServeOptions};
 use tokio::sync::OnceCell;
@@ -60,9 +60,10 @@ impl Gate {
                     ..ServeOptions::default()
                 };
                 if let Some(authority) = issuer.authority() {
-                    options
-                        .extra_roots
-                        .push(CertificateDer::from_pem_file(authority)?);
+                    let file = authority.with_file_name("runtime-config.toml");
+                    let trusted = toml(authority);
+                    std::fs::write(&file, trusted)?;
+                    options.runtime_config = Some(file);
                 }
                 Ok(Self::Spin(app().await?.serve(options).await?))
             }
@@ -100,6 +101,14 @@ impl Gate {
             Self::Envoy(envoy) => envoy.log(),
         }
     }
+}
+
+/// How Spin is told to trust this authority.
+fn toml(authority: &Path) -> String {
+    let file = authority.display();
+    format!(
+        "[[client_tls]]\ncomponent_ids = [\"service-b\"]\nhosts = [\"localhost\", \"127.0.0.1\"]\nca_roots_file = \"{file}\"\n"
+    )
 }
 
 fn settings(issuer: &Issuer) -> BTreeMap<String, String> {
