@@ -414,6 +414,32 @@ async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_says_what_it_demands_and_warns_if_that_is_nothing() {
+    let rows: [(&[(&str, &str)], &str); 2] = [
+        (
+            &[("expected_aud", "orders"), ("require", "audience")],
+            "auth-check: demanded of a token: audience \"orders\", scope any, client any, issuer any, grant type any; \
+             rules: none; cache: none",
+        ),
+        (
+            &[],
+            "auth-check: warning: nothing is demanded: every active token of this issuer gets in; rules: none; \
+             cache: none",
+        ),
+    ];
+    let stub = stub().await;
+    for (settings, line) in rows {
+        let running = serve(&stub, settings).await;
+        exchange(running.address(), &get("/data", "Bearer abc"))
+            .await
+            .unwrap();
+        let logs = running.logs().into_iter().map(|line| line.text);
+        let told: Vec<_> = logs.filter(|line| line.contains("demanded")).collect();
+        assert_eq!(told, [line]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_was_not_granted_is_not_called() {
     let stub = stub().await;
     let elsewhere = stub.introspect_url().replace("127.0.0.1", "127.0.0.2");
