@@ -74,7 +74,11 @@ async fn a_header_that_is_not_utf8_is_a_500_without_a_body_before_any_component(
     ] {
         let head = [b"GET /app/ HTTP/1.1\r\nhost: h\r\n", header].concat();
         let reply = answered(running.address(), &head).await;
-        assert_eq!((reply.status, reply.text().as_str()), (500, ""), "{header:?}");
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (500, ""),
+            "{header:?}"
+        );
         assert_eq!(reply.header("content-type"), [""; 0]);
     }
     assert_eq!(running.stats().requests, 0);
@@ -136,11 +140,18 @@ async fn fields_made_of_a_requests_own_are_refused_for_the_forbidden_ones_among_
     let running = serve().await;
     for (header, expected) in [
         ("host: h", "HeaderError::Forbidden"),
-        ("host: h\r\nproxy-authorization: Basic a", "HeaderError::Forbidden"),
+        (
+            "host: h\r\nproxy-authorization: Basic a",
+            "HeaderError::Forbidden",
+        ),
     ] {
         let head = format!("GET /app/fields HTTP/1.1\r\n{header}");
         let reply = answered(running.address(), head.as_bytes()).await.json();
-        assert_eq!(reply, json!({ "from_list": expected, "clone": "ok" }), "{header}");
+        assert_eq!(
+            reply,
+            json!({ "from_list": expected, "clone": "ok" }),
+            "{header}"
+        );
     }
 }
 
@@ -161,8 +172,16 @@ async fn spin_answers_for_itself_below_its_own_path() {
         // Without a Host, too.
         let head = format!("GET /.well-known/spin/{name} HTTP/1.1");
         let reply = answered(running.address(), head.as_bytes()).await;
-        let found = (reply.status, reply.header("content-type").concat(), reply.text());
-        assert_eq!(found, (status, media_type.to_owned(), body.to_owned()), "{name}");
+        let found = (
+            reply.status,
+            reply.header("content-type").concat(),
+            reply.text(),
+        );
+        assert_eq!(
+            found,
+            (status, media_type.to_owned(), body.to_owned()),
+            "{name}"
+        );
     }
     let reply = answered(running.address(), b"GET /none HTTP/1.1").await;
     assert_eq!((reply.status, reply.text().as_str()), (404, ""));
@@ -170,12 +189,18 @@ async fn spin_answers_for_itself_below_its_own_path() {
 }
 
 /// What a client without TLS gets that begins with HTTP/2; the error if it is none.
-async fn http2(to: SocketAddr, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
+async fn http2(
+    to: SocketAddr,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, String> {
     let stream = TcpStream::connect(to).await.unwrap();
     let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.unwrap();
     tokio::spawn(connection);
-    sender.send_request(request).await.map_err(|error| error.to_string())
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -192,7 +217,10 @@ async fn http2_is_spoken_to_a_client_that_begins_with_it() {
     assert_eq!(response.status(), 200);
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let reply: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((&reply["method"], &reply["target"]), (&json!("GET"), &json!("/app/x?y")));
+    assert_eq!(
+        (&reply["method"], &reply["target"]),
+        (&json!("GET"), &json!("/app/x?y"))
+    );
     assert_eq!(seen(&reply, "host"), [""; 0]);
     assert_eq!(seen(&reply, "spin-full-url"), ["http://localhost/app/x?y"]);
 
@@ -205,7 +233,11 @@ async fn http2_is_spoken_to_a_client_that_begins_with_it() {
 #[tokio::test]
 async fn connect_has_no_path_and_so_no_route() {
     let running = serve().await;
-    let reply = answered(running.address(), b"CONNECT h.test:80 HTTP/1.1\r\nhost: h.test:80").await;
+    let reply = answered(
+        running.address(),
+        b"CONNECT h.test:80 HTTP/1.1\r\nhost: h.test:80",
+    )
+    .await;
     assert_eq!((reply.status, reply.text().as_str()), (404, ""));
     assert_eq!(running.stats().requests, 0);
 }

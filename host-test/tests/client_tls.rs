@@ -76,7 +76,8 @@ async fn serve(options: ServeOptions, runtime_config: PathBuf) -> Running {
 async fn an_authority_is_trusted_for_the_components_and_hosts_of_its_entry_alone() {
     let stub = stub(StubTls::default()).await;
     let authority = stub.certificate().unwrap().pem.clone();
-    const OURS: &str = "component_ids = [\"service-b\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"";
+    const OURS: &str =
+        "component_ids = [\"service-b\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"";
     let table = [
         // Spin gives a middleware what its app has, so the app is named.
         (OURS.to_owned(), 200, ""),
@@ -89,7 +90,9 @@ async fn an_authority_is_trusted_for_the_components_and_hosts_of_its_entry_alone
         let config = runtime_config(&folder, &authority, &entry);
         let running = serve(support::options(&stub, &[]), config).await;
         let token = stub.issue(TokenSpec::default());
-        let reply = exchange(running.address(), &get("/data", bearer(&token))).await.unwrap();
+        let reply = exchange(running.address(), &get("/data", bearer(&token)))
+            .await
+            .unwrap();
         assert_eq!(reply.status, status, "{entry}: {}", reply.text());
         if status != 200 {
             assert_ne!(reply.reason(), "", "{entry}");
@@ -102,13 +105,16 @@ async fn an_authority_is_trusted_for_the_components_and_hosts_of_its_entry_alone
 async fn an_issuer_that_speaks_http2_only_is_asked_over_http2() {
     let (address, authority) = http2_issuer().await;
     let folder = TempDir::new().unwrap();
-    let entry = "component_ids = [\"service-b\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"";
+    let entry =
+        "component_ids = [\"service-b\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"";
     let config = runtime_config(&folder, &authority, entry);
     let plain = support::stub().await;
     let url = format!("https://localhost:{}/introspect", address.port());
     let options = support::options(&plain, &[("introspect_url", &url)]);
     let running = serve(options, config).await;
-    let reply = exchange(running.address(), &get("/data", "Bearer abc")).await.unwrap();
+    let reply = exchange(running.address(), &get("/data", "Bearer abc"))
+        .await
+        .unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
@@ -135,7 +141,10 @@ async fn http2_issuer() -> (SocketAddr, String) {
                 let stream = acceptor.accept(stream).await.ok()?;
                 let server = auto::Builder::new(TokioExecutor::new()).http2_only();
                 let service = service_fn(says_active);
-                server.serve_connection(TokioIo::new(stream), service).await.ok()
+                server
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+                    .ok()
             });
         }
     });

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use host_test::wire::{exchange, get};
+use host_test::wire::{Reply, exchange, get};
 use programs::{Guest, repository};
 use spin_host::{App, Running, ServeOptions};
 use support::{bearer, derived, load, stub};
@@ -76,10 +76,39 @@ async fn service_b_answers_data_behind_the_gate_and_health_without_a_token() {
         .unwrap()
         .replacen("GET", "DELETE", 1);
     let reply = exchange(to, post.as_bytes()).await.unwrap();
-    assert_eq!((reply.status, reply.header("allow")), (405, vec!["GET"]));
+    assert_eq!(
+        (reply.status, reply.header("allow")),
+        (405, vec!["GET, HEAD"])
+    );
     stub.revoke(&token);
     let reply = exchange(to, &get("/data", bearer(&token))).await.unwrap();
     assert_eq!((reply.status, reply.reason().as_str()), (401, "inactive"));
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body() {
+    let stub = stub().await;
+    let running = serve(&stub, &[]).await;
+    let token = stub.issue(TokenSpec::default().client("service-a"));
+    for (path, authorization, status) in [
+        ("/data", bearer(&token), 200),
+        ("/data", bearer("unknown"), 401),
+        ("/health", String::new(), 200),
+    ] {
+        let get = get(path, authorization);
+        let head = [b"HEAD".as_slice(), get.strip_prefix(b"GET").unwrap()].concat();
+        let got = exchange(running.address(), &get).await.unwrap();
+        let had = exchange(running.address(), &head).await.unwrap();
+        assert_eq!((got.status, had.status), (status, status), "{path}");
+        let fields = |reply: Reply| -> Vec<_> {
+            let fields = reply.headers.into_iter();
+            fields.filter(|(name, _)| name != "date").collect()
+        };
+        let length = got.body.len().to_string();
+        assert_eq!(had.header("content-length"), [length], "{path}");
+        assert_eq!(fields(had), fields(got), "{path}");
+    }
     assert_eq!(running.stats().traps, 0);
 }
 
@@ -371,7 +400,7 @@ async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_
     assert_eq!(
         lines,
         [
-            "auth-check: every request is refused: setting `timeout` (WORKOUT18_TIMEOUT) must be a whole number of seconds from 1 to 60"
+            "auth-check: every request is refused: setting `timeout` (Spin variable auth_timeout) must be a whole number of seconds from 1 to 60"
         ]
     );
     assert_eq!(stub.counters().introspect, 0);

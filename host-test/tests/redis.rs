@@ -67,7 +67,15 @@ impl Redis {
     async fn start(&mut self) {
         let process = Process::start(&self.program, |command| {
             command
-                .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
+                .args([
+                    "--bind",
+                    "127.0.0.1",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                    "--port",
+                ])
                 .arg(self.port.to_string())
                 .arg("--dir")
                 .arg(self.folder.path());
@@ -85,7 +93,10 @@ impl Redis {
     async fn ask(&self, line: &str) -> Option<String> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let mut stream = TcpStream::connect(address).await.ok()?;
-        stream.write_all(format!("{line}\r\n").as_bytes()).await.ok()?;
+        stream
+            .write_all(format!("{line}\r\n").as_bytes())
+            .await
+            .ok()?;
         let mut answer = vec![0; 4096];
         let read = stream.read(&mut answer).await.ok()?;
         Some(String::from_utf8_lossy(answer.get(..read)?).into_owned())
@@ -139,7 +150,10 @@ async fn what_one_host_has_asked_another_one_knows_until_the_token_is_too_old() 
     let Some(mut redis) = redis() else { return };
     redis.start().await;
     let stub = stub().await;
-    let hosts = [serve(&redis, &stub, &[]).await, serve(&redis, &stub, &[]).await];
+    let hosts = [
+        serve(&redis, &stub, &[]).await,
+        serve(&redis, &stub, &[]).await,
+    ];
     let token = stub.issue(TokenSpec::default());
     for _ in 0..3 {
         for host in &hosts {
@@ -193,7 +207,11 @@ async fn a_server_that_hangs_dies_or_comes_back_costs_no_caller_an_answer() {
         assert_eq!(call(&host, &token).await.status, 200, "when it has died");
     }
     stub.revoke(&token);
-    assert_eq!(call(&host, &token).await.status, 401, "nothing is believed unasked");
+    assert_eq!(
+        call(&host, &token).await.status,
+        401,
+        "nothing is believed unasked"
+    );
     redis.start().await;
     until_shared(&host, &stub).await;
 }
@@ -270,13 +288,28 @@ key_value_stores = ["default"]
         (0, "/kv/get/other/a", r#"{"error":"Error::AccessDenied"}"#),
     ];
     for (host, command, expected) in table {
-        let reply = exchange(hosts[host].address(), &get(command, "")).await.unwrap();
-        assert_eq!((reply.status, reply.text().as_str()), (200, expected), "{command}");
+        let reply = exchange(hosts[host].address(), &get(command, ""))
+            .await
+            .unwrap();
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (200, expected),
+            "{command}"
+        );
     }
-    assert!(hosts[0].key_value_store("default").is_none(), "it is not ours to break");
+    assert!(
+        hosts[0].key_value_store("default").is_none(),
+        "it is not ours to break"
+    );
 
     redis.stop();
-    let reply = exchange(hosts[0].address(), &get("/kv/get/default/a", "")).await.unwrap();
-    assert!(reply.text().starts_with(r#"{"error":"Error::Other("#), "{}", reply.text());
+    let reply = exchange(hosts[0].address(), &get("/kv/get/default/a", ""))
+        .await
+        .unwrap();
+    assert!(
+        reply.text().starts_with(r#"{"error":"Error::Other("#),
+        "{}",
+        reply.text()
+    );
     assert_eq!(hosts[0].stats().traps, 0);
 }

@@ -52,6 +52,31 @@ impl Default for AnswerBody {
     }
 }
 
+/// Media types, and what they are if not JSON.
+const MEDIA_TYPES: [(&[u8], Option<Media>); 10] = [
+    (b"application/json", None),
+    (b"", Some(Media::Absent)),
+    (b"text/html", Some(Media::Html)),
+    (b"application/xhtml+xml", Some(Media::Html)),
+    (b"application/x-www-form-urlencoded", Some(Media::Form)),
+    (b"application/jwt", Some(Media::Jwt)),
+    (b"application/token-introspection+jwt", Some(Media::Jwt)),
+    (b"text/plain", Some(Media::Text)),
+    (b"text/xml", Some(Media::Xml)),
+    (b"application/xml", Some(Media::Xml)),
+];
+
+/// Content codings, and what they are if any.
+const CODINGS: [(&[u8], Option<Coding>); 7] = [
+    (b"", None),
+    (b"identity", None),
+    (b"br", Some(Coding::Br)),
+    (b"deflate", Some(Coding::Deflate)),
+    (b"gzip", Some(Coding::Gzip)),
+    (b"x-gzip", Some(Coding::Gzip)),
+    (b"zstd", Some(Coding::Zstd)),
+];
+
 /// A complete HTTP answer of the issuer. Not printable: the body may hold claims about a person.
 #[derive(Default)]
 pub struct IssuerAnswer {
@@ -72,36 +97,39 @@ pub struct IssuerAnswer {
 impl IssuerAnswer {
     /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside; else what it is.
     pub(crate) fn not_json(&self) -> Option<Media> {
-        let Some(value) = &self.content_type else {
-            return Some(Media::Absent);
-        };
+        let value = self.content_type.as_deref().unwrap_or_default();
         let essence = value.split(|b| *b == b';').next();
         let essence = essence.unwrap_or_default().trim_ascii();
-        match essence.to_ascii_lowercase().as_slice() {
-            b"application/json" => None,
-            b"" => Some(Media::Absent),
-            b"text/html" | b"application/xhtml+xml" => Some(Media::Html),
-            b"application/x-www-form-urlencoded" => Some(Media::Form),
-            b"application/jwt" | b"application/token-introspection+jwt" => Some(Media::Jwt),
-            b"text/plain" => Some(Media::Text),
-            other if other.starts_with(b"application/") && other.ends_with(b"+json") => None,
-            b"text/xml" | b"application/xml" => Some(Media::Xml),
-            other if other.ends_with(b"+xml") => Some(Media::Xml),
-            _ => Some(Media::Other),
+        let mut known = MEDIA_TYPES.iter();
+        if let Some((_, media)) = known.find(|(name, _)| name.eq_ignore_ascii_case(essence)) {
+            return *media;
+        }
+        let starts_with = |prefix: &[u8]| {
+            let start = essence.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        let ends_with = |suffix: &[u8]| {
+            let at = essence.len().checked_sub(suffix.len());
+            let end = at.and_then(|at| essence.get(at..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        };
+        if starts_with(b"application/") && ends_with(b"+json") {
+            None
+        } else if ends_with(b"+xml") {
+            Some(Media::Xml)
+        } else {
+            Some(Media::Other)
         }
     }
 
     /// RFC 9110 section 8.4: what the body is coded with, though the question allows `identity` only.
     pub(crate) fn coding(&self) -> Option<Coding> {
         let value = self.content_encoding.as_deref().unwrap_or_default();
-        match value.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => None,
-            b"br" => Some(Coding::Br),
-            b"deflate" => Some(Coding::Deflate),
-            b"gzip" | b"x-gzip" => Some(Coding::Gzip),
-            b"zstd" => Some(Coding::Zstd),
-            _ => Some(Coding::Other),
-        }
+        let value = value.trim_ascii();
+        let mut known = CODINGS.iter();
+        known
+            .find(|(name, _)| name.eq_ignore_ascii_case(value))
+            .map_or(Some(Coding::Other), |(_, coding)| *coding)
     }
 
     /// RFC 6749 section 5.2: the challenge that answers credentials which came with Basic.

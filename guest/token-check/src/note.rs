@@ -188,39 +188,55 @@ impl Journal {
             return None;
         };
         let (reason, claims) = (refusal.reason(), claims?);
+        // What the issuer named, one name after another.
+        let named: &mut dyn Iterator<Item = &str>;
+        let (mut one, mut audiences, mut kinds);
         let (member, expected): (_, &[String]) = match reason {
-            Reason::Expired if claims.expires() <= 0 => ("exp", &[]),
-            Reason::NoAudience | Reason::WrongAudience => ("aud", &demands.audiences),
-            Reason::NoIssuer | Reason::WrongIssuer => ("iss", &demands.issuers),
-            Reason::NoClientId | Reason::ClientNotAllowed => ("client_id", &demands.clients),
+            Reason::Expired if claims.expires() <= 0 => {
+                let is_due = self.is_due(Kind::Refused(reason), now);
+                return is_due.then_some(Note::ExpiresAtZero);
+            }
+            Reason::NoAudience | Reason::WrongAudience => {
+                audiences = claims.audiences();
+                named = &mut audiences;
+                ("aud", &demands.audiences)
+            }
+            Reason::NoIssuer | Reason::WrongIssuer => {
+                one = claims.issuer().into_iter();
+                named = &mut one;
+                ("iss", &demands.issuers)
+            }
+            Reason::NoClientId | Reason::ClientNotAllowed => {
+                one = claims.client_id().into_iter();
+                named = &mut one;
+                ("client_id", &demands.clients)
+            }
             Reason::NoGrantType | Reason::GrantTypeNotAllowed => {
+                one = claims.grant_type().into_iter();
+                named = &mut one;
                 ("grant_type", &demands.grant_types)
             }
-            Reason::WrongTokenType if !claims.is_other_token() => ("token_type", &[]),
+            Reason::WrongTokenType if !claims.is_other_token() => {
+                kinds = claims.unknown_kinds();
+                named = &mut kinds;
+                ("token_type", &[])
+            }
             _ => return None,
         };
         if !self.is_due(Kind::Refused(reason), now) {
             return None;
         }
-        let named = match member {
-            "exp" => return Some(Note::ExpiresAtZero),
-            "aud" => list(claims.audiences()),
-            "iss" => list(claims.issuer()),
-            "client_id" => list(claims.client_id()),
-            "grant_type" => list(claims.grant_type()),
-            _ => list(claims.unknown_kinds()),
-        };
         Some(Note::Mismatch(Mismatch {
             reason,
             member,
-            named,
-            expected: list(expected.iter().map(String::as_str)),
+            named: list(named),
+            expected: list(&mut expected.iter().map(String::as_str)),
         }))
     }
 }
 
 /// Each quoted, with commas in between, until it is long enough.
-fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+fn list(names: &mut dyn Iterator<Item = &str>) -> String {
     let mut list = String::new();
     let mut left = MAX_NAMED_BYTES;
     for name in names {
@@ -266,9 +282,9 @@ mod tests {
                 &cut.replace("...", ", ..."),
             ),
         ] {
-            assert_eq!(list(names.iter().copied()), expected);
+            assert_eq!(list(&mut names.iter().copied()), expected);
         }
-        let many = list(vec![""; 10_000]);
+        let many = list(&mut [""; 10_000].into_iter());
         assert!(many.len() <= 4 * MAX_NAMED_BYTES + 3, "{}", many.len());
     }
 }

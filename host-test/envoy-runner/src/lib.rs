@@ -27,6 +27,9 @@ pub use self::{
     find::find_envoy,
 };
 
+/// The listener of the shipped configuration that callers meet.
+const LISTENER: &str = "service_b";
+
 /// How long Envoy may take until it serves; compiling the filter on a busy machine is most of it.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,10 @@ pub struct EnvoyOptions {
     /// Values put into the configuration last. A path is a JSON pointer in which an element of a list may be called by
     /// its `name`, as in `/static_resources/clusters/issuer_http/connect_timeout`; what is missing is made.
     pub overrides: Vec<(String, Value)>,
+    /// YAML that Envoy merges into the configuration (`--config-yaml`), as the recipes are used.
+    pub overlay: Option<String>,
+    /// Variables of the environment that are not settings of ours.
+    pub environment: BTreeMap<String, String>,
     /// Another filter than the one of this repository.
     pub wasm: Option<PathBuf>,
     /// Whether the listener stands in a file of its own, so that [`Envoy::update_listener`] can change it.
@@ -65,6 +72,8 @@ impl Default for EnvoyOptions {
             upstream: SocketAddr::from(([127, 0, 0, 1], 9)),
             concurrency: 1,
             overrides: Vec::new(),
+            overlay: None,
+            environment: BTreeMap::new(),
             wasm: None,
             listener_from_file: false,
         }
@@ -287,7 +296,9 @@ async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
     }
     let listeners = admin.get("/listeners?format=json").await.ok()?;
     let listeners: Value = serde_json::from_str(&listeners).ok()?;
-    let socket = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
+    let ours = (listeners.get("listener_statuses")?.as_array()?.iter())
+        .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;
+    let socket = ours.pointer("/local_address/socket_address")?;
     let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
     let host = socket.get("address")?.as_str()?.parse().ok()?;
     Some((admin, SocketAddr::new(host, port)))
@@ -329,6 +340,10 @@ fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Proc
             .arg("--disable-hot-restart")
             .args(["--file-flush-interval-msec", "20"])
             .current_dir(repository());
+        if let Some(overlay) = &options.overlay {
+            command.args(["--config-yaml", overlay]);
+        }
+        command.envs(&options.environment);
         for (key, value) in &options.settings {
             command.env(format!("WORKOUT18_{}", key.to_ascii_uppercase()), value);
         }

@@ -28,10 +28,12 @@ pub enum Guest {
     SameCalls,
     /// The `/data` app.
     ServiceB,
+    /// The app of `examples/your-app`.
+    YourApp,
 }
 
 impl Guest {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::AuthCheck,
         Self::BenchFloors,
         Self::EchoApp,
@@ -39,6 +41,7 @@ impl Guest {
         Self::PassThrough,
         Self::SameCalls,
         Self::ServiceB,
+        Self::YourApp,
     ];
 
     const fn package(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Guest {
             Self::PassThrough => "pass-through",
             Self::SameCalls => "same-calls",
             Self::ServiceB => "service-b",
+            Self::YourApp => "your-app",
         }
     }
 
@@ -59,7 +63,8 @@ impl Guest {
             | Self::EchoApp
             | Self::PassThrough
             | Self::SameCalls
-            | Self::ServiceB => COMPONENT,
+            | Self::ServiceB
+            | Self::YourApp => COMPONENT,
             Self::BenchFloors | Self::EnvoyFilter => "wasm32-wasip1",
         }
     }

@@ -44,7 +44,6 @@
 
 mod allowed_hosts;
 mod app;
-mod auth_settings;
 mod body;
 mod build;
 mod compose;
@@ -62,6 +61,7 @@ mod router;
 mod runtime_config;
 mod serve_command;
 mod server;
+mod settings;
 mod stats;
 mod template;
 mod tls;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, io,
+    io,
     net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use super::{App, Manifest, Running, ServeOptions, auth_settings::demands};
+use super::{App, Manifest, Running, ServeOptions, settings};
 use programs::repository;
 
 /// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
@@ -76,13 +76,12 @@ impl ServeCommand {
     {
         let manifest = Manifest::read(&self.manifest_path())?;
         let options = self.options(&manifest);
-        // Before the build: whoever forgot a variable, or got one wrong, should not wait to hear of it.
+        // Before the build: whoever forgot a variable should not wait to hear of it.
         let configuration = options.configuration(&manifest)?;
-        let environment: Vec<_> = env::vars_os()
+        let environment: Vec<_> = std::env::vars_os()
             .map(|(name, _)| name.to_string_lossy().into_owned())
             .collect();
-        let names = environment.iter().map(String::as_str);
-        for line in demands(&manifest, &configuration.resolver, names)? {
+        for line in settings::check(&manifest, &configuration.resolver, &environment)? {
             eprintln!("{line}");
         }
         build(&manifest, self.build)?;

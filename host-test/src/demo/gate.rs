@@ -68,7 +68,10 @@ impl Programs {
                 }
                 GateKind::Spin => {
                     let [service_a] = native(["service-a"])?;
-                    (service_a, Some(SpinProgram::Spin(find_spin().context(NO_SPIN)?)))
+                    (
+                        service_a,
+                        Some(SpinProgram::Spin(find_spin().context(NO_SPIN)?)),
+                    )
                 }
                 GateKind::Envoy => {
                     let [service_a] = native(["service-a"])?;

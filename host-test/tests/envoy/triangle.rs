@@ -1,6 +1,7 @@
 //! What the user sees: exports, Envoy, a call.
 
 use envoy_runner::EnvoyOptions;
+use host_test::wire::exchange;
 use serde_json::json;
 use verify_stub::TokenSpec;
 
@@ -131,7 +132,7 @@ async fn the_token_goes_on_only_if_told_to() {
 }
 
 #[tokio::test]
-async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other_spelling() {
+async fn the_path_that_the_filter_answers_itself_takes_get_and_head_and_has_no_other_spelling() {
     skip_without_envoy!();
     let world = World::start(&[]).await;
     world.active("good");
@@ -147,7 +148,7 @@ async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other
         let extra = [bearer("good"), b"content-length: 0\r\n".to_vec()].concat();
         let answer = send(world.address(), &head(method, "/data", &extra)).await;
         assert_eq!(answer.status, 405, "{method}: {answer:?}");
-        assert_eq!(answer.header("allow"), ["GET"]);
+        assert_eq!(answer.header("allow"), ["GET, HEAD"]);
     }
     assert!(world.app.seen().is_empty());
     for path in ["/data/", "/dataset", "/", "/x?y=/data"] {
@@ -163,6 +164,28 @@ async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
     }
     assert_eq!(world.app.seen().len(), 4);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body() {
+    skip_without_envoy!();
+    let world = World::start(&[]).await;
+    world.active("good");
+    for (token, status) in [("good", 200), ("bad", 401)] {
+        let answer = async |method| {
+            let close = [&bearer(token)[..], b"connection: close\r\n"].concat();
+            let request = head(method, "/data", &close);
+            let mut answer = exchange(world.address(), &request).await.unwrap();
+            answer.headers.retain(|(name, _)| name != "date");
+            answer
+        };
+        let (get, head) = (answer("GET").await, answer("HEAD").await);
+        assert_eq!((get.status, head.status), (status, status));
+        assert_eq!(head.headers, get.headers);
+        assert_eq!(head.header("content-length"), [get.body.len().to_string()]);
+        assert!(head.body.is_empty());
+    }
     world.finish().await;
 }
 

@@ -17,7 +17,6 @@
 mod gate;
 mod load;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
 
 use std::time::Duration;

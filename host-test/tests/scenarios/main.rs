@@ -20,6 +20,7 @@ mod observed;
 mod published;
 mod scenario;
 mod table;
+mod told;
 
 use std::sync::{Arc, OnceLock};
 
@@ -105,7 +106,9 @@ fn main() {
     }
     match RealSpin::find(runtime.handle(), &stub) {
         Some(spin) => drivers.push(Arc::new(spin)),
-        None => eprintln!("without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"),
+        None => eprintln!(
+            "without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"
+        ),
     }
     let table: Vec<_> = table::all().into_iter().map(Arc::new).collect();
 
@@ -147,7 +150,7 @@ fn main() {
         let name = format!("log::{}", driver.name());
         let told = runs.clone();
         trials.push(Trial::test(name, move || {
-            log::check(&told).map_err(Into::into)
+            told::check(&told).map_err(Into::into)
         }));
         let name = format!("leaks::{}", driver.name());
         trials.push(Trial::test(name, move || {

@@ -1,5 +1,7 @@
 //! Service B behind its gate in the embedded host, for several tests.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -101,8 +101,10 @@ pub struct RecordedRequest {
     pub method: Method,
     /// Path and query.
     pub path_and_query: String,
-    /// Header fields.
+    /// Header fields; `host` is there in HTTP/2 too.
     pub headers: HeaderMap,
+    /// Whom the caller asked TLS for (SNI).
+    pub server_name: Option<String>,
     /// The body.
     pub body: Bytes,
     /// The body's parameters, decoded, if it is a form.

@@ -10,14 +10,21 @@ use std::{
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST},
+    uri::Authority,
 };
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
@@ -32,7 +39,7 @@ use super::{
     reaction::{Reaction, ReactionKind, StubAnswer},
     record::{Counters, Endpoint, RecordedRequest},
     state::{State, lock},
-    tls::{StubCertificate, StubTls},
+    tls::{HTTP2, StubCertificate, StubTls},
     tokens::TokenSpec,
     urls::{Provider, Urls, base, route},
     wire::{Fate, Stream, Wire},
@@ -49,6 +56,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long to wait when no connection can be accepted, for lack of file descriptors for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// To a caller that does not ask for HTTP/2, where the stub speaks nothing else.
+const NOT_HTTP2: &[u8] = b"HTTP/1.0 403 Forbidden\r\ncontent-type: text/plain\r\n\r\nUnknown ALPN Protocol, expected `h2` to be available";
 
 /// How to run a stub.
 #[derive(Clone, Debug)]
@@ -94,6 +104,7 @@ pub struct VerifyStub {
     state: Arc<State>,
     address: SocketAddr,
     tls: Option<(TlsAcceptor, StubCertificate)>,
+    http2_only: bool,
     /// Bound but never listening: keeps a port that was free for us while we are down.
     reserved: Option<TcpSocket>,
     up: Mutex<Option<Up>>,
@@ -130,6 +141,7 @@ impl VerifyStub {
             })
             .transpose()
             .context("cannot make a certificate for the stub")?;
+        let http2_only = options.tls.as_ref().is_some_and(|tls| tls.http2_only);
         let stub = Self {
             state: Arc::new(State::new(
                 options.clients,
@@ -140,6 +152,7 @@ impl VerifyStub {
             )),
             address,
             tls,
+            http2_only,
             reserved,
             up: Mutex::new(None),
         };
@@ -301,6 +314,7 @@ impl VerifyStub {
         let server = Arc::new(Server {
             state: Arc::clone(&self.state),
             tls: self.tls.as_ref().map(|(acceptor, _)| acceptor.clone()),
+            http2_only: self.http2_only,
             end: end.clone(),
             tasks: tasks.clone(),
         });
@@ -342,6 +356,7 @@ fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener> {
 struct Server {
     state: Arc<State>,
     tls: Option<TlsAcceptor>,
+    http2_only: bool,
     end: CancellationToken,
     tasks: TaskTracker,
 }
@@ -372,24 +387,49 @@ impl Server {
         }
     }
 
-    async fn converse(&self, stream: TcpStream) {
+    async fn converse(self: &Arc<Self>, stream: TcpStream) {
         // Best effort: without it answers are slower and no less right.
         _ = stream.set_nodelay(true);
+        let (mut server_name, mut is_http2) = (None, false);
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some(acceptor) => match timeout(PATIENCE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                Ok(Ok(mut stream)) => {
+                    let (_, session) = stream.get_ref();
+                    server_name = session.server_name().map(str::to_owned);
+                    is_http2 = session.alpn_protocol() == Some(HTTP2);
+                    if self.http2_only && !is_http2 {
+                        // The caller may have gone.
+                        _ = stream.write_all(NOT_HTTP2).await;
+                        _ = stream.shutdown().await;
+                        return;
+                    }
+                    Stream::Tls(Box::new(stream))
+                }
                 Ok(Err(error)) => return tracing::debug!("no TLS: {error}"),
                 Err(_) => return,
             },
         };
         let fate = Arc::new(Fate::default());
-        let service = service_fn(|request| self.respond(request, &fate));
-        let ended = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .serve_connection(TokioIo::new(Wire::new(stream, Arc::clone(&fate))), service)
-            .await;
+        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&fate)));
+        let server = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let (server, fate) = (Arc::clone(&server), Arc::clone(&fate));
+            let server_name = server_name.clone();
+            async move { server.respond(request, server_name, &fate).await }
+        });
+        let ended = if is_http2 {
+            http2::Builder::new(Streams(Arc::clone(self)))
+                .timer(TokioTimer::new())
+                .serve_connection(wire, service)
+                .await
+        } else {
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(wire, service)
+                .await
+        };
         if let Err(error) = ended {
             tracing::debug!("a connection ended early: {error}");
         }
@@ -398,6 +438,7 @@ impl Server {
     async fn respond(
         &self,
         request: Request<Incoming>,
+        server_name: Option<String>,
         fate: &Fate,
     ) -> Result<Response<StubBody>, Abort> {
         let began = Instant::now();
@@ -427,7 +468,8 @@ impl Server {
                 || head.uri.to_string(),
                 |path_and_query| path_and_query.as_str().to_owned(),
             ),
-            headers: head.headers,
+            headers: with_host(head.headers, head.uri.authority()),
+            server_name,
             body,
             form,
         };
@@ -512,6 +554,33 @@ impl Server {
             tracing::info!("{line}, {took:.1} ms");
         }
         response
+    }
+}
+
+/// HTTP/2 has the host in `:authority`.
+fn with_host(mut headers: HeaderMap, authority: Option<&Authority>) -> HeaderMap {
+    if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        headers.entry(HOST).or_insert(host);
+    }
+    headers
+}
+
+/// Where the streams of an HTTP/2 connection run. They end with the stub.
+#[derive(Clone)]
+struct Streams(Arc<Server>);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let end = self.0.end.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = stream => {}
+            }
+        });
     }
 }
 

@@ -8,9 +8,13 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{
-    ServerConfig,
+    DEFAULT_VERSIONS, ServerConfig, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    version::TLS13,
 };
+
+/// HTTP/2 in ALPN (RFC 9113 section 3.1).
+pub(super) const HTTP2: &[u8] = b"h2";
 
 /// How the stub proves who it is.
 #[derive(Clone, Debug)]
@@ -19,6 +23,10 @@ pub struct StubTls {
     pub names: Vec<String>,
     /// A certificate that expired long ago.
     pub expired: bool,
+    /// HTTP/2 and nothing else. A caller that does not ask for it is answered 403, as by Node's `http2`.
+    pub http2_only: bool,
+    /// TLS 1.3 and nothing else.
+    pub tls13_only: bool,
 }
 
 impl Default for StubTls {
@@ -26,6 +34,8 @@ impl Default for StubTls {
         Self {
             names: ["127.0.0.1", "::1", "localhost"].map(str::to_owned).into(),
             expired: false,
+            http2_only: false,
+            tls13_only: false,
         }
     }
 }
@@ -65,15 +75,24 @@ impl StubTls {
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &issuer)?;
 
+        let versions: &[&SupportedProtocolVersion] = if self.tls13_only {
+            &[&TLS13]
+        } else {
+            DEFAULT_VERSIONS
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![if self.http2_only {
+            HTTP2.to_vec()
+        } else {
+            b"http/1.1".to_vec()
+        }];
         let trusted = StubCertificate {
             der: authority_certificate.der().clone(),
             pem: authority_certificate.pem(),

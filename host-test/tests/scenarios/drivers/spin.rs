@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_test::spin::{SpinApp, SpinOptions, SpinProgram, find_spin};
+use programs::{Guest, components};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -49,7 +50,7 @@ impl RealSpin {
         let start = || {
             let state = tempfile::tempdir()?;
             let options = SpinOptions {
-                manifest: gated_echo::manifest_with_sources("scenarios-real-spin.toml")?,
+                manifest: manifest("scenarios-real-spin.toml")?,
                 settings: settings.iter().cloned().collect(),
                 state: Some(state.path().to_owned()),
                 ..SpinOptions::default()
@@ -92,4 +93,15 @@ impl Driver for RealSpin {
         }
         Ok(())
     }
+}
+
+/// What the embedded host serves, for a program that reads the manifest itself: it names where each component is.
+fn manifest(file: &str) -> anyhow::Result<PathBuf> {
+    let mut manifest = gated_echo::gated()?;
+    for (id, path) in components(Guest::EchoApp)? {
+        let shipped = format!("target/wasm32-wasip2/release/{}.wasm", id.replace('-', "_"));
+        anyhow::ensure!(manifest.contains(&shipped), "spin.toml has no {shipped}");
+        manifest = manifest.replace(&shipped, &path.display().to_string());
+    }
+    gated_echo::write(file, manifest)
 }

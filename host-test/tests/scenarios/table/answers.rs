@@ -117,10 +117,10 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .issuer(Issuer::Floods(1 << 30))
             .refused(503, "issuer_answer_too_large"),
         scenario("p14_one_byte_over_the_limit_is_too_large")
-            .issuer(Issuer::Answers(answer(200, "application/json", padded(32 * 1024 + 1))))
+            .issuer(Issuer::Answers(answer(200, "application/json", padded(64 * 1024 + 1))))
             .refused(503, "issuer_answer_too_large"),
         scenario("p14_an_answer_at_the_limit_is_read")
-            .issuer(Issuer::Answers(answer(200, "application/json", padded_inactive(32 * 1024))))
+            .issuer(Issuer::Answers(answer(200, "application/json", padded_inactive(64 * 1024))))
             .refused(401, "inactive"),
         scenario("p14_an_answer_that_drips_is_too_slow")
             .issuer(Issuer::Drips(crate::scenario::json(IBM)))

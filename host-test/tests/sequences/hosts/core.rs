@@ -101,8 +101,8 @@ impl Issuer {
         Outcome::Answered(IssuerAnswer {
             status,
             content_type: Some(b"application/json".to_vec()),
-            retry_after: None,
             body,
+            ..IssuerAnswer::default()
         })
     }
 }
