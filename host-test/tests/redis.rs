@@ -1,5 +1,6 @@
 //! Key-value stores in Redis: two embedded hosts on one real `redis-server`, as two `spin up` would be.
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a helper that fails is a test that fails"
 )]

@@ -109,7 +109,7 @@ fn main() {
     if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
     }
-    match RealSpin::find(runtime.handle(), &stub) {
+    match RealSpin::find(runtime.handle(), stub) {
         Some(spin) => drivers.push(Arc::new(spin)),
         None => eprintln!(
             "without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"

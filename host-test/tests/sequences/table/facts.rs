@@ -27,7 +27,6 @@ const DOORS: &str = r#"[
     {"path":{"exact":"/closed"},"deny":true}]"#;
 
 pub(crate) fn rows() -> Vec<Sequence> {
-    let inactive = Verdict::Refused("inactive");
     vec![
         sequence("with_a_ttl_of_0_every_request_asks")
             .with("negative_cache_ttl", "60")
