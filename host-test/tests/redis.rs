@@ -303,14 +303,5 @@ key_value_stores = ["default"]
         "it is not ours to break"
     );
 
-    redis.stop();
-    let reply = exchange(hosts[0].address(), &get("/kv/get/default/a", ""))
-        .await
-        .unwrap();
-    assert!(
-        reply.text().starts_with(r#"{"error":"Error::Other("#),
-        "{}",
-        reply.text()
-    );
     assert_eq!(hosts[0].stats().traps, 0);
 }
