@@ -128,11 +128,11 @@ fn what_is_demanded_is_said_once_at_the_start() {
     let table = [
         (
             vec![],
-            "auth-check: warning: nothing is demanded: every active token of this issuer gets in; rules: none; cache: none",
+            "component service-b: warning: nothing is demanded: every active token of this issuer gets in; rules: none; cache: none",
         ),
         (
             vec![("EXPECTED_AUD", "https://b"), ("CACHE_TTL", "60")],
-            "auth-check: demanded of a token: audience \"https://b\", scope any, client any, issuer any, grant type any; \
+            "component service-b: demanded of a token: audience \"https://b\", scope any, client any, issuer any, grant type any; \
              rules: none; cache: 60 s",
         ),
     ];
