@@ -103,7 +103,7 @@ fn wrong_settings_end_it_before_it_listens() {
     let table = [
         (
             ("TIMEOUT", "0"),
-            "setting timeout (Spin variable auth_timeout) must be a whole number of seconds from 1 to 60",
+            "setting `timeout` (Spin variable auth_timeout) must be a whole number of seconds from 1 to 60",
         ),
         (
             ("EXPECTED_AUDIENCE", "https://b"),
