@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use verify_stub::{Reaction, TokenSpec, VerifyStub};
 
 /// auth-check.wasm, in bytes.
-const AUTH_CHECK_LIMIT: u64 = 400 * 1024;
+const AUTH_CHECK_LIMIT: u64 = 425 * 1024;
 /// service-b.wasm, in bytes.
 const SERVICE_B_LIMIT: u64 = 250 * 1024;
 
@@ -140,10 +140,9 @@ async fn f2_without_the_gate_service_b_never_hands_out_the_document() {
     assert_eq!((reply.status, reply.text().as_str()), (500, missing));
 }
 
-/// As in Spin, callers who come together may well get an instance each: of 400 about 28 ask.
 #[tokio::test(flavor = "multi_thread")]
-async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_instance() {
-    const CALLERS: usize = 400;
+async fn f11_1000_callers_with_one_cold_token_ask_at_most_once_per_live_instance() {
+    const CALLERS: usize = 1000;
     let stub = stub().await;
     let running = serve(&stub, &PATIENT).await;
     let to = running.address();
@@ -154,9 +153,11 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_instance() {
     let callers = join_all((0..CALLERS).map(|_| exchange(to, &request)));
     let release = async {
         arrived(&running, CALLERS as u64).await;
+        let live = running.stats().live_instances;
         all_are_here.cancel();
+        live
     };
-    let (replies, ()) = futures::join!(callers, release);
+    let (replies, live) = futures::join!(callers, release);
     let document = format!(
         r#"{{"message":"Service B trusted the token","issuer":"{}","#,
         stub.issuer()
@@ -167,20 +168,22 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_instance() {
         assert!(reply.text().starts_with(&document), "{}", reply.text());
     }
     let (asked, stats) = (stub.questions_about(&token), running.stats());
-    let instances = stats.live_instances_most;
-    println!("{CALLERS} callers at once, {instances} instances, {asked} questions");
+    println!("{CALLERS} callers at once, {live} live instances, {asked} questions");
     assert!(
-        (1..=instances).contains(&asked),
-        "{asked} questions of {instances} instances"
+        (1..=live).contains(&asked),
+        "{asked} questions of {live} live instances"
     );
+    // At sixteen each they need 63. Spin makes one wherever none is free at that moment, and its pool has room for 500.
+    assert!((63..=500).contains(&live), "{live} live instances");
     // Nobody came after the answer.
     assert_eq!((stats.requests, stats.traps), (CALLERS as u64, 0));
+    assert_eq!(stats.live_instances_most, live);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_beyond_the_last_instance_of_the_pool_get_500_as_in_spin() {
+async fn callers_beyond_the_last_instance_of_the_pool_get_a_500_and_nobody_gets_in_by_it() {
     const CALLERS: u64 = 600;
-    /// Spin's 2000 tables, of which an app with the auth check in front takes four.
+    // Spin's pool has 2000 tables, and the app takes 4 with its auth check.
     const POOL: u64 = 500;
     let stub = stub().await;
     let mut options = support::options(&stub, &PATIENT);
@@ -203,23 +206,13 @@ async fn callers_beyond_the_last_instance_of_the_pool_get_500_as_in_spin() {
         the_pool_is_empty.cancel();
     };
     let (replies, ()) = futures::join!(callers, release);
-    let mut refused = 0;
-    for reply in replies {
-        let reply = reply.unwrap();
-        match reply.status {
-            200 => {}
-            500 => {
-                assert_eq!(reply.text(), "");
-                refused += 1;
-            }
-            other => panic!("{other}: {}", reply.text()),
-        }
-    }
-    let stats = running.stats();
-    assert_eq!(
-        (stats.requests, stats.traps, refused),
-        (POOL, 0, CALLERS - POOL)
-    );
+    let statuses: Vec<_> = replies
+        .into_iter()
+        .map(|reply| reply.unwrap().status)
+        .collect();
+    let count = |status| statuses.iter().filter(|found| **found == status).count() as u64;
+    assert_eq!((count(200), count(500)), (POOL, CALLERS - POOL));
+    assert_eq!((running.stats().requests, running.stats().traps), (POOL, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,10 +375,10 @@ async fn h16_every_byte_in_authorization_gets_an_answer_and_never_a_trap() {
         ];
         for value in values {
             let reply = exchange(to, &get("/data", &value)).await.unwrap();
-            // Spin itself refuses what is not UTF-8.
-            let expected = match str::from_utf8(&value) {
-                Ok(_) => [400, 401].as_slice(),
-                Err(_) => &[500],
+            // Spin itself refuses a field that is not UTF-8.
+            let expected: &[u16] = match value.is_ascii() {
+                true => &[400, 401],
+                false => &[500],
             };
             assert!(
                 expected.contains(&reply.status),
@@ -418,6 +411,32 @@ async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_
         ]
     );
     assert_eq!(stub.counters().introspect, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_says_what_it_demands_and_warns_if_that_is_nothing() {
+    let rows: [(&[(&str, &str)], &str); 2] = [
+        (
+            &[("expected_aud", "orders"), ("require", "audience")],
+            "auth-check: demanded of a token: audience \"orders\", scope any, client any, issuer any, grant type any; \
+             rules: none; cache: none",
+        ),
+        (
+            &[],
+            "auth-check: warning: nothing is demanded: every active token of this issuer gets in; rules: none; \
+             cache: none",
+        ),
+    ];
+    let stub = stub().await;
+    for (settings, line) in rows {
+        let running = serve(&stub, settings).await;
+        exchange(running.address(), &get("/data", "Bearer abc"))
+            .await
+            .unwrap();
+        let logs = running.logs().into_iter().map(|line| line.text);
+        let told: Vec<_> = logs.filter(|line| line.contains("demanded")).collect();
+        assert_eq!(told, [line]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,22 +102,43 @@ async fn ctrl_c_and_sigterm_right_after_a_request_end_it_without_a_word_of_troub
 fn wrong_settings_end_it_before_it_listens() {
     let table = [
         (
-            ("TIMEOUT", "0"),
-            "setting `timeout` (Spin variable auth_timeout) must be a whole number of seconds from 1 to 60",
+            ("TIMEOUT", "5s"),
+            "component service-b: setting `timeout` (Spin variable auth_timeout) must be a whole number of seconds \
+             from 1 to 60",
         ),
         (
-            ("EXPECTED_AUDIENCE", "https://b"),
+            ("EXPECTED_AUDIENCE", ""),
             "environment variable WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean WORKOUT18_EXPECTED_AUD?",
         ),
-        (("RESOURCE_CLIENT_SECRET", ""), "resource_client_secret"),
+        (
+            ("REQUIRE", "audience"),
+            "component service-b: setting `require` (Spin variable auth_require) has `audience`, and none is demanded: \
+             set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
+        ),
+        (
+            ("RESOURCE_CLIENT_SECRET", "s3cret-of-this-test\n"),
+            "component service-b: setting `resource_client_secret` (Spin variable auth_resource_client_secret) has a \
+             line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it",
+        ),
+        (
+            ("INTROSPECT_ORIGIN", "http://127.0.0.1:9/"),
+            "component service-b: setting `introspect_origin` (Spin variable auth_introspect_origin) must be \
+             `http://127.0.0.1:9`, the scheme, host and port of `introspect_url`, and nothing more",
+        ),
+        (
+            ("RESOURCE_CLIENT_SECRET", ""),
+            "component service-b: setting `resource_client_secret` (Spin variable auth_resource_client_secret) is \
+             missing or empty: set auth_resource_client_secret, or `resource_client_secret` in auth_settings, in \
+             [component.<app>.variables] of spin.toml, and have \"variables\" in `inherit_configuration` of the \
+             middleware",
+        ),
     ];
     for (setting, expected) in table {
         let serve = start(&[setting]);
         let status = until(&serve, || serve.exit_status());
         let log = serve.log();
         assert_eq!(status.code(), Some(1), "{setting:?}: {log}");
-        assert!(log.starts_with("Error: "), "{setting:?}: {log}");
-        assert!(log.contains(expected), "{setting:?}: {log}");
+        assert_eq!(log, format!("Error: {expected}\n"), "{setting:?}");
         assert!(!log.contains("s3cret"), "{setting:?}: {log}");
         assert_eq!(serve.out(), "", "{setting:?}");
     }

@@ -41,8 +41,10 @@ pub fn native<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
 /// Builds into the folder of a profile.
 fn build(names: &[&str], directory: &Path) -> Result<()> {
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        // The profile and its folder differ in this one case.
+        // Here the profile and its folder differ.
         Some("debug") | None => "dev",
+        // Where benches are, too. They are not optimised as a whole, which would take longer than they run.
+        Some("release") => "bench",
         Some(profile) => profile,
     };
     let target = directory

@@ -50,6 +50,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // What it starts in turn, as `spin up` does, ends with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WORKOUT18_") {
                 command.env_remove(name);
@@ -132,12 +135,22 @@ fn look_after(child: &mut Child, kept: &Receiver<()>, status: &Mutex<Option<Exit
                 }
             }
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                let _ = child.kill();
+                kill(child);
                 break child.wait().ok();
             }
         }
     };
     *status.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+}
+
+/// Kills it and, where there are process groups, what it has started.
+fn kill(child: &mut Child) {
+    #[cfg(unix)]
+    let _ = Command::new("kill")
+        .args(["-KILL", "--", &format!("-{}", child.id())])
+        .stderr(Stdio::null())
+        .status();
+    let _ = child.kill();
 }
 
 /// What a pipe has brought so far.

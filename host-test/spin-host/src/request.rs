@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_first_host_is_meant_and_must_match_the_targets() {
-        let table: &[(&str, &[&[u8]], Result<&str, &str>)] = &[
+        type Row<'a> = (&'a str, &'a [&'a [u8]], Result<&'a str, &'a str>);
+        let table: &[Row<'_>] = &[
             ("/x", &[b"a.test:1"], Ok("http://a.test:1/x")),
             ("http://a.test/x", &[], Ok("http://a.test/x")),
             ("http://a.test/x", &[b"A.test"], Ok("http://a.test/x")),

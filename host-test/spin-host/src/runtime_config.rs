@@ -113,7 +113,7 @@ impl RuntimeConfig {
                 path.display()
             )
         })?;
-        let directory = path.parent().unwrap_or(Path::new(""));
+        let directory = path.parent().unwrap_or_else(|| Path::new(""));
         Self::parse(&text, directory).with_context(|| format!("{} is refused", path.display()))
     }
 

@@ -68,6 +68,11 @@ impl Run {
                 },
                 asked,
             ),
+            Forced::Closes => match self.observed() {
+                Err(error) if error.starts_with("closed after ") => Ok(()),
+                Err(error) => Err(error),
+                Ok(seen) => Err(seen.verdict()),
+            },
             Forced::RefusesToStart => match self.observed() {
                 Err(error) if error.contains("setting `") => Ok(()),
                 Err(error) => Err(error),
@@ -104,7 +109,7 @@ fn main() {
     if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
     }
-    match RealSpin::find(runtime.handle(), &stub) {
+    match RealSpin::find(runtime.handle(), stub) {
         Some(spin) => drivers.push(Arc::new(spin)),
         None => eprintln!(
             "without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"

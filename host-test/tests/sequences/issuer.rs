@@ -36,9 +36,10 @@ impl Issuers {
         let answer = match answer {
             Answer::Document(text) => StubAnswer::document(text.clone()),
             Answer::Inactive => StubAnswer::inactive(),
-            Answer::Status(status) => {
-                StubAnswer::json(StatusCode::from_u16(*status).unwrap(), &json!({}))
-            }
+            Answer::Status(status) => StubAnswer::json(
+                StatusCode::from_u16(*status).unwrap(),
+                &json!({ "error": "invalid_client" }),
+            ),
         };
         self.stubs[which].script(token, vec![Reaction::answer(answer)]);
     }

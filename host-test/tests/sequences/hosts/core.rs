@@ -94,7 +94,7 @@ impl Issuer {
         let (status, text) = match self.says.get(token) {
             Some(Answer::Document(text)) => (200, text.as_str()),
             Some(Answer::Inactive) | None => (200, r#"{"active":false}"#),
-            Some(Answer::Status(status)) => (*status, "{}"),
+            Some(Answer::Status(status)) => (*status, r#"{"error":"invalid_client"}"#),
         };
         let mut body = AnswerBody::default();
         assert!(body.push(text.as_bytes()));

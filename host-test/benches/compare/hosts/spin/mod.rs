@@ -63,7 +63,7 @@ const INSTANCES: u32 = 500;
 
 /// Measures the embedded host.
 pub(crate) async fn embedded(bench: &Bench) -> Result<Part> {
-    let mut part = part(&Host::Embedded, &EMBEDDED, bench).await?;
+    let mut part = part(&Host::embedded()?, &EMBEDDED, bench).await?;
     if bench.options.takes(EMBEDDED.hit) {
         part.targets.push(instantiation(&bench.issuer).await?);
     }
