@@ -141,10 +141,13 @@ async fn f2_without_the_gate_service_b_never_hands_out_the_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f11_1000_callers_with_one_cold_token_ask_at_most_once_per_live_instance() {
-    const CALLERS: usize = 1000;
+async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance() {
+    // Fewer than Spin has room for instances: in a burst it may make one for each.
+    const CALLERS: usize = 400;
     let stub = stub().await;
-    let running = serve(&stub, &PATIENT).await;
+    // With an engine, and so a pool, of its own.
+    let app = load(&repository().join("spin.toml"), Guest::ServiceB);
+    let running = support::serve(&app, &stub, &PATIENT).await;
     let to = running.address();
     let token = stub.issue(TokenSpec::default());
     let all_are_here = CancellationToken::new();
@@ -173,8 +176,8 @@ async fn f11_1000_callers_with_one_cold_token_ask_at_most_once_per_live_instance
         (1..=live).contains(&asked),
         "{asked} questions of {live} live instances"
     );
-    // At sixteen each they need 63. Spin makes one wherever none is free at that moment, and its pool has room for 500.
-    assert!((63..=500).contains(&live), "{live} live instances");
+    // At sixteen each they need 25. Spin makes one wherever none is free at that moment, and its pool has room for 500.
+    assert!((25..=500).contains(&live), "{live} live instances");
     // Nobody came after the answer.
     assert_eq!((stats.requests, stats.traps), (CALLERS as u64, 0));
     assert_eq!(stats.live_instances_most, live);

@@ -1,6 +1,5 @@
 //! Key-value stores in Redis: two embedded hosts on one real `redis-server`, as two `spin up` would be.
 #![expect(
-    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a helper that fails is a test that fails"
 )]
@@ -9,6 +8,7 @@ mod support;
 
 use std::{
     env,
+    ffi::OsString,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::Command,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use host_test::wire::{Reply, exchange, get};
-use programs::{Guest, Process, on_path, repository};
+use programs::{Guest, Process, install::debian, on_path, repository};
 use spin_host::{App, Running, ServeOptions};
 use support::{bearer, load, stub};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ use tokio::{
 };
 use verify_stub::{TokenSpec, VerifyStub};
 
-/// Set to anything, these tests are skipped.
+/// Set to 1, these tests are skipped.
 const SKIP: &str = "SKIP_REDIS";
 
 /// How long a process may take to get ready, or to be gone.
@@ -40,6 +40,7 @@ const IN_TIME: Duration = Duration::from_secs(5);
 /// A server of the test's own. Dropped, it is gone.
 struct Redis {
     program: PathBuf,
+    libraries: OsString,
     port: u16,
     folder: TempDir,
     process: Option<Process>,
@@ -47,17 +48,26 @@ struct Redis {
 
 /// None if the tests are to be skipped.
 fn redis() -> Option<Redis> {
-    if env::var_os(SKIP).is_some() {
-        eprintln!("skipped: {SKIP} is set");
+    if env::var_os(SKIP).is_some_and(|value| value == "1") {
+        eprintln!("skipped: {SKIP}=1");
         return None;
     }
-    let program = on_path("redis-server");
-    let program = program.expect("redis-server is not on PATH: install it, or set SKIP_REDIS=1");
+    let (program, libraries) = match on_path("redis-server") {
+        Some(installed) => (installed, OsString::new()),
+        None => {
+            let unpacked = debian("redis", &["redis-server"], SKIP).unwrap();
+            (
+                unpacked.root.join("usr/bin/redis-server"),
+                unpacked.libraries,
+            )
+        }
+    };
     // Free a moment ago; should another process take it meanwhile, the server does not start and says so.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     Some(Redis {
         program,
+        libraries,
         port,
         folder: TempDir::new().unwrap(),
         process: None,
@@ -67,6 +77,7 @@ fn redis() -> Option<Redis> {
 impl Redis {
     async fn start(&mut self) {
         let process = Process::start(&self.program, |command| {
+            command.env("LD_LIBRARY_PATH", &self.libraries);
             command
                 .args([
                     "--bind",

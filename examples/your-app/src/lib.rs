@@ -1,4 +1,4 @@
-//! Any app: it greets whoever the auth check says is calling, and has a setting of its own.
+//! Any app: it greets the caller that the auth check names, and has a setting of its own.
 
 #![cfg(target_family = "wasm")]
 

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
@@ -11,7 +12,7 @@ use token_check::{
     spin_variables,
 };
 
-use crate::flights::now;
+use crate::flights::{now, until};
 use crate::store::Shared;
 
 pub(crate) struct Gate {
@@ -20,6 +21,9 @@ pub(crate) struct Gate {
     pub(crate) check: RefCell<AuthCheck<StreamWriter<u8>>>,
     pub(crate) store: Option<Rc<Shared>>,
 }
+
+/// How long the first request of an instance waits once its settings are read: the least that a host's timer tells.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
 
 thread_local! {
     static GATE: OnceCell<Rc<Option<Gate>>> = const { OnceCell::new() };
@@ -54,6 +58,10 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
             (None, line)
         }
     };
+    // Spin reads variables on a thread that it takes out of its scheduler, until the guest waits for something. What the guest
+    // sends before that is picked up by another thread at once: head and body go out in two segments, and the second one
+    // waits 40 ms for the delayed acknowledgement of the first.
+    until(now().monotonic.saturating_add(FIRST_WAIT)).await;
     // Of requests that came together, the first to get here wins: there is one gate, and so one table of flights.
     let first = || {
         eprintln!("auth-check: {line}");

@@ -10,6 +10,7 @@ mod store;
 
 use spin_sdk::wasip3::http::service::export;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use token_check::CacheUse;
 
 struct AuthCheck;
 export!(AuthCheck);
@@ -27,9 +28,10 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         if let Some(line) = &verdict.audit {
             eprintln!("{line}");
         }
+        let after_store = gate.store.is_some() && verdict.cache != Some(CacheUse::Hit);
         let result = verdict.into_result(gate.check.borrow().policy());
         match result {
-            Ok(grant) => messages::forward(request, head, &grant).await,
+            Ok(grant) => messages::forward(request, head, &grant, after_store).await,
             Err(reply) => Ok(messages::reply(&reply).await),
         }
     }

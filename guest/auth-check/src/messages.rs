@@ -1,6 +1,7 @@
 //! Requests to the app and replies of our own. Bodies pass untouched in both directions.
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, Reply, is_identity_header};
 
@@ -76,11 +77,13 @@ impl Head {
     }
 }
 
-/// The same request with the grant's headers, its body stream moved over; the app's response as it is.
+/// The same request with the grant's headers, its body stream moved over; the app's response as it is. `after_store`: a
+/// shared store was read for this request.
 pub(crate) async fn forward(
     request: Request,
     head: Head,
     grant: &Grant,
+    after_store: bool,
 ) -> Result<Response, ErrorCode> {
     let fields = head.edited(&request, grant)?;
     let scheme = request.get_scheme();
@@ -98,5 +101,10 @@ pub(crate) async fn forward(
     onward
         .set_path_with_query(head.target.as_deref())
         .map_err(invalid)?;
-    next_handler::handle(onward).await
+    let response = next_handler::handle(onward).await?;
+    if after_store {
+        // As in `gate::open`: the app offers its body before the response goes out.
+        yield_async().await;
+    }
+    Ok(response)
 }

@@ -91,7 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "require",
         Some(""),
-        "What must be demanded, or nothing starts: `audience`, `scope`, `client`, `issuer`, separated by spaces.",
+        "Demands that must be made: `audience`, `scope`, `client`, `issuer`, separated by spaces; where one is not, nobody gets in.",
     ),
     setting(
         "token_types",

@@ -3,14 +3,11 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
+use programs::install::{once, run};
 use programs::on_path;
 use serde_json::json;
 
-use crate::{
-    Issuer, Product,
-    install::{once, run},
-    process, program,
-};
+use crate::{Issuer, Product, SKIP, process, program};
 
 const NAME: &str = "django-oauth-toolkit";
 const PACKAGES: &str = "requirements.txt";
@@ -51,7 +48,7 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
 fn install() -> Result<PathBuf> {
     let file = program(NAME).join(PACKAGES);
     let packages = fs::read_to_string(&file)?;
-    once(NAME, &packages, |folder| {
+    once(NAME, &packages, SKIP, |folder| {
         let python = ["python3", "python"].into_iter().find_map(on_path);
         let python =
             python.context("there is no Python: install Python 3.10 or newer with venv and pip")?;

@@ -10,13 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use programs::{Process, on_path};
+use programs::{
+    Process,
+    install::{Unpacked, debian},
+    on_path,
+};
 
 use crate::{
-    Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_A, SERVICE_B,
-    install::{once, run},
-    process::wait,
-    program,
+    Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_A, SERVICE_B, SKIP, process::wait, program,
 };
 
 const NAME: &str = "glewlwyd";
@@ -137,27 +138,7 @@ fn install() -> Result<Installed> {
             libraries: OsString::new(),
         });
     }
-    let root = once(NAME, &PACKAGES.join(" "), |folder| {
-        // Those that are not installed yet.
-        let planned = run(Command::new("apt-get")
-            .args(["install", "--simulate", "--no-install-recommends"])
-            .args(PACKAGES))
-        .context("apt-get knows no glewlwyd: `apt-get update`, if this is Debian")?;
-        let downloads = folder.join("downloads");
-        fs::create_dir(&downloads)?;
-        run(Command::new("apt-get")
-            .arg("download")
-            .args(planned.lines().filter_map(package))
-            .current_dir(&downloads))?;
-        for file in fs::read_dir(&downloads)? {
-            run(Command::new("dpkg-deb")
-                .arg("--extract")
-                .arg(file?.path())
-                .arg(folder))?;
-        }
-        fs::remove_dir_all(&downloads)?;
-        Ok(())
-    })?;
+    let Unpacked { root, libraries } = debian(NAME, &PACKAGES, SKIP)?;
     let beside = root.join("usr/bin/sqlite3");
     Ok(Installed {
         glewlwyd: root.join("usr/bin/glewlwyd"),
@@ -166,52 +147,7 @@ fn install() -> Result<Installed> {
         } else {
             PathBuf::from("sqlite3")
         },
-        libraries: libraries(&root)?,
+        libraries,
         root,
     })
-}
-
-/// `Inst NAME (VERSION ...)` as `apt-get download` takes it.
-fn package(planned: &str) -> Option<String> {
-    let mut words = planned.split(' ');
-    let name = words
-        .next()
-        .filter(|word| *word == "Inst")
-        .and_then(|_| words.next())?;
-    let version = words.find_map(|word| word.strip_prefix('('))?;
-    Some(format!("{name}={version}"))
-}
-
-/// The folder that is named after the machine's kind.
-fn libraries(root: &Path) -> Result<OsString> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(root.join("usr/lib"))? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().contains("-linux-gnu") {
-            folders.push(entry.path());
-        }
-    }
-    Ok(std::env::join_paths(folders)?)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_package_is_read_as_apt_plans_it() {
-        for (line, expected) in [
-            (
-                "Inst libconfig9 (1.5-0.4 Debian:12.15/oldstable [amd64])",
-                Some("libconfig9=1.5-0.4"),
-            ),
-            ("Inst a [1] (1:2 Debian:12/stable [all])", Some("a=1:2")),
-            (
-                "Conf libconfig9 (1.5-0.4 Debian:12.15/oldstable [amd64])",
-                None,
-            ),
-            ("Reading package lists...", None),
-            ("", None),
-        ] {
-            assert_eq!(super::package(line).as_deref(), expected, "{line}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! OAuth 2.0 servers that nobody here wrote, installed under `target/issuers/` and started for tests.
+//! OAuth 2.0 servers that nobody here wrote, installed under `target/installed/` and started for tests.
 //!
 //! Each has two confidential clients, [`SERVICE_A`] and [`SERVICE_B`], gives the first tokens by client credentials with
 //! the scope [`SCOPE`], and knows the resources [`RESOURCE`] and [`JWT_RESOURCE`] (RFC 8707). It listens on a free
@@ -8,7 +8,6 @@ mod authority;
 mod calls;
 mod django_oauth_toolkit;
 mod glewlwyd;
-mod install;
 mod node_oidc_provider;
 mod process;
 
@@ -50,10 +49,13 @@ pub const SERVICE_B: Client = Client {
     secret: "B+%41 s:/&=y",
 };
 
+/// Set to 1, nothing is installed or run.
+pub(crate) const SKIP: &str = "SKIP_ISSUERS";
+
 /// Whether the user has asked to do without these servers.
 #[must_use]
 pub fn is_skipped() -> bool {
-    std::env::var_os("SKIP_ISSUERS").is_some_and(|value| value == "1")
+    std::env::var_os(SKIP).is_some_and(|value| value == "1")
 }
 
 /// A server that can be installed and started.

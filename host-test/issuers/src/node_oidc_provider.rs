@@ -3,14 +3,12 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use programs::install::{once, run};
 use programs::on_path;
 use serde_json::{Value, json};
 
 use crate::{
-    Issuer, JWT_RESOURCE, Product, RESOURCE,
-    authority::Certificates,
-    install::{once, run},
-    process, program,
+    Issuer, JWT_RESOURCE, Product, RESOURCE, SKIP, authority::Certificates, process, program,
 };
 
 const NAME: &str = "node-oidc-provider";
@@ -56,7 +54,7 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
 
 fn install() -> Result<PathBuf> {
     let packages = fs::read_to_string(program(NAME).join(LOCK))?;
-    once(NAME, &packages, |folder| {
+    once(NAME, &packages, SKIP, |folder| {
         let npm =
             on_path("npm").context("there is no npm: install Node.js 20 or newer with npm")?;
         for file in [MANIFEST, LOCK] {

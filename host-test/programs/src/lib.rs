@@ -2,6 +2,7 @@
 //! processes that never outlive the one that started them.
 
 mod guests;
+pub mod install;
 mod native;
 mod process;
 
