@@ -87,6 +87,19 @@ async fn service_b_answers_data_behind_the_gate_and_health_without_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_takes_nothing_refuses_nobody() {
+    let stub = stub().await;
+    let running = serve(&stub, &[("audit", "true")]).await;
+    running.fill_logs();
+    let token = stub.issue(TokenSpec::default().client("service-a"));
+    for (authorization, status) in [(bearer(&token), 200), (bearer("unknown"), 401)] {
+        let reply = exchange(running.address(), &get("/data", authorization)).await;
+        assert_eq!(reply.unwrap().status, status);
+    }
+    assert_eq!(running.stats().traps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body() {
     let stub = stub().await;
     let running = serve(&stub, &[]).await;

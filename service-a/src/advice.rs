@@ -33,7 +33,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
         }
         "ambiguous_path" => {
-            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes."
+            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes; and let no proxy add a second Host."
         }
         "denied_by_rule" => {
             "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) lets nobody in there."

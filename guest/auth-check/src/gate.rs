@@ -13,6 +13,7 @@ use token_check::{
 };
 
 use crate::flights::{now, until};
+use crate::log;
 use crate::store::Shared;
 
 pub(crate) struct Gate {
@@ -51,7 +52,7 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
         Err(error) => {
             let line = format!("every request is refused: {error}");
             if error.problem == Problem::Unreadable {
-                eprintln!("auth-check: {line}");
+                log::tell(line);
                 // Its provider may answer the next request.
                 return Rc::new(None);
             }
@@ -64,7 +65,7 @@ pub(crate) async fn open() -> Rc<Option<Gate>> {
     until(now().monotonic.saturating_add(FIRST_WAIT)).await;
     // Of requests that came together, the first to get here wins: there is one gate, and so one table of flights.
     let first = || {
-        eprintln!("auth-check: {line}");
+        log::tell(line);
         Rc::new(gate)
     };
     GATE.with(|cell| Rc::clone(cell.get_or_init(first)))
@@ -98,7 +99,7 @@ impl Gate {
 /// What the log says, beside the audit.
 pub(crate) fn tell(note: Option<&Note>) {
     if let Some(note) = note {
-        eprintln!("auth-check: {note}");
+        log::tell(note);
     }
 }
 

@@ -5,6 +5,7 @@
 mod flights;
 mod gate;
 mod issuer;
+mod log;
 mod messages;
 mod store;
 
@@ -26,7 +27,7 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for AuthCheck {
         let verdict = flights::decide(gate, &head).await;
         gate::tell(verdict.note.as_ref());
         if let Some(line) = &verdict.audit {
-            eprintln!("{line}");
+            log::audit(line);
         }
         let after_store = gate.store.is_some() && verdict.cache != Some(CacheUse::Hit);
         let result = verdict.into_result(gate.check.borrow().policy());

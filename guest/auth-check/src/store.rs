@@ -14,6 +14,7 @@ use token_check::{Outcome, Record, StoreKey};
 
 use crate::flights::{now, until};
 use crate::gate;
+use crate::log;
 
 /// Longest wait for the store: past this the issuer itself is the faster one to ask.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -44,7 +45,7 @@ impl Shared {
                         Error::StoreTableFull => "is one too many",
                         Error::Other(_) => "cannot be opened",
                     };
-                    eprintln!("auth-check: the store `{}` {why}", self.label);
+                    log::tell(format_args!("the store `{}` {why}", self.label));
                 }
             }
         }
@@ -79,7 +80,7 @@ impl Shared {
                 Some(store)
             };
             let Some(store) = in_time(write).await else {
-                eprintln!("auth-check: the store `{}` takes nothing", shared.label);
+                log::tell(format_args!("the store `{}` takes nothing", shared.label));
                 return;
             };
             let erase = async {

@@ -82,7 +82,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 impl Settings {
-    /// Reads the plugin's configuration over the environment. An empty value is the same as none.
+    /// Reads the plugin's configuration over the environment, see [`Given::put_json`]. An empty value is the same as none.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or wrong.
@@ -180,12 +180,56 @@ mod tests {
     #[test]
     fn the_configuration_wins_over_the_environment_whatever_its_types() {
         let settings = read(
-            r#"{"timeout":3,"forward_token":true,"whoami_path":"","issuer_cluster":"idp","expected_aud":null}"#,
+            r#"{"timeout":3,"forward_token":true,"whoami_path":"/me","issuer_cluster":"idp","expected_aud":null}"#,
         )
         .unwrap();
         assert_eq!(settings.policy.timeout().as_secs(), 3);
-        assert_eq!(settings.whoami_path, None);
+        assert_eq!(settings.whoami_path.as_deref(), Some("/me"));
         assert_eq!(settings.issuer_cluster.as_deref(), Some("idp"));
+    }
+
+    #[test]
+    fn what_the_environment_demands_is_not_lost_to_an_empty_member_of_the_configuration() {
+        let environment = [
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+            ("WORKOUT18_REQUIRED_SCOPE", "read"),
+        ];
+        let demanded = |configuration: &str| {
+            let settings = read_with(&environment, configuration).unwrap();
+            settings.policy.summary().line
+        };
+        for configuration in [
+            r#"{"expected_aud":"","required_scope":""}"#,
+            r#"{"expected_aud":null,"required_scope":null}"#,
+        ] {
+            assert_eq!(demanded(configuration), demanded(""), "{configuration}");
+        }
+        // Of no other is anything known, so it is refused as ever.
+        assert!(read_with(&environment, r#"{"expected_audience":""}"#).is_err());
+    }
+
+    #[test]
+    fn what_either_of_the_two_requires_must_be_demanded() {
+        let scope = [
+            ("WORKOUT18_REQUIRE", "scope"),
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+        ];
+        let lacking = |demand: &str| {
+            format!(
+                "setting `require` (in the plugin's configuration) has `{demand}`, and none is demanded: set"
+            )
+        };
+        for (configuration, demand) in [
+            (r#"{"require":"audience"}"#, "scope"),
+            (r#"{"require":"client","required_scope":"read"}"#, "client"),
+        ] {
+            let error = read_with(&scope, configuration).map(|_| ()).unwrap_err();
+            assert!(error.starts_with(&lacking(demand)), "{error}");
+        }
+        let both = r#"{"require":"audience scope","required_scope":"read"}"#;
+        assert!(read_with(&scope, both).is_ok());
+        // As ever where there is only one.
+        assert!(read_with(&scope, r#"{"require":""}"#).is_err());
     }
 
     #[test]
@@ -238,12 +282,6 @@ mod tests {
                 "setting `issuer_cluster` (in the plugin's configuration) has a line feed in it, which `echo` adds \
                  and `printf %s` does not: remove what does not belong to it",
             ),
-            (
-                r#"{"introspect_url":""}"#,
-                "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
-                 WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
-                 `configuration`",
-            ),
         ];
         for (configuration, error) in rows {
             assert_eq!(
@@ -252,6 +290,13 @@ mod tests {
                 "{configuration}"
             );
         }
+        let empty = Settings::read(br#"{"introspect_url":""}"#, []).unwrap_err();
+        assert_eq!(
+            empty.to_string(),
+            "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
+             WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
+             `configuration`"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub struct RequestHead<'a> {
     /// The method, as received.
     pub method: &'a [u8],
     /// The host that the request is for, with its port if it has one: the `:authority` pseudo-header or the Host header,
-    /// whichever the request is routed by. `None` where there is none.
+    /// whichever the request is routed by; of several Host headers all, joined with commas. `None` where there is none.
     pub authority: Option<&'a [u8]>,
     /// The request target as received: path and query. `None` where there is none (CONNECT).
     pub path_and_query: Option<&'a [u8]>,

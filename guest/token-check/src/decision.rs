@@ -61,7 +61,7 @@ pub struct Refusal {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
-    /// The path is ambiguous.
+    /// The path or the host is ambiguous.
     Unknown,
     Denied(Arc<str>),
     Token(Arc<Requirements>),

@@ -57,8 +57,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// With rules: a path that another reader could take for another one.
-    AmbiguousPath = "ambiguous_path", Request, "The path of the request is ambiguous.";
+    /// With rules: a path or a host that another reader could take for another one.
+    AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
     /// A rule with `deny`.

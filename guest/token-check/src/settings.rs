@@ -246,6 +246,8 @@ pub fn spin_variables() -> impl Iterator<Item = &'static str> {
 
 /// The one setting that is a JSON document.
 const RULES: &str = "rules";
+/// The one that two places can give together.
+const REQUIRE: &str = "require";
 
 /// Settings as a host collects them, each with the place where it is given. An empty value is the same as none.
 #[derive(Default)]
@@ -302,8 +304,9 @@ impl Given {
         Ok(())
     }
 
-    /// Takes the members of a JSON object, with [`Self::put`]: a string as it is, `null` as an empty one, any other value
-    /// as its JSON, which is what a number, a boolean and the rules are.
+    /// Takes the members of a JSON object, each in the place of a value that its key has already: a string as it is, `null` as
+    /// an empty one, any other value as its JSON, which is what a number, a boolean and the rules are. So that no demand gets
+    /// lost, an empty one leaves what is there, and what `require` names is added to it.
     ///
     /// # Errors
     /// It is not an object, or has a value that no setting takes.
@@ -322,7 +325,14 @@ impl Given {
             let value = value
                 .into_setting()
                 .ok_or_else(|| error(Problem::NotWhole))?;
-            self.put(&key, value, place);
+            match self.get(&key) {
+                Some(_) if value.is_empty() => {}
+                Some(known) if key == REQUIRE => {
+                    let both = format!("{known} {value}");
+                    self.put(&key, both, place);
+                }
+                _ => self.put(&key, value, place),
+            }
         }
         Ok(())
     }

@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -13,7 +16,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
 /// Lines kept for [`Running::logs`](super::Running::logs); the oldest go first.
@@ -47,11 +50,26 @@ pub enum Stream {
 
 /// The last lines of all guests.
 #[derive(Debug, Default)]
-pub(crate) struct Logs(Mutex<VecDeque<LogLine>>);
+pub(crate) struct Logs {
+    lines: Mutex<VecDeque<LogLine>>,
+    is_full: AtomicBool,
+}
 
 impl Logs {
+    /// Nothing more is taken, as by a full disk.
+    pub(crate) fn fill(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    fn room(&self) -> io::Result<()> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     pub(crate) fn lines(&self) -> Vec<LogLine> {
-        self.0
+        self.lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
@@ -69,7 +87,7 @@ impl Logs {
             Stream::Stdout => tracing::info!(target: "guest", "[{component}] {text}"),
             Stream::Stderr => tracing::warn!(target: "guest", "[{component}] {text}"),
         }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT_LINES {
             lines.pop_front();
         }
@@ -163,6 +181,8 @@ impl Pollable for GuestOutput {
 
 impl OutputStream for GuestOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let full = |error: io::Error| StreamError::LastOperationFailed(error.into());
+        self.logs.room().map_err(full)?;
         self.take(&bytes);
         Ok(())
     }
@@ -182,6 +202,7 @@ impl AsyncWrite for GuestOutput {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.logs.room()?;
         self.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -213,6 +213,11 @@ impl Running {
         }
     }
 
+    /// From now on nothing that guests print is taken, as by a full disk.
+    pub fn fill_logs(&self) {
+        self.server.logs.fill();
+    }
+
     /// What guests printed, oldest first.
     pub fn logs(&self) -> Vec<LogLine> {
         self.server.logs.lines()

@@ -1,6 +1,6 @@
 //! Rules per route: which token a request needs, by its host, method and path. The first rule that matches counts.
 //!
-//! A request whose path is ambiguous meets no rule: it is refused. One whose path or host cannot be told (`CONNECT`,
+//! A request whose path is ambiguous meets no rule: it is refused, as is one with two hosts where a rule names one. One whose path or host cannot be told (`CONNECT`,
 //! `OPTIONS *`, no Host) can meet the rules that do not look at what is missing, but never a public one.
 
 mod document;
@@ -141,10 +141,13 @@ impl Rules {
                 .collect::<Vec<_>>()
         });
         let host = path::host(request.authority);
+        if host == Host::Several && self.index.names_hosts() {
+            return Err(Reason::AmbiguousPath);
+        }
         let all_is_known = path.is_some() && (host != Host::Unknown || !self.index.names_hosts());
         let name = match &host {
             Host::Name(name) => Some(&**name),
-            Host::Address | Host::Unknown => None,
+            Host::Address | Host::Several | Host::Unknown => None,
         };
         let accepts = |rule: usize| {
             self.get(rule).is_some_and(|rule| {

@@ -52,11 +52,14 @@ impl Driver for Core {
                 .collect()
         };
         let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        // As hosts hand over several of them.
+        let hosts = [vec![b"service-b.test".to_vec()], values("host")].concat();
+        let authority = hosts.join(&b", "[..]);
         let target = scenario.filled(request.target.as_bytes());
         let head = RequestHead {
             authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             method: request.method.as_bytes(),
-            authority: Some(b"service-b.test"),
+            authority: Some(&authority),
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             path_and_query: (request.method != "CONNECT").then_some(&target),
         };
