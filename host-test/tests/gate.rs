@@ -169,11 +169,9 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
     let callers = join_all((0..CALLERS).map(|_| exchange(to, &request)));
     let release = async {
         arrived(&running, CALLERS as u64).await;
-        let live = running.stats().live_instances;
         all_are_here.cancel();
-        live
     };
-    let (replies, live) = futures::join!(callers, release);
+    let (replies, ()) = futures::join!(callers, release);
     let document = format!(
         r#"{{"message":"Service B trusted the token","issuer":"{}","#,
         stub.issuer()
@@ -184,6 +182,8 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
         assert!(reply.text().starts_with(&document), "{}", reply.text());
     }
     let (asked, stats) = (stub.questions_about(&token), running.stats());
+    // One that was started for a request and found it taken may be gone again.
+    let live = stats.live_instances_most;
     println!("{CALLERS} callers at once, {live} live instances, {asked} questions");
     assert!(
         (1..=live).contains(&asked),
@@ -193,7 +193,6 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
     assert!((25..=500).contains(&live), "{live} live instances");
     // Nobody came after the answer.
     assert_eq!((stats.requests, stats.traps), (CALLERS as u64, 0));
-    assert_eq!(stats.live_instances_most, live);
 }
 
 #[tokio::test(flavor = "multi_thread")]
