@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -70,14 +70,22 @@ pub fn get(path: &str, authorization: impl AsRef<[u8]>) -> Vec<u8> {
 /// Sends the bytes on a connection of their own and reads one answer.
 ///
 /// # Errors
-/// No connection, no answer within [`ANSWER_LIMIT`], or one that is not HTTP/1.1 with a content-length.
+/// No connection, no answer within [`ANSWER_LIMIT`], or one that is not HTTP/1.1 with a content-length; to HEAD, whose
+/// connection has to be closed afterwards, one that is followed by anything.
 pub async fn exchange(to: SocketAddr, request: &[u8]) -> Result<Reply> {
     let head_only = request.starts_with(b"HEAD ");
     let exchange = async {
         let mut stream = TcpStream::connect(to).await.context("connect")?;
         // A host may answer and close before it has read everything.
         let _ = stream.write_all(request).await;
-        read_reply(&mut stream, head_only).await
+        if !head_only {
+            return read_reply(&mut stream, false).await;
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.context("read")?;
+        let said = String::from_utf8_lossy(&answer);
+        ensure!(said.ends_with("\r\n\r\n"), "after the head: {said:?}");
+        parse(&answer, true)?.with_context(|| format!("closed after {said:?}"))
     };
     timeout(ANSWER_LIMIT, exchange)
         .await

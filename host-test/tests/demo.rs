@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use programs::native;
 use serde_json::{Value, json};
 
 /// Longer than any run of the demo takes that builds nothing.
@@ -119,7 +120,7 @@ fn machines_get_one_json_object() {
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text.lines().count(), 1);
     assert_eq!(document["ok"], true);
-    assert_eq!(document["gate"], "spin");
+    assert_eq!(document["gate"], "embedded");
     assert!(document["milliseconds"].is_u64());
     assert_eq!(document["log"], json!([]));
     let scenes: Vec<_> = document["scenes"]
@@ -158,7 +159,7 @@ fn machines_get_one_json_object() {
     );
 }
 
-/// A folder with the demo and a script in place of Service A. Removed at the end.
+/// A folder with the demo, the embedded host, and a script in place of Service A. Removed at the end.
 struct Staged(PathBuf);
 
 impl Staged {
@@ -166,7 +167,9 @@ impl Staged {
         let folder = format!("demo-{name}-{}", std::process::id());
         let staged = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder));
         fs::create_dir(&staged.0).unwrap();
+        let [serve] = native(["serve"]).unwrap();
         fs::hard_link(DEMO, staged.demo()).unwrap();
+        fs::hard_link(serve, staged.0.join("serve")).unwrap();
         let service_a = staged.0.join("service-a");
         fs::write(&service_a, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&service_a, fs::Permissions::from_mode(0o755)).unwrap();

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use host_test::guests::Guest;
-use host_test::host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
+use programs::Guest;
+use spin_host::{App, Running, STORE_BYTES, ServeOptions, StoreFault};
 use tokio::time::timeout;
 
 /// An app that may open two of the stores, and one that may open none.
@@ -194,7 +194,7 @@ async fn an_app_whose_stores_cannot_be_had_is_not_served() {
         (RUNTIME_CONFIG, lacking.as_str()),
         (
             redis.as_str(),
-            "[key_value_store.cache] type \"redis\" is not supported by this host: only \"spin\" is",
+            "url is missing: write url = \"redis://<host>[:<port>][/<database>]\"",
         ),
     ];
     for (runtime_config, expected) in table {

@@ -1,4 +1,5 @@
-//! wasmtime takes minutes to compile: `cargo test` and `cargo demo` have to ask for it with the same features.
+//! wasmtime takes minutes to compile: `cargo test` and `cargo serve` have to ask for it with the same features, and what does
+//! not run components has to do without.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -8,32 +9,56 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use host_test::guests::repository;
+use programs::repository;
 
 #[test]
-fn tests_and_the_demo_share_one_build_of_wasmtime() {
+fn tests_and_the_embedded_host_share_one_build_of_wasmtime() {
     let demo = wasmtime("normal,build");
     let tests = wasmtime("normal,build,dev");
     assert!(demo.len() > 50, "{demo:#?}");
     let differ: Vec<_> = demo.symmetric_difference(&tests).collect();
     assert!(
         differ.is_empty(),
-        "ask for these features in host-test/Cargo.toml, beside hashbrown: {differ:#?}"
+        "ask for these features in host-test/spin-host/Cargo.toml, beside hashbrown: {differ:#?}"
     );
 }
 
-/// wasmtime and everything below it, each with its features, as cargo selects them for dependencies of these kinds.
-fn wasmtime(kinds: &str) -> BTreeSet<String> {
+#[test]
+fn the_demo_and_the_stub_are_built_without_wasmtime() {
+    for package in ["envoy-runner", "host-test", "service-a", "verify-stub"] {
+        let tree = cargo_tree(&[
+            "--package",
+            package,
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+        ]);
+        assert!(tree.starts_with(package), "{tree}");
+        let found: Vec<_> = tree
+            .lines()
+            .filter(|line| line.starts_with("wasmtime") || line.starts_with("cranelift"))
+            .collect();
+        assert!(found.is_empty(), "{package}: {found:#?}");
+    }
+}
+
+fn cargo_tree(arguments: &[&str]) -> String {
     let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree", "--locked", "--prefix", "depth", "--format", " {p} {f}",
-        ])
-        .args(["--edges", kinds])
+        .args(["tree", "--locked"])
+        .args(arguments)
         .current_dir(repository())
         .output()
         .unwrap();
     assert!(tree.status.success(), "{tree:?}");
-    let text = String::from_utf8(tree.stdout).unwrap();
+    String::from_utf8(tree.stdout).unwrap()
+}
+
+/// wasmtime and everything below it, each with its features, as cargo selects them for dependencies of these kinds.
+fn wasmtime(kinds: &str) -> BTreeSet<String> {
+    let text = cargo_tree(&[
+        "--prefix", "depth", "--format", " {p} {f}", "--edges", kinds,
+    ]);
 
     let mut below = BTreeMap::<_, BTreeSet<_>>::new();
     let mut path = Vec::new();

@@ -10,14 +10,14 @@ mod support;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use host_test::guests::{Guest, repository};
-use host_test::host::{App, Running};
-use host_test::stub::{TokenSpec, VerifyStub};
 use host_test::wire::{exchange, get, read_reply};
+use programs::{Guest, repository};
+use spin_host::{App, Running};
 use support::{bearer, derived, load, stub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use verify_stub::{TokenSpec, VerifyStub};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 

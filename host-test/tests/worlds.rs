@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use host_test::guests::{Guest, repository};
+use programs::{Guest, repository};
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, UnresolvedPackageGroup, World, WorldId};
 

@@ -1,5 +1,23 @@
 //! What to check next, for each reason. Closed sets of sentences: nothing of an answer is in them.
 
+/// The setting that named the issuer or its token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// `--issuer`.
+    Issuer,
+    /// `--token-url`.
+    TokenUrl,
+}
+
+/// When metadata names an issuer with a gap in the place of the tenant.
+pub(crate) const NO_TENANT: &str = "Put your tenant's id into WORKOUT18_ISSUER (--issuer), where the description has {tenantid}: `common` and `organizations` are no tenant.";
+
+/// When id or secret are refused, and form encoding changed one of them.
+pub(crate) const ENCODED_CLIENT: &str = "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not take this pair. If it is right, the issuer may not decode what form encoding changed in it (--client-auth basic-raw) or want it in the body (--client-auth post).";
+
+/// When a token has characters that RFC 6750 section 2.1 does not know, and Service B refuses its header as malformed.
+pub(crate) const ODD_TOKEN: &str = "Update Service B: the token has characters beyond those of RFC 6750 (Salesforce writes `!`), which older auth checks refuse; if it is up to date, check the proxies between here and it.";
+
 const UNTRUSTED: &str = "Check the host name and this machine's clock; an authority of your own is trusted through the system's store or SSL_CERT_FILE.";
 
 /// For a refusal of Service B, by the reason that its auth check gave.
@@ -15,7 +33,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
         }
         "ambiguous_path" => {
-            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes."
+            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes; and let no proxy add a second Host."
         }
         "denied_by_rule" => {
             "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) lets nobody in there."
@@ -50,6 +68,18 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         }
         "token_too_long" => "Have the issuer put less into its tokens, or give opaque ones.",
         "misconfigured" => "Correct the settings of Service B; its log names the wrong one.",
+        "no_audience" => {
+            "Let the issuer put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource ask for it); it names none now."
+        }
+        "no_client_id" => {
+            "Check what the issuer tells Service B of this token: it names no client, so WORKOUT18_ALLOWED_CLIENTS of Service B lets nobody in."
+        }
+        "no_grant_type" => {
+            "Empty WORKOUT18_ALLOWED_GRANT_TYPES of Service B: its issuer names no grant type, so nobody gets in."
+        }
+        "no_issuer" => {
+            "Empty WORKOUT18_EXPECTED_ISSUER of Service B if its issuer never names itself (`iss`): nobody gets in then."
+        }
         "no_credentials" | "unsupported_scheme" => {
             "Check the proxies between here and Service B: the Authorization header did not arrive."
         }
@@ -88,18 +118,23 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
 }
 
 /// For a token request that the issuer refused, by its error code (RFC 6749 section 5.2) or our own reason.
-pub(crate) fn for_issuer(reason: &str) -> &'static str {
+pub(crate) fn for_issuer(reason: &str, setting: Setting) -> &'static str {
     match reason {
         "invalid_client" | "request_unauthorized" => {
             "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not know this pair; if it wants them in the body, add --client-auth post."
         }
-        "unauthorized_client" | "unsupported_grant_type" => {
+        "unauthorized_client" => {
+            "Check WORKOUT18_CLIENT_ID and the client secret first; if they are right, allow the grant type client_credentials (at some issuers: a service account) for this client."
+        }
+        "unsupported_grant_type" => {
             "Allow the grant type client_credentials for this client at the issuer."
         }
         "invalid_scope" => {
             "Correct WORKOUT18_SCOPE (--scope), or grant that scope to this client at the issuer."
         }
-        "invalid_target" => "Correct --audience or --resource: the issuer does not know it.",
+        "invalid_target" => {
+            "Correct WORKOUT18_AUDIENCE (--audience) or WORKOUT18_RESOURCE (--resource): the issuer does not know it."
+        }
         "invalid_request" => {
             "Check what the issuer demands in a token request: perhaps --scope, --audience, --resource or --client-auth post."
         }
@@ -108,31 +143,50 @@ pub(crate) fn for_issuer(reason: &str) -> &'static str {
             "Try again later: the issuer is in trouble."
         }
         "wrong_issuer" => {
-            "Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust."
+            "Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust; or name the token endpoint itself, WORKOUT18_TOKEN_URL (--token-url)."
         }
         "unsafe_token_endpoint" => {
-            "Check WORKOUT18_ISSUER (--issuer): credentials are sent to its own origin or to https that it names over https, nowhere else."
-        }
-        "no_token_endpoint" => {
-            "Check WORKOUT18_ISSUER (--issuer): no token endpoint was found below it."
-        }
-        "redirected" => {
-            "Set WORKOUT18_ISSUER (--issuer) to the final address: credentials are not sent after a redirect."
+            "Check WORKOUT18_ISSUER (--issuer): credentials are sent to its own origin or to https that it names over https, nowhere else; WORKOUT18_TOKEN_URL (--token-url) names the endpoint itself."
         }
         "unusable_token" => "Check the client at the issuer: it must give Bearer access tokens.",
-        _ => "Check WORKOUT18_ISSUER (--issuer): what answers there does not behave as an issuer.",
+        _ => match (setting, reason) {
+            (Setting::Issuer, "no_token_endpoint") => {
+                "Check WORKOUT18_ISSUER (--issuer): no token endpoint was found below it; WORKOUT18_TOKEN_URL (--token-url) names the endpoint itself."
+            }
+            (Setting::TokenUrl, "no_token_endpoint") => {
+                "Check WORKOUT18_TOKEN_URL (--token-url): there is no token endpoint."
+            }
+            (Setting::Issuer, "redirected") => {
+                "Set WORKOUT18_ISSUER (--issuer) to the final address: credentials are not sent after a redirect."
+            }
+            (Setting::TokenUrl, "redirected") => {
+                "Set WORKOUT18_TOKEN_URL (--token-url) to the final address: credentials are not sent after a redirect."
+            }
+            (Setting::Issuer, _) => {
+                "Check WORKOUT18_ISSUER (--issuer): what answers there does not behave as an issuer; --verbose shows it."
+            }
+            (Setting::TokenUrl, _) => {
+                "Check WORKOUT18_TOKEN_URL (--token-url): what answers there does not behave as a token endpoint; --verbose shows it."
+            }
+        },
     }
 }
 
 /// When nothing answers at all.
-pub(crate) fn unreachable_issuer(reason: &str) -> &'static str {
-    match reason {
-        "certificate_refused" => UNTRUSTED,
-        "timeout" => {
+pub(crate) fn unreachable_issuer(reason: &str, setting: Setting) -> &'static str {
+    match (reason, setting) {
+        ("certificate_refused", _) => UNTRUSTED,
+        ("timeout", Setting::Issuer) => {
             "Check that the issuer is up and WORKOUT18_ISSUER (--issuer) names it; --timeout gives it longer."
         }
-        _ => {
+        ("timeout", Setting::TokenUrl) => {
+            "Check that the issuer is up and WORKOUT18_TOKEN_URL (--token-url) names it; --timeout gives it longer."
+        }
+        (_, Setting::Issuer) => {
             "Check that WORKOUT18_ISSUER (--issuer) is right and reachable from here, proxy settings included."
+        }
+        (_, Setting::TokenUrl) => {
+            "Check that WORKOUT18_TOKEN_URL (--token-url) is right and reachable from here, proxy settings included."
         }
     }
 }

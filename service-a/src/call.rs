@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{
-    Client, StatusCode,
+    Method, Request, StatusCode,
     header::{ACCEPT, AUTHORIZATION, HeaderValue},
 };
 use serde::Serialize;
@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     advice,
     failure::{Class, Failure},
-    http::{self, Answer, Fault},
+    http::{Answer, Fault, Http},
     text::Foreign,
     token::{Token, TokenSource},
     value::Value,
@@ -45,24 +45,25 @@ pub(crate) struct Called {
 /// Calls Service B.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    client: Client,
+    http: Http,
     url: Url,
     source: TokenSource,
 }
 
 impl Caller {
-    /// `client` must follow no redirects.
-    pub(crate) const fn new(client: Client, url: Url, source: TokenSource) -> Self {
-        Self {
-            client,
-            url,
-            source,
-        }
+    /// `http` is for `url`.
+    pub(crate) const fn new(http: Http, url: Url, source: TokenSource) -> Self {
+        Self { http, url, source }
     }
 
     /// Where the tokens come from.
     pub(crate) const fn source(&self) -> &TokenSource {
         &self.source
+    }
+
+    /// Whether requests and answers are shown, between which a bar has no place.
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.http.is_traced()
     }
 
     /// Calls once, and once more with another token if the first answer is 401.
@@ -108,7 +109,17 @@ impl Caller {
                 None => text,
             }
         };
-        let result = self.read(answer, &redact).map_err(Arc::new);
+        let advised = |reason: &str| {
+            let odd = reason == "malformed_authorization" && !token.access().is_b64token();
+            odd.then_some(advice::ODD_TOKEN)
+        };
+        let result = self.read(answer, &redact).map_err(|failure| {
+            let next = advised(failure.reason().as_written());
+            Arc::new(match next {
+                Some(next) => failure.next(next),
+                None => failure,
+            })
+        });
         Called {
             token: Some(token),
             result,
@@ -117,17 +128,18 @@ impl Caller {
     }
 
     async fn send(&self, token: &Token) -> Result<Answer, Fault> {
-        let mut request = self
-            .client
-            .get(self.url.clone())
-            .header(ACCEPT, "application/json");
+        let mut request = Request::new(Method::GET, self.url.clone());
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(ACCEPT, json);
         // A token is visible ASCII, so this always is a header.
         let bearer = format!("Bearer {}", token.access().secret());
         if let Ok(mut bearer) = HeaderValue::from_str(&bearer) {
             bearer.set_sensitive(true);
-            request = request.header(AUTHORIZATION, bearer);
+            request.headers_mut().insert(AUTHORIZATION, bearer);
         }
-        http::send(request, LARGEST_ANSWER).await
+        // For what is shown of the exchange: each token that came here is known there.
+        let redact = |text: &str| self.source.redact(text);
+        self.http.send(request, LARGEST_ANSWER, &redact).await
     }
 
     fn read(

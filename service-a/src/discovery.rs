@@ -1,21 +1,63 @@
-//! Where the issuer's token endpoint is: OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3, or `<issuer>/token`.
+//! Where the issuer's token endpoint is: what the user said, else OpenID Connect Discovery 1.0 section 4, RFC 8414
+//! section 3, or `<issuer>/token`.
 //!
 //! It refuses to send credentials anywhere but to the origin of the issuer, unless discovery over https named it.
 
 use oauth2::TokenUrl;
-use reqwest::{Client, header::ACCEPT};
+use reqwest::{
+    Method, Request,
+    header::{ACCEPT, HeaderValue},
+};
 use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    advice,
+    advice::{self, Setting},
     failure::{Class, Failure},
-    http::{self, Fault, is_loopback},
+    http::{Fault, Http, Redact},
     text::Foreign,
 };
 
 /// Metadata of real issuers is 2 to 10 KB.
 const LARGEST_METADATA: usize = 256 * 1024;
+
+/// Microsoft Entra writes this into the issuer of tenants that share metadata (`common`, `organizations`).
+const NO_TENANT: &str = "{tenantid}";
+
+/// Where the token request goes.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenEndpoint {
+    /// Where this issuer says.
+    Of(Issuer),
+    /// Where the user says; the issuer is not asked.
+    Named(TokenUrl),
+}
+
+impl TokenEndpoint {
+    /// What the user named.
+    pub(crate) fn url(&self) -> &Url {
+        match self {
+            Self::Of(issuer) => &issuer.url,
+            Self::Named(endpoint) => endpoint.url(),
+        }
+    }
+
+    /// The setting that advice speaks of.
+    pub(crate) const fn setting(&self) -> Setting {
+        match self {
+            Self::Of(_) => Setting::Issuer,
+            Self::Named(_) => Setting::TokenUrl,
+        }
+    }
+
+    /// The endpoint; the issuer is asked if need be.
+    pub(crate) async fn find(&self, http: &Http, redact: Redact<'_>) -> Result<TokenUrl, Failure> {
+        match self {
+            Self::Of(issuer) => token_endpoint(http, issuer, redact).await,
+            Self::Named(endpoint) => Ok(endpoint.clone()),
+        }
+    }
+}
 
 /// The issuer, as it was written and as a URL: OAuth compares the text, HTTP needs the parts.
 #[derive(Clone, Debug)]
@@ -25,14 +67,9 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// `url` is `text` parsed: https, or http on loopback, without user, query or fragment.
+    /// `url` is `text` parsed: https, or http where that is allowed, without user, query or fragment.
     pub(crate) const fn new(text: String, url: Url) -> Self {
         Self { text, url }
-    }
-
-    /// Parsed.
-    pub(crate) const fn url(&self) -> &Url {
-        &self.url
     }
 
     /// The path without the slash at its end.
@@ -46,13 +83,18 @@ impl Issuer {
         url
     }
 
-    /// The places of the metadata, in the order in which they are tried.
-    fn metadata(&self) -> [Url; 2] {
+    /// The places of the metadata, in the order in which they are tried: OpenID Connect Discovery 1.0 section 4,
+    /// RFC 8414 section 3.1, and beside the first, where django-oauth-toolkit has it.
+    fn metadata(&self) -> Vec<Url> {
         let path = self.path();
-        [
+        let mut places = vec![
             self.with_path(&format!("{path}/.well-known/openid-configuration")),
             self.with_path(&format!("/.well-known/oauth-authorization-server{path}")),
-        ]
+            self.with_path(&format!("{path}/.well-known/oauth-authorization-server")),
+        ];
+        // Without a path the last two are the same.
+        places.dedup();
+        places
     }
 
     /// When there is no metadata.
@@ -69,7 +111,8 @@ impl Issuer {
         plain
             && match endpoint.scheme() {
                 "https" => same_origin || self.url.scheme() == "https",
-                "http" => same_origin && is_loopback(endpoint),
+                // An issuer that is http is on loopback or was allowed.
+                "http" => same_origin,
                 _ => false,
             }
     }
@@ -83,22 +126,28 @@ struct Metadata {
 }
 
 /// Asks the issuer where its token endpoint is.
-pub(crate) async fn token_endpoint(client: &Client, issuer: &Issuer) -> Result<TokenUrl, Failure> {
+async fn token_endpoint(
+    http: &Http,
+    issuer: &Issuer,
+    redact: Redact<'_>,
+) -> Result<TokenUrl, Failure> {
+    let refused = |reason| {
+        let next = advice::for_issuer(reason, Setting::Issuer);
+        Failure::new(Class::IssuerRefused, reason, next)
+    };
     for place in issuer.metadata() {
-        let request = client.get(place.clone()).header(ACCEPT, "application/json");
-        let refused =
-            |reason| Failure::new(Class::IssuerRefused, reason, advice::for_issuer(reason));
-        let answer = match http::send(request, LARGEST_METADATA).await {
+        let mut request = Request::new(Method::GET, place.clone());
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(ACCEPT, json);
+        let answer = match http.send(request, LARGEST_METADATA, redact).await {
             Ok(answer) => answer,
             Err(Fault::TooLarge(status, headers)) => {
-                return Err(refused("too_large").at(&place).answered(
-                    status,
-                    &headers,
-                    &str::to_owned,
-                ));
+                return Err(refused("too_large")
+                    .at(&place)
+                    .answered(status, &headers, redact));
             }
             Err(Fault::Unreachable { reason, text }) => {
-                let next = advice::unreachable_issuer(reason);
+                let next = advice::unreachable_issuer(reason, Setting::Issuer);
                 return Err(Failure::new(Class::IssuerUnreachable, reason, next)
                     .at(&place)
                     .described(Some(Foreign::new(&text))));
@@ -113,7 +162,7 @@ pub(crate) async fn token_endpoint(client: &Client, issuer: &Issuer) -> Result<T
             return Err(refused(reason).at(&place).answered(
                 answer.status,
                 &answer.headers,
-                &str::to_owned,
+                redact,
             ));
         }
         let json = serde_json::from_slice::<serde_json::Value>(&answer.body);
@@ -121,33 +170,66 @@ pub(crate) async fn token_endpoint(client: &Client, issuer: &Issuer) -> Result<T
             // Not there: an issuer without discovery answers 404, a redirect or a page for people.
             continue;
         }
-        return read(issuer, &answer.body).map_err(|(reason, description)| {
-            refused(reason).at(&place).described(Some(description))
+        return read(issuer, &answer.body).map_err(|unusable| {
+            let failure = refused(unusable.reason)
+                .at(&place)
+                .described(Some(unusable.description));
+            match unusable.next {
+                Some(next) => failure.next(next),
+                None => failure,
+            }
         });
     }
     Ok(TokenUrl::from_url(issuer.fallback()))
 }
 
+/// Metadata that cannot be used.
+#[derive(Debug)]
+struct Unusable {
+    reason: &'static str,
+    description: Foreign,
+    /// Where the advice for the reason would not help.
+    next: Option<&'static str>,
+}
+
+impl Unusable {
+    fn new(reason: &'static str, description: &str) -> Self {
+        Self {
+            reason,
+            description: Foreign::new(description),
+            next: None,
+        }
+    }
+}
+
 /// The endpoint that a JSON object names, if it is this issuer's and safe.
-fn read(issuer: &Issuer, body: &[u8]) -> Result<TokenUrl, (&'static str, Foreign)> {
+fn read(issuer: &Issuer, body: &[u8]) -> Result<TokenUrl, Unusable> {
     let Ok(metadata) = serde_json::from_slice::<Metadata>(body) else {
         let text = "the metadata has no issuer, or members that are no strings or are there twice";
-        return Err(("metadata_not_understood", Foreign::new(text)));
+        return Err(Unusable::new("metadata_not_understood", text));
     };
     // OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3: exactly.
     if metadata.issuer != issuer.text {
         let text = format!("the issuer calls itself {}", metadata.issuer);
-        return Err(("wrong_issuer", Foreign::new(&text)));
+        let unusable = Unusable::new("wrong_issuer", &text);
+        return Err(if metadata.issuer.contains(NO_TENANT) {
+            Unusable {
+                next: Some(advice::NO_TENANT),
+                ..unusable
+            }
+        } else {
+            unusable
+        });
     }
     let Some(named) = metadata.token_endpoint else {
         let text = "the metadata names no token endpoint";
-        return Err(("no_token_endpoint", Foreign::new(text)));
+        return Err(Unusable::new("no_token_endpoint", text));
     };
     match TokenUrl::new(named.clone()) {
         Ok(endpoint) if issuer.vouches_for(endpoint.url()) => Ok(endpoint),
         _ => {
             let text = format!("the metadata names the token endpoint {named}");
-            Err(("unsafe_token_endpoint", Foreign::new(&text)))
+            Err(Unusable::new("unsafe_token_endpoint", &text))
         }
     }
 }
@@ -161,32 +243,40 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_looked_for_in_both_places_and_the_fallback_is_beside_it() {
-        let table = [
+    fn metadata_is_looked_for_in_three_places_and_the_fallback_is_beside_it() {
+        let table: [(&str, &[&str], &str); 3] = [
             (
                 "https://t.verify.ibm.com/oauth2",
-                "https://t.verify.ibm.com/oauth2/.well-known/openid-configuration",
-                "https://t.verify.ibm.com/.well-known/oauth-authorization-server/oauth2",
+                &[
+                    "https://t.verify.ibm.com/oauth2/.well-known/openid-configuration",
+                    "https://t.verify.ibm.com/.well-known/oauth-authorization-server/oauth2",
+                    "https://t.verify.ibm.com/oauth2/.well-known/oauth-authorization-server",
+                ],
                 "https://t.verify.ibm.com/oauth2/token",
             ),
             (
                 "https://idp.example/",
-                "https://idp.example/.well-known/openid-configuration",
-                "https://idp.example/.well-known/oauth-authorization-server",
+                &[
+                    "https://idp.example/.well-known/openid-configuration",
+                    "https://idp.example/.well-known/oauth-authorization-server",
+                ],
                 "https://idp.example/token",
             ),
             (
                 "http://127.0.0.1:8080/a/b/",
-                "http://127.0.0.1:8080/a/b/.well-known/openid-configuration",
-                "http://127.0.0.1:8080/.well-known/oauth-authorization-server/a/b",
+                &[
+                    "http://127.0.0.1:8080/a/b/.well-known/openid-configuration",
+                    "http://127.0.0.1:8080/.well-known/oauth-authorization-server/a/b",
+                    "http://127.0.0.1:8080/a/b/.well-known/oauth-authorization-server",
+                ],
                 "http://127.0.0.1:8080/a/b/token",
             ),
         ];
-        for (text, openid, rfc8414, fallback) in table {
+        for (text, places, fallback) in table {
             let issuer = issuer(text);
-            let [first, second] = issuer.metadata();
-            assert_eq!(first.as_str(), openid);
-            assert_eq!(second.as_str(), rfc8414);
+            let metadata = issuer.metadata();
+            let metadata: Vec<_> = metadata.iter().map(Url::as_str).collect();
+            assert_eq!(metadata, places);
             assert_eq!(issuer.fallback().as_str(), fallback);
         }
     }
@@ -195,6 +285,7 @@ mod tests {
     fn credentials_go_to_the_issuers_origin_or_to_https_named_over_https() {
         let https = "https://idp.example/oauth2";
         let local = "http://127.0.0.1:8080";
+        let compose = "http://keycloak:8080/realms/shop";
         let table = [
             (https, "https://idp.example/token", true),
             (https, "https://idp.example/token?tenant=1", true),
@@ -211,6 +302,10 @@ mod tests {
             (local, "http://localhost:8080/token", false),
             (local, "https://127.0.0.1:8080/token", false),
             (local, "https://token.example/token", false),
+            (compose, "http://keycloak:8080/token", true),
+            (compose, "http://keycloak/token", false),
+            (compose, "http://localhost:8080/token", false),
+            (compose, "https://token.example/token", false),
         ];
         for (by, endpoint, vouched) in table {
             let endpoint = Url::parse(endpoint).unwrap();
@@ -263,7 +358,7 @@ mod tests {
             ),
         ];
         for (body, expected) in table {
-            let read = read(&issuer, body.as_bytes()).map_err(|(reason, _)| reason);
+            let read = read(&issuer, body.as_bytes()).map_err(|unusable| unusable.reason);
             assert_eq!(
                 read.as_ref().map(|url| url.as_str()),
                 expected.as_ref().copied(),

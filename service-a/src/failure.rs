@@ -139,6 +139,12 @@ impl Failure {
         self
     }
 
+    /// The one thing to check, where that for the reason would not help.
+    pub(crate) const fn next(mut self, next: &'static str) -> Self {
+        self.next = next;
+        self
+    }
+
     /// Every single thing that is wrong with the settings.
     pub(crate) fn problems(mut self, problems: impl IntoIterator<Item = String>) -> Self {
         self.told.problems = problems.into_iter().collect();

@@ -1,9 +1,15 @@
 //! HTTP with the brakes on: no redirects, capped bodies, time limits. What comes back is an answer or one fault.
 
-use std::{error::Error, io, time::Duration};
+use std::{env, error::Error, io, time::Duration};
 
-use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use reqwest::{
+    Client, Request, StatusCode, Version,
+    header::{HeaderMap, HeaderValue, USER_AGENT},
+    redirect,
+};
 use url::{Host, Url};
+
+use crate::trace::Trace;
 
 /// Time limits of every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,24 +20,93 @@ pub(crate) struct Timeouts {
     pub(crate) whole: Duration,
 }
 
-/// A client for `target` that follows no redirect: neither credentials nor a token go where nobody sent them
-/// (attack S6).
-pub(crate) fn client(target: &Url, timeouts: Timeouts) -> Result<Client, reqwest::Error> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("service-a/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(timeouts.connect)
-        .timeout(timeouts.whole);
-    if is_loopback(target) {
-        // No proxy can reach what listens on this machine only, and it would read what is sent in plain.
-        builder = builder.no_proxy();
-        if target.scheme() == "http" {
+/// Takes out of a text whatever must not be seen.
+pub(crate) type Redact<'a> = &'a (dyn Fn(&str) -> String + Send + Sync);
+
+/// Sends requests.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: Client,
+    trace: Option<Trace>,
+}
+
+impl Http {
+    /// For `target`. It follows no redirect: neither credentials nor a token go where nobody sent them (attack S6).
+    pub(crate) fn new(
+        target: &Url,
+        timeouts: Timeouts,
+        trace: Option<Trace>,
+    ) -> Result<Self, reqwest::Error> {
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.whole);
+        if is_loopback(target) {
+            // No proxy can reach what listens on this machine only, and it would read what is sent in plain.
+            builder = builder.no_proxy();
+        }
+        if target.scheme() == "http" && (is_loopback(target) || !is_proxied()) {
             // There will be no TLS: a machine without certificate authorities can do it too.
             builder = builder.tls_certs_only([]);
         }
+        Ok(Self {
+            client: builder.build()?,
+            trace,
+        })
     }
-    builder.build()
+
+    /// Whether requests and answers are shown.
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    /// Sends once and reads at most `limit` bytes of the body. What `--verbose` shows goes through `redact`.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request,
+        limit: usize,
+        redact: Redact<'_>,
+    ) -> Result<Answer, Fault> {
+        let name = HeaderValue::from_static(concat!("service-a/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(USER_AGENT, name);
+        let shown = self
+            .trace
+            .as_ref()
+            .map(|trace| trace.request(&request, redact));
+        let outcome = exchange(&self.client, request, limit).await;
+        if let Some(shown) = shown {
+            shown.ended(&outcome, redact);
+        }
+        outcome
+    }
+}
+
+async fn exchange(client: &Client, request: Request, limit: usize) -> Result<Answer, Fault> {
+    let mut response = client.execute(request).await.map_err(fault)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(fault)? {
+        if body.len() + chunk.len() > limit {
+            return Err(Fault::TooLarge(
+                response.status(),
+                response.headers().clone(),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status: response.status(),
+        version: response.version(),
+        headers: response.headers().clone(),
+        body,
+    })
+}
+
+/// Whether a proxy may be asked for plain http; it may be reached over https itself.
+fn is_proxied() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .into_iter()
+        .any(|name| env::var_os(name).is_some_and(|proxy| !proxy.is_empty()))
 }
 
 /// Whether the host is this machine by name or address.
@@ -47,6 +122,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 /// A complete answer.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
@@ -63,26 +139,6 @@ pub(crate) enum Fault {
         /// What the operating system, TLS or HTTP said.
         text: String,
     },
-}
-
-/// Sends once and reads at most `limit` bytes of the body.
-pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<Answer, Fault> {
-    let mut response = request.send().await.map_err(fault)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > limit {
-            return Err(Fault::TooLarge(
-                response.status(),
-                response.headers().clone(),
-            ));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer {
-        status: response.status(),
-        headers: response.headers().clone(),
-        body,
-    })
 }
 
 fn fault(error: reqwest::Error) -> Fault {

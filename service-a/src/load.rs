@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{Called, Caller},
+    cli::Load,
     failure::{Class, Failure},
     interrupt,
     output::{self, complain, milliseconds},
-    settings::Load,
     text::escaped,
 };
 
@@ -55,7 +55,7 @@ pub(crate) async fn repeat(
         tally.fail(failure);
         return tally.conclude(caller, json, interrupted);
     }
-    let bar = bar(load.calls);
+    let bar = bar(load.calls, caller.is_traced());
     tally.started = Instant::now();
     let started = tally.started;
     let calls = stream::iter(0..load.calls)
@@ -97,7 +97,8 @@ pub(crate) async fn watch(
     let mut tally = Tally::new(1);
     let mut ticks = time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let live = (!json && io::stdout().is_terminal()).then(live_line);
+    let alone = !json && !caller.is_traced();
+    let live = (alone && io::stdout().is_terminal()).then(live_line);
     loop {
         let one = async {
             ticks.tick().await;
@@ -129,8 +130,13 @@ pub(crate) async fn watch(
 }
 
 /// Draws on a terminal only.
-fn bar(calls: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(calls), ProgressDrawTarget::stderr());
+fn bar(calls: u64, hidden: bool) -> ProgressBar {
+    let target = if hidden {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(calls), target);
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style);
     }

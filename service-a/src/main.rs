@@ -2,7 +2,9 @@
 
 mod advice;
 mod call;
+mod cli;
 mod discovery;
+mod exchange;
 mod failure;
 mod http;
 mod interrupt;
@@ -13,6 +15,8 @@ mod secret;
 mod settings;
 mod text;
 mod token;
+mod trace;
+mod trust;
 mod value;
 
 use std::{env, process::ExitCode};

@@ -2,18 +2,21 @@
 
 use std::{ffi::OsString, io};
 
-use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{Called, Caller},
+    cli::{self, Cli, Task},
     failure::{Class, Failure},
-    http, interrupt, load,
+    http::Http,
+    interrupt, load,
     output::{self, Report, complain},
-    settings::{self, Cli, SettingError, Settings, Task},
+    settings::{SettingError, Settings},
     text::Foreign,
     token::TokenSource,
+    trace::Trace,
 };
 
 /// The output could not be written.
@@ -26,10 +29,7 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> u8 {
     let interrupted = interrupt::watch();
     let done = match command_line(&arguments) {
         Ok(cli) => work(cli, &interrupted).await,
-        Err(failure) => {
-            let json = arguments.iter().any(|argument| argument == "--json");
-            report_failure(&failure, json)
-        }
+        Err(failure) => report_failure(&failure, cli::json_is_asked_for(&arguments)),
     };
     done.unwrap_or_else(|error| {
         // Whoever closed the pipe has seen enough.
@@ -43,16 +43,29 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> u8 {
 /// Reads the command line; prints help and version itself.
 fn command_line(arguments: &[OsString]) -> Result<Cli, Failure> {
     let wrong = |problem| Failure::new(Class::Usage, "command_line", SEE_HELP).problems([problem]);
-    if let Some(flag) = settings::secret_on_the_command_line(arguments) {
-        return Err(wrong(settings::no_such_flag(flag)));
+    if let Some(flag) = cli::secret_on_the_command_line(arguments) {
+        return Err(wrong(cli::no_such_flag(flag)));
     }
-    Cli::try_parse_from(arguments).map_err(|error| {
-        if !error.use_stderr() || !arguments.iter().any(|argument| argument == "--json") {
+    cli::parse(arguments).map_err(|mut error| {
+        let variables = cli::variables_behind(&error, arguments).join(", ");
+        let set = format!("the environment sets {variables}");
+        if !error.use_stderr() || !cli::json_is_asked_for(arguments) {
+            if !variables.is_empty() {
+                let tip = ContextValue::StyledStrs(vec![set.into()]);
+                error.insert(ContextKind::Suggested, tip);
+            }
             error.exit();
         }
         let text = error.render().to_string();
-        let sentence = text.lines().next().unwrap_or_default();
-        wrong(sentence.trim_start_matches("error: ").to_owned())
+        // What follows an empty line is advice for a terminal.
+        let lines = text.lines().take_while(|line| !line.is_empty());
+        let sentence = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        let sentence = sentence.trim_start_matches("error: ");
+        wrong(if variables.is_empty() {
+            sentence.to_owned()
+        } else {
+            format!("{sentence} ({set})")
+        })
     })
 }
 
@@ -110,8 +123,10 @@ fn wrong_settings(errors: &[SettingError]) -> Failure {
 fn caller(settings: Settings) -> Result<Caller, reqwest::Error> {
     // Refused only if it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let to_issuer = http::client(settings.grant.issuer.url(), settings.timeouts)?;
-    let to_service_b = http::client(&settings.service_b, settings.timeouts)?;
+    let trace = settings.verbose.then(Trace::default);
+    let issuer = settings.grant.endpoint.url();
+    let to_issuer = Http::new(issuer, settings.timeouts, trace.clone())?;
+    let to_service_b = Http::new(&settings.service_b, settings.timeouts, trace)?;
     let source = TokenSource::new(settings.grant, to_issuer);
     Ok(Caller::new(to_service_b, settings.service_b, source))
 }

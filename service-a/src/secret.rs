@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use secrecy::{ExposeSecret as _, SecretString};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
 /// Shown of a masked token: so many characters of its start.
 const MASK_HEAD: usize = 8;
@@ -19,19 +22,34 @@ const SHORTEST_NEEDLE: usize = 6;
 const REDACTED: &str = "[redacted]";
 
 /// An access token (RFC 6749 section 1.4).
-pub(crate) struct AccessToken(SecretString);
+pub(crate) struct AccessToken {
+    token: SecretString,
+    /// What it looks like in base64.
+    encoded: Vec<SecretString>,
+}
 
 impl AccessToken {
     /// `None` if it cannot be sent: a token is visible ASCII (RFC 6749 appendix A.12) without spaces (RFC 6750
     /// section 2.1).
     pub(crate) fn new(token: String) -> Option<Self> {
         let sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        sendable.then(|| Self(SecretString::from(token)))
+        sendable.then(|| Self {
+            encoded: in_base64(&token),
+            token: SecretString::from(token),
+        })
+    }
+
+    /// Whether it has only the characters that RFC 6750 section 2.1 gives to a token.
+    pub(crate) fn is_b64token(&self) -> bool {
+        self.secret()
+            .trim_end_matches('=')
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
     }
 
     /// The token itself; for the call to Service B and `--token-only` only.
     pub(crate) fn secret(&self) -> &str {
-        self.0.expose_secret()
+        self.token.expose_secret()
     }
 
     /// Enough of the token to recognise it, not to use it.
@@ -48,9 +66,9 @@ impl AccessToken {
         }
     }
 
-    /// `text` without the token, should somebody have sent it back.
+    /// `text` without the token, should somebody have sent it back, as it is or encoded.
     pub(crate) fn redact(&self, text: &str) -> String {
-        redact(text, &[self.secret()])
+        without(text, self.secret(), &self.encoded)
     }
 }
 
@@ -79,19 +97,27 @@ impl ClientSecret {
         self.secret() == other.secret()
     }
 
-    /// `text` without the secret, in each form in which the issuer gets it.
+    /// `text` without the secret, in each form in which the issuer gets it or may send it back.
     pub(crate) fn redact(&self, client_id: &str, text: &str) -> String {
         let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
-        let encoded: SecretString = SecretString::from(Into::<String>::into(encode(self.secret())));
         let id: String = encode(client_id);
-        let basic =
-            SecretString::from(STANDARD.encode(format!("{id}:{}", encoded.expose_secret())));
-        let needles = [
-            basic.expose_secret(),
-            encoded.expose_secret(),
-            self.secret(),
+        let secret = Zeroizing::new(Into::<String>::into(encode(self.secret())));
+        let raw = self.secret();
+        let pairs = [
+            Zeroizing::new(format!("{id}:{}", secret.as_str())),
+            Zeroizing::new(format!("{client_id}:{raw}")),
         ];
-        redact(text, &needles)
+        let mut encoded = Vec::new();
+        let [encoded_pair, raw_pair] = &pairs;
+        for value in [
+            encoded_pair.as_str(),
+            raw_pair.as_str(),
+            secret.as_str(),
+            raw,
+        ] {
+            encoded.extend(in_base64(value));
+        }
+        without(text, raw, &encoded)
     }
 }
 
@@ -101,14 +127,69 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-fn redact(text: &str, needles: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for needle in needles {
-        if needle.len() >= SHORTEST_NEEDLE && text.contains(needle) {
-            text = text.replace(needle, REDACTED);
+/// `value` in base64, with both alphabets; what is with padding comes before what is without.
+fn in_base64(value: &str) -> Vec<SecretString> {
+    let mut forms = Vec::new();
+    for engine in [STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        let form = Zeroizing::new(engine.encode(value));
+        let known = |known: &SecretString| known.expose_secret() == form.as_str();
+        if !forms.iter().any(known) {
+            forms.push(SecretString::from(form.as_str()));
         }
     }
-    text
+    forms
+}
+
+/// `text` without `value` and without its encoded forms.
+fn without(text: &str, value: &str, encoded: &[SecretString]) -> String {
+    if value.len() < SHORTEST_NEEDLE {
+        return text.to_owned();
+    }
+    let needles = || {
+        let encoded = encoded.iter().map(ExposeSecret::expose_secret);
+        encoded.chain([value]).map(str::as_bytes)
+    };
+    let mut rest = text;
+    let mut clean = String::with_capacity(text.len());
+    while let Some(c) = rest.chars().next() {
+        let left = needles().find_map(|needle| after(rest.as_bytes(), needle));
+        match left.and_then(|left| rest.get(rest.len() - left..)) {
+            Some(left) => {
+                clean.push_str(REDACTED);
+                rest = left;
+            }
+            None => {
+                clean.push(c);
+                rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    clean
+}
+
+/// How much of `text` is left behind `value`, if it begins with it: each byte as it is, escaped with `%` as in URLs and
+/// forms, or with a backslash as in JSON.
+fn after(mut text: &[u8], value: &[u8]) -> Option<usize> {
+    // As it is comes first: a value may have an escape in it that is none.
+    if let Some(rest) = text.strip_prefix(value) {
+        return Some(rest.len());
+    }
+    for byte in value {
+        text = match text {
+            [b'%', high, low, rest @ ..] if hex(*high, *low) == Some(*byte) => rest,
+            [b'\\', first, rest @ ..] if first == byte => rest,
+            [first, rest @ ..] if first == byte => rest,
+            [b'+', rest @ ..] if *byte == b' ' => rest,
+            _ => return None,
+        };
+    }
+    Some(text.len())
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let value = digit(high)? * 16 + digit(low)?;
+    u8::try_from(value).ok()
 }
 
 #[cfg(test)]
@@ -152,8 +233,42 @@ mod tests {
             secret.redact("me@x", &text),
             "[redacted] [redacted] [redacted] fine"
         );
-        let token = AccessToken::new("abcdefgh".into()).unwrap();
-        assert_eq!(token.redact("Bearer abcdefgh!"), "Bearer [redacted]!");
+        let text = "p%3ass%20w%c3%b6rd p%3ass w\u{f6}rd cDpzcyB3w7ZyZA== cDpzcyB3w7ZyZA \
+                    bWVAeDpwOnNzIHfDtnJk p%3Ass+word";
+        assert_eq!(
+            secret.redact("me@x", text),
+            "[redacted] [redacted] [redacted] [redacted] [redacted] p%3Ass+word"
+        );
+        let token = AccessToken::new("ab!defg/".into()).unwrap();
+        let text = "Bearer ab!defg/! ab%21defg%2F ab!defg\\/ YWIhZGVmZy8= YWIhZGVmZy8 é%";
+        assert_eq!(
+            token.redact(text),
+            "Bearer [redacted]! [redacted] [redacted] [redacted] [redacted] é%"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_looks_escaped_is_found_as_it_is_and_escaped() {
+        let secret = ClientSecret::new("p%25x\\\\y".into()).unwrap();
+        let text = r"p%25x\\y p%2525x%5C%5Cy p%2525x\\\\y";
+        assert_eq!(
+            secret.redact("me", text),
+            "[redacted] [redacted] [redacted]"
+        );
+    }
+
+    #[test]
+    fn rfc6750_2_1_a_token_with_other_characters_is_known() {
+        let table = [
+            ("00D.abc~x+y/z-_==", true),
+            ("00D!AQ", false),
+            ("a=b", false),
+            ("a,b", false),
+        ];
+        for (token, b64token) in table {
+            let token = AccessToken::new(token.into()).unwrap();
+            assert_eq!(token.is_b64token(), b64token, "{token:?}");
+        }
     }
 
     #[test]

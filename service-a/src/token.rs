@@ -4,8 +4,6 @@
 //! most one of them.
 
 use std::{
-    error::Error,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,32 +15,18 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, EndpointNotSet, HttpRequest, HttpResponse, RefreshToken,
-    RequestTokenError, Scope, StandardRevocableToken, TokenResponse, TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenType,
-    },
-};
-use reqwest::{
-    Client, Request, RequestBuilder, StatusCode,
-    header::{AUTHORIZATION, HeaderMap},
-};
-use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer as _};
+use oauth2::TokenUrl;
 use tokio::{sync::OnceCell, task, time::Instant};
 
 use crate::{
-    advice, discovery,
-    failure::{Class, Failure},
-    http::{self, Fault},
+    discovery::TokenEndpoint,
+    exchange::{self, Granted, Refused},
+    failure::Failure,
+    http::Http,
     secret::{AccessToken, ClientSecret},
-    settings::{ClientAuth, Grant, secret_from_file},
-    text::Foreign,
+    settings::{Grant, secret_from_file},
 };
 
-/// Token answers are well under 10 KB, JWTs included.
-const LARGEST_TOKEN_ANSWER: usize = 64 * 1024;
 /// A token is replaced so long before it expires: a call that is under way with it should still arrive in time.
 const REFRESH_MARGIN: Duration = Duration::from_secs(30);
 /// Of a short-lived token at most this part of its life is given away.
@@ -55,8 +39,6 @@ const LONG_ISSUER_REST: Duration = Duration::from_secs(60);
 /// A token that came from a renewal and that Service B never took is not renewed for so long: another one would not be
 /// taken either.
 const RENEWAL_REST: Duration = Duration::from_secs(60);
-/// What IBM Verify says when id and secret do not match.
-const IBM_WRONG_CLIENT: &str = "CSIAQ0155E";
 
 /// An access token and what is known of it.
 #[derive(Debug)]
@@ -143,7 +125,7 @@ impl State {
 
 struct Inner {
     grant: Grant,
-    client: Client,
+    http: Http,
     endpoint: OnceCell<TokenUrl>,
     state: Mutex<State>,
 }
@@ -153,11 +135,11 @@ struct Inner {
 pub(crate) struct TokenSource(Arc<Inner>);
 
 impl TokenSource {
-    /// `client` must follow no redirects.
-    pub(crate) fn new(grant: Grant, client: Client) -> Self {
+    /// `http` is for the issuer.
+    pub(crate) fn new(grant: Grant, http: Http) -> Self {
         Self(Arc::new(Inner {
             grant,
-            client,
+            http,
             endpoint: OnceCell::new(),
             state: Mutex::default(),
         }))
@@ -210,6 +192,11 @@ impl TokenSource {
         flight.await.map(Some)
     }
 
+    /// `text` without the secrets that this source knows, should somebody have sent them back.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.0.redact(text)
+    }
+
     /// Token requests that were sent.
     pub(crate) fn requests(&self) -> u64 {
         self.0.state().requests
@@ -238,6 +225,17 @@ impl TokenSource {
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn redact(&self, text: &str) -> String {
+        let Grant {
+            secret, client_id, ..
+        } = &self.grant;
+        let text = secret.redact(client_id, text);
+        match self.state().newer_secret.clone() {
+            Some(newer) => newer.redact(client_id, &text),
+            None => text,
+        }
     }
 
     fn land(&self, granted: Result<Granted, Failure>, from_renewal: bool) -> Outcome {
@@ -273,10 +271,14 @@ impl Inner {
         let endpoint = self
             .endpoint
             .get_or_try_init(|| async {
+                let endpoint = &self.grant.endpoint;
+                let redact = |text: &str| self.redact(text);
                 let started = Instant::now();
-                let endpoint = discovery::token_endpoint(&self.client, &self.grant.issuer).await;
-                self.state().spent.discovery = Some(started.elapsed());
-                endpoint
+                let found = endpoint.find(&self.http, &redact).await;
+                if let TokenEndpoint::Of(_) = endpoint {
+                    self.state().spent.discovery = Some(started.elapsed());
+                }
+                found
             })
             .await?;
         let newer = self.state().newer_secret.clone();
@@ -315,264 +317,10 @@ impl Inner {
         {
             self.state().requests += 1;
         }
-        let outcome = exchange(&self.client, &self.grant, endpoint, secret).await;
+        let outcome = exchange::token(&self.http, &self.grant, endpoint, secret).await;
         self.state().spent.token = Some(started.elapsed());
         outcome
     }
-}
-
-/// A token as the issuer gave it.
-struct Granted {
-    access: AccessToken,
-    expires_in: Option<Duration>,
-}
-
-/// No token.
-struct Refused {
-    failure: Failure,
-    /// The issuer does not know this pair of id and secret.
-    wrong_client: bool,
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            wrong_client: false,
-        }
-    }
-}
-
-async fn exchange(
-    client: &Client,
-    grant: &Grant,
-    endpoint: &TokenUrl,
-    secret: &ClientSecret,
-) -> Result<Granted, Refused> {
-    let oauth = OAuthClient::new(ClientId::new(grant.client_id.clone()))
-        .set_client_secret(oauth2::ClientSecret::new(secret.secret().to_owned()))
-        .set_auth_type(match grant.client_auth {
-            ClientAuth::Basic => AuthType::BasicAuth,
-            ClientAuth::Post => AuthType::RequestBody,
-        })
-        .set_token_uri(endpoint.clone());
-    let mut request = oauth
-        .exchange_client_credentials()
-        .add_scopes(grant.scopes.iter().cloned().map(Scope::new));
-    if let Some(audience) = &grant.audience {
-        request = request.add_extra_param("audience", audience);
-    }
-    for resource in &grant.resources {
-        request = request.add_extra_param("resource", resource);
-    }
-    let bridge = Bridge::new(client.clone());
-    let answer = request.request_async(&bridge).await;
-    let head = bridge.into_head();
-    let error = match answer {
-        Ok(answer) => return granted(answer, endpoint).map_err(Refused::from),
-        Err(error) => error,
-    };
-    let redact = |text: &str| secret.redact(&grant.client_id, text);
-    Err(refused(error, head, endpoint, &redact))
-}
-
-fn granted(answer: TokenAnswer, endpoint: &TokenUrl) -> Result<Granted, Failure> {
-    let unusable = |text| {
-        let next = advice::for_issuer("unusable_token");
-        Failure::new(Class::IssuerRefused, "unusable_token", next)
-            .at(endpoint.url())
-            .described(Some(Foreign::new(text)))
-    };
-    // RFC 6749 section 7.1: a type that we do not understand must not be used.
-    if answer.token_type != BasicTokenType::Bearer {
-        return Err(unusable(
-            "the issuer gave a token of another type than Bearer",
-        ));
-    }
-    let access = AccessToken::new(answer.access_token.into_secret())
-        .ok_or_else(|| unusable("the issuer gave a token that no Authorization header can hold"))?;
-    Ok(Granted {
-        access,
-        expires_in: answer.expires_in,
-    })
-}
-
-type Head = Option<(StatusCode, HeaderMap)>;
-
-fn refused(
-    error: RequestTokenError<Fault, BasicErrorResponse>,
-    head: Head,
-    endpoint: &TokenUrl,
-    redact: &dyn Fn(&str) -> String,
-) -> Refused {
-    let foreign = |text: &str| Foreign::new(&redact(text));
-    if let RequestTokenError::Request(Fault::Unreachable { reason, text }) = error {
-        let next = advice::unreachable_issuer(reason);
-        return Failure::new(Class::IssuerUnreachable, reason, next)
-            .at(endpoint.url())
-            .described(Some(Foreign::new(&text)))
-            .into();
-    }
-    let status = head.as_ref().map_or(0, |(status, _)| status.as_u16());
-    let (code, description) = match &error {
-        RequestTokenError::ServerResponse(told) if !(300..400).contains(&status) => (
-            Some(told.error().as_ref()),
-            told.error_description().map(String::as_str),
-        ),
-        _ => (None, None),
-    };
-    let reason = code.unwrap_or(match (&error, status) {
-        (RequestTokenError::Request(Fault::TooLarge(..)), _) => "too_large",
-        (_, 200) => "token_answer_not_understood",
-        (_, 300..400) => "redirected",
-        (_, 404 | 405) => "no_token_endpoint",
-        (_, 429) => "issuer_overloaded",
-        (_, 500..) => "issuer_failed",
-        _ => "unexpected_answer",
-    });
-    let wrong_client = code == Some("invalid_client")
-        || description.is_some_and(|text| text.contains(IBM_WRONG_CLIENT));
-    let next = advice::for_issuer(if wrong_client {
-        "invalid_client"
-    } else {
-        reason
-    });
-    let mut failure = Failure::new(Class::IssuerRefused, &redact(reason), next)
-        .at(endpoint.url())
-        .error(code.map(foreign))
-        .described(description.map(foreign));
-    if let Some((status, headers)) = &head {
-        failure = failure.answered(*status, headers, redact);
-    }
-    Refused {
-        failure,
-        wrong_client,
-    }
-}
-
-/// The bridge from the oauth2 crate to reqwest.
-struct Bridge {
-    client: Client,
-    /// The head of the answer: the crate keeps neither status nor headers.
-    head: Mutex<Head>,
-}
-
-impl Bridge {
-    const fn new(client: Client) -> Self {
-        Self {
-            client,
-            head: Mutex::new(None),
-        }
-    }
-
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Fault> {
-        let mut request = Request::try_from(request).map_err(|error| Fault::Unreachable {
-            reason: "connection_failed",
-            text: error.to_string(),
-        })?;
-        if let Some(credentials) = request.headers_mut().get_mut(AUTHORIZATION) {
-            credentials.set_sensitive(true);
-        }
-        let request = RequestBuilder::from_parts(self.client.clone(), request);
-        let outcome = http::send(request, LARGEST_TOKEN_ANSWER).await;
-        let seen = match &outcome {
-            Ok(answer) => Some((answer.status, answer.headers.clone())),
-            Err(Fault::TooLarge(status, headers)) => Some((*status, headers.clone())),
-            Err(Fault::Unreachable { .. }) => None,
-        };
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        let answer = outcome?;
-        let mut response = HttpResponse::new(answer.body);
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        Ok(response)
-    }
-
-    fn into_head(self) -> Head {
-        self.head
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Bridge {
-    type Error = Fault;
-    type Future = BoxFuture<'c, Result<HttpResponse, Fault>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        self.send(request).boxed()
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no complete answer")
-    }
-}
-
-impl Error for Fault {}
-
-type OAuthClient<HasTokenUrl = EndpointNotSet> = oauth2::Client<
-    BasicErrorResponse,
-    TokenAnswer,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    HasTokenUrl,
->;
-
-/// RFC 6749 section 5.1. Only what we use; unlike the crate's own type the token can be moved out of it.
-#[derive(Debug, Deserialize, Serialize)]
-struct TokenAnswer {
-    access_token: oauth2::AccessToken,
-    #[serde(deserialize_with = "in_any_case")]
-    token_type: BasicTokenType,
-    #[serde(default, deserialize_with = "lifetime")]
-    expires_in: Option<Duration>,
-}
-
-impl TokenResponse for TokenAnswer {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &oauth2::AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        self.expires_in
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
-    }
-}
-
-/// `bearer` at one issuer is `Bearer` at the next (RFC 6749 section 5.1: case insensitive).
-fn in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BasicTokenType, D::Error> {
-    let name = String::deserialize(deserializer)?.to_ascii_lowercase();
-    BasicTokenType::deserialize(name.into_deserializer())
-}
-
-/// Some issuers write the number as a string. What is no time at all is unknown, not an error: the token works without.
-fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let seconds = match &value {
-        serde_json::Value::String(text) => text.parse().ok(),
-        value => value.as_f64(),
-    };
-    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 #[cfg(test)]
@@ -582,7 +330,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
     use super::*;
-    use crate::{discovery::Issuer, http::Timeouts};
+    use crate::{cli::ClientAuth, discovery::Issuer, http::Timeouts};
 
     fn token(serial: u64, expires_in: Option<u64>, from_renewal: bool) -> Token {
         Token {
@@ -665,7 +413,7 @@ mod tests {
         let text = server.uri();
         let url = Url::parse(&text).unwrap();
         Grant {
-            issuer: Issuer::new(text, url),
+            endpoint: TokenEndpoint::Of(Issuer::new(text, url)),
             client_id: "a".into(),
             secret: ClientSecret::new("b".into()).unwrap(),
             secret_file: None,
@@ -682,8 +430,8 @@ mod tests {
             connect: Duration::from_secs(30),
             whole: Duration::from_secs(30),
         };
-        let client = http::client(grant.issuer.url(), timeouts).unwrap();
-        TokenSource::new(grant, client)
+        let http = Http::new(grant.endpoint.url(), timeouts, None).unwrap();
+        TokenSource::new(grant, http)
     }
 
     #[tokio::test]

@@ -7,9 +7,11 @@ use futures::future::{Either, select};
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::http::types::Method;
 use spin_sdk::wasip3::wit_stream;
-use token_check::{Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict};
+use token_check::{
+    AnswerBody, Ended, Errand, Flight, Now, Outcome, Progress, RequestHead, Step, Verdict,
+};
 
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::issuer;
 use crate::messages::Head;
 
@@ -33,10 +35,16 @@ pub(crate) async fn until(deadline: Duration) {
 pub(crate) async fn decide(gate: &Gate, head: &Head) -> Verdict {
     let authorization: Vec<&[u8]> = head.lines("authorization").collect();
     let traceparent: Vec<&[u8]> = head.lines("traceparent").collect();
+    let hosts: Vec<&[u8]> = head.lines("host").collect();
+    // Spin routes by the first one, and shows the app all of them.
+    let several = (hosts.len() > 1).then(|| hosts.join(&b", "[..]));
+    let authority = several
+        .as_deref()
+        .or_else(|| head.authority.as_deref().map(str::as_bytes));
     let head = RequestHead {
         authorization: &authorization,
         method: name(&head.method).as_bytes(),
-        authority: head.authority.as_deref().map(str::as_bytes),
+        authority,
         path_and_query: head.target.as_deref().map(str::as_bytes),
         traceparent: &traceparent,
     };
@@ -87,7 +95,10 @@ async fn lead(gate: &Gate, flight: Flight, errand: Errand, deadline: Duration) {
     let mut next = Some(errand);
     while let Some(errand) = next {
         let outcome = match errand {
-            Errand::Ask(call) => issuer::ask(&call, deadline).await,
+            Errand::Ask(call) => {
+                let limit = gate.check.borrow().policy().max_answer_bytes();
+                issuer::ask(&call, AnswerBody::new(limit), deadline).await
+            }
             Errand::Look(key) => match &gate.store {
                 Some(store) => store.look(&key).await,
                 None => Outcome::StoreFailed,
@@ -120,13 +131,16 @@ impl Duty<'_> {
                 self.flight = Some(flight);
                 Some(errand)
             }
-            Progress::Ended(Ended { fault, records, .. }) => {
+            Progress::Ended(Ended {
+                note,
+                records,
+                sweep,
+                ..
+            }) => {
                 if let Some(store) = &self.gate.store {
-                    store.write(records);
+                    store.write(records, sweep);
                 }
-                if let Some(reason) = fault {
-                    self.gate.warn(reason.name());
-                }
+                gate::tell(note.as_ref());
                 None
             }
         }

@@ -17,28 +17,42 @@ use crate::flights::until;
 /// Piece read from the issuer at a time, in bytes: a typical answer in one.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The call, ended at `deadline` on the monotonic clock whatever the issuer does.
-pub(crate) async fn ask(call: &OutboundCall, deadline: Duration) -> Outcome {
-    match select(pin!(exchange(call)), pin!(until(deadline))).await {
+/// The call, ended at `deadline` on the monotonic clock whatever the issuer does, and its answer in `body`.
+pub(crate) async fn ask(call: &OutboundCall, body: AnswerBody, deadline: Duration) -> Outcome {
+    match select(pin!(exchange(call, body)), pin!(until(deadline))).await {
         Either::Left((Ok(answer), _)) => Outcome::Answered(answer),
         Either::Left((Err(code), _)) => Outcome::Failed(failure(&code)),
         Either::Right(_) => Outcome::Failed(CallFailure::Timeout),
     }
 }
 
+/// What WASI's codes tell. Spin has one for all that can be wrong with TLS, and another one for a connection that breaks and
+/// for what is not HTTP.
 fn failure(code: &ErrorCode) -> CallFailure {
     match code {
         ErrorCode::HttpRequestDenied => CallFailure::Denied,
-        ErrorCode::DnsTimeout
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionReadTimeout
+        ErrorCode::DnsTimeout | ErrorCode::ConnectionTimeout => CallFailure::ConnectTimeout,
+        ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout => CallFailure::Timeout,
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => CallFailure::NameNotFound,
+        ErrorCode::DestinationIpProhibited | ErrorCode::DestinationIpUnroutable => {
+            CallFailure::NoRoute
+        }
+        ErrorCode::ConnectionRefused => CallFailure::ConnectionRefused,
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpResponseIncomplete => {
+            CallFailure::BrokenOff
+        }
+        ErrorCode::ConnectionLimitReached => CallFailure::LimitReached,
+        ErrorCode::TlsCertificateError => CallFailure::CertificateRefused,
+        ErrorCode::TlsAlertReceived(_) => CallFailure::TlsAlert,
+        ErrorCode::TlsProtocolError => CallFailure::Tls,
+        ErrorCode::HttpProtocolError => CallFailure::Protocol,
         _ => CallFailure::Unreachable,
     }
 }
 
-async fn exchange(call: &OutboundCall) -> Result<IssuerAnswer, ErrorCode> {
+async fn exchange(call: &OutboundCall, collected: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
     let (mut body, contents) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(
@@ -71,7 +85,7 @@ async fn exchange(call: &OutboundCall) -> Result<IssuerAnswer, ErrorCode> {
         drop(trailers);
     };
     let (response, ()) = join(client::send(request), write).await;
-    answer(response?).await
+    answer(response?, collected).await
 }
 
 fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
@@ -94,37 +108,37 @@ fn options(call: &OutboundCall) -> RequestOptions {
     options
 }
 
-async fn answer(response: Response) -> Result<IssuerAnswer, ErrorCode> {
+async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
     let status = response.get_status_code();
     let headers = response.get_headers();
     let first = |name: &str| headers.get(name).into_iter().next();
     let content_type = first("content-type");
+    let content_encoding = first("content-encoding");
     let retry_after = first("retry-after");
+    let www_authenticate = headers.get("www-authenticate");
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Response::consume_body(response, done);
-    let mut body = AnswerBody::default();
-    loop {
+    let is_whole = loop {
         let (result, piece) = stream.read(Vec::with_capacity(READ_BYTES)).await;
         if !body.push(&piece) {
             // Too large: the core says so, and nobody reads the rest.
-            return Ok(IssuerAnswer {
-                status,
-                content_type,
-                retry_after,
-                body,
-            });
+            break false;
         }
         match result {
             StreamResult::Complete(_) => {}
-            StreamResult::Dropped | StreamResult::Cancelled => break,
+            StreamResult::Dropped | StreamResult::Cancelled => break true,
         }
+    };
+    if is_whole {
+        // An answer that broke off is no answer.
+        end.await?;
     }
-    // An answer that broke off is no answer.
-    end.await?;
     Ok(IssuerAnswer {
         status,
         content_type,
+        content_encoding,
         retry_after,
+        www_authenticate,
         body,
     })
 }

@@ -1,11 +1,13 @@
 //! Requests to the app and replies of our own. Bodies pass untouched in both directions.
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, Reply, is_identity_header};
 
-/// A complete response from the core's reply. It carries content-length, so the host sends it in one piece.
-pub(crate) fn reply(reply: &Reply) -> Response {
+/// A complete response from the core's reply. It carries content-length, and its body is on offer before the response is, so
+/// that the host finds both and sends them in one segment: two would meet Nagle's algorithm and a delayed acknowledgement.
+pub(crate) async fn reply(reply: &Reply) -> Response {
     let fields: Vec<_> = reply
         .headers
         .iter()
@@ -20,11 +22,14 @@ pub(crate) fn reply(reply: &Reply) -> Response {
         let _ = response.set_status_code(500);
     }
     let text = reply.body.clone().into_bytes();
-    spawn(async move {
+    let mut write = Box::pin(async move {
         let _unread = body.write_all(text).await;
         drop(body);
         drop(trailers);
     });
+    if futures::poll!(&mut write).is_pending() {
+        spawn(write);
+    }
     response
 }
 
@@ -54,26 +59,33 @@ impl Head {
             .map(|(_, value)| value.as_slice())
     }
 
-    /// The fields with those of the grant in the place of what the caller sent.
-    fn edited(&mut self, grant: &Grant) -> Result<Fields, ErrorCode> {
-        self.fields.retain(|(name, _)| {
-            !is_identity_header(name.as_bytes())
-                && (grant.forward_token || !name.eq_ignore_ascii_case("authorization"))
-        });
-        let ours = grant.headers();
-        self.fields
-            .extend(ours.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
-        Fields::from_list(&self.fields).map_err(|_| ErrorCode::HttpProtocolError)
+    /// The fields with those of the grant in the place of what the caller sent. A copy of the request's own fields, edited:
+    /// Spin shows a guest `host` and refuses it in fields that a guest makes itself.
+    fn edited(&self, request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
+        let fields = request.get_headers().clone();
+        let refused = |_| ErrorCode::HttpProtocolError;
+        for (name, _) in &self.fields {
+            let is_ours = is_identity_header(name.as_bytes());
+            if is_ours || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
+                fields.delete(name).map_err(refused)?;
+            }
+        }
+        for (name, value) in grant.headers() {
+            fields.append(name, value.as_bytes()).map_err(refused)?;
+        }
+        Ok(fields)
     }
 }
 
-/// The same request with the grant's headers, its body stream moved over; the app's response as it is.
+/// The same request with the grant's headers, its body stream moved over; the app's response as it is. `after_store`: a
+/// shared store was read for this request.
 pub(crate) async fn forward(
     request: Request,
-    mut head: Head,
+    head: Head,
     grant: &Grant,
+    after_store: bool,
 ) -> Result<Response, ErrorCode> {
-    let fields = head.edited(grant)?;
+    let fields = head.edited(&request, grant)?;
     let scheme = request.get_scheme();
     let (_done, done) = wit_future::new(|| Ok(()));
     let (contents, trailers) = Request::consume_body(request, done);
@@ -89,5 +101,10 @@ pub(crate) async fn forward(
     onward
         .set_path_with_query(head.target.as_deref())
         .map_err(invalid)?;
-    next_handler::handle(onward).await
+    let response = next_handler::handle(onward).await?;
+    if after_store {
+        // As in `gate::open`: the app offers its body before the response goes out.
+        yield_async().await;
+    }
+    Ok(response)
 }

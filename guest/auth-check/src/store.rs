@@ -13,6 +13,8 @@ use spin_sdk::wasip3::spawn;
 use token_check::{Outcome, Record, StoreKey};
 
 use crate::flights::{now, until};
+use crate::gate;
+use crate::log;
 
 /// Longest wait for the store: past this the issuer itself is the faster one to ask.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -43,7 +45,7 @@ impl Shared {
                         Error::StoreTableFull => "is one too many",
                         Error::Other(_) => "cannot be opened",
                     };
-                    eprintln!("auth-check: the store `{}` {why}", self.label);
+                    log::tell(format_args!("the store `{}` {why}", self.label));
                 }
             }
         }
@@ -58,8 +60,9 @@ impl Shared {
             .map_or(Outcome::StoreFailed, Outcome::Found)
     }
 
-    /// Writes while the caller goes on: what is not written is asked again.
-    pub(crate) fn write(self: &Rc<Self>, records: Vec<Record>) {
+    /// Writes while the caller goes on: what is not written is asked again. Then erases what has expired under the keys of
+    /// `sweep`, which the store itself would keep for ever.
+    pub(crate) fn write(self: &Rc<Self>, records: Vec<Record>, sweep: Vec<StoreKey>) {
         if records.is_empty() {
             return;
         }
@@ -68,13 +71,29 @@ impl Shared {
             let write = async {
                 let store = shared.open().await?;
                 for Record { key, bytes } in &records {
-                    store.set(key.as_str(), bytes).await.ok()?;
+                    if bytes.is_empty() {
+                        store.delete(key.as_str()).await.ok()?;
+                    } else {
+                        store.set(key.as_str(), bytes).await.ok()?;
+                    }
+                }
+                Some(store)
+            };
+            let Some(store) = in_time(write).await else {
+                log::tell(format_args!("the store `{}` takes nothing", shared.label));
+                return;
+            };
+            let erase = async {
+                for key in &sweep {
+                    let found = store.get(key.as_str()).await.ok()?;
+                    if found.is_some_and(|bytes| gate::has_expired(&bytes)) {
+                        store.delete(key.as_str()).await.ok()?;
+                    }
                 }
                 Some(())
             };
-            if in_time(write).await.is_none() {
-                eprintln!("auth-check: the store `{}` takes nothing", shared.label);
-            }
+            // What is left is found another time.
+            let _swept = in_time(erase).await;
         });
     }
 }

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use token_check::{
-    AuthCheck, CacheUse, CallFailure, Decision, Ended, Errand, Flight, Grant, Now, OutboundCall,
-    Outcome, Progress, Reason, Reply, RequestHead, Sharing, Step, Verdict, Waiting,
+    AuthCheck, CacheUse, CallFailure, Decision, Ended, Errand, Flight, Grant, Note, Now,
+    OutboundCall, Outcome, Progress, Reason, Reply, RequestHead, Sharing, Step, Verdict, Waiting,
 };
 
 use crate::host::{self, LogLevel};
@@ -32,8 +32,6 @@ const FIRST_TICK: Duration = Duration::from_millis(1);
 const WAKE_AT_ONCE: usize = 8;
 /// An ended call is called back by Envoy; one that is not is given up this long after its time.
 const LOST: Duration = Duration::from_secs(1);
-/// A fault of the issuer is told to the log no more often, per reason.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// How long the first connection to the issuer may take.
 const FIRST_KNOCK: Duration = Duration::from_secs(5);
 
@@ -61,8 +59,8 @@ struct Question {
     call: OutboundCall,
     /// When it must have its answer.
     until: Duration,
-    /// The last try found no connection: the host name may be unknown to Envoy.
-    knock_first: bool,
+    /// The last try found no connection, for this reason: the host name may be unknown to Envoy.
+    knock_first: Option<CallFailure>,
 }
 
 /// A flight that waits for another worker's question.
@@ -100,7 +98,6 @@ pub(crate) struct Gate {
     has_knocked: bool,
     /// Zero: no timer runs.
     tick_period: Duration,
-    told: HashMap<Reason, Duration>,
 }
 
 impl Gate {
@@ -123,7 +120,6 @@ impl Gate {
             has_rung: false,
             has_knocked: false,
             tick_period: FIRST_TICK,
-            told: HashMap::new(),
         }
     }
 
@@ -191,7 +187,7 @@ impl Gate {
             match step {
                 Step::Done(verdict) => return Some(verdict),
                 Step::Lead(waiting, flight, errand) => {
-                    match self.run(id, flight, errand, false, now) {
+                    match self.run(id, flight, errand, None, now) {
                         None => break waiting,
                         Some(ended) => {
                             self.end(ended);
@@ -238,7 +234,7 @@ impl Gate {
         leader: u32,
         mut flight: Flight,
         mut errand: Errand,
-        knock_first: bool,
+        knock_first: Option<CallFailure>,
         now: Now,
     ) -> Option<Ended<u32>> {
         let mut found = None;
@@ -289,9 +285,10 @@ impl Gate {
         for record in ended.records {
             host::share(record.key.as_str(), &record.bytes);
         }
-        if let Some(reason) = ended.fault {
-            self.metrics.failed(reason);
+        if let Some(fault) = ended.fault {
+            self.metrics.failed(fault.reason());
         }
+        self.tell(ended.note.as_ref());
         self.ready.extend(ended.woken);
     }
 
@@ -341,7 +338,7 @@ impl Gate {
         self.paused = paused;
         for Paused { leader, flight, .. } in over {
             let progress = self.check.settle(flight, Outcome::Paused, now);
-            self.go_on_with(leader, progress, false, now);
+            self.go_on_with(leader, progress, None, now);
         }
         if self.ready.is_empty() {
             let overdue = (self.waiting.iter())
@@ -361,7 +358,8 @@ impl Gate {
         };
         let now = self.now();
         let took = now.monotonic.saturating_sub(sent.at);
-        let came = issuer::came(headers, body_size, took, sent.timeout);
+        let limit = self.check.policy().max_answer_bytes();
+        let came = issuer::came(headers, body_size, took, sent.timeout, limit);
         self.came(sent, came, now);
         self.work(now);
     }
@@ -372,12 +370,16 @@ impl Gate {
         };
         match came {
             // The door opens.
-            Came::Outcome(Outcome::Answered(_)) if question.knock_first => {
-                question.knock_first = false;
+            Came::Outcome(Outcome::Answered(_)) if question.knock_first.is_some() => {
+                question.knock_first = None;
                 self.ask(question, now);
             }
-            Came::Outcome(outcome) => self.settle(question, outcome, Some(sent.at), false, now),
-            Came::NoConnection => self.no_connection(question, Some(sent.at), now),
+            Came::Outcome(outcome) => self.settle(question, outcome, Some(sent.at), None, now),
+            Came::NoConnection(failure) => {
+                // The reply to a HEAD has no body that could say why: the question before met the same.
+                let failure = question.knock_first.unwrap_or(failure);
+                self.no_connection(question, failure, Some(sent.at), now);
+            }
         }
     }
 
@@ -407,9 +409,9 @@ impl Gate {
         let timeout = question.until.saturating_sub(now.monotonic);
         if timeout.is_zero() {
             let outcome = Outcome::Failed(CallFailure::Timeout);
-            return self.settle(question, outcome, None, false, now);
+            return self.settle(question, outcome, None, None, now);
         }
-        let sent = if question.knock_first {
+        let sent = if question.knock_first.is_some() {
             self.way.knock(timeout)
         } else {
             self.way.ask(&question.call, timeout)
@@ -426,8 +428,8 @@ impl Gate {
                 );
             }
             Err(status) => match issuer::refused(status) {
-                Came::Outcome(outcome) => self.settle(question, outcome, None, false, now),
-                Came::NoConnection => self.no_connection(question, None, now),
+                Came::Outcome(outcome) => self.settle(question, outcome, None, None, now),
+                Came::NoConnection(failure) => self.no_connection(question, failure, None, now),
             },
         }
     }
@@ -444,9 +446,15 @@ impl Gate {
         }
     }
 
-    fn no_connection(&mut self, question: Question, at: Option<Duration>, now: Now) {
-        let outcome = Outcome::Failed(CallFailure::Unreachable);
-        self.settle(question, outcome, at, true, now);
+    fn no_connection(
+        &mut self,
+        question: Question,
+        failure: CallFailure,
+        at: Option<Duration>,
+        now: Now,
+    ) {
+        let outcome = Outcome::Failed(failure);
+        self.settle(question, outcome, at, Some(failure), now);
     }
 
     /// `at`: when the call was sent, if it was. `knock_first`: before the core's next try, if there is one.
@@ -455,22 +463,22 @@ impl Gate {
         question: Question,
         outcome: Outcome,
         at: Option<Duration>,
-        knock_first: bool,
+        knock_first: Option<CallFailure>,
         now: Now,
     ) {
         let took = at.map_or(Duration::ZERO, |at| now.monotonic.saturating_sub(at));
         self.metrics.introspected(&outcome, took);
-        if matches!(outcome, Outcome::Failed(CallFailure::Denied)) {
-            host::log(
-                LogLevel::Error,
-                &format!("there is no Envoy cluster {:?}", self.way.cluster()),
-            );
-        }
         let progress = self.check.settle(question.flight, outcome, now);
         self.go_on_with(question.leader, progress, knock_first, now);
     }
 
-    fn go_on_with(&mut self, leader: u32, progress: Progress<u32>, knock_first: bool, now: Now) {
+    fn go_on_with(
+        &mut self,
+        leader: u32,
+        progress: Progress<u32>,
+        knock_first: Option<CallFailure>,
+        now: Now,
+    ) {
         let ended = match progress {
             Progress::More(flight, errand) => self.run(leader, flight, errand, knock_first, now),
             Progress::Ended(ended) => Some(ended),
@@ -504,6 +512,7 @@ impl Gate {
         if let Some(line) = &verdict.audit {
             host::log(LogLevel::Info, line);
         }
+        self.tell(verdict.note.as_ref());
         if let Some(cache) = verdict.cache {
             self.metrics.used(cache);
             // A call of the host for what is rare, and none for what is common.
@@ -528,6 +537,7 @@ impl Gate {
                     self.metrics.granted();
                     Carried::Forward
                 } else {
+                    host::log(LogLevel::Error, "Envoy does not let the request be edited");
                     let reply = Reason::Misconfigured.reply(Some(self.check.policy()), None);
                     self.refuse(Reason::Misconfigured, &reply)
                 }
@@ -544,20 +554,20 @@ impl Gate {
         host::set_filter_state("auth_decision", "refused");
         host::set_filter_state("auth_reason", reason.name());
         host::reply(reply.status, &reply.headers, &reply.body);
-        self.tell(reason);
         Carried::Answered
     }
 
-    /// What is our fault or the issuer's is for the log; what is the caller's is in the access log.
-    fn tell(&mut self, reason: Reason) {
-        if reason.status() < 500 {
-            return;
-        }
-        let now = self.start.elapsed();
-        if (self.told.get(&reason)).is_none_or(|last| now >= *last + TELL_AGAIN) {
-            self.told.insert(reason, now);
-            let text = format!("{}: {}", reason.name(), reason.description());
-            host::log(LogLevel::Error, &text);
+    /// What is our fault or the issuer's is an error; what the caller's token lacks, a warning.
+    fn tell(&self, note: Option<&Note>) {
+        match note {
+            None => {}
+            Some(Note::Fault(fault)) if fault.reason() == Reason::IssuerCallDenied => {
+                let cluster = self.way.cluster();
+                let text = format!("{fault}: there is no Envoy cluster {cluster:?}");
+                host::log(LogLevel::Error, &text);
+            }
+            Some(note) if note.is_error() => host::log(LogLevel::Error, &note.to_string()),
+            Some(note) => host::log(LogLevel::Warn, &note.to_string()),
         }
     }
 }

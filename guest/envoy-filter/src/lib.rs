@@ -13,6 +13,8 @@ mod gate;
 mod host;
 #[cfg(target_family = "wasm")]
 mod issuer;
+#[cfg(any(test, target_family = "wasm"))]
+mod local_reply;
 #[cfg(target_family = "wasm")]
 mod metrics;
 #[cfg(target_family = "wasm")]

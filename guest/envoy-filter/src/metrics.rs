@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use token_check::{ALL_REASONS, CacheUse, CallFailure, Outcome, Reason};
+use token_check::{ALL_REASONS, CacheUse, Outcome, Reason};
 
 use crate::host::{self, MetricType};
 
@@ -75,9 +75,11 @@ impl Metrics {
     pub(crate) fn introspected(&self, outcome: &Outcome, took: Duration) {
         host::increment(match outcome {
             Outcome::Answered(_) => self.answered,
-            Outcome::Failed(CallFailure::Denied) => self.denied,
-            Outcome::Failed(CallFailure::Timeout) => self.timeout,
-            Outcome::Failed(CallFailure::Unreachable) => self.unreachable,
+            Outcome::Failed(failure) => match failure.reason() {
+                Reason::IssuerCallDenied => self.denied,
+                Reason::IssuerTimeout => self.timeout,
+                _ => self.unreachable,
+            },
             Outcome::Found(_)
             | Outcome::StoreFailed
             | Outcome::Claimed(_)

@@ -5,11 +5,15 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use token_check::Summary;
 
 use crate::gate::{Gate, SharedGate};
 use crate::host::{self, LogLevel};
 use crate::settings::Settings;
 use crate::stream::Stream;
+
+/// Where the workers share what the log was told last.
+const TOLD: &str = "trust-triangle.told";
 
 pub(crate) struct Root {
     id: u32,
@@ -23,11 +27,30 @@ impl Root {
 
     fn configure(&self, size: usize) -> Result<Gate, String> {
         let configuration = host::configuration(size);
-        let settings = Settings::read(&configuration, |key| std::env::var(key))
+        let settings = Settings::read(&configuration, std::env::vars_os())
             .map_err(|error| error.to_string())?;
+        tell(&settings.policy.summary());
         let seed = host::random().ok_or("the host gives no random bytes")?;
         Ok(Gate::new(self.id, settings, seed))
     }
+}
+
+/// Tells the log what is demanded: once, and not in each of Envoy's workers, which share the slot.
+fn tell(summary: &Summary) {
+    if let Some(slot) = host::shared(TOLD) {
+        if slot.bytes.as_deref() == Some(summary.line.as_bytes()) {
+            return;
+        }
+        if let Ok(false) = host::share_if(TOLD, summary.line.as_bytes(), &slot) {
+            return;
+        }
+    }
+    let level = if summary.is_open {
+        LogLevel::Warn
+    } else {
+        LogLevel::Info
+    };
+    host::log(level, &summary.line);
 }
 
 impl Context for Root {

@@ -1,30 +1,17 @@
 //! Settings from the environment (`host_env_keys`) and from the plugin's JSON configuration, which wins.
 
 use core::fmt;
-use std::env::VarError;
+use std::ffi::OsString;
 
-use token_check::{Policy, Problem, SETTINGS, Setting, SettingsError, settings_of_json};
+use token_check::{
+    ENVOY_SETTINGS, Given, Place, Policy, Problem, SETTINGS, SettingsError, UnknownVariable,
+    unknown_variable, variable,
+};
 use url::{Position, Url};
 
 const INTROSPECT_URL: &str = "introspect_url";
 const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
-
-/// What only the Envoy filter knows, on top of [`SETTINGS`].
-pub const ENVOY_SETTINGS: &[Setting] = &[
-    Setting {
-        key: ISSUER_CLUSTER,
-        default: Some(""),
-        secret: false,
-        meaning: "The Envoy cluster that reaches the issuer; if not set, `issuer_https` or `issuer_http` after the scheme of `introspect_url`.",
-    },
-    Setting {
-        key: WHOAMI_PATH,
-        default: Some(""),
-        secret: false,
-        meaning: "A path that the filter answers itself with who the caller is; `/data` in the shipped `envoy.yaml`.",
-    },
-];
 
 /// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
 pub const HTTPS_CLUSTER: &str = "issuer_https";
@@ -66,22 +53,28 @@ pub struct Settings {
 /// Settings that cannot be used. Names the key, never the value.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The plugin's configuration is not a JSON object.
-    NotAnObject,
     /// `whoami_path` is not a path.
     NotAPath,
     /// A setting of the core.
     Setting(SettingsError),
+    /// A variable of the environment that nothing reads.
+    Unknown(UnknownVariable),
+}
+
+impl From<SettingsError> for ConfigError {
+    fn from(error: SettingsError) -> Self {
+        Self::Setting(error)
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAnObject => f.write_str("the plugin's configuration is not a JSON object"),
             Self::NotAPath => {
                 f.write_str("setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query")
             }
             Self::Setting(error) => error.fmt(f),
+            Self::Unknown(unknown) => unknown.fmt(f),
         }
     }
 }
@@ -89,89 +82,84 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 impl Settings {
-    /// Reads the plugin's configuration over the environment. An empty value is the same as none.
+    /// Reads the plugin's configuration over the environment, see [`Given::put_json`]. An empty value is the same as none.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or wrong.
     pub fn read(
         configuration: &[u8],
-        environment: impl Fn(&str) -> Result<String, VarError>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let mut given = Vec::new();
-        for Setting { key, .. } in SETTINGS.iter().chain(ENVOY_SETTINGS) {
-            match environment(&format!("WORKOUT18_{}", key.to_ascii_uppercase())) {
-                Ok(value) => given.push(((*key).to_owned(), value)),
-                Err(VarError::NotPresent) => {}
-                Err(VarError::NotUnicode(_)) => {
-                    return Err(ConfigError::Setting(SettingsError {
-                        key: (*key).to_owned(),
-                        problem: Problem::Unreadable,
-                    }));
-                }
+        let environment: Vec<_> = environment
+            .into_iter()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+            .collect();
+        if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
+            return Err(ConfigError::Unknown(unknown));
+        }
+        let mut given = Given::new();
+        for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
+            let name = variable(setting.key);
+            let found = environment.iter().find(|(known, _)| *known == name);
+            if let Some((_, value)) = found {
+                let place = Place::EnvoyEnvironment;
+                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(place);
+                let value = value.to_str().ok_or_else(unreadable)?;
+                given.put(setting.key, value.to_owned(), place);
             }
         }
-        for (key, value) in object(configuration)? {
-            given.retain(|(known, _)| *known != key);
-            given.push((key, value));
+        let place = Place::EnvoyConfiguration;
+        if !configuration.trim_ascii().is_empty() {
+            let not_utf8 = |_| {
+                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned()))).at(place)
+            };
+            let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
+            given.put_json(configuration, place)?;
         }
-        let mut take = |key: &str| {
-            let at = given.iter().position(|(known, _)| known == key)?;
-            let (_, value) = given.swap_remove(at);
-            Some(value).filter(|value| !value.is_empty())
-        };
-        let issuer_cluster = take(ISSUER_CLUSTER);
-        let whoami_path = take(WHOAMI_PATH);
+        given.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
+        let issuer_cluster = given.take(ISSUER_CLUSTER)?;
+        let whoami_path = given.take(WHOAMI_PATH)?;
         if whoami_path
             .as_ref()
             .is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']))
         {
             return Err(ConfigError::NotAPath);
         }
-        let url = given.iter().find(|(key, _)| key == INTROSPECT_URL);
-        let issuer = url.and_then(|(_, url)| Origin::of(url));
+        let issuer = given.get(INTROSPECT_URL).and_then(Origin::of);
+        let policy = given.into_policy(Place::EnvoyEnvironment)?;
+        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(place);
         Ok(Self {
-            policy: Policy::new(given).map_err(ConfigError::Setting)?,
-            issuer: issuer.ok_or_else(|| {
-                ConfigError::Setting(SettingsError {
-                    key: INTROSPECT_URL.to_owned(),
-                    problem: Problem::NotAnHttpUrl,
-                })
-            })?,
+            policy,
+            issuer: issuer.ok_or_else(not_a_url)?,
             issuer_cluster,
             whoami_path,
         })
     }
 }
 
-fn object(configuration: &[u8]) -> Result<Vec<(String, String)>, ConfigError> {
-    if configuration.trim_ascii().is_empty() {
-        return Ok(Vec::new());
-    }
-    core::str::from_utf8(configuration)
-        .ok()
-        .and_then(settings_of_json)
-        .ok_or(ConfigError::NotAnObject)?
-        .map_err(ConfigError::Setting)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
-    fn environment(key: &str) -> Result<String, VarError> {
-        let value = match key {
-            "WORKOUT18_INTROSPECT_URL" => "https://i/introspect",
-            "WORKOUT18_RESOURCE_CLIENT_ID" => "b",
-            "WORKOUT18_RESOURCE_CLIENT_SECRET" => "s3cr3t",
-            "WORKOUT18_TIMEOUT" => "7",
-            "WORKOUT18_WHOAMI_PATH" => "/data",
-            _ => return Err(VarError::NotPresent),
-        };
-        Ok(value.to_owned())
+    const ENVIRONMENT: [(&str, &str); 6] = [
+        ("PATH", "/bin"),
+        ("WORKOUT18_INTROSPECT_URL", "https://i/introspect"),
+        ("WORKOUT18_RESOURCE_CLIENT_ID", "b"),
+        ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t"),
+        ("WORKOUT18_TIMEOUT", "7"),
+        ("WORKOUT18_WHOAMI_PATH", "/data"),
+    ];
+
+    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Settings, String> {
+        let environment = ENVIRONMENT.iter().chain(more);
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        Settings::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
     }
 
     fn read(configuration: &str) -> Result<Settings, String> {
-        Settings::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
+        read_with(&[], configuration)
     }
 
     #[test]
@@ -192,21 +180,63 @@ mod tests {
     #[test]
     fn the_configuration_wins_over_the_environment_whatever_its_types() {
         let settings = read(
-            r#"{"timeout":3,"forward_token":true,"whoami_path":"","issuer_cluster":"idp","expected_aud":null}"#,
+            r#"{"timeout":3,"forward_token":true,"whoami_path":"/me","issuer_cluster":"idp","expected_aud":null}"#,
         )
         .unwrap();
         assert_eq!(settings.policy.timeout().as_secs(), 3);
-        assert_eq!(settings.whoami_path, None);
+        assert_eq!(settings.whoami_path.as_deref(), Some("/me"));
         assert_eq!(settings.issuer_cluster.as_deref(), Some("idp"));
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_not_one_that_is_not_set() {
-        let unreadable = |key: &str| match key {
-            "WORKOUT18_EXPECTED_AUD" => Err(VarError::NotUnicode("\u{fffd}".into())),
-            _ => environment(key),
+    fn what_the_environment_demands_is_not_lost_to_an_empty_member_of_the_configuration() {
+        let environment = [
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+            ("WORKOUT18_REQUIRED_SCOPE", "read"),
+        ];
+        let demanded = |configuration: &str| {
+            let settings = read_with(&environment, configuration).unwrap();
+            settings.policy.summary().line
         };
-        let error = Settings::read(b"", unreadable).unwrap_err();
+        for configuration in [
+            r#"{"expected_aud":"","required_scope":""}"#,
+            r#"{"expected_aud":null,"required_scope":null}"#,
+        ] {
+            assert_eq!(demanded(configuration), demanded(""), "{configuration}");
+        }
+        // Of no other is anything known, so it is refused as ever.
+        assert!(read_with(&environment, r#"{"expected_audience":""}"#).is_err());
+    }
+
+    #[test]
+    fn what_either_of_the_two_requires_must_be_demanded() {
+        let scope = [
+            ("WORKOUT18_REQUIRE", "scope"),
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+        ];
+        let lacking = |demand: &str| {
+            format!(
+                "setting `require` (in the plugin's configuration) has `{demand}`, and none is demanded: set"
+            )
+        };
+        for (configuration, demand) in [
+            (r#"{"require":"audience"}"#, "scope"),
+            (r#"{"require":"client","required_scope":"read"}"#, "client"),
+        ] {
+            let error = read_with(&scope, configuration).map(|_| ()).unwrap_err();
+            assert!(error.starts_with(&lacking(demand)), "{error}");
+        }
+        let both = r#"{"require":"audience scope","required_scope":"read"}"#;
+        assert!(read_with(&scope, both).is_ok());
+        // As ever where there is only one.
+        assert!(read_with(&scope, r#"{"require":""}"#).is_err());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_one_that_is_not_set() {
+        let not_utf8 = OsString::from_vec(vec![0xff]);
+        let environment = [("WORKOUT18_EXPECTED_AUD".into(), not_utf8)];
+        let error = Settings::read(b"", environment).unwrap_err();
         assert_eq!(
             error.to_string(),
             "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must answer"
@@ -220,26 +250,37 @@ mod tests {
             "setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query";
         let rows = [
             ("[]", object),
-            ("{", object),
+            (
+                "{",
+                "the plugin's configuration is not a JSON object: EOF while parsing an object at line 1 column 1",
+            ),
             (r#""timeout""#, object),
-            (r#"{"timeout":1,"timeout":2}"#, object),
+            (
+                r#"{"timeout":1,"timeout":2}"#,
+                "the plugin's configuration is not a JSON object: a key twice in one object at line 1 column 22",
+            ),
             (
                 r#"{"timeout":1.5}"#,
-                "setting `timeout` (WORKOUT18_TIMEOUT) has a number that is not whole",
+                "setting `timeout` (in the plugin's configuration) has a number that is not whole",
             ),
             (r#"{"whoami_path":"data"}"#, path),
             (r#"{"whoami_path":"/data?x"}"#, path),
             (
                 r#"{"timeout":0}"#,
-                "setting `timeout` (WORKOUT18_TIMEOUT) must be a whole number of seconds from 1 to 60",
+                "setting `timeout` (in the plugin's configuration) must be a whole number of seconds from 1 to 60",
             ),
             (
                 r#"{"timeouts":1}"#,
-                "setting `timeouts` (WORKOUT18_TIMEOUTS) is not known: see the table of settings in README.md",
+                "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
             ),
             (
-                r#"{"introspect_url":""}"#,
-                "setting `introspect_url` (WORKOUT18_INTROSPECT_URL) is missing or empty: set it",
+                r#"{"whoami":"/data"}"#,
+                "setting `whoami` (in the plugin's configuration) is not known: did you mean `whoami_path`?",
+            ),
+            (
+                r#"{"issuer_cluster":"idp\n"}"#,
+                "setting `issuer_cluster` (in the plugin's configuration) has a line feed in it, which `echo` adds \
+                 and `printf %s` does not: remove what does not belong to it",
             ),
         ];
         for (configuration, error) in rows {
@@ -249,6 +290,29 @@ mod tests {
                 "{configuration}"
             );
         }
+        let empty = Settings::read(br#"{"introspect_url":""}"#, []).unwrap_err();
+        assert_eq!(
+            empty.to_string(),
+            "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
+             WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
+             `configuration`"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_nothing_reads_is_refused_whatever_its_value() {
+        for value in ["https://b", ""] {
+            assert_eq!(
+                read_with(&[("WORKOUT18_EXPECTED_AUDIENCE", value)], "").map(|_| ()),
+                Err(
+                    "environment variable WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean \
+                     WORKOUT18_EXPECTED_AUD?"
+                        .to_owned()
+                )
+            );
+        }
+        // Service A's, in the same shell.
+        assert!(read_with(&[("WORKOUT18_CLIENT_ID", "a")], "").is_ok());
     }
 
     #[test]

@@ -3,23 +3,22 @@
 #![cfg(target_family = "wasm")]
 
 use bytes::Bytes;
-use spin_sdk::http::{FullBody, Method, Request, Response};
+use spin_sdk::http::{FullBody, Request, Response};
 use spin_sdk::http_service;
 use whoami::{Answer, CLAIMS_HEADER};
 
 #[http_service]
 async fn handle(request: Request) -> Response<FullBody<Bytes>> {
-    let method = request.method();
+    let method = request.method().as_str().as_bytes();
     response(match request.uri().path() {
         "/data" => {
             let claims = request.headers().get(CLAIMS_HEADER);
-            whoami::answer(
-                method.as_str().as_bytes(),
-                claims.map(spin_sdk::http::HeaderValue::as_bytes),
-            )
+            whoami::answer(method, claims.map(spin_sdk::http::HeaderValue::as_bytes))
         }
-        "/health" if method == Method::GET => Answer::new(200, r#"{"status":"ok"}"#.to_owned()),
-        "/health" => Answer::only_get(),
+        "/health" if whoami::is_answered(method) => {
+            Answer::new(200, r#"{"status":"ok"}"#.to_owned())
+        }
+        "/health" => Answer::method_not_allowed(),
         _ => Answer::error(404, "not_found", "There is nothing at this path."),
     })
 }

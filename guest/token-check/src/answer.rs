@@ -1,21 +1,33 @@
 //! What came back from the issuer, as a host collects it.
 
-/// Largest answer read, in bytes. A typical one has 400; encoded as `x-auth-claims` this much still fits the 60 KiB that
-/// Envoy allows a request's headers by default.
-pub const MAX_ISSUER_BODY_BYTES: usize = 32 * 1024;
+use crate::fault::{Coding, Media};
+
+/// `max_answer_bytes` by default, in bytes. A typical answer has 400; one with many groups has tens of thousands.
+const DEFAULT_MAX_BYTES: usize = 65_536;
 
 /// Collects the answer's body while it streams, and no more of it than the limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AnswerBody {
     bytes: Vec<u8>,
+    limit: usize,
     too_large: bool,
 }
 
 impl AnswerBody {
+    /// `limit`, in bytes: [`Policy::max_answer_bytes`](crate::Policy::max_answer_bytes).
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+            too_large: false,
+        }
+    }
+
     /// Takes the next piece. `false`: over the limit; stop reading.
     #[must_use]
     pub fn push(&mut self, piece: &[u8]) -> bool {
-        if self.too_large || piece.len() > MAX_ISSUER_BODY_BYTES.saturating_sub(self.bytes.len()) {
+        if self.too_large || piece.len() > self.limit.saturating_sub(self.bytes.len()) {
             self.too_large = true;
             self.bytes = Vec::new();
             return false;
@@ -24,37 +36,116 @@ impl AnswerBody {
         true
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.too_large
+    }
+
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         (!self.too_large).then_some(&self.bytes)
     }
 }
 
+/// With the limit that is the default.
+impl Default for AnswerBody {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_BYTES)
+    }
+}
+
+/// Media types, and what they are if not JSON.
+const MEDIA_TYPES: [(&[u8], Option<Media>); 10] = [
+    (b"application/json", None),
+    (b"", Some(Media::Absent)),
+    (b"text/html", Some(Media::Html)),
+    (b"application/xhtml+xml", Some(Media::Html)),
+    (b"application/x-www-form-urlencoded", Some(Media::Form)),
+    (b"application/jwt", Some(Media::Jwt)),
+    (b"application/token-introspection+jwt", Some(Media::Jwt)),
+    (b"text/plain", Some(Media::Text)),
+    (b"text/xml", Some(Media::Xml)),
+    (b"application/xml", Some(Media::Xml)),
+];
+
+/// Content codings, and what they are if any.
+const CODINGS: [(&[u8], Option<Coding>); 7] = [
+    (b"", None),
+    (b"identity", None),
+    (b"br", Some(Coding::Br)),
+    (b"deflate", Some(Coding::Deflate)),
+    (b"gzip", Some(Coding::Gzip)),
+    (b"x-gzip", Some(Coding::Gzip)),
+    (b"zstd", Some(Coding::Zstd)),
+];
+
 /// A complete HTTP answer of the issuer. Not printable: the body may hold claims about a person.
+#[derive(Default)]
 pub struct IssuerAnswer {
     /// HTTP status.
     pub status: u16,
     /// The Content-Type field's value, where there is one.
     pub content_type: Option<Vec<u8>>,
+    /// The Content-Encoding field's value, where there is one.
+    pub content_encoding: Option<Vec<u8>>,
     /// The Retry-After field's value, where there is one.
     pub retry_after: Option<Vec<u8>>,
+    /// Each WWW-Authenticate field line's value.
+    pub www_authenticate: Vec<Vec<u8>>,
     /// The body.
     pub body: AnswerBody,
 }
 
 impl IssuerAnswer {
-    /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside.
-    pub(crate) fn is_json(&self) -> bool {
-        let Some(value) = &self.content_type else {
-            return false;
+    /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside; else what it is.
+    pub(crate) fn not_json(&self) -> Option<Media> {
+        let value = self.content_type.as_deref().unwrap_or_default();
+        let essence = value.split(|b| *b == b';').next();
+        let essence = essence.unwrap_or_default().trim_ascii();
+        let mut known = MEDIA_TYPES.iter();
+        if let Some((_, media)) = known.find(|(name, _)| name.eq_ignore_ascii_case(essence)) {
+            return *media;
+        }
+        let starts_with = |prefix: &[u8]| {
+            let start = essence.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
-        let essence = value
-            .split(|b| *b == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_ascii_lowercase();
-        essence == b"application/json"
-            || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
+        let ends_with = |suffix: &[u8]| {
+            let at = essence.len().checked_sub(suffix.len());
+            let end = at.and_then(|at| essence.get(at..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        };
+        if starts_with(b"application/") && ends_with(b"+json") {
+            None
+        } else if ends_with(b"+xml") {
+            Some(Media::Xml)
+        } else {
+            Some(Media::Other)
+        }
+    }
+
+    /// RFC 9110 section 8.4: what the body is coded with, though the question allows `identity` only.
+    pub(crate) fn coding(&self) -> Option<Coding> {
+        let value = self.content_encoding.as_deref().unwrap_or_default();
+        let value = value.trim_ascii();
+        let mut known = CODINGS.iter();
+        known
+            .find(|(name, _)| name.eq_ignore_ascii_case(value))
+            .map_or(Some(Coding::Other), |(_, coding)| *coding)
+    }
+
+    /// RFC 6749 section 5.2: the challenge that answers credentials which came with Basic.
+    pub(crate) fn challenges_basic(&self) -> bool {
+        let parts = self
+            .www_authenticate
+            .iter()
+            .flat_map(|line| line.split(|b| *b == b','));
+        let mut schemes = parts.filter_map(|part| part.trim_ascii().split(|b| *b == b' ').next());
+        schemes.any(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+    }
+
+    /// The body as text, where it is not coded, not over the limit, and UTF-8.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let bytes = self.body.bytes().filter(|_| self.coding().is_none())?;
+        core::str::from_utf8(bytes).ok()
     }
 }
 
@@ -64,41 +155,88 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_to_the_limit_and_dropped_past_it() {
-        let mut body = AnswerBody::default();
-        assert!(body.push(&vec![b'a'; MAX_ISSUER_BODY_BYTES]));
-        assert_eq!(body.bytes().map(<[u8]>::len), Some(MAX_ISSUER_BODY_BYTES));
+        const LIMIT: usize = 1024;
+        let mut body = AnswerBody::new(LIMIT);
+        assert!(body.push(&[b'a'; LIMIT]));
+        assert_eq!(body.bytes().map(<[u8]>::len), Some(LIMIT));
         assert!(!body.push(b"a"));
         assert_eq!(body.bytes(), None);
         assert!(!body.push(b""), "once over, always over");
     }
 
     #[test]
-    fn rfc9110_s8_3_only_a_json_media_type_counts() {
-        let json = |value: Option<&[u8]>| {
+    fn without_a_limit_of_its_own_a_body_has_that_of_the_default() {
+        let setting = crate::SETTINGS
+            .iter()
+            .find(|setting| setting.key == "max_answer_bytes");
+        let default = setting.and_then(|setting| setting.default);
+        assert_eq!(default, Some(DEFAULT_MAX_BYTES.to_string().as_str()));
+    }
+
+    #[test]
+    fn rfc9110_s8_3_only_a_json_media_type_is_json() {
+        let not_json = |value: &[u8]| {
+            let content_type = Some(value.to_vec());
             IssuerAnswer {
-                status: 200,
-                content_type: value.map(<[u8]>::to_vec),
-                retry_after: None,
-                body: AnswerBody::default(),
+                content_type,
+                ..IssuerAnswer::default()
             }
-            .is_json()
+            .not_json()
         };
-        for yes in [
-            &b"application/json"[..],
-            b"Application/JSON; charset=utf-8",
-            b"application/x+json",
+        for (value, expected) in [
+            (&b"application/json"[..], None),
+            (b"Application/JSON; charset=utf-8", None),
+            (b"application/x+json", None),
+            (b"text/html; charset=utf-8", Some(Media::Html)),
+            (b"TEXT/PLAIN", Some(Media::Text)),
+            (b"application/soap+xml", Some(Media::Xml)),
+            (b"application/x-www-form-urlencoded", Some(Media::Form)),
+            (b"application/token-introspection+jwt", Some(Media::Jwt)),
+            (b"application/jsonp", Some(Media::Other)),
+            (b"text/json+json", Some(Media::Other)),
+            (b"", Some(Media::Absent)),
         ] {
-            assert!(json(Some(yes)));
+            assert_eq!(not_json(value), expected, "{}", value.escape_ascii());
         }
-        for no in [
-            &b"text/html"[..],
-            b"application/jsonp",
-            b"text/json+json",
-            b"application/token-introspection+jwt",
-            b"",
+        assert_eq!(IssuerAnswer::default().not_json(), Some(Media::Absent));
+    }
+
+    #[test]
+    fn rfc9110_s8_4_1_any_coding_but_identity_is_one() {
+        for (value, expected) in [
+            (&b"identity"[..], None),
+            (b"Identity", None),
+            (b" ", None),
+            (b"gzip", Some(Coding::Gzip)),
+            (b"x-gzip", Some(Coding::Gzip)),
+            (b"BR", Some(Coding::Br)),
+            (b"deflate", Some(Coding::Deflate)),
+            (b"zstd", Some(Coding::Zstd)),
+            (b"gzip, identity", Some(Coding::Other)),
         ] {
-            assert!(!json(Some(no)));
+            let answer = IssuerAnswer {
+                content_encoding: Some(value.to_vec()),
+                ..IssuerAnswer::default()
+            };
+            assert_eq!(answer.coding(), expected, "{}", value.escape_ascii());
         }
-        assert!(!json(None));
+    }
+
+    #[test]
+    fn rfc9110_s11_6_1_a_basic_challenge_is_found_among_others() {
+        for (lines, expected) in [
+            (&[&b"Basic realm=\"issuer\""[..]][..], true),
+            (&[b"Bearer error=\"x\"", b"basic"], true),
+            (&[b"Negotiate, BASIC realm=\"issuer\""], true),
+            (&[b"Bearer realm=\"Basic\""], false),
+            (&[b"Basics realm=\"x\""], false),
+            (&[], false),
+        ] {
+            let answer = IssuerAnswer {
+                www_authenticate: lines.iter().map(|line| line.to_vec()).collect(),
+                ..IssuerAnswer::default()
+            };
+            assert_eq!(answer.challenges_basic(), expected, "{lines:?}");
+        }
     }
 }

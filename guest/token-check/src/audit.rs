@@ -59,6 +59,12 @@ pub(crate) fn line(decision: &Decision, about: &About<'_>) -> Option<String> {
     serde_json::to_string(&line).ok().map(|line| ascii(&line))
 }
 
+/// A JSON string in ASCII, which can begin no other line.
+pub(crate) fn quoted(text: &str) -> String {
+    // A string is always JSON.
+    ascii(&serde_json::to_string(text).unwrap_or_default())
+}
+
 /// JSON leaves other scripts as they are, and with them line separators and what terminals obey.
 fn ascii(line: &str) -> String {
     let mut ascii = String::with_capacity(line.len());

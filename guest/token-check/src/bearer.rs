@@ -2,10 +2,6 @@
 
 use crate::reason::Reason;
 
-/// Longest token taken, in bytes. Above what any issuer sends (a JWT with many groups), below what servers accept as one
-/// header line, so that nothing longer is hashed, kept or sent on.
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
 /// What the core reads of a request.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
@@ -14,7 +10,7 @@ pub struct RequestHead<'a> {
     /// The method, as received.
     pub method: &'a [u8],
     /// The host that the request is for, with its port if it has one: the `:authority` pseudo-header or the Host header,
-    /// whichever the request is routed by. `None` where there is none.
+    /// whichever the request is routed by; of several Host headers all, joined with commas. `None` where there is none.
     pub authority: Option<&'a [u8]>,
     /// The request target as received: path and query. `None` where there is none (CONNECT).
     pub path_and_query: Option<&'a [u8]>,
@@ -22,15 +18,15 @@ pub struct RequestHead<'a> {
     pub traceparent: &'a [&'a [u8]],
 }
 
-/// The token of a request, or why there is none.
-pub(crate) fn token<'a>(request: &RequestHead<'a>) -> Result<&'a [u8], Reason> {
+/// The token of a request, or why there is none. `max_bytes`: nothing longer is hashed, kept or sent on.
+pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
     let value = match request.authorization {
         [] => return Err(Reason::NoCredentials),
         [value] => *value,
         // Whoever reads the other one downstream would see another caller than we checked.
         _ => return Err(Reason::RepeatedAuthorization),
     };
-    let token = credential(value).map_err(|reason| {
+    let token = credential(value, max_bytes).map_err(|reason| {
         // Only what is not well formed can be more than one.
         if holds_two_credentials(value) {
             Reason::RepeatedAuthorization
@@ -46,7 +42,7 @@ pub(crate) fn token<'a>(request: &RequestHead<'a>) -> Result<&'a [u8], Reason> {
 }
 
 /// The token of one well-formed credential.
-fn credential(value: &[u8]) -> Result<&[u8], Reason> {
+fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     let value = value.trim_ascii();
     if value.is_empty() {
         return Err(Reason::MalformedAuthorization);
@@ -63,13 +59,13 @@ fn credential(value: &[u8]) -> Result<&[u8], Reason> {
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Reason::UnsupportedScheme);
     }
-    // RFC 6750 section 2.1: "Bearer" 1*SP b64token.
+    // RFC 6750 section 2.1: "Bearer" 1*SP b64token, and one character more.
     let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
     let (_, token) = rest.split_at(start);
-    if token.len() > MAX_TOKEN_BYTES {
+    if token.len() > max_bytes {
         return Err(Reason::TokenTooLong);
     }
-    if !is_token68(token) {
+    if !is_token(token) {
         return Err(Reason::MalformedAuthorization);
     }
     Ok(token)
@@ -94,21 +90,25 @@ pub(crate) fn is_tchar(b: u8) -> bool {
 /// instructions of it.
 const AT_ONCE: usize = 64;
 
-/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=".
-fn is_token68(token: &[u8]) -> bool {
+/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!", which stands in every access
+/// token of Salesforce. RFC 6749 appendix A.12 lets a token have any printable character. Of those only this one is taken: it
+/// is no delimiter (RFC 9110 section 5.6.2) and nobody unescapes it, so no reader sees two credentials, a parameter or
+/// another token there. What separates or quotes (blank, comma, semicolon, quotes, backslash, "=" but at the end) is not.
+fn is_token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len().saturating_sub(padding));
-    let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token68(*b));
+    let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token(*b));
     !body.is_empty() && body.chunks(AT_ONCE).all(is_good)
 }
 
-fn is_in_token68(b: u8) -> bool {
+fn is_in_token(b: u8) -> bool {
     // "-", ".", "/" and the digits follow each other.
     ((b | 0x20).wrapping_sub(b'a') < 26)
         | (b.wrapping_sub(b'-') <= b'9' - b'-')
         | (b == b'+')
         | (b == b'_')
         | (b == b'~')
+        | (b == b'!')
 }
 
 fn query_has_token(path_and_query: &[u8]) -> bool {
@@ -123,15 +123,17 @@ fn query_has_token(path_and_query: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: usize = 1024;
+
     fn read(lines: &[&[u8]], target: &[u8]) -> Result<Vec<u8>, Reason> {
-        token(&RequestHead {
+        let head = RequestHead {
             authorization: lines,
             method: b"GET",
             authority: None,
             path_and_query: Some(target),
             traceparent: &[],
-        })
-        .map(<[u8]>::to_vec)
+        };
+        token(&head, MAX_BYTES).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -147,6 +149,11 @@ mod tests {
         assert_eq!(
             read(&[b"Bearer aZ09-._~+/=="], b"/data"),
             Ok(b"aZ09-._~+/==".to_vec())
+        );
+        assert_eq!(
+            read(&[b"Bearer 00D2x!AQ4A.Fu_X"], b"/data"),
+            Ok(b"00D2x!AQ4A.Fu_X".to_vec()),
+            "RFC 6749 appendix A.12: as Salesforce writes it"
         );
     }
 
@@ -165,6 +172,11 @@ mod tests {
             (&[b"Bearer a,Bearer b"], RepeatedAuthorization),
             (&[b"Basic YTpi, Bearer b"], RepeatedAuthorization),
             (&[b"Bearer a,b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a,Bearer b"], RepeatedAuthorization),
+            (&[b"Bearer 00D!a,00D!b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a 00D!b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a=b"], MalformedAuthorization),
+            (&[b"Bearer a;b"], MalformedAuthorization),
             (&[br#"Digest username="a", realm = "b""#], UnsupportedScheme),
             (&[b"Bearer a\0b"], MalformedAuthorization),
             (&[b"Bearer a=b"], MalformedAuthorization),
@@ -180,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_s11_2_each_byte_is_in_a_token68_or_is_not() {
+    fn rfc9110_s11_2_each_byte_is_in_a_token_or_is_not() {
         for byte in 0..=u8::MAX {
-            let is_in = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            let is_in = byte.is_ascii_alphanumeric() || b"-._~+/!".contains(&byte);
             for before in [0, 1, AT_ONCE, 3 * AT_ONCE] {
                 let token = [&vec![b'a'; before], [byte].as_slice(), b"b"].concat();
-                assert_eq!(is_token68(&token), is_in, "{byte} after {before}");
+                assert_eq!(is_token(&token), is_in, "{byte} after {before}");
             }
         }
-        assert!(!is_token68(b""));
+        assert!(!is_token(b""));
     }
 
     #[test]
@@ -204,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_token_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
-        let at = [b"Bearer ".as_slice(), &vec![b'a'; MAX_TOKEN_BYTES]].concat();
-        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_TOKEN_BYTES));
+        let at = [b"Bearer ".as_slice(), &[b'a'; MAX_BYTES]].concat();
+        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_BYTES));
         assert_eq!(
             read(&[&[at.as_slice(), b"a"].concat()], b"/"),
             Err(Reason::TokenTooLong)

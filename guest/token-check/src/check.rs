@@ -10,13 +10,15 @@ use crate::bearer::{self, RequestHead};
 use crate::cache::{AsItIs, FactsCache, Known, TokenKey, TokenKeys, milliseconds};
 use crate::decision::{Decision, Refusal, decide, route};
 use crate::facts::{self, Claims, Facts};
+use crate::fault::{CallFailure, Detail, Fault};
 use crate::introspection::OutboundCall;
+use crate::note::{Journal, Note};
 use crate::outage::{self, Breaker};
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::requirements::Requirements;
 use crate::secret::AccessToken;
-use crate::store::{Digests, Record, SharedToken, Sharing, Store, StoreKey};
+use crate::store::{Digests, Occupant, Record, SharedToken, Sharing, Store, StoreKey};
 use crate::trace;
 use crate::verdict::{CacheUse, Verdict};
 
@@ -121,8 +123,11 @@ struct Flying {
     is_retry: bool,
     is_probe: bool,
     has_lease: bool,
-    found_record: bool,
+    /// What stood in the token's slot of the store.
+    occupant: Occupant,
     pause: Duration,
+    /// For the log, of an answer that was understood.
+    note: Option<Note>,
 }
 
 /// Which errand is run.
@@ -186,19 +191,13 @@ pub struct Ended<W> {
     pub woken: Vec<W>,
     /// What to write into the shared store. Whether that succeeds changes nothing but what others have to ask.
     pub records: Vec<Record>,
-    /// What was wrong with the issuer, once per question, for logs and metrics.
-    pub fault: Option<Reason>,
-}
-
-/// Why a call brought no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallFailure {
-    /// The host forbids the call.
-    Denied,
-    /// The time was up.
-    Timeout,
-    /// No connection, or it broke: DNS, TCP, TLS, HTTP.
-    Unreachable,
+    /// Keys of the shared store to look at, in a host whose store knows no expiry: what [`AuthCheck::has_expired`] there may
+    /// be erased. No caller waits for it.
+    pub sweep: Vec<StoreKey>,
+    /// What was wrong with the issuer, once per question, for metrics.
+    pub fault: Option<Fault>,
+    /// What the log says of it, each kind once per interval.
+    pub note: Option<Note>,
 }
 
 struct Slot(OnceLock<Settled>);
@@ -211,7 +210,7 @@ enum Settled {
         latency: Option<Duration>,
     },
     Fault {
-        reason: Reason,
+        fault: Fault,
         /// Seconds.
         retry_after: u32,
         latency: Option<Duration>,
@@ -220,9 +219,9 @@ enum Settled {
 }
 
 impl Settled {
-    const fn fault(reason: Reason, latency: Option<Duration>) -> Self {
+    const fn failed(failure: CallFailure, latency: Option<Duration>) -> Self {
         Self::Fault {
-            reason,
+            fault: Fault::of_call(failure),
             retry_after: RETRY_AFTER_SECONDS,
             latency,
         }
@@ -245,6 +244,7 @@ pub struct AuthCheck<W> {
     /// For the audit.
     digests: Option<Digests>,
     breaker: Breaker,
+    journal: Journal,
     flights: HashMap<TokenKey, InFlight<W>, AsItIs>,
 }
 
@@ -268,6 +268,7 @@ impl<W> AuthCheck<W> {
             store: None,
             digests: policy.audits().then(|| Digests::new(&policy)).flatten(),
             breaker: Breaker::new(policy.breaker_faults(), policy.probe_interval()),
+            journal: Journal::default(),
             flights: HashMap::with_hasher(AsItIs),
             policy,
         }
@@ -294,13 +295,13 @@ impl<W> AuthCheck<W> {
         };
         let requirements = match route(request, &self.policy) {
             Ok(requirements) => requirements,
-            Err(decision) => return self.done(decision, grounds, now),
+            Err(decision) => return self.done(decision, grounds, None, now),
         };
-        let token = match bearer::token(request) {
+        let token = match bearer::token(request, self.policy.max_token_bytes()) {
             Ok(token) => token,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));
-                return self.done(refused, grounds, now);
+                return self.done(refused, grounds, None, now);
             }
         };
         let key = self.keys.key(token);
@@ -309,7 +310,10 @@ impl<W> AuthCheck<W> {
             grounds.token = Some(token);
             grounds.claims = facts.claims();
             grounds.cache = Some(CacheUse::Hit);
-            return self.done(decision, grounds, now);
+            let note = self
+                .journal
+                .decided(&decision, grounds.claims, &requirements, now);
+            return self.done(decision, grounds, note, now);
         }
         let asker = Asker {
             key,
@@ -381,7 +385,7 @@ impl<W> AuthCheck<W> {
         };
         match next {
             Ok(errand) => Progress::More(flight, errand),
-            Err(settled) => Progress::Ended(self.end(&flight, settled, now)),
+            Err(settled) => Progress::Ended(self.end(&mut flight, settled, now)),
         }
     }
 
@@ -408,10 +412,10 @@ impl<W> AuthCheck<W> {
                 self.decided(asker, &known.facts, cache, *latency, now)
             }
             Some(Settled::Fault {
-                reason,
+                fault,
                 retry_after,
                 latency,
-            }) => self.fault(&waiting, *reason, *retry_after, *latency, now),
+            }) => self.fault(&waiting, fault.reason(), *retry_after, *latency, now),
             Some(Settled::Abandoned) => self.lead_or_join(waiting.asker, now),
             None if now.monotonic >= asker.deadline => self.late(&waiting, now),
             None => Step::Join(waiting),
@@ -469,14 +473,15 @@ impl<W> AuthCheck<W> {
             is_retry: false,
             is_probe: false,
             has_lease: false,
-            found_record: false,
+            occupant: Occupant::Other,
             pause: PAUSE,
+            note: None,
         }));
         match self.look(&mut flight.0, now) {
             Ok(errand) => Step::Lead(waiting, flight, errand),
             Err(settled) => {
                 // Nobody has had the time to join.
-                let _ended = self.end(&flight, settled, now);
+                let _ended = self.end(&mut flight, settled, now);
                 self.resume(waiting, now)
             }
         }
@@ -504,10 +509,13 @@ impl<W> AuthCheck<W> {
             return Err(Settled::Abandoned);
         };
         let known = bytes.and_then(|bytes| store.open(shared, bytes, now));
-        flying.found_record = known.is_some();
+        flying.occupant = store.occupant(shared, bytes, now);
         let known = known.filter(|known| !self.cache.is_outdated(flying.asker.key, known));
         match known {
             Some(known) if known.is_fresh(&flying.asker.requirements, &self.policy, now) => {
+                if known.facts.claims().is_some() {
+                    self.journal.active();
+                }
                 Err(Settled::Facts {
                     known,
                     source: CacheUse::Store,
@@ -575,7 +583,7 @@ impl<W> AuthCheck<W> {
                 self.breaker
                     .admit(asker.key, asker.deadline, now)
                     .map_err(|held| Settled::Fault {
-                        reason: held.reason,
+                        fault: Fault::new(held.reason, Detail::None),
                         retry_after: held.retry_after,
                         latency: None,
                     })?;
@@ -594,27 +602,29 @@ impl<W> AuthCheck<W> {
         )))
     }
 
-    fn answered(&mut self, flying: &Flying, answer: &IssuerAnswer, now: Now) -> Settled {
+    fn answered(&mut self, flying: &mut Flying, answer: &IssuerAnswer, now: Now) -> Settled {
         let latency = flying.latency(now);
         let (_, asked) = flying.asked.unwrap_or_default();
-        let reason = match facts::read(answer) {
-            Ok(facts) => {
+        let fault = match facts::read(answer, self.policy.endpoint().are_changed()) {
+            Ok(heard) => {
                 self.breaker.answered(asked);
+                let is_active = heard.facts.claims().is_some();
+                flying.note = self.journal.heard(is_active, heard.error, now);
                 return Settled::Facts {
                     known: Known {
-                        facts,
+                        facts: heard.facts,
                         asked: milliseconds(asked),
                     },
                     source: CacheUse::Miss,
                     latency,
                 };
             }
-            Err(reason) => reason,
+            Err(fault) => fault,
         };
         let mut retry_after = RETRY_AFTER_SECONDS;
         if let Some(pause) = outage::wanted_pause(answer, now) {
             retry_after = outage::whole_seconds(pause);
-            self.breaker.hold(reason, pause, now);
+            self.breaker.hold(fault.reason(), pause, now);
         } else if outage::is_overwhelmed(answer.status) {
             self.breaker
                 .failed(Some(flying.asker.key), flying.is_probe, now);
@@ -622,7 +632,7 @@ impl<W> AuthCheck<W> {
             self.breaker.answered(asked);
         }
         Settled::Fault {
-            reason,
+            fault,
             retry_after,
             latency,
         }
@@ -634,45 +644,51 @@ impl<W> AuthCheck<W> {
         failure: CallFailure,
         now: Now,
     ) -> Result<Errand, Settled> {
-        let reason = match failure {
-            CallFailure::Denied => {
+        match failure.reason() {
+            Reason::IssuerCallDenied => {
                 self.breaker.gave_up();
-                return Err(Settled::fault(
-                    Reason::IssuerCallDenied,
-                    flying.latency(now),
-                ));
+                return Err(Settled::failed(failure, flying.latency(now)));
             }
             // It had too little time to say anything of the issuer: its caller led late.
-            CallFailure::Timeout if !flying.had(self.good_while()) => {
+            Reason::IssuerTimeout if !flying.had(self.good_while()) => {
                 return Err(Settled::Abandoned);
             }
-            CallFailure::Timeout => Reason::IssuerTimeout,
             // Once, and never after an answer: an idle connection may have been closed as the question went out on it.
-            CallFailure::Unreachable
+            Reason::IssuerUnreachable
                 if !flying.is_retry && now.monotonic < flying.asker.deadline =>
             {
                 flying.is_retry = true;
                 return self.ask(flying, now);
             }
-            CallFailure::Unreachable => Reason::IssuerUnreachable,
-        };
+            _ => {}
+        }
         self.breaker.failed(None, flying.is_probe, now);
-        Err(Settled::fault(reason, flying.latency(now)))
+        Err(Settled::failed(failure, flying.latency(now)))
     }
 
     /// Keeps what there is to keep, and lets go of those who wait.
-    fn end(&mut self, flight: &Flight, settled: Settled, now: Now) -> Ended<W> {
-        let flying = &*flight.0;
+    fn end(&mut self, flight: &mut Flight, settled: Settled, now: Now) -> Ended<W> {
+        let flying = &mut *flight.0;
         let mut records = Vec::new();
+        let mut sweep = Vec::new();
+        let mut note = flying.note.take();
         let mut fault = None;
         match &settled {
             Settled::Facts { known, source, .. } => {
                 self.cache.put(flying.asker.key, known.clone());
                 if *source == CacheUse::Miss {
                     records.extend(self.record(flying, known, now));
+                    if let (Some(store), Some(shared), false) =
+                        (&self.store, &flying.shared, records.is_empty())
+                    {
+                        sweep = store.neighbours(shared);
+                    }
                 }
             }
-            Settled::Fault { reason, .. } => fault = flying.asked.is_some().then_some(*reason),
+            Settled::Fault { fault: met, .. } => {
+                fault = flying.asked.is_some().then_some(*met);
+                note = fault.and_then(|fault| self.journal.fault(fault, now));
+            }
             Settled::Abandoned if flying.is_probe => self.breaker.gave_up(),
             Settled::Abandoned => {}
         }
@@ -694,24 +710,39 @@ impl<W> AuthCheck<W> {
         Ended {
             woken,
             records,
+            sweep,
             fault,
+            note,
         }
     }
 
-    /// What the store shall have of these facts. Where it has some that they contradict, those are over.
+    /// What the store shall have of these facts. Where it has some that they contradict, those are over. That a token is not
+    /// active is written only where no active one loses its place: a spray of tokens drives out nothing.
     fn record(&self, flying: &Flying, known: &Known, now: Now) -> Option<Record> {
         let (store, shared) = (self.store.as_ref()?, flying.shared.as_ref()?);
+        let is_shared = known.facts.claims().is_some()
+            || (flying.occupant != Occupant::Other
+                && self.policy.negative_ttl_seconds(&flying.asker.requirements) > 0);
+        let record = is_shared
+            .then(|| store.record(shared, known, now))
+            .flatten();
         let over = || {
-            flying.found_record.then(|| Record {
+            (flying.occupant == Occupant::This).then(|| Record {
                 key: shared.facts_key(),
                 bytes: Vec::new(),
             })
         };
-        store.record(shared, known, now).or_else(over)
+        record.or_else(over)
+    }
+
+    /// Whether these bytes of the shared store are a record of ours that nobody uses any more, so that the host may erase it.
+    #[must_use]
+    pub fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
+        (self.store.as_ref()).is_some_and(|store| store.has_expired(bytes, now))
     }
 
     fn decided(
-        &self,
+        &mut self,
         asker: &Asker,
         facts: &Facts,
         cache: CacheUse,
@@ -725,12 +756,18 @@ impl<W> AuthCheck<W> {
             latency,
             ..asker.grounds()
         };
-        self.done(decision, grounds, now)
+        let note = if cache == CacheUse::Stale {
+            self.journal.stale(now)
+        } else {
+            let demands = &asker.requirements;
+            (self.journal).decided(&decision, grounds.claims, demands, now)
+        };
+        self.done(decision, grounds, note, now)
     }
 
     /// The issuer failed: what it said before counts, where the policy lets it; else nobody gets in.
     fn fault(
-        &self,
+        &mut self,
         waiting: &Waiting,
         reason: Reason,
         retry_after: u32,
@@ -748,7 +785,7 @@ impl<W> AuthCheck<W> {
     }
 
     fn fault_or_stale(
-        &self,
+        &mut self,
         waiting: &Waiting,
         reason: Reason,
         retry_after: u32,
@@ -775,11 +812,12 @@ impl<W> AuthCheck<W> {
             latency,
             ..asker.grounds()
         };
-        self.done(Decision::Refused(refusal), grounds, now)
+        let note = self.journal.held(reason, now);
+        self.done(Decision::Refused(refusal), grounds, note, now)
     }
 
     /// Its time is up. That the issuer fails is known only if a question has waited for a good while.
-    fn late(&self, waiting: &Waiting, now: Now) -> Step {
+    fn late(&mut self, waiting: &Waiting, now: Now) -> Step {
         let is_outage = (self.flights.get(&waiting.asker.key))
             .and_then(|flight| flight.asked)
             .is_some_and(|asked| now.monotonic.saturating_sub(asked) >= self.good_while());
@@ -792,7 +830,7 @@ impl<W> AuthCheck<W> {
         self.policy.timeout() / GOOD_WHILE
     }
 
-    fn done(&self, decision: Decision, grounds: Grounds<'_>, now: Now) -> Step {
+    fn done(&self, decision: Decision, grounds: Grounds<'_>, note: Option<Note>, now: Now) -> Step {
         let audit = self.digests.as_ref().and_then(|digests| {
             let about = audit::About {
                 host: grounds.host,
@@ -808,6 +846,7 @@ impl<W> AuthCheck<W> {
             decision,
             cache: grounds.cache,
             issuer_latency: grounds.latency,
+            note,
             audit,
         })
     }

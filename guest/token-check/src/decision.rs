@@ -61,7 +61,7 @@ pub struct Refusal {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
-    /// The path is ambiguous.
+    /// The path or the host is ambiguous.
     Unknown,
     Denied(Arc<str>),
     Token(Arc<Requirements>),
@@ -144,7 +144,7 @@ pub(crate) fn decide(
     let Some(claims) = facts.claims() else {
         return refused(Reason::Inactive);
     };
-    match offence(claims, requirements, policy.leeway_seconds(), unix_seconds) {
+    match offence(claims, requirements, policy, unix_seconds) {
         Some(reason) => refused(reason),
         None => Decision::Granted(Grant {
             identity: Some(Identity::of(claims)),
@@ -155,7 +155,13 @@ pub(crate) fn decide(
 }
 
 /// First what is wrong with the token itself, then what this route demands of it.
-fn offence(claims: Claims<'_>, demands: &Requirements, leeway: i64, now: i64) -> Option<Reason> {
+fn offence(
+    claims: Claims<'_>,
+    demands: &Requirements,
+    policy: &Policy,
+    now: i64,
+) -> Option<Reason> {
+    let leeway = policy.leeway_seconds();
     // RFC 7519 section 4.1.4: the time must be before `exp`.
     if now >= claims.expires().saturating_add(leeway) {
         return Some(Reason::Expired);
@@ -163,7 +169,11 @@ fn offence(claims: Claims<'_>, demands: &Requirements, leeway: i64, now: i64) ->
     if claims.starts() > now.saturating_add(leeway) {
         return Some(Reason::NotYetValid);
     }
-    if !claims.is_access_token() {
+    let is_named = |kind: &str| {
+        let mut named = policy.token_types().iter();
+        named.any(|named| named.eq_ignore_ascii_case(kind))
+    };
+    if claims.is_other_token() || !claims.unknown_kinds().all(is_named) {
         return Some(Reason::WrongTokenType);
     }
     if claims.is_key_bound() {
@@ -172,29 +182,54 @@ fn offence(claims: Claims<'_>, demands: &Requirements, leeway: i64, now: i64) ->
     if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);
     }
-    if !holds_one(&demands.issuers, claims.issuer()) {
-        return Some(Reason::WrongIssuer);
+    match find(&demands.issuers, claims.issuer()) {
+        Found::Fits => {}
+        Found::Nothing => return Some(Reason::NoIssuer),
+        Found::Others => return Some(Reason::WrongIssuer),
     }
-    if !holds_one(&demands.audiences, claims.audiences()) {
-        return Some(Reason::WrongAudience);
+    match find(&demands.audiences, claims.audiences()) {
+        Found::Fits => {}
+        Found::Nothing => return Some(Reason::NoAudience),
+        Found::Others => return Some(Reason::WrongAudience),
     }
-    if !holds_one(&demands.clients, claims.client_id()) {
-        return Some(Reason::ClientNotAllowed);
+    match find(&demands.clients, claims.client_id()) {
+        Found::Fits => {}
+        Found::Nothing => return Some(Reason::NoClientId),
+        Found::Others => return Some(Reason::ClientNotAllowed),
     }
-    if !holds_one(&demands.grant_types, claims.grant_type()) {
-        return Some(Reason::GrantTypeNotAllowed);
+    match find(&demands.grant_types, claims.grant_type()) {
+        Found::Fits => {}
+        Found::Nothing => return Some(Reason::NoGrantType),
+        Found::Others => return Some(Reason::GrantTypeNotAllowed),
     }
     let has = |needed: &String| claims.scopes().any(|scope| scope == needed);
-    if !demands.all_scopes.iter().all(has) || !holds_one(&demands.any_scope, claims.scopes()) {
+    let has_one = matches!(find(&demands.any_scope, claims.scopes()), Found::Fits);
+    if !has_one || !demands.all_scopes.iter().all(has) {
         return Some(Reason::InsufficientScope);
     }
     None
 }
 
-/// Whether one of the values is on the list. An empty list demands nothing.
-fn holds_one<'a>(list: &[String], values: impl IntoIterator<Item = &'a str>) -> bool {
-    list.is_empty()
-        || values
-            .into_iter()
-            .any(|value| list.iter().any(|listed| listed == value))
+/// What there is of a list that demands one of its values.
+enum Found {
+    /// One of them. An empty list demands nothing.
+    Fits,
+    /// Others only.
+    Others,
+    /// No value at all.
+    Nothing,
+}
+
+fn find<'a>(list: &[String], values: impl IntoIterator<Item = &'a str>) -> Found {
+    if list.is_empty() {
+        return Found::Fits;
+    }
+    let mut found = Found::Nothing;
+    for value in values {
+        if list.iter().any(|listed| listed == value) {
+            return Found::Fits;
+        }
+        found = Found::Others;
+    }
+    found
 }

@@ -11,23 +11,37 @@ use zeroize::Zeroizing;
 use crate::policy::{ClientAuth, Policy};
 use crate::secret::{AccessToken, ClientSecret};
 
+/// Who asks: some firewalls refuse a request that does not say so.
+pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"));
+
+/// RFC 7662 section 2.1: spares the issuer a search among its refresh tokens.
+const HINT: &str = "&token_type_hint=access_token";
+
 /// What is the same in every question: made once.
 pub(crate) struct Endpoint {
     url: Url,
     /// RFC 6749 section 2.3.1: in the header, or at the end of the form.
     authorization: Option<Zeroizing<String>>,
     credentials: Zeroizing<String>,
+    are_changed: bool,
 }
 
 impl Endpoint {
     pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
-        // Both parts are form-encoded first, wherever they go.
-        let id = form(id.as_bytes());
-        let secret = Zeroizing::new(form(secret.secret().as_bytes()));
+        // Both parts are form-encoded first, wherever they go, unless the issuer does not know that.
+        let encoded = |part: &str| match auth {
+            ClientAuth::Basic | ClientAuth::Post => form(part.as_bytes()),
+            ClientAuth::BasicRaw => part.to_owned(),
+        };
+        let (plain_id, id) = (id, encoded(id));
+        let (plain_secret, secret) = (secret, Zeroizing::new(encoded(secret.secret())));
+        // In a form every issuer decodes them.
+        let are_changed = auth != ClientAuth::Post
+            && (id != plain_id || secret.as_str() != plain_secret.secret());
         let mut authorization = None;
         let mut credentials = Zeroizing::new(String::new());
         match auth {
-            ClientAuth::Basic => {
+            ClientAuth::Basic | ClientAuth::BasicRaw => {
                 let pair = Zeroizing::new(format!("{id}:{}", *secret));
                 let encoded = Zeroizing::new(STANDARD.encode_to_string(pair.as_bytes()));
                 authorization = Some(Zeroizing::new(format!("Basic {}", *encoded)));
@@ -43,7 +57,14 @@ impl Endpoint {
             url,
             authorization,
             credentials,
+            are_changed,
         }
+    }
+
+    /// Whether the issuer gets id and secret otherwise than they are set, unless it decodes them as RFC 6749 section 2.3.1
+    /// says. Some do not.
+    pub(crate) const fn are_changed(&self) -> bool {
+        self.are_changed
     }
 
     pub(crate) const fn url(&self) -> &Url {
@@ -83,10 +104,11 @@ impl OutboundCall {
         let endpoint = Arc::clone(policy.endpoint());
         // Large enough for every byte in three, so that no part of the token is left behind where it had to grow.
         let mut body = Zeroizing::new(String::with_capacity(
-            "token=".len() + 3 * token.secret().len() + endpoint.credentials.len(),
+            "token=".len() + 3 * token.secret().len() + HINT.len() + endpoint.credentials.len(),
         ));
         body.push_str("token=");
         body.extend(form_urlencoded::byte_serialize(token.secret()));
+        body.push_str(HINT);
         body.push_str(&endpoint.credentials);
         Self {
             endpoint,
@@ -121,6 +143,9 @@ impl OutboundCall {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", "application/json"),
+            // Without it a proxy may compress the answer (RFC 9110 section 12.5.3).
+            ("accept-encoding", "identity"),
+            ("user-agent", USER_AGENT),
         ]
         .into_iter()
         .chain(

@@ -1,10 +1,13 @@
 //! JSON read strictly: a name twice in one object is an error at every depth (RFC 8259 section 4 leaves open which one
 //! counts, so two readers would see two documents), and so is nesting over the limit.
 
+use core::cell::Cell;
 use core::fmt;
 use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::fault::Type;
 
 /// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
 const MAX_DEPTH: usize = 16;
@@ -25,6 +28,17 @@ pub(crate) enum Json<'a> {
 }
 
 impl Json<'_> {
+    pub(crate) const fn kind(&self) -> Type {
+        match self {
+            Self::Null => Type::Null,
+            Self::Bool(_) => Type::Boolean,
+            Self::Integer(_) | Self::Float(_) => Type::Number,
+            Self::Text(_) => Type::String,
+            Self::Array(_) => Type::Array,
+            Self::Object(_) => Type::Object,
+        }
+    }
+
     /// As a setting would be written where there is only text: a text as it is, anything else as its JSON. `None`: there
     /// is a number in it that is not whole, which no setting takes.
     pub(crate) fn into_setting(self) -> Option<String> {
@@ -46,7 +60,7 @@ impl Json<'_> {
             Self::Bool(false) => to.push_str("false"),
             Self::Integer(number) => to.push_str(&number.to_string()),
             Self::Float(_) => return None,
-            Self::Text(text) => quote(text, to)?,
+            Self::Text(text) => to.push_str(&quoted(text)),
             Self::Array(values) => {
                 to.push('[');
                 for (at, value) in values.iter().enumerate() {
@@ -59,7 +73,7 @@ impl Json<'_> {
                 to.push('{');
                 for (at, (name, value)) in members.iter().enumerate() {
                     separate(at, to);
-                    quote(name, to)?;
+                    to.push_str(&quoted(name));
                     to.push(':');
                     value.write(to)?;
                 }
@@ -76,35 +90,68 @@ fn separate(at: usize, to: &mut String) {
     }
 }
 
-fn quote(text: &str, to: &mut String) -> Option<()> {
-    to.push_str(&serde_json::to_string(text).ok()?);
-    Some(())
+/// A string as it is written in JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
 pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
+    read_to(text, &Cell::new(None))
+}
+
+/// The same, for whoever has to say what is wrong without repeating anything.
+pub(crate) fn examine(text: &str) -> Result<Json<'_>, NotRead> {
+    let fault = Cell::new(None);
+    read_to(text, &fault).map_err(|_| fault.take().unwrap_or(NotRead::Syntax))
+}
+
+/// Why a document is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotRead {
+    /// It is not one JSON value.
+    Syntax,
+    TooDeep,
+    TooManyMembers,
+    /// A member of this name stands in one object twice.
+    Twice(String),
+}
+
+fn read_to<'a>(
+    text: &'a str,
+    fault: &Cell<Option<NotRead>>,
+) -> Result<Json<'a>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut reader)?;
+    let strict = Strict {
+        depth: MAX_DEPTH,
+        fault,
+    };
+    let value = strict.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'f> {
     depth: usize,
+    fault: &'f Cell<Option<NotRead>>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        let depth = self
-            .depth
-            .checked_sub(1)
-            .ok_or_else(|| E::custom("nested too deep"))?;
-        Ok(Self { depth })
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Self { depth, ..self }),
+            None => Err(self.refuse(NotRead::TooDeep, "nested too deep")),
+        }
+    }
+
+    fn refuse<E: Error>(self, fault: NotRead, text: &str) -> E {
+        self.fault.set(Some(fault));
+        E::custom(text)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
@@ -112,7 +159,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,10 +212,11 @@ impl<'de> Visitor<'de> for Strict {
         let mut members: Vec<(Cow<'_, str>, _)> = Vec::new();
         while let Some(name) = map.next_key_seed(Name)? {
             if members.len() >= MAX_MEMBERS {
-                return Err(A::Error::custom("too many keys in one object"));
+                return Err(self.refuse(NotRead::TooManyMembers, "too many keys in one object"));
             }
             if members.iter().any(|(other, _)| *other == name) {
-                return Err(A::Error::custom("a key twice in one object"));
+                let name = NotRead::Twice(name.into_owned());
+                return Err(self.refuse(name, "a key twice in one object"));
             }
             members.push((name, map.next_value_seed(inner)?));
         }
@@ -262,6 +310,20 @@ mod tests {
         };
         assert!(read(&object(MAX_MEMBERS)).is_ok());
         assert!(read(&object(MAX_MEMBERS + 1)).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_kind() {
+        let deep = "[".repeat(MAX_DEPTH + 1);
+        for (text, fault) in [
+            ("{", NotRead::Syntax),
+            (r#"{"a":1e999}"#, NotRead::Syntax),
+            (deep.as_str(), NotRead::TooDeep),
+            (r#"[{"a":1,"\u0061":2}]"#, NotRead::Twice("a".to_owned())),
+        ] {
+            assert_eq!(examine(text), Err(fault), "{text}");
+        }
+        assert_eq!(examine("null"), Ok(Json::Null));
     }
 
     #[test]

@@ -3,15 +3,18 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use url::{Host, Origin, Url};
+use url::{Host, Url};
 
 use crate::bearer::RequestHead;
 use crate::introspection::Endpoint;
+use crate::names::near;
+use crate::problem::{Place, Problem, SettingsError};
 use crate::reason::Reason;
 use crate::requirements::{List, Requirements};
-use crate::rules::{Guard, Rules};
+use crate::rules::{self, Guard, Rules};
 use crate::secret::ClientSecret;
-use crate::settings::{Problem, SETTINGS, SettingsError};
+use crate::settings::{Given, SETTINGS};
+use crate::summary::Summary;
 
 /// Leeway can be no longer, in seconds: past five minutes it is no clock difference but an extended lifetime.
 const MAX_LEEWAY_SECONDS: u32 = 300;
@@ -22,6 +25,11 @@ const MAX_TIMEOUT_SECONDS: u32 = 60;
 pub(crate) const MAX_TTL_SECONDS: u32 = 86_400;
 /// More entries than this do not fit the memory of a WebAssembly instance.
 const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Bounds of `max_token_bytes`, in bytes: no issuer's token is shorter than the least, and no server takes a longer header
+/// line than the most.
+const TOKEN_BYTES: (u32, u32) = (256, 65_536);
+/// Bounds of `max_answer_bytes`, in bytes. The most bounds what a question can cost in memory; Envoy cuts off at 1 MiB.
+const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
 /// More faults in a row than this are no protection.
 const MAX_BREAKER_FAULTS: u32 = 1000;
 
@@ -29,7 +37,57 @@ const MAX_BREAKER_FAULTS: u32 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
     Basic,
+    /// Basic as in RFC 7617, id and secret as they are: for issuers that do not form-decode them.
+    BasicRaw,
     Post,
+}
+
+/// What can be demanded of a token, for `require`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// One of some audiences.
+    Audience,
+    /// Some scopes.
+    Scope,
+    /// One of some clients.
+    Client,
+    /// One of some issuers.
+    Issuer,
+}
+
+impl Demand {
+    const ALL: [Self; 4] = [Self::Audience, Self::Scope, Self::Client, Self::Issuer];
+
+    /// Its word in `require`.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Audience => "audience",
+            Self::Scope => "scope",
+            Self::Client => "client",
+            Self::Issuer => "issuer",
+        }
+    }
+
+    /// The setting that makes it.
+    pub(crate) const fn setting(self) -> &'static str {
+        match self {
+            Self::Audience => "expected_aud",
+            Self::Scope => "required_scope",
+            Self::Client => "allowed_clients",
+            Self::Issuer => "expected_issuer",
+        }
+    }
+
+    fn is_made_by(self, requirements: &Requirements) -> bool {
+        match self {
+            Self::Audience => !requirements.audiences.is_empty(),
+            Self::Scope => {
+                !requirements.all_scopes.is_empty() || !requirements.any_scope.is_empty()
+            }
+            Self::Client => !requirements.clients.is_empty(),
+            Self::Issuer => !requirements.issuers.is_empty(),
+        }
+    }
 }
 
 /// What Service B demands of a token, and how it asks the issuer. Valid by construction.
@@ -40,6 +98,9 @@ pub struct Policy {
     client_secret: ClientSecret,
     default: Arc<Requirements>,
     rules: Rules,
+    token_types: List,
+    max_token_bytes: usize,
+    max_answer_bytes: usize,
     leeway_seconds: u32,
     timeout: Duration,
     connect_timeout: Duration,
@@ -57,62 +118,67 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Makes a policy from keys and values; keys as in [`SETTINGS`]. An empty value is the same as none.
+    /// Makes a policy from keys and values; keys as in [`SETTINGS`], of two the last one counts. An empty value is the same
+    /// as none.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or wrong.
     pub fn new(
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut given: Vec<_> = settings.into_iter().collect();
-        let is_known = |key: &str| SETTINGS.iter().any(|setting| setting.key == key);
-        if let Some((key, _)) = given.iter().find(|(key, _)| !is_known(key)) {
-            return Err(SettingsError::new(key, Problem::Unknown));
+        let mut given = Given::new();
+        for (key, value) in settings {
+            given.put(&key, value, Place::Environment);
         }
-        // The last one given counts.
-        given.reverse();
-        let given = Given(given);
+        given.into_policy(Place::Environment)
+    }
 
+    pub(crate) fn of(given: &Given) -> Result<Self, SettingsError> {
+        let given = Values(given);
         let allow_http = given.boolean("allow_http")?;
-        let introspect_url = introspect_url(&given.required("introspect_url")?, allow_http)?;
+        let introspect_url = introspect_url(given.required("introspect_url")?, allow_http)?;
         if let Some(origin) = given.optional("introspect_origin") {
-            let same = Url::parse(&origin).is_ok_and(|url| url.origin() == introspect_url.origin());
-            if !same || matches!(introspect_url.origin(), Origin::Opaque(_)) {
-                return Err(SettingsError::new(
-                    "introspect_origin",
-                    Problem::NotTheOrigin,
-                ));
-            }
+            check_origin(origin, &introspect_url)?;
         }
-        let realm = given.required("realm")?;
+        let realm = given.required("realm")?.to_owned();
         if !realm
             .bytes()
             .all(|b| (0x20..=0x7e).contains(&b) && b != b'"' && b != b'\\')
         {
             return Err(SettingsError::new("realm", Problem::NotPrintable));
         }
-        let required_scope = given.list("required_scope");
+        let required_scope = given.list("required_scope")?;
         if !required_scope.iter().all(|scope| is_scope_token(scope)) {
             return Err(SettingsError::new("required_scope", Problem::NotAScope));
         }
         let default = Requirements {
-            issuers: given.optional("expected_issuer").into_iter().collect(),
-            audiences: given.list("expected_aud"),
-            clients: given.list("allowed_clients"),
-            grant_types: given.list("allowed_grant_types"),
+            issuers: given
+                .optional("expected_issuer")
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            audiences: given.list("expected_aud")?,
+            clients: given.list("allowed_clients")?,
+            grant_types: given.list("allowed_grant_types")?,
             all_scopes: required_scope,
             ..Requirements::default()
         };
         let rules = match given.optional("rules") {
             None => Rules::default(),
-            Some(document) => Rules::new(&document, &default)
+            Some(document) => Rules::new(document, &default)
                 .map_err(|error| SettingsError::new("rules", Problem::Rules(error)))?,
         };
+        check_demands(&given.list("require")?, &default, &rules)?;
         let timeout = given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?;
-        let client_id = given.required("resource_client_id")?;
-        let client_secret = ClientSecret::new(given.required("resource_client_secret")?);
-        let client_auth = match given.required("client_auth")?.as_str() {
+        let client_id = given.required("resource_client_id")?.to_owned();
+        let client_secret = ClientSecret::new(given.required("resource_client_secret")?.to_owned());
+        let client_auth = match given.required("client_auth")? {
             "basic" => ClientAuth::Basic,
+            "basic-raw" if client_id.contains(':') => {
+                let problem = Problem::ColonInClientId;
+                return Err(SettingsError::new("resource_client_id", problem));
+            }
+            "basic-raw" => ClientAuth::BasicRaw,
             "post" => ClientAuth::Post,
             _ => return Err(SettingsError::new("client_auth", Problem::NotAClientAuth)),
         };
@@ -123,6 +189,9 @@ impl Policy {
             client_secret,
             default: Arc::new(default),
             rules,
+            token_types: given.list("token_types")?,
+            max_token_bytes: given.bytes("max_token_bytes", TOKEN_BYTES)?,
+            max_answer_bytes: given.bytes("max_answer_bytes", ANSWER_BYTES)?,
             leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
             timeout,
             connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
@@ -136,11 +205,29 @@ impl Policy {
             negative_cache_ttl_seconds: given.seconds("negative_cache_ttl", 0, MAX_TTL_SECONDS)?,
             cache_entries: given.number("cache_entries", 1, MAX_CACHE_ENTRIES)?,
             stale_if_error_seconds: given.seconds("stale_if_error", 0, MAX_TTL_SECONDS)?,
-            cache_store: given.optional("cache_store"),
+            cache_store: given.optional("cache_store").map(str::to_owned),
             audit: given.boolean("audit")?,
             realm,
             forward_token: given.boolean("forward_token")?,
         })
+    }
+
+    /// What is demanded of a token, for the log at the start.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    pub(crate) fn requirements(&self) -> &Requirements {
+        &self.default
+    }
+
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) const fn cache_seconds(&self) -> u32 {
+        self.cache_ttl_seconds
     }
 
     /// The longest wait for the issuer.
@@ -153,6 +240,23 @@ impl Policy {
     #[must_use]
     pub fn cache_store(&self) -> Option<&str> {
         self.cache_store.as_deref()
+    }
+
+    /// The longest answer of the issuer that is read, in bytes: what [`AnswerBody::new`](crate::AnswerBody::new) takes.
+    #[must_use]
+    pub const fn max_answer_bytes(&self) -> usize {
+        self.max_answer_bytes
+    }
+
+    /// The longest token that is taken, in bytes.
+    pub(crate) const fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
+    /// Values of `token_type` that are accepted on top of the known ones; compared without regard to case.
+    #[must_use]
+    pub fn token_types(&self) -> &[String] {
+        &self.token_types
     }
 
     /// Whether each decision comes with a line for the audit log.
@@ -178,6 +282,12 @@ impl Policy {
     pub(crate) fn negative_ttl_seconds(&self, requirements: &Requirements) -> u32 {
         self.negative_cache_ttl_seconds
             .min(self.ttl_seconds(requirements))
+    }
+
+    /// Nothing that is remembered is used past this age, in seconds, on any route.
+    pub(crate) fn longest_age_seconds(&self) -> i64 {
+        let ttl = self.cache_ttl_seconds.max(self.rules.longest_ttl_seconds());
+        ttl.saturating_add(self.stale_if_error_seconds).into()
     }
 
     /// Whether any route uses what is remembered.
@@ -242,7 +352,11 @@ pub(crate) fn is_scope_token(scope: &str) -> bool {
 
 fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
     let error = |problem| SettingsError::new("introspect_url", problem);
-    let url = Url::parse(text).map_err(|_| error(Problem::NotAnHttpUrl))?;
+    let url = Url::parse(text)
+        .ok()
+        // The parser would encode them.
+        .filter(|_| !text.contains(' '))
+        .ok_or_else(|| error(Problem::NotAnHttpUrl))?;
     let on_this_machine = match url.host() {
         None => return Err(error(Problem::NotAnHttpUrl)),
         Some(Host::Domain(name)) => name == "localhost",
@@ -261,40 +375,77 @@ fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
     Ok(url)
 }
 
-/// The values that were given, over the defaults of the table.
-struct Given(Vec<(String, String)>);
+/// Spin takes an outbound host without a path, and for one that it does not take it denies all of them.
+fn check_origin(text: &str, introspect_url: &Url) -> Result<(), SettingsError> {
+    let wanted = introspect_url.origin();
+    let (_, authority) = text.split_once("://").unwrap_or_default();
+    let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
+    let is_same = Url::parse(text).is_ok_and(|url| url.origin() == wanted);
+    if is_bare && is_same {
+        return Ok(());
+    }
+    let problem = Problem::NotTheOrigin(wanted.ascii_serialization());
+    Err(SettingsError::new("introspect_origin", problem))
+}
 
-impl Given {
-    fn optional(&self, key: &str) -> Option<String> {
-        let given = self.0.iter().find(|(given, _)| given == key);
-        given
-            .map(|(_, value)| value.clone())
-            .filter(|value| !value.is_empty())
-            .or_else(|| {
-                SETTINGS
-                    .iter()
-                    .find(|s| s.key == key)
-                    .and_then(|s| s.default)
-                    .map(str::to_owned)
-            })
+/// Whatever lets a token through demands what `require` names.
+fn check_demands(
+    words: &[String],
+    default: &Requirements,
+    rules: &Rules,
+) -> Result<(), SettingsError> {
+    let error = |problem| SettingsError::new("require", problem);
+    for word in words {
+        let Some(demand) = Demand::ALL.into_iter().find(|demand| demand.word() == word) else {
+            let near = near(word, Demand::ALL.iter().map(|demand| demand.word()));
+            let word = word.clone();
+            return Err(error(Problem::NotADemand { word, near }));
+        };
+        if rules.leave_some() && !demand.is_made_by(default) {
+            return Err(error(Problem::NotDemanded { demand, rule: None }));
+        }
+        let lacking = rules
+            .for_tokens()
+            .find(|(_, requirements)| !demand.is_made_by(requirements));
+        if let Some((number, requirements)) = lacking {
+            let rule = Some(rules::named(number, requirements.rule()));
+            return Err(error(Problem::NotDemanded { demand, rule }));
+        }
+    }
+    Ok(())
+}
+
+/// The values that were given, over the defaults of the table.
+struct Values<'a>(&'a Given);
+
+impl<'a> Values<'a> {
+    fn optional(&self, key: &str) -> Option<&'a str> {
+        let default = || SETTINGS.iter().find(|setting| setting.key == key)?.default;
+        self.0
+            .get(key)
+            .or_else(default)
             .filter(|value| !value.is_empty())
     }
 
-    fn required(&self, key: &str) -> Result<String, SettingsError> {
+    fn required(&self, key: &str) -> Result<&'a str, SettingsError> {
         self.optional(key)
             .ok_or_else(|| SettingsError::new(key, Problem::Missing))
     }
 
-    fn list(&self, key: &str) -> List {
-        self.optional(key)
-            .unwrap_or_default()
-            .split_ascii_whitespace()
+    fn list(&self, key: &str) -> Result<List, SettingsError> {
+        let value = self.optional(key).unwrap_or_default();
+        if value.contains(',') {
+            return Err(SettingsError::new(key, Problem::Comma));
+        }
+        Ok(value
+            .split(' ')
+            .filter(|word| !word.is_empty())
             .map(str::to_owned)
-            .collect()
+            .collect())
     }
 
     fn boolean(&self, key: &str) -> Result<bool, SettingsError> {
-        match self.required(key)?.as_str() {
+        match self.required(key)? {
             "true" => Ok(true),
             "false" => Ok(false),
             _ => Err(SettingsError::new(key, Problem::NotABoolean)),
@@ -303,6 +454,11 @@ impl Given {
 
     fn number(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
         self.whole(key, low, high, Problem::NotANumberBetween)
+    }
+
+    fn bytes(&self, key: &str, (low, high): (u32, u32)) -> Result<usize, SettingsError> {
+        let bytes = self.whole(key, low, high, Problem::NotBytesBetween)?;
+        Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     fn seconds(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {

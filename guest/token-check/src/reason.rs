@@ -57,8 +57,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// With rules: a path that another reader could take for another one.
-    AmbiguousPath = "ambiguous_path", Request, "The path of the request is ambiguous.";
+    /// With rules: a path or a host that another reader could take for another one.
+    AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
     /// A rule with `deny`.
@@ -74,7 +74,7 @@ reasons! {
     /// The issuer's answer is not the JSON document of RFC 7662 section 2.2.
     IssuerAnswerMalformed = "issuer_answer_malformed", Unavailable, "The issuer's answer could not be understood.";
     /// The issuer's answer is over the limit.
-    IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was too large.";
+    IssuerAnswerTooLarge = "issuer_answer_too_large", Unavailable, "The issuer's answer was longer than max_answer_bytes of this service.";
     /// The host's outbound rules do not let us call the issuer.
     IssuerCallDenied = "issuer_call_denied", Unavailable, "This service is not allowed to reach its issuer.";
     /// The issuer failed `BREAKER_FAULTS` times in a row and is left alone for `PROBE_INTERVAL`.
@@ -99,8 +99,16 @@ reasons! {
     MalformedAuthorization = "malformed_authorization", Request, "The Authorization header is malformed.";
     /// Our own settings are wrong.
     Misconfigured = "misconfigured", Unavailable, "This service is not set up correctly.";
+    /// An audience is demanded and the issuer named none.
+    NoAudience = "no_audience", Token, "The issuer named no audience for this token.";
+    /// A client is demanded and the issuer named none.
+    NoClientId = "no_client_id", Forbidden, "The issuer named no client for this token.";
     /// No Authorization header (RFC 6750 section 3.1: no error code).
     NoCredentials = "no_credentials", Unauthenticated, "An access token is needed.";
+    /// A grant type is demanded and the issuer named none.
+    NoGrantType = "no_grant_type", Forbidden, "The issuer named no grant type for this token.";
+    /// An issuer is demanded and the answer named none.
+    NoIssuer = "no_issuer", Token, "The issuer did not name itself for this token.";
     /// `nbf` or `iat` lies ahead (RFC 7519 sections 4.1.5 and 4.1.6).
     NotYetValid = "not_yet_valid", Token, "The access token is not valid yet.";
     /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it.
@@ -110,7 +118,7 @@ reasons! {
     /// A token in the query as well (RFC 6750 section 2: one way only).
     TokenInQuery = "token_in_query", Request, "An access token must not be in the query.";
     /// The token is over the limit.
-    TokenTooLong = "token_too_long", Request, "The access token is too long.";
+    TokenTooLong = "token_too_long", Request, "The access token is longer than max_token_bytes of this service.";
     /// `scope` holds `mfa_challenge`: a login that is not finished.
     UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
     /// A scheme other than Bearer.
@@ -119,7 +127,7 @@ reasons! {
     WrongAudience = "wrong_audience", Token, "The access token is for another audience.";
     /// `iss` is not `EXPECTED_ISSUER`.
     WrongIssuer = "wrong_issuer", Token, "The access token is from another issuer.";
-    /// A refresh token, an ID token or something else that is not an access token.
+    /// A refresh token, an ID token or something else that is not known to be an access token.
     WrongTokenType = "wrong_token_type", Token, "This kind of token is not accepted.";
 }
 

@@ -25,6 +25,11 @@ const DIGEST_BYTES: usize = 32;
 const TIME_BYTES: usize = 8;
 /// The largest document shared, in bytes: it bounds the store, and a typical one has 400.
 const MAX_SHARED_BYTES: usize = 4 * 1024;
+/// The document of a token that is not active, as a record has it (RFC 7662 section 2.2).
+const INACTIVE: &[u8] = br#"{"active":false}"#;
+/// Slots that are looked at for each record written, to erase what has expired there: stores of WASI know no expiry. Few, so
+/// that a write stays cheap; enough that the store is swept while as many tokens as it has slots come by.
+const SWEPT_PER_WRITE: u64 = 4;
 /// How long the store is left alone after it failed: a broken one costs one attempt per second, not one per request.
 const REST: Duration = Duration::from_secs(1);
 /// How much longer than its question a lease holds: for the host's own delays.
@@ -122,7 +127,7 @@ pub(crate) struct SharedToken {
 
 impl SharedToken {
     pub(crate) fn facts_key(&self) -> StoreKey {
-        StoreKey(format!("trust-triangle.facts.{}", self.slot))
+        facts_key(self.slot)
     }
 
     /// Leases have slots of their own: a spray of tokens must not drive out facts.
@@ -131,10 +136,50 @@ impl SharedToken {
     }
 }
 
+fn facts_key(slot: u64) -> StoreKey {
+    StoreKey(format!("trust-triangle.facts.{slot}"))
+}
+
+/// A record that we wrote, about any token.
+struct Opened<'a> {
+    digest: [u8; DIGEST_BYTES],
+    /// Milliseconds since 1970.
+    asked: i64,
+    document: &'a [u8],
+}
+
+impl Opened<'_> {
+    fn known(&self, now: Now) -> Option<Known> {
+        let age = milliseconds(now.unix).saturating_sub(self.asked);
+        // From the future: another machine's clock is ahead of ours, and nobody knows how old it is.
+        if age < 0 {
+            return None;
+        }
+        Some(Known {
+            facts: Facts::of_document(core::str::from_utf8(self.document).ok()?).ok()?,
+            asked: milliseconds(now.monotonic).saturating_sub(age),
+        })
+    }
+}
+
+/// What stands in the slot of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occupant {
+    /// Nothing that anybody uses.
+    None,
+    /// A record about the same token.
+    This,
+    /// What stays: a record of another active token, or what we did not write.
+    Other,
+}
+
 /// The shared store as the core sees it: what to write, and what to believe.
 pub(crate) struct Store {
     digests: Digests,
     slots: u64,
+    /// Nothing older than this is used by anybody, in milliseconds.
+    longest_age: i64,
+    leeway_seconds: i64,
     can_claim: bool,
     rests_until: Duration,
 }
@@ -147,6 +192,8 @@ impl Store {
         Some(Self {
             digests: Digests::new(policy)?,
             slots: policy.cache_entries().into(),
+            longest_age: policy.longest_age_seconds().saturating_mul(1000),
+            leeway_seconds: policy.leeway_seconds(),
             can_claim: sharing == Sharing::CompareAndSwap,
             rests_until: Duration::ZERO,
         })
@@ -174,9 +221,10 @@ impl Store {
         }
     }
 
-    /// The record of these facts; `None`: they stay here. Only those of an active token are shared.
+    /// The record of these facts; `None`: they are too large to share.
     pub(crate) fn record(&self, token: &SharedToken, known: &Known, now: Now) -> Option<Record> {
-        let document = known.facts.claims()?.document().as_bytes();
+        let claims = known.facts.claims();
+        let document = claims.map_or(INACTIVE, |claims| claims.document().as_bytes());
         if document.len() > MAX_SHARED_BYTES {
             return None;
         }
@@ -198,23 +246,66 @@ impl Store {
 
     /// The facts of a record about this token, if it is one that we wrote.
     pub(crate) fn open(&self, token: &SharedToken, bytes: &[u8], now: Now) -> Option<Known> {
+        let record = self
+            .read(bytes)
+            .filter(|record| record.digest == token.digest)?;
+        record.known(now)
+    }
+
+    /// What a slot holds that was read for this token.
+    pub(crate) fn occupant(&self, token: &SharedToken, bytes: Option<&[u8]>, now: Now) -> Occupant {
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+            return Occupant::None;
+        };
+        match self.read(bytes) {
+            None => Occupant::Other,
+            Some(record) if record.digest == token.digest => Occupant::This,
+            Some(record) if self.is_spent(&record, now) => Occupant::None,
+            Some(_) => Occupant::Other,
+        }
+    }
+
+    /// Keys of slots to look at for what has expired, beside the one of this token.
+    pub(crate) fn neighbours(&self, token: &SharedToken) -> Vec<StoreKey> {
+        let count = SWEPT_PER_WRITE.min(self.slots.saturating_sub(1));
+        (1..=count)
+            .filter_map(|next| token.slot.saturating_add(next).checked_rem(self.slots))
+            .map(facts_key)
+            .collect()
+    }
+
+    /// Whether these bytes are a record of ours that nobody uses any more. What we did not write is somebody else's.
+    pub(crate) fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
+        self.read(bytes)
+            .is_some_and(|record| self.is_over(&record, now))
+    }
+
+    fn read<'a>(&self, bytes: &'a [u8]) -> Option<Opened<'a>> {
         let (signed, code) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
         let mac = self.digests.records.clone().chain_update(signed);
         mac.verify_slice(code).ok()?;
         let rest = signed.strip_prefix(RECORD)?;
-        let rest = rest.strip_prefix(&token.digest)?;
+        let (digest, rest) = rest.split_first_chunk::<DIGEST_BYTES>()?;
         let (asked, document) = rest.split_first_chunk::<TIME_BYTES>()?;
-        let age = milliseconds(now.unix).saturating_sub(i64::from_be_bytes(*asked));
-        // From the future: another machine's clock is ahead of ours, and nobody knows how old it is.
-        if age < 0 {
-            return None;
-        }
-        let facts = Facts::of_document(core::str::from_utf8(document).ok()?)?;
-        facts.claims()?;
-        Some(Known {
-            facts,
-            asked: milliseconds(now.monotonic).saturating_sub(age),
+        Some(Opened {
+            digest: *digest,
+            asked: i64::from_be_bytes(*asked),
+            document,
         })
+    }
+
+    /// Whether a token that is not active may take its place: it drives out nothing that lets anybody in.
+    fn is_spent(&self, record: &Opened<'_>, now: Now) -> bool {
+        record.document == INACTIVE || self.is_over(record, now)
+    }
+
+    fn is_over(&self, record: &Opened<'_>, now: Now) -> bool {
+        let age = milliseconds(now.unix).saturating_sub(record.asked);
+        let has_expired = |known: Known| {
+            let end = known.facts.claims().map(|claims| claims.expires());
+            end.is_some_and(|end| end.saturating_add(self.leeway_seconds) < now.unix_seconds())
+        };
+        age > self.longest_age || record.known(now).is_some_and(has_expired)
     }
 
     /// The lease of a question that ends in `left`.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::decision::{Decision, Grant};
+use crate::note::Note;
 use crate::policy::Policy;
 use crate::reason::Reply;
 
@@ -54,6 +55,8 @@ pub struct Verdict {
     pub cache: Option<CacheUse>,
     /// How long the issuer took, where it was asked.
     pub issuer_latency: Option<Duration>,
+    /// What the log says of it beside the audit. The caller never sees it.
+    pub note: Option<Note>,
     /// The line for the audit log, complete and on one line, if there is to be one.
     pub audit: Option<String>,
 }

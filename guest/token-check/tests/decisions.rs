@@ -10,7 +10,7 @@ use std::time::Duration;
 use token_check::{
     ALL_REASONS, AnswerBody, AuthCheck, CallFailure, Decision, Ended, Errand, Flight, IssuerAnswer,
     Now, OutboundCall, Outcome, Policy, Problem, Progress, Reason, RequestHead, SETTINGS,
-    SettingsError, Step, Waiting,
+    SettingsError, Step, USER_AGENT, Waiting,
 };
 
 const NOW: Now = Now {
@@ -55,8 +55,8 @@ fn answer(status: u16, content_type: &str, body: &[u8]) -> Outcome {
     Outcome::Answered(IssuerAnswer {
         status,
         content_type: Some(content_type.into()),
-        retry_after: None,
         body: collected,
+        ..IssuerAnswer::default()
     })
 }
 
@@ -196,7 +196,7 @@ fn rfc7662_s2_2_an_answer_decides_as_the_table_says() {
             r#"{"active":true,"exp":"1900000000"}"#,
             Some(IssuerAnswerMalformed),
         ),
-        (r#"{"active":true,"exp":null}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true,"exp":null}"#, None),
         (r#"{"active":true,"exp":NaN}"#, Some(IssuerAnswerMalformed)),
         (r#"{"active":true,"nbf":1800000030}"#, None),
         (r#"{"active":true,"nbf":1800000031}"#, Some(NotYetValid)),
@@ -234,9 +234,10 @@ fn rfc7662_s2_2_an_answer_decides_as_the_table_says() {
             Some(ProofOfPossessionMissing),
         ),
         (
-            r#"{"active":true,"cnf":null}"#,
+            r#"{"active":true,"cnf":{}}"#,
             Some(ProofOfPossessionMissing),
         ),
+        (r#"{"active":true,"cnf":null}"#, None),
         (r#"{"active":true,"sub":5}"#, Some(IssuerAnswerMalformed)),
         (r#"{"active":true,"scope":5}"#, Some(IssuerAnswerMalformed)),
         (
@@ -247,7 +248,7 @@ fn rfc7662_s2_2_an_answer_decides_as_the_table_says() {
             r#"{"active":true,"scope":"a\tb"}"#,
             Some(IssuerAnswerMalformed),
         ),
-        (r#"{"active":true,"aud":null}"#, Some(IssuerAnswerMalformed)),
+        (r#"{"active":true,"aud":null}"#, None),
         (
             r#"{"active":true,"aud":[["api"]]}"#,
             Some(IssuerAnswerMalformed),
@@ -263,13 +264,15 @@ fn p7_p8_an_audience_matches_whole_or_not_at_all() {
     let rows = [
         (r#""aud":"api""#, None),
         (r#""aud":["other","api"]"#, None),
-        (r#""aud":[]"#, Some(Reason::WrongAudience)),
+        (r#""aud":[]"#, Some(Reason::NoAudience)),
+        (r#""aud":null"#, Some(Reason::NoAudience)),
+        (r#""aud":"""#, Some(Reason::WrongAudience)),
         (r#""aud":"api evil""#, Some(Reason::WrongAudience)),
         (r#""aud":["api evil"]"#, Some(Reason::WrongAudience)),
         (r#""aud":"API""#, Some(Reason::WrongAudience)),
         (r#""aud":"api2""#, Some(Reason::WrongAudience)),
         (r#""aud":7"#, Some(Reason::IssuerAnswerMalformed)),
-        (r#""x":1"#, Some(Reason::WrongAudience)),
+        (r#""x":1"#, Some(Reason::NoAudience)),
     ];
     for (aud, expected) in rows {
         let body = format!(r#"{{"active":true,{aud}}}"#);
@@ -295,7 +298,7 @@ fn each_demand_of_the_policy_refuses_what_lacks_it() {
             "expected_issuer",
             "https://i",
             r#""x":1"#,
-            Some(Reason::WrongIssuer),
+            Some(Reason::NoIssuer),
         ),
         (
             "required_scope",
@@ -344,7 +347,7 @@ fn each_demand_of_the_policy_refuses_what_lacks_it() {
             "allowed_clients",
             "a b",
             r#""x":1"#,
-            Some(Reason::ClientNotAllowed),
+            Some(Reason::NoClientId),
         ),
         (
             "allowed_grant_types",
@@ -362,7 +365,7 @@ fn each_demand_of_the_policy_refuses_what_lacks_it() {
             "allowed_grant_types",
             "client_credentials",
             r#""x":1"#,
-            Some(Reason::GrantTypeNotAllowed),
+            Some(Reason::NoGrantType),
         ),
     ];
     for (key, value, member, expected) in rows {
@@ -414,11 +417,7 @@ fn f4_f5_whatever_is_wrong_with_the_issuer_is_a_503_of_its_own_reason() {
         (answer(204, "application/json", b""), IssuerUnexpectedStatus),
         (html(), IssuerNotJson),
         (
-            answer(
-                200,
-                "application/json",
-                &vec![b' '; token_check::MAX_ISSUER_BODY_BYTES + 1],
-            ),
+            answer(200, "application/json", &vec![b' '; 65_536 + 1]),
             IssuerAnswerTooLarge,
         ),
         (
@@ -478,7 +477,10 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
         (true, "tenant.verify.ibm.com")
     );
     assert_eq!(basic.path_and_query(), "/oauth2/introspect");
-    assert_eq!(basic.body(), b"token=a%2B%2F%3D%3D");
+    assert_eq!(
+        basic.body(),
+        b"token=a%2B%2F%3D%3D&token_type_hint=access_token"
+    );
     assert_eq!(
         [
             basic.timeout(),
@@ -492,6 +494,8 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", "application/json"),
+            ("accept-encoding", "identity"),
+            ("user-agent", USER_AGENT),
             (
                 "authorization",
                 "Basic c2VydmljZStiOnMzY3IzdCUyQiUyRiUyNiUzRA=="
@@ -504,7 +508,7 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
     ]);
     assert_eq!(
         post.body(),
-        b"token=a%2B%2F%3D%3D&client_id=service+b&client_secret=s3cr3t%2B%2F%26%3D"
+        b"token=a%2B%2F%3D%3D&token_type_hint=access_token&client_id=service+b&client_secret=s3cr3t%2B%2F%26%3D"
     );
     assert_eq!(
         (post.is_https(), post.authority(), post.path_and_query()),
@@ -516,6 +520,68 @@ fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
             !printed.contains("s3cr3t") && !printed.contains("a+/"),
             "{printed}"
         );
+    }
+}
+
+#[test]
+fn rfc7617_s2_basic_raw_sends_id_and_secret_as_they_are() {
+    use base64_simd::STANDARD;
+    let mut check = check(&[
+        ("client_auth", "basic-raw"),
+        ("resource_client_id", "batch@shop.example.test"),
+        ("resource_client_secret", "p%Q+r:s"),
+    ]);
+    let (_waiting, _flight, call) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+    let pair = STANDARD.encode_to_string("batch@shop.example.test:p%Q+r:s");
+    let authorization = call.headers().find(|(name, _)| *name == "authorization");
+    assert_eq!(
+        authorization,
+        Some(("authorization", format!("Basic {pair}").as_str()))
+    );
+}
+
+#[test]
+fn a_token_and_an_answer_are_taken_to_the_limits_that_are_set() {
+    for (extra, limit) in [(vec![], 16_384), (vec![("max_token_bytes", "256")], 256)] {
+        let mut check = check(&extra);
+        let at = [b"Bearer ".as_slice(), &vec![b'a'; limit]].concat();
+        let _asks = asks(check.begin(&head(&[&at]), NOW));
+        let over = [at.as_slice(), b"a"].concat();
+        assert_eq!(
+            refusal(check.begin(&head(&[&over]), NOW)),
+            Reason::TokenTooLong
+        );
+    }
+    for (extra, limit) in [
+        (vec![], 65_536),
+        (vec![("max_answer_bytes", "262144")], 262_144),
+    ] {
+        let mut check = check(&extra);
+        let mut decide = |length: usize| {
+            let (start, end) = (r#"{"active":true,"sub":"me","x":""#, r#""}"#);
+            let fill = "x".repeat(length - start.len() - end.len());
+            let mut body = AnswerBody::new(check.policy().max_answer_bytes());
+            let _ = body.push(format!("{start}{fill}{end}").as_bytes());
+            let (waiting, flight, _) = asks(check.begin(&head(&[b"Bearer tok"]), NOW));
+            let Outcome::Answered(mut answer) = json("") else {
+                panic!("must be an answer")
+            };
+            answer.body = body;
+            settle(&mut check, flight, Outcome::Answered(answer));
+            match check.resume(waiting, NOW) {
+                Step::Done(verdict) => verdict.decision,
+                other => panic!("{other:?}"),
+            }
+        };
+        let Decision::Granted(grant) = decide(limit) else {
+            panic!("must be granted")
+        };
+        let subject = grant.headers().find(|(name, _)| *name == "x-auth-subject");
+        assert_eq!(subject, Some(("x-auth-subject", "me")));
+        let Decision::Refused(refusal) = decide(limit + 1) else {
+            panic!("must be refused")
+        };
+        assert_eq!(refusal.reason(), Reason::IssuerAnswerTooLarge);
     }
 }
 
@@ -715,19 +781,13 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "https://tenant/x#f", UrlWithExtras),
         ("resource_client_id", "", Missing),
         ("resource_client_secret", "", Missing),
-        ("introspect_origin", "https://other.example", NotTheOrigin),
-        (
-            "introspect_origin",
-            "https://tenant.verify.ibm.com:8443",
-            NotTheOrigin,
-        ),
         ("client_auth", "none", NotAClientAuth),
         ("leeway", "301", NotSecondsBetween(0, 300)),
         ("leeway", "-1", NotSecondsBetween(0, 300)),
         ("timeout", "0", NotSecondsBetween(1, 60)),
         ("timeout", "5s", NotSecondsBetween(1, 60)),
         ("realm", "a\"b", NotPrintable),
-        ("realm", "a\r\nb", NotPrintable),
+        ("realm", "r\u{e9}alm", NotPrintable),
         ("required_scope", "a\\b", NotAScope),
         ("breaker_faults", "1001", NotANumberBetween(0, 1000)),
         ("probe_interval", "0", NotSecondsBetween(1, 60)),
@@ -738,16 +798,13 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("audit", "on", NotABoolean),
         ("forward_token", "yes", NotABoolean),
         ("allow_http", "1", NotABoolean),
-        ("expected_audience", "x", Unknown),
+        ("expected_audience", "x", Unknown(Some("expected_aud"))),
     ];
     for (key, value, problem) in rows {
         let error = policy(&[(key, value)]).unwrap_err();
         assert_eq!(
             error,
-            SettingsError {
-                key: (*key).to_owned(),
-                problem: problem.clone()
-            },
+            SettingsError::new(key, problem.clone()),
             "{key}={value}"
         );
         assert!(error.to_string().starts_with(&format!(
@@ -759,7 +816,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "http://localhost:1/x"),
         ("introspect_url", "http://[::1]:1/x"),
         ("introspect_origin", "https://tenant.verify.ibm.com"),
-        ("introspect_origin", "https://tenant.verify.ibm.com:443/"),
+        ("introspect_origin", "https://tenant.verify.ibm.com:443"),
     ] {
         assert!(policy(&[good]).is_ok(), "{good:?}");
     }

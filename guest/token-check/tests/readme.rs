@@ -51,12 +51,24 @@ fn every_path_of_the_layout_exists() {
     }
 }
 
+/// An issuer on the developer's machine, as the table of settings says of `introspect_origin`.
+#[test]
+fn spin_toml_grants_loopback_with_and_without_tls() {
+    let manifest = include_str!("../../../spin.toml");
+    for scheme in ["http", "https"] {
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            let grant = format!("\n    \"{scheme}://{host}:*\",\n");
+            assert!(manifest.contains(&grant), "{grant}");
+        }
+    }
+}
+
 #[test]
 fn spin_toml_passes_every_setting_on_and_no_other() {
     let manifest = include_str!("../../../spin.toml");
     for setting in SETTINGS {
         assert!(
-            manifest.contains(&format!("\n{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
+            manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
             "{}",
             setting.key
         );

@@ -50,9 +50,13 @@ impl Answer {
 
     /// 405 (RFC 9110 section 15.5.6).
     #[must_use]
-    pub fn only_get() -> Self {
-        let mut answer = Self::error(405, "method_not_allowed", "Only GET is answered here.");
-        answer.headers.push(("allow", "GET".to_owned()));
+    pub fn method_not_allowed() -> Self {
+        let mut answer = Self::error(
+            405,
+            "method_not_allowed",
+            "Only GET and HEAD are answered here.",
+        );
+        answer.headers.push(("allow", "GET, HEAD".to_owned()));
         answer
     }
 }
@@ -73,11 +77,20 @@ struct Trusted {
     scopes: Claim,
 }
 
+/// Whether a path that has a document for GET answers this method.
+///
+/// HEAD gets the answer to GET (RFC 9110 section 9.3.2), with its body: the host sends the header fields and leaves the
+/// body out.
+#[must_use]
+pub const fn is_answered(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD")
+}
+
 /// The answer to a request with this method and these claims, the value of [`CLAIMS_HEADER`].
 #[must_use]
 pub fn answer(method: &[u8], claims: Option<&[u8]>) -> Answer {
-    if method != b"GET" {
-        return Answer::only_get();
+    if !is_answered(method) {
+        return Answer::method_not_allowed();
     }
     match claims.and_then(document) {
         Some(document) => Answer::new(200, document),
@@ -138,10 +151,20 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_s15_5_6_another_method_is_405_and_says_which_is_allowed() {
-        let answer = answer(b"POST", None);
-        assert_eq!(answer.status, 405);
-        assert!(answer.headers.contains(&("allow", "GET".to_owned())));
+    fn rfc9110_s9_3_2_head_is_answered_as_get_is() {
+        let claims = URL_SAFE_NO_PAD.encode_to_string(r#"{"active":true,"sub":"s"}"#);
+        let answered = |method: &[u8]| answer(method, Some(claims.as_bytes()));
+        assert_eq!(answered(b"HEAD").status, 200);
+        assert_eq!(answered(b"HEAD"), answered(b"GET"));
+    }
+
+    #[test]
+    fn rfc9110_s15_5_6_another_method_is_405_and_says_which_are_allowed() {
+        for method in [&b"POST"[..], b"OPTIONS", b"head", b""] {
+            let answer = answer(method, None);
+            assert_eq!(answer.status, 405);
+            assert!(answer.headers.contains(&("allow", "GET, HEAD".to_owned())));
+        }
     }
 
     #[test]

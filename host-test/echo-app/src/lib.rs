@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use spin_sdk::key_value::{Error, Store};
 use spin_sdk::wasip3::http::service::export;
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::StreamResult;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 
@@ -15,6 +15,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// A path that ends so is answered without end.
 const ENDLESS: &str = "/endless";
+
+/// A path that ends so is answered with what becomes of fields that are made of the request's own.
+const FIELDS: &str = "/fields";
 
 /// What follows this in a path says what to do with a store: `/kv/get/LABEL/KEY`, `set/LABEL/KEY/VALUE`, `delete/LABEL/KEY`,
 /// `exists/LABEL/KEY`, `keys/LABEL`, or `open/LABEL/COUNT` to have so many handles at once.
@@ -28,6 +31,11 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
         let target = request.get_path_with_query().unwrap_or_default();
         if target.ends_with(ENDLESS) {
             return Ok(endless());
+        }
+        if target.ends_with(FIELDS) {
+            return Ok(whole(
+                fields(&request.get_headers()).to_string().into_bytes(),
+            ));
         }
         if let Some((_, command)) = target.split_once(STORES) {
             let answer = match call(command).await {
@@ -54,6 +62,17 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
         });
         Ok(whole(seen.to_string().into_bytes()))
     }
+}
+
+/// Makes the same fields anew in two ways.
+fn fields(own: &Fields) -> Value {
+    let told = |result: Result<(), HeaderError>| match result {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("{error:?}"),
+    };
+    let list = Fields::from_list(&own.copy_all());
+    let copy = own.clone();
+    json!({ "from_list": told(list.map(drop)), "clone": told(copy.append("x-more", b"1")) })
 }
 
 /// Does what a path says with the store that it names.

@@ -5,7 +5,7 @@
 
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 use spin_sdk::wasip3::http::service::export;
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::wit_future;
 
 #[path = "../../bench-floors/src/identity.rs"]
@@ -18,14 +18,17 @@ export!(SameCalls);
 
 impl spin_sdk::wasip3::exports::http::handler::Guest for SameCalls {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let mut fields = request.get_headers().copy_all();
+        core::hint::black_box(request.get_headers().copy_all());
         let method = request.get_method();
         let authority = request.get_authority();
         let target = request.get_path_with_query();
         core::hint::black_box((system_clock::now(), monotonic_clock::now()));
-        fields.retain(|(name, _)| name != "authorization");
-        fields.extend(IDENTITY.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
-        let fields = Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)?;
+        let fields = request.get_headers().clone();
+        let refused = |_| ErrorCode::HttpProtocolError;
+        fields.delete("authorization").map_err(refused)?;
+        for (name, value) in IDENTITY {
+            fields.append(name, value.as_bytes()).map_err(refused)?;
+        }
         let scheme = request.get_scheme();
         let (_done, done) = wit_future::new(|| Ok(()));
         let (contents, trailers) = Request::consume_body(request, done);

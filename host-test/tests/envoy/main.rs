@@ -10,14 +10,20 @@
 )]
 
 mod callers;
+mod connections;
+mod documented;
 mod edges;
 mod issuer;
 mod lifecycle;
 mod observability;
+mod proxy;
+mod recipes;
+mod routes;
 mod samples;
 mod settings;
 mod soak;
 mod triangle;
+mod uploads;
 mod waiting;
 mod wire;
 mod world;

@@ -1,11 +1,11 @@
 //! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as far as it goes offline.
 
-use std::env::VarError;
+use std::ffi::OsString;
 
-use envoy_filter::settings::{ENVOY_SETTINGS, Settings};
-use host_test::envoy::{PLUGIN, shipped_config};
+use envoy_filter::settings::Settings;
+use envoy_runner::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
-use token_check::SETTINGS;
+use token_check::{ENVOY_SETTINGS, SETTINGS};
 
 fn documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
@@ -19,15 +19,29 @@ fn has_only(value: &Value, known: &[&str]) {
 }
 
 /// The plugin's configuration with what has to be in the environment, and with every variable handed over: one that is
-/// not would be taken for one that is not set.
+/// not would be taken for one that is not set. Were it the audience, the filter would not start.
 fn is_accepted(configuration: &Value, variables: &[String]) {
-    let settings = Settings::read(configuration.to_string().as_bytes(), |key| match key {
-        "WORKOUT18_INTROSPECT_URL" => {
-            Ok("https://tenant.verify.ibm.com/oauth2/introspect".to_owned())
-        }
-        "WORKOUT18_RESOURCE_CLIENT_ID" | "WORKOUT18_RESOURCE_CLIENT_SECRET" => Ok("x".to_owned()),
-        _ => Err(VarError::NotPresent),
-    });
+    let environment = [
+        (
+            "WORKOUT18_INTROSPECT_URL",
+            "https://tenant.verify.ibm.com/oauth2/introspect",
+        ),
+        ("WORKOUT18_RESOURCE_CLIENT_ID", "x"),
+        ("WORKOUT18_RESOURCE_CLIENT_SECRET", "x"),
+        ("WORKOUT18_EXPECTED_AUD", "service-b"),
+    ];
+    let read = |environment: &[(&str, &str)]| {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Settings::read(configuration.to_string().as_bytes(), environment)
+    };
+    let (_, lost) = environment.split_last().unwrap();
+    assert_eq!(
+        read(lost).unwrap_err().to_string(),
+        "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?"
+    );
+    let settings = read(&environment);
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.issuer.authority, "tenant.verify.ibm.com");
     assert_eq!(variables, every_variable());
@@ -56,8 +70,9 @@ fn names(list: &Value, name: &str) -> Vec<String> {
 
 #[test]
 fn the_istio_sample_is_a_plugin_whose_configuration_the_filter_takes_and_a_cluster_for_its_calls() {
-    let [plugin, entry, rule] = &documents(include_str!("../../../envoy/istio.yaml"))[..] else {
-        panic!("three documents");
+    let sample = documents(include_str!("../../../envoy/istio.yaml"));
+    let [plugin, entry, rule, options] = &sample[..] else {
+        panic!("four documents");
     };
     assert_eq!(plugin["apiVersion"], "extensions.istio.io/v1alpha1");
     assert_eq!(plugin["kind"], "WasmPlugin");
@@ -104,16 +119,47 @@ fn the_istio_sample_is_a_plugin_whose_configuration_the_filter_takes_and_a_clust
         (&tls["mode"], &tls["sni"], &tls["subjectAltNames"][0]),
         (&json!("SIMPLE"), host, host)
     );
+
+    assert_eq!(options["apiVersion"], "networking.istio.io/v1alpha3");
+    assert_eq!(options["kind"], "EnvoyFilter");
+    assert_eq!(
+        options["spec"]["workloadSelector"]["labels"],
+        spec["selector"]["matchLabels"]
+    );
+    let [patch] = &options["spec"]["configPatches"].as_array().unwrap()[..] else {
+        panic!("one patch");
+    };
+    has_only(patch, &["applyTo", "match", "patch"]);
+    assert_eq!(patch["applyTo"], "NETWORK_FILTER");
+    assert_eq!(patch["patch"]["operation"], "MERGE");
+    let patch = &patch["patch"]["value"]["typed_config"];
+    let shipped = shipped_config().unwrap();
+    let manager = shipped.pointer(MANAGER).unwrap();
+    assert_eq!(patch["@type"], manager["@type"]);
+    assert_eq!(patch["proxy_100_continue"], manager["proxy_100_continue"]);
+    assert_eq!(patch[EARLY], manager[EARLY]);
+    assert_eq!(
+        patch["common_http_protocol_options"][UNDERSCORES],
+        manager["common_http_protocol_options"][UNDERSCORES]
+    );
 }
+
+/// What removes `x-auth-*` before a route is chosen.
+const EARLY: &str = "early_header_mutation_extensions";
+const UNDERSCORES: &str = "headers_with_underscores_action";
 
 #[test]
 fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and_the_shipped_cluster()
  {
     let sample = documents(include_str!("../../../envoy/envoy-gateway.yaml"));
-    let [policy, proxy] = &sample[..] else {
-        panic!("two documents");
+    let [policy, traffic, proxy] = &sample[..] else {
+        panic!("three documents");
     };
-    for (document, kind) in [(policy, "EnvoyExtensionPolicy"), (proxy, "EnvoyProxy")] {
+    for (document, kind) in [
+        (policy, "EnvoyExtensionPolicy"),
+        (traffic, "ClientTrafficPolicy"),
+        (proxy, "EnvoyProxy"),
+    ] {
         assert_eq!(document["apiVersion"], "gateway.envoyproxy.io/v1alpha1");
         assert_eq!(document["kind"], kind);
     }
@@ -131,6 +177,22 @@ fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and
     let keys = names(&wasm["env"]["hostKeys"], "");
     is_accepted(&wasm["config"], &keys);
 
+    assert_eq!(traffic["spec"]["targetRefs"], policy["spec"]["targetRefs"]);
+    let headers = &traffic["spec"]["headers"];
+    has_only(headers, &["withUnderscoresAction", "earlyRequestHeaders"]);
+    assert_eq!(headers["withUnderscoresAction"], "RejectRequest");
+    let shipped = shipped_config().unwrap();
+    let regex = format!(
+        "{MANAGER}/{EARLY}/0/typed_config/mutations/0/remove_on_match/key_matcher/safe_regex/regex"
+    );
+    assert_eq!(
+        headers["earlyRequestHeaders"],
+        json!({ "removeOnMatch": [{
+            "type": "RegularExpression",
+            "value": shipped.pointer(&regex).unwrap(),
+        }] })
+    );
+
     has_only(&proxy["spec"], &["filterOrder", "provider", "bootstrap"]);
     let container = &proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"]["container"];
     for variable in names(&container["env"], "name") {
@@ -138,7 +200,6 @@ fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and
     }
     let bootstrap = proxy["spec"]["bootstrap"]["value"].as_str().unwrap();
     let bootstrap: Value = serde_saphyr::from_str(bootstrap).unwrap();
-    let shipped = shipped_config().unwrap();
     let clusters = shipped["static_resources"]["clusters"].as_array().unwrap();
     let issuer = clusters
         .iter()

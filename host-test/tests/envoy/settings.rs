@@ -1,11 +1,13 @@
 //! Where settings come from, and what wrong ones do.
 
-use host_test::envoy::{Envoy, EnvoyOptions};
+use envoy_runner::{Envoy, EnvoyOptions, PLUGIN, shipped_config};
 use serde_json::json;
 
 use crate::{
+    documented::snippet,
+    waiting::until,
     wire::get,
-    world::{World, skip_without_envoy},
+    world::{World, skip_without_envoy, with_two_workers},
 };
 
 #[tokio::test]
@@ -41,7 +43,9 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("resource_client_secret", ""),
             json!({}),
-            "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) is missing or empty",
+            "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) is missing or empty: export \
+             WORKOUT18_RESOURCE_CLIENT_SECRET and list it in `host_env_keys`, or put `resource_client_secret` into the \
+             plugin's `configuration`",
         ),
         (
             ("introspect_url", "http://issuer.example/"),
@@ -56,7 +60,25 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("timeout", "5"),
             json!({ "timeouts": 5 }),
-            "setting `timeouts` (WORKOUT18_TIMEOUTS) is not known",
+            "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
+        ),
+        (
+            ("resource_client_secret", "s3cr3t\n"),
+            json!({}),
+            "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) has a line feed in it, which `echo` \
+             adds and `printf %s` does not: remove what does not belong to it",
+        ),
+        (
+            ("required_scope", "read,write"),
+            json!({}),
+            "setting `required_scope` (WORKOUT18_REQUIRED_SCOPE) has a comma: separate by spaces; a value that has a \
+             comma in it can be demanded by a rule",
+        ),
+        (
+            ("require", "audience"),
+            json!({}),
+            "setting `require` (WORKOUT18_REQUIRE) has `audience`, and none is demanded: set `expected_aud`; if it is \
+             set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
         ),
         (
             ("whoami_path", "data"),
@@ -87,6 +109,107 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
     }
 }
 
+/// In `key_values` too the filter sees it, and in the `host_env_keys` of somebody who took the wrong name for the right one.
+#[tokio::test]
+async fn envoy_does_not_start_with_a_variable_that_nothing_reads() {
+    skip_without_envoy!();
+    let variables = format!("{PLUGIN}/vm_config/environment_variables/key_values");
+    for (name, meant) in [
+        ("WORKOUT18_EXPECTED_AUDIENCE", "WORKOUT18_EXPECTED_AUD"),
+        ("WORKOUT18_REQUIRED_SCOPES", "WORKOUT18_REQUIRED_SCOPE"),
+        ("WORKOUT18_CACHE_TLL", "WORKOUT18_CACHE_TTL"),
+    ] {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", "s3cr3t"),
+        ];
+        let started = Envoy::start(EnvoyOptions {
+            settings: settings
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            overrides: vec![(variables.clone(), json!({ name: "x" }))],
+            ..EnvoyOptions::default()
+        })
+        .await;
+        let said = started.err().expect("it starts").to_string();
+        let line = format!(
+            "wasm log auth_check: environment variable {name} is not a setting: did you mean {meant}?"
+        );
+        assert!(said.contains(&line), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_demanded_is_in_the_log_once_whatever_the_number_of_workers() {
+    skip_without_envoy!();
+    let rows: [(&[(&str, &str)], &str); 2] = [
+        (
+            &[("expected_aud", "orders"), ("require", "audience")],
+            "[info][wasm] LINE demanded of a token: audience \"orders\", scope any, client any, issuer any, \
+             grant type any; rules: none; cache: none",
+        ),
+        (
+            &[],
+            "[warning][wasm] LINE nothing is demanded: every active token of this issuer gets in; rules: none; \
+             cache: none",
+        ),
+    ];
+    for (settings, expected) in rows {
+        let world = World::start_with(settings, |options, _| with_two_workers(options)).await;
+        // Both workers have made their policy when each has answered.
+        for _ in 0..2 {
+            get(world.address(), "/data", "bad").await;
+        }
+        let log = world.envoy.log();
+        let (level, line) = expected.split_once(" LINE ").unwrap();
+        let told: Vec<_> = log.lines().filter(|told| told.ends_with(line)).collect();
+        assert_eq!(told.len(), 1, "{log}");
+        assert!(told[0].contains(level), "{told:?}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
+    skip_without_envoy!();
+    let shipped = shipped_config().unwrap();
+    let keys = format!("{PLUGIN}/vm_config/environment_variables/host_env_keys");
+    let handed_over = shipped.pointer(&keys).unwrap().as_array().unwrap().clone();
+    let lost: Vec<_> = (handed_over.iter())
+        .filter(|key| *key != "WORKOUT18_EXPECTED_AUD")
+        .cloned()
+        .collect();
+    assert_eq!(lost.len() + 1, handed_over.len());
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
+    for (handed_over, audience, error) in [
+        (&handed_over, "service-b", None),
+        (&handed_over, "", Some(none)),
+        (&lost, "service-b", Some(none)),
+    ] {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "b"),
+            ("resource_client_secret", "s3cr3t"),
+            ("expected_aud", audience),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let started = Envoy::start(EnvoyOptions {
+            settings: settings.into(),
+            plugin_json: Some(serde_json::from_str(&snippet("\"require\"")).unwrap()),
+            overrides: vec![(keys.clone(), json!(handed_over))],
+            ..EnvoyOptions::default()
+        })
+        .await;
+        let said = started.err().map(|error| error.to_string());
+        match (&said, error) {
+            (None, None) => {}
+            (Some(said), Some(error)) => assert!(said.contains(error), "{said}"),
+            _ => panic!("{error:?}: {said:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
     skip_without_envoy!();
@@ -97,12 +220,8 @@ async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
         (answer.status, answer.reason().as_str()),
         (503, "issuer_call_denied")
     );
-    assert!(
-        world
-            .envoy
-            .log()
-            .contains(r#"there is no Envoy cluster "idp""#)
-    );
+    let line = r#"there is no Envoy cluster "idp""#;
+    until(async || world.envoy.log().contains(line)).await;
     assert_eq!(world.stub.counters().introspect, 0);
     world.finish().await;
 }

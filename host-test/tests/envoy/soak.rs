@@ -10,8 +10,8 @@ use std::{
     },
 };
 
+use envoy_runner::MANAGER;
 use futures::future::join_all;
-use host_test::envoy::MANAGER;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -142,7 +142,7 @@ async fn spray(to: SocketAddr, from: u64, until: u64) {
 async fn world(
     issuer: &Issuer,
     settings: &[(&str, &str)],
-    change: impl FnOnce(&mut host_test::envoy::EnvoyOptions),
+    change: impl FnOnce(&mut envoy_runner::EnvoyOptions),
 ) -> World {
     let url = format!("http://{}/introspect", issuer.address);
     let mut all = vec![("introspect_url", url.as_str())];

@@ -1,7 +1,9 @@
 //! What the user sees: exports, Envoy, a call.
 
-use host_test::{envoy::EnvoyOptions, stub::TokenSpec};
+use envoy_runner::EnvoyOptions;
+use host_test::wire::exchange;
 use serde_json::json;
+use verify_stub::TokenSpec;
 
 use crate::{
     wire::{bearer, get, head, send},
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// The filter's size that Envoy has to load, at most.
-const MAX_FILTER_BYTES: u64 = 500 * 1024;
+const MAX_FILTER_BYTES: u64 = 520 * 1024;
 
 #[tokio::test]
 async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
@@ -130,7 +132,7 @@ async fn the_token_goes_on_only_if_told_to() {
 }
 
 #[tokio::test]
-async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other_spelling() {
+async fn the_path_that_the_filter_answers_itself_takes_get_and_head_and_has_no_other_spelling() {
     skip_without_envoy!();
     let world = World::start(&[]).await;
     world.active("good");
@@ -146,7 +148,7 @@ async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other
         let extra = [bearer("good"), b"content-length: 0\r\n".to_vec()].concat();
         let answer = send(world.address(), &head(method, "/data", &extra)).await;
         assert_eq!(answer.status, 405, "{method}: {answer:?}");
-        assert_eq!(answer.header("allow"), ["GET"]);
+        assert_eq!(answer.header("allow"), ["GET, HEAD"]);
     }
     assert!(world.app.seen().is_empty());
     for path in ["/data/", "/dataset", "/", "/x?y=/data"] {
@@ -162,6 +164,28 @@ async fn the_path_that_the_filter_answers_itself_takes_get_only_and_has_no_other
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
     }
     assert_eq!(world.app.seen().len(), 4);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body() {
+    skip_without_envoy!();
+    let world = World::start(&[]).await;
+    world.active("good");
+    for (token, status) in [("good", 200), ("bad", 401)] {
+        let answer = async |method| {
+            let close = [&bearer(token)[..], b"connection: close\r\n"].concat();
+            let request = head(method, "/data", &close);
+            let mut answer = exchange(world.address(), &request).await.unwrap();
+            answer.headers.retain(|(name, _)| name != "date");
+            answer
+        };
+        let (get, head) = (answer("GET").await, answer("HEAD").await);
+        assert_eq!((get.status, head.status), (status, status));
+        assert_eq!(head.headers, get.headers);
+        assert_eq!(head.header("content-length"), [get.body.len().to_string()]);
+        assert!(head.body.is_empty());
+    }
     world.finish().await;
 }
 
@@ -206,7 +230,7 @@ async fn the_first_request_succeeds_and_so_does_the_first_after_the_name_was_for
 
 #[test]
 fn the_filter_is_small() {
-    host_test::guests::Guest::EnvoyFilter.build().unwrap();
+    programs::Guest::EnvoyFilter.build().unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let file = root.join("target/wasm32-wasip1/release/envoy_filter.wasm");
     let bytes = std::fs::metadata(file).unwrap().len();

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use envoy_runner::MANAGER;
 use futures::{StreamExt as _, future::join_all, stream};
 use h2::client::SendRequest;
-use host_test::{envoy::MANAGER, stub::Reaction};
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinHandle};
+use verify_stub::Reaction;
 
 use crate::{
     wire::{Connection, bearer, get, head},

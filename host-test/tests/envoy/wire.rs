@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use host_test::wire::{Reply, read_reply};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Longer than any answer takes here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +43,14 @@ impl Connection {
     pub(crate) async fn write_what_is_taken(&mut self, bytes: &[u8]) -> bool {
         let written = timeout(Duration::from_millis(200), self.0.write_all(bytes)).await;
         matches!(written, Ok(Ok(())))
+    }
+
+    /// The next bytes, that many.
+    pub(crate) async fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let read = timeout(PATIENCE, self.0.read_exact(&mut bytes)).await;
+        read.unwrap().unwrap();
+        bytes
     }
 
     /// The next answer; its body needs a content-length.

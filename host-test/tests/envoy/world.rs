@@ -7,20 +7,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use host_test::{
-    envoy::{Envoy, EnvoyOptions},
-    stub::{StubOptions, VerifyStub},
-};
+use envoy_runner::{Envoy, EnvoyOptions};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
+use verify_stub::{StubOptions, VerifyStub};
 
 /// Leaves a test that the user asked to skip.
 macro_rules! skip_without_envoy {
     () => {
-        if host_test::envoy::is_skipped() {
+        if envoy_runner::is_skipped() {
             eprintln!("skipped: SKIP_ENVOY=1");
             return;
         }
@@ -153,7 +151,7 @@ impl Seen {
 }
 
 impl App {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));

@@ -2,13 +2,11 @@
 
 use std::{net::SocketAddr, sync::OnceLock};
 
-use host_test::{
-    envoy::{Envoy, EnvoyOptions},
-    guests::{Guest, repository},
-    host::{App, Running},
-    stub::VerifyStub,
-};
+use envoy_runner::{Envoy, EnvoyOptions};
+use programs::{Guest, repository};
 use serde_json::json;
+use spin_host::{App, Running};
+use verify_stub::VerifyStub;
 
 use crate::support;
 

@@ -9,16 +9,14 @@ use std::{
 };
 
 use futures::future::join_all;
-use host_test::{
-    stub::{TokenSpec, VerifyStub},
-    wire::{Reply, read_reply},
-};
+use host_test::wire::{Reply, read_reply};
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
+use verify_stub::{TokenSpec, VerifyStub};
 
 /// 200 per second.
 const EVERY: Duration = Duration::from_millis(5);

@@ -17,12 +17,11 @@
 mod gate;
 mod load;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod support;
 
 use std::time::Duration;
 
-use host_test::stub::{Endpoint, Reaction, StubOptions, VerifyStub};
+use verify_stub::{Endpoint, Reaction, StubOptions, VerifyStub};
 
 use crate::{
     gate::Gate,
@@ -296,7 +295,7 @@ async fn stub() -> VerifyStub {
 
 /// Two workers, each with a breaker of its own.
 async fn in_envoy(outage: Outage, settings: &[(&str, &str)], name: &str) {
-    if host_test::envoy::is_skipped() {
+    if envoy_runner::is_skipped() {
         eprintln!("skipped: SKIP_ENVOY=1");
         return;
     }

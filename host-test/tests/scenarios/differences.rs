@@ -4,6 +4,8 @@
 pub(crate) enum Forced {
     /// The host itself answers with this status, before the auth check sees the request.
     Answers(u16),
+    /// The host closes the connection without an answer.
+    Closes,
     /// The check refuses with another status and reason, and asks so often.
     Refuses(u16, &'static str, u64),
     /// The host does not start with these settings.
@@ -33,6 +35,10 @@ const fn at(
 
 const WRONG_SETTINGS: &str = "Envoy does not start with a plugin that refuses its settings";
 const PARSER: &str = "the HTTP parser of the host takes no such byte in a header";
+const UTF8: &str =
+    "Spin answers a request with a field that is not UTF-8 itself, with 500 and no body";
+const CONNECT: &str =
+    "Spin routes by path, and a CONNECT has none: it closes the connection without an answer";
 const ESCAPED: &str = "path_with_escaped_slashes_action: REJECT_REQUEST";
 const NORMALIZED: &str =
     "normalize_path: the check and the upstream see /data, and /data is what is checked";
@@ -124,9 +130,87 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     at(
         "component",
+        "h16_a_byte_outside_ascii_in_another_header_goes_on",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "component",
+        "h16_a_byte_of_0x80_in_a_token_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "component",
+        "h16_a_byte_of_0xff_in_a_token_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "component",
+        "h16_a_scheme_outside_ascii_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "component",
+        "h16_bytes_outside_ascii_alone_are_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "component",
         "h17_connect_is_refused_like_any_other",
+        Forced::Closes,
+        CONNECT,
+    ),
+    at(
+        "spin",
+        "a_nul_in_a_token_is_malformed",
         Forced::Answers(400),
-        "Spin routes by path, and a CONNECT has none",
+        PARSER,
+    ),
+    at(
+        "spin",
+        "a_delete_character_in_a_token_is_malformed",
+        Forced::Answers(400),
+        PARSER,
+    ),
+    at(
+        "spin",
+        "h16_a_byte_outside_ascii_in_another_header_goes_on",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "spin",
+        "h16_a_byte_of_0x80_in_a_token_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "spin",
+        "h16_a_byte_of_0xff_in_a_token_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "spin",
+        "h16_a_scheme_outside_ascii_is_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "spin",
+        "h16_bytes_outside_ascii_alone_are_malformed",
+        Forced::Answers(500),
+        UTF8,
+    ),
+    at(
+        "spin",
+        "h17_connect_is_refused_like_any_other",
+        Forced::Closes,
+        CONNECT,
     ),
     at(
         "envoy",

@@ -1,11 +1,18 @@
 //! What the embedded host serves in scenarios and sequences.
 
-use host_test::guests::{Guest, components, repository};
-use host_test::host::App;
+use std::path::{Path, PathBuf};
+
+use programs::{Guest, components, repository};
+use spin_host::App;
 
 /// spin.toml as it ships, but with the echo for an app, and every path behind the gate so that paths can be tested.
 /// `file`: what to call it, as more than one test program may run.
 pub(crate) fn load(file: &str) -> anyhow::Result<App> {
+    App::load(&write(file, gated()?)?, &components(Guest::EchoApp)?)
+}
+
+/// The manifest, its components where spin.toml has them.
+pub(crate) fn gated() -> anyhow::Result<String> {
     let mut manifest = std::fs::read_to_string(repository().join("spin.toml"))?;
     for (shipped, tested) in [
         ("route = \"/data\"", "route = \"/...\""),
@@ -17,7 +24,11 @@ pub(crate) fn load(file: &str) -> anyhow::Result<App> {
         anyhow::ensure!(manifest.contains(shipped), "spin.toml has no {shipped}");
         manifest = manifest.replace(shipped, tested);
     }
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    Ok(manifest)
+}
+
+pub(crate) fn write(file: &str, manifest: String) -> anyhow::Result<PathBuf> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
     std::fs::write(&path, manifest)?;
-    App::load(&path, &components(Guest::EchoApp)?)
+    Ok(path)
 }

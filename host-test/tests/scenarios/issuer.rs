@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use host_test::stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpSocket;
+use verify_stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 
 use crate::drivers::{CLIENT_ID, CLIENT_SECRET};
 use crate::scenario::{Answer, Issuer, Scenario};
@@ -78,7 +78,7 @@ impl SharedStub {
         let post = scenario
             .settings
             .contains(&("client_auth", "post".to_owned()));
-        let mut body = format!("token={}", form(token));
+        let mut body = format!("token={}&token_type_hint=access_token", form(token));
         let mut basic = Some(format!(
             "Basic {}",
             STANDARD.encode(format!("{}:{}", form(CLIENT_ID), form(CLIENT_SECRET)))
@@ -103,6 +103,8 @@ impl SharedStub {
             question.path_and_query.as_str(),
             header("content-type"),
             header("accept"),
+            header("accept-encoding"),
+            header("user-agent"),
             header("authorization"),
             question.body.as_ref(),
         );
@@ -112,6 +114,8 @@ impl SharedStub {
             "/oauth2/introspect",
             Some("application/x-www-form-urlencoded"),
             Some("application/json"),
+            Some("identity"),
+            Some(token_check::USER_AGENT),
             basic.as_deref(),
             body.as_bytes(),
         );

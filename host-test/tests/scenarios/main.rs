@@ -20,6 +20,7 @@ mod observed;
 mod published;
 mod scenario;
 mod table;
+mod told;
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +28,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use differences::Forced;
 use drivers::Driver;
-use drivers::{component::Component, core::Core, envoy::RealEnvoy};
+use drivers::{component::Component, core::Core, envoy::RealEnvoy, spin::RealSpin};
 use issuer::SharedStub;
 use observed::Observed;
 use scenario::{Expect, Scenario};
@@ -67,6 +68,11 @@ impl Run {
                 },
                 asked,
             ),
+            Forced::Closes => match self.observed() {
+                Err(error) if error.starts_with("closed after ") => Ok(()),
+                Err(error) => Err(error),
+                Ok(seen) => Err(seen.verdict()),
+            },
             Forced::RefusesToStart => match self.observed() {
                 Err(error) if error.contains("setting `") => Ok(()),
                 Err(error) => Err(error),
@@ -100,8 +106,14 @@ fn main() {
         Arc::new(Core::default()),
         Arc::new(Component::new(runtime.handle().clone(), stub(), log)),
     ];
-    if !host_test::envoy::is_skipped() {
+    if !envoy_runner::is_skipped() {
         drivers.push(Arc::new(RealEnvoy::new(runtime.handle().clone(), stub())));
+    }
+    match RealSpin::find(runtime.handle(), stub) {
+        Some(spin) => drivers.push(Arc::new(spin)),
+        None => eprintln!(
+            "without Spin itself: put it on PATH, or let SPIN name it (SKIP_SPIN=1 leaves it out)"
+        ),
     }
     let table: Vec<_> = table::all().into_iter().map(Arc::new).collect();
 
@@ -140,6 +152,11 @@ fn main() {
         ));
     }
     for (driver, runs) in drivers.iter().zip(by_driver) {
+        let name = format!("log::{}", driver.name());
+        let told = runs.clone();
+        trials.push(Trial::test(name, move || {
+            told::check(&told).map_err(Into::into)
+        }));
         let name = format!("leaks::{}", driver.name());
         trials.push(Trial::test(name, move || {
             leaks::check(&runs).map_err(Into::into)

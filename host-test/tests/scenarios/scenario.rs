@@ -28,6 +28,8 @@ pub(crate) struct Scenario {
     pub(crate) asked: u64,
     /// How often the same request has come before the one that is looked at.
     pub(crate) before: usize,
+    /// A part of a line that the host's log has.
+    pub(crate) tells: Option<&'static str>,
 }
 
 /// `{token}` in a target or a value is the scenario's own token.
@@ -111,6 +113,7 @@ pub(crate) fn scenario(name: &'static str) -> Scenario {
         },
         asked: 1,
         before: 0,
+        tells: None,
     }
 }
 
@@ -267,6 +270,12 @@ impl Scenario {
     /// The same request has come so often before.
     pub(crate) fn after_requests(mut self, before: usize) -> Self {
         self.before = before;
+        self
+    }
+
+    /// The host's log has a line with this text, once per interval for all scenarios with the same settings.
+    pub(crate) fn tells(mut self, line: &'static str) -> Self {
+        self.tells = Some(line);
         self
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use envoy_runner::{Envoy, EnvoyOptions};
 use futures::future::join_all;
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions};
-use host_test::stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
 use host_test::wire::{ANSWER_LIMIT, exchange, get, read_reply};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
+use verify_stub::{Reaction, StubOptions, TokenSpec, VerifyStub};
 
 use crate::hosts::envoy::{WORKERS, connections};
 use crate::run::same;

@@ -1,9 +1,9 @@
 //! Two stubs of IBM Verify, for hosts that ask over sockets.
 
-use host_test::stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 use http::StatusCode;
 use serde_json::json;
 use tokio::runtime::Handle;
+use verify_stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
 
 use crate::hosts::{Answer, CLIENT_ID, CLIENT_SECRET};
 
@@ -36,9 +36,10 @@ impl Issuers {
         let answer = match answer {
             Answer::Document(text) => StubAnswer::document(text.clone()),
             Answer::Inactive => StubAnswer::inactive(),
-            Answer::Status(status) => {
-                StubAnswer::json(StatusCode::from_u16(*status).unwrap(), &json!({}))
-            }
+            Answer::Status(status) => StubAnswer::json(
+                StatusCode::from_u16(*status).unwrap(),
+                &json!({ "error": "invalid_client" }),
+            ),
         };
         self.stubs[which].script(token, vec![Reaction::answer(answer)]);
     }

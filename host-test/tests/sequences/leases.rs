@@ -101,8 +101,8 @@ pub(crate) fn facts_that_come_between_two_looks_are_found() -> Result<(), String
     first.settle(Outcome::Answered(IssuerAnswer {
         status: 200,
         content_type: Some(b"application/json".to_vec()),
-        retry_after: None,
         body,
+        ..IssuerAnswer::default()
     }));
     let [facts, free] = &first.records[..] else {
         return Err("facts and a lease given back".to_owned());

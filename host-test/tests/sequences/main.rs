@@ -83,7 +83,7 @@ fn main() {
             leases::facts_that_come_between_two_looks_are_found().map_err(Into::into)
         }),
     ];
-    if !host_test::envoy::is_skipped() {
+    if !envoy_runner::is_skipped() {
         all.push(Arc::new(RealEnvoy::new(handle)));
         let one = handle.clone();
         trials.push(Trial::test(

@@ -1,11 +1,13 @@
 //! Service B behind its gate in the embedded host, for several tests.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use host_test::guests::{Guest, components};
-use host_test::host::{App, Running, ServeOptions};
-use host_test::stub::{StubOptions, VerifyStub};
+use programs::{Guest, components};
+use spin_host::{App, Running, ServeOptions};
+use verify_stub::{StubOptions, VerifyStub};
 
 /// The app of this manifest, freshly built, with `app` for service-b.
 pub(crate) fn load(manifest: &Path, app: Guest) -> App {

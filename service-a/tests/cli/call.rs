@@ -95,6 +95,24 @@ async fn rfc6749_2_3_1_post_puts_id_and_secret_into_the_body_only() {
 }
 
 #[tokio::test]
+async fn rfc7617_2_raw_basic_sends_id_and_secret_as_they_are() {
+    let world = World::sound().await;
+    let ended = run(world.service_a(&["--client-auth", "basic-raw"])).await;
+    assert_eq!(ended.code, Some(0));
+    let requests = world.token_requests().await;
+    assert_eq!(requests.len(), 1);
+    // base64("service-a-client:s3cret:with+signs/%")
+    assert_eq!(
+        header(&requests[0], "authorization").unwrap(),
+        "Basic c2VydmljZS1hLWNsaWVudDpzM2NyZXQ6d2l0aCtzaWducy8l"
+    );
+    assert_eq!(
+        form(&requests[0]),
+        [("grant_type".to_owned(), "client_credentials".to_owned())]
+    );
+}
+
+#[tokio::test]
 async fn token_only_prints_the_token_and_calls_nobody_else() {
     let world = World::sound().await;
     let ended = run(world.service_a(&["--token-only"])).await;

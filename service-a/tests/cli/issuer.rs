@@ -53,7 +53,7 @@ Error: the issuer gave no access token
   reason: invalid_client
   error: invalid_client
   description: CSIAQ0155E The client is not known.
-  next: Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not know this pair; if it wants them in the body, add --client-auth post.
+  next: Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not take this pair. If it is right, the issuer may not decode what form encoding changed in it (--client-auth basic-raw) or want it in the body (--client-auth post).
 ",
         world.token_url()
     );
@@ -232,6 +232,7 @@ async fn an_issuer_without_discovery_has_its_token_endpoint_below_itself() {
             [
                 "/oauth2/.well-known/openid-configuration",
                 "/.well-known/oauth-authorization-server/oauth2",
+                "/oauth2/.well-known/oauth-authorization-server",
                 "/oauth2/token"
             ]
         );
@@ -239,24 +240,133 @@ async fn an_issuer_without_discovery_has_its_token_endpoint_below_itself() {
 }
 
 #[tokio::test]
-async fn rfc8414_3_1_metadata_of_oauth_servers_is_found() {
+async fn rfc8414_3_1_metadata_of_oauth_servers_is_found_and_beside_that_of_openid_too() {
+    let places = [
+        "/.well-known/oauth-authorization-server/oauth2",
+        // django-oauth-toolkit.
+        "/oauth2/.well-known/oauth-authorization-server",
+    ];
+    for place in places {
+        let world = World::empty().await;
+        let endpoint = format!("{}/elsewhere", world.issuer.uri());
+        let metadata = json!({"issuer": world.issuer_url(), "token_endpoint": endpoint});
+        Mock::given(method("GET"))
+            .and(path(place))
+            .respond_with(ResponseTemplate::new(200).set_body_json(metadata))
+            .mount(&world.issuer)
+            .await;
+        Mock::given(method("POST"))
+            .and(path("/elsewhere"))
+            .respond_with(token_answer(TOKEN))
+            .mount(&world.issuer)
+            .await;
+        let ended = run(world.service_a(&["--token-only"])).await;
+        assert_eq!(ended.stdout, format!("{TOKEN}\n"), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_url_is_asked_at_once_and_advice_names_it() {
     let world = World::empty().await;
-    let endpoint = format!("{}/elsewhere", world.issuer.uri());
-    Mock::given(method("GET"))
-        .and(path("/.well-known/oauth-authorization-server/oauth2"))
-        .respond_with(
-            ResponseTemplate::new(200)
-                .set_body_json(json!({"issuer": world.issuer_url(), "token_endpoint": endpoint})),
-        )
-        .mount(&world.issuer)
-        .await;
-    Mock::given(method("POST"))
-        .and(path("/elsewhere"))
-        .respond_with(token_answer(TOKEN))
-        .mount(&world.issuer)
-        .await;
-    let ended = run(world.service_a(&["--token-only"])).await;
-    assert_eq!(ended.stdout, format!("{TOKEN}\n"));
+    world.answer_token(token_answer(TOKEN)).await;
+    let url = world.token_url();
+    // The flag wins over the issuer of the environment.
+    let ended = run(world.service_a(&["--token-only", "--token-url", &url])).await;
+    assert_eq!(ended.stdout, format!("{TOKEN}\n"), "{}", ended.stderr);
+    let asked = received(&world.issuer).await;
+    let asked: Vec<_> = asked.iter().map(|request| request.url.path()).collect();
+    assert_eq!(asked, ["/oauth2/token"]);
+
+    let elsewhere = format!("{}/elsewhere", world.issuer.uri());
+    let ended = run(world.service_a(&["--token-url", &elsewhere])).await;
+    let expected = format!(
+        "\
+Error: the issuer gave no access token
+  url: {elsewhere}
+  status: 404 Not Found
+  reason: no_token_endpoint
+  next: Check WORKOUT18_TOKEN_URL (--token-url): there is no token endpoint.
+"
+    );
+    assert_eq!(ended, failed(4, expected));
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained_by_what_the_issuer_says_and_with_which_status() {
+    let unknown = "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not know this pair; if it wants them in the body, add --client-auth post.";
+    let either = "Check WORKOUT18_CLIENT_ID and the client secret first; if they are right, allow the grant type client_credentials (at some issuers: a service account) for this client.";
+    let policies = "Check the policies of this client at the issuer.";
+    let scope =
+        "Correct WORKOUT18_SCOPE (--scope), or grant that scope to this client at the issuer.";
+    let no_issuer = "Check WORKOUT18_ISSUER (--issuer): what answers there does not behave as an issuer; --verbose shows it.";
+    let json = |status, body| ResponseTemplate::new(status).set_body_json(body);
+    let error = |code: &str| json!({ "error": code });
+    let html = |status| ResponseTemplate::new(status).set_body_raw("<html></html>", "text/html");
+    let table = [
+        // RFC 6749 section 5.2.
+        (
+            json(401, error("invalid_client")),
+            "invalid_client",
+            unknown,
+        ),
+        (
+            json(400, error("invalid_client")),
+            "invalid_client",
+            unknown,
+        ),
+        (json(400, error("invalid_scope")), "invalid_scope", scope),
+        // Salesforce, a wrong id.
+        (
+            json(400, error("invalid_client_id")),
+            "invalid_client_id",
+            unknown,
+        ),
+        // Keycloak, a wrong secret; and the RFC's meaning.
+        (
+            json(401, error("unauthorized_client")),
+            "unauthorized_client",
+            either,
+        ),
+        (
+            json(400, error("unauthorized_client")),
+            "unauthorized_client",
+            either,
+        ),
+        // Auth0, a wrong secret; and a policy.
+        (json(401, error("access_denied")), "access_denied", unknown),
+        (json(403, error("access_denied")), "access_denied", policies),
+        // With status 200.
+        (
+            json(200, error("invalid_client")),
+            "invalid_client",
+            unknown,
+        ),
+        (json(200, error("invalid_scope")), "invalid_scope", scope),
+        // Glewlwyd, a wrong secret.
+        (ResponseTemplate::new(403), "unexpected_answer", unknown),
+        (ResponseTemplate::new(401), "unexpected_answer", unknown),
+        // A firewall, a gateway.
+        (
+            json(403, json!({"message": "Forbidden"})),
+            "unexpected_answer",
+            no_issuer,
+        ),
+        (html(403), "unexpected_answer", no_issuer),
+        (html(200), "token_answer_not_understood", no_issuer),
+    ];
+    for (answer, reason, next) in table {
+        let world = World::empty().await;
+        world.discovery().await;
+        world.answer_token(answer).await;
+        let mut command = world.service_a(&["--json"]);
+        command.env("WORKOUT18_CLIENT_SECRET", "unchanged-by-encoding");
+        let ended = run(command).await;
+        assert_eq!(ended.code, Some(4), "{reason}");
+        let error = &ended.json()["error"];
+        assert_eq!(error["reason"], reason);
+        assert_eq!(error["next"], next, "{reason}");
+        assert_eq!(world.token_requests().await.len(), 1, "{reason}");
+    }
 }
 
 #[tokio::test]
@@ -275,7 +385,7 @@ Error: the issuer gave no access token
   url: {}/.well-known/openid-configuration
   reason: wrong_issuer
   description: the issuer calls itself https://evil.example
-  next: Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust.
+  next: Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust; or name the token endpoint itself, WORKOUT18_TOKEN_URL (--token-url).
 ",
         world.issuer_url()
     );

@@ -9,6 +9,7 @@
 )]
 
 mod call;
+mod cases;
 mod interrupt;
 mod issuer;
 mod load;
@@ -18,4 +19,5 @@ mod secrets;
 mod service_b;
 mod settings;
 mod tls;
+mod verbose;
 mod world;

@@ -15,17 +15,17 @@ use crate::world::{
 };
 
 /// A file that goes away with its test.
-struct SecretFile(PathBuf);
+pub(crate) struct SecretFile(PathBuf);
 
 impl SecretFile {
-    fn new(name: &str, content: &str) -> Self {
+    pub(crate) fn new(name: &str, content: &str) -> Self {
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }

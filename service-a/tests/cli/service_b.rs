@@ -228,3 +228,23 @@ async fn nothing_of_an_answer_reaches_the_terminal_raw() {
         "  reason: {shown}\n  error: {shown}\n  description: {shown}\n"
     )));
 }
+
+#[tokio::test]
+async fn rfc6750_2_1_a_token_that_older_auth_checks_call_malformed_is_named_as_that() {
+    let text = "The Authorization header is malformed.";
+    let proxies = "Check the proxies between here and Service B, and the query of WORKOUT18_SERVICE_B_URL: the token did not arrive as it was sent.";
+    let update = "Update Service B: the token has characters beyond those of RFC 6750 (Salesforce writes `!`), which older auth checks refuse; if it is up to date, check the proxies between here and it.";
+    // The second is as Salesforce writes them.
+    for (token, next) in [(TOKEN, proxies), ("00Dxx0000001gPL!AQ8AQJ", update)] {
+        let world = World::empty().await;
+        world.discovery().await;
+        world.answer_token(token_answer(token)).await;
+        let answer = refusal(400, "invalid_request", text, "malformed_authorization");
+        world.answer_call(answer).await;
+        let ended = run(world.service_a(&["--json"])).await;
+        assert_eq!(ended.code, Some(5));
+        let error = &ended.json()["error"];
+        assert_eq!(error["reason"], "malformed_authorization");
+        assert_eq!(error["next"], next);
+    }
+}

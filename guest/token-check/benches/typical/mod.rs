@@ -56,8 +56,8 @@ pub(crate) fn answer(body: &str) -> Outcome {
     Outcome::Answered(IssuerAnswer {
         status: 200,
         content_type: Some(b"application/json".to_vec()),
-        retry_after: None,
         body: collected,
+        ..IssuerAnswer::default()
     })
 }
 

@@ -9,6 +9,7 @@ use super::pattern::{self, Form, Pattern, Segment};
 use super::{Guard, MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES, Rule, Rules};
 use crate::bearer::is_tchar;
 use crate::json::{self, Json};
+use crate::names::near;
 use crate::policy::{MAX_TTL_SECONDS, is_scope_token};
 use crate::requirements::Requirements;
 
@@ -30,8 +31,6 @@ const RULE_KEYS: &[&str] = &[
 ];
 const PATH_KEYS: &[&str] = &["exact", "prefix", "template"];
 const SCOPES_KEYS: &[&str] = &["all", "any"];
-/// How much an unknown key may differ from a known one for that to be what was meant: a slip or two.
-const MAX_SLIPS: usize = 2;
 
 type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 type IsGood = fn(&str) -> bool;
@@ -132,10 +131,7 @@ fn check_keys(members: &Members<'_>, known: &[&'static str]) -> Result<(), Rules
         None => Ok(()),
         Some((key, _)) => Err(RulesFault::UnknownKey {
             key: key.to_string(),
-            near: known
-                .iter()
-                .copied()
-                .find(|known| strsim::levenshtein(known, key) <= MAX_SLIPS),
+            near: near(key, known.iter().copied()),
         }),
     }
 }

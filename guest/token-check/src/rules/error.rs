@@ -1,9 +1,10 @@
 //! What can be wrong with the rules, told so that the place is found and mended without reading code.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use super::pattern::{MAX_PATH_BYTES, MAX_SEGMENTS};
 use super::{MAX_RULES, MAX_RULES_BYTES};
+use crate::names::Visible;
 use crate::path::Ambiguity;
 use crate::policy::MAX_TTL_SECONDS;
 
@@ -89,12 +90,23 @@ pub enum PathFault {
     BadPlaceholder(String),
 }
 
+/// A rule's number, and its name if it has one.
+pub(super) struct RuleName<'a>(pub(super) usize, pub(super) Option<&'a str>);
+
+impl fmt::Display for RuleName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(number, None) => write!(f, "rule {number}"),
+            Self(number, Some(name)) => write!(f, "rule {number} ({})", Quoted(name)),
+        }
+    }
+}
+
 impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rule {
             None => f.write_str("the document ")?,
-            Some((number, None)) => write!(f, "rule {number}: ")?,
-            Some((number, Some(name))) => write!(f, "rule {number} ({}): ", Quoted(name))?,
+            Some((number, name)) => write!(f, "{}: ", RuleName(*number, name.as_deref()))?,
         }
         self.fault.fmt(f)
     }
@@ -177,12 +189,7 @@ struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let visible = self.0.chars().filter(|c| !c.is_control());
-        ['"']
-            .into_iter()
-            .chain(visible)
-            .chain(['"'])
-            .try_for_each(|c| f.write_char(c))
+        write!(f, "\"{}\"", Visible(self.0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules per route: which token a request needs, by its host, method and path. The first rule that matches counts.
 //!
-//! A request whose path is ambiguous meets no rule: it is refused. One whose path or host cannot be told (`CONNECT`,
+//! A request whose path is ambiguous meets no rule: it is refused, as is one with two hosts where a rule names one. One whose path or host cannot be told (`CONNECT`,
 //! `OPTIONS *`, no Host) can meet the rules that do not look at what is missing, but never a public one.
 
 mod document;
@@ -10,6 +10,7 @@ mod pattern;
 
 use std::sync::Arc;
 
+use error::RuleName;
 pub use error::{PathFault, RulesError, RulesFault};
 
 use crate::bearer::RequestHead;
@@ -23,6 +24,12 @@ use pattern::{Pattern, Segment};
 pub const MAX_RULES_BYTES: usize = 1024 * 1024;
 /// Most rules.
 pub const MAX_RULES: usize = 4096;
+/// A rule as errors name it. `label`: its name, or `#` and its number where it has none.
+pub(crate) fn named(number: usize, label: Option<&str>) -> String {
+    let name = label.filter(|label| !label.starts_with('#'));
+    RuleName(number, name).to_string()
+}
+
 /// Longest name of a rule, in bytes: it stands in every line of the audit.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -84,6 +91,36 @@ impl Rules {
         ttls.max().unwrap_or_default()
     }
 
+    /// How many there are, and how many of them are public.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let public = self
+            .rules
+            .iter()
+            .filter(|rule| matches!(rule.guard, Guard::Public(_)));
+        (self.rules.len(), public.count())
+    }
+
+    /// The rules that let a token through, each with its number.
+    pub(crate) fn for_tokens(&self) -> impl Iterator<Item = (usize, &Requirements)> {
+        (1..)
+            .zip(&self.rules)
+            .filter_map(|(number, rule)| match &rule.guard {
+                Guard::Token(requirements) => Some((number, &**requirements)),
+                Guard::Public(_) | Guard::Denied(_) => None,
+            })
+    }
+
+    /// Whether a request can match none of them. Not so where one names no host, method or path; a public one has to know
+    /// all of these all the same.
+    pub(crate) fn leave_some(&self) -> bool {
+        let accepts = |rule| {
+            self.get(rule).is_some_and(|rule| {
+                rule.methods.is_empty() && !matches!(rule.guard, Guard::Public(_))
+            })
+        };
+        self.index.first(None, None, &accepts).is_none()
+    }
+
     fn get(&self, rule: usize) -> Option<&Rule> {
         self.rules.get(rule)
     }
@@ -104,10 +141,13 @@ impl Rules {
                 .collect::<Vec<_>>()
         });
         let host = path::host(request.authority);
+        if host == Host::Several && self.index.names_hosts() {
+            return Err(Reason::AmbiguousPath);
+        }
         let all_is_known = path.is_some() && (host != Host::Unknown || !self.index.names_hosts());
         let name = match &host {
             Host::Name(name) => Some(&**name),
-            Host::Address | Host::Unknown => None,
+            Host::Address | Host::Several | Host::Unknown => None,
         };
         let accepts = |rule: usize| {
             self.get(rule).is_some_and(|rule| {

@@ -9,6 +9,7 @@
 
 mod audit;
 mod cache;
+mod log;
 mod memory;
 mod order;
 mod outage;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use token_check::{CacheUse, Outcome, Progress, Reason, Sharing, Step};
+use token_check::{CacheUse, Fault, Outcome, Progress, Reason, Sharing, Step};
 
 use crate::world::{Clock, Instance, Issuer, Ran, START, Says, SharedStore, active, inactive};
 
@@ -73,7 +73,10 @@ fn the_second_try_has_what_is_left_of_the_callers_time() {
                 assert_eq!(call.timeout(), Duration::from_millis(left));
             }
             (Progress::Ended(ended), None) => {
-                assert_eq!(ended.fault, Some(Reason::IssuerUnreachable));
+                assert_eq!(
+                    ended.fault.map(Fault::reason),
+                    Some(Reason::IssuerUnreachable)
+                );
             }
             (other, _) => panic!("{other:?}"),
         }
@@ -124,7 +127,7 @@ fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
     // Not even with the same token.
     assert_eq!(instance.get("/", "probe"), (OPEN, Some(CacheUse::Joined)));
     let ended = instance.ask(flight);
-    assert_eq!(ended.fault, Some(Reason::IssuerFailed));
+    assert_eq!(ended.fault.map(Fault::reason), Some(Reason::IssuerFailed));
     assert_eq!(
         instance.resume(waiting).cache,
         MISS,

@@ -221,7 +221,7 @@ fn c12_a_revocation_that_one_instance_sees_ends_the_record() {
 }
 
 #[test]
-fn c9_only_facts_of_active_tokens_are_shared_and_the_store_has_a_fixed_number_of_keys() {
+fn c9_a_spray_of_tokens_that_are_not_active_drives_out_no_record_and_the_keys_are_bounded() {
     let mut world = Shared::new(Sharing::CompareAndSwap);
     world
         .settings
@@ -234,6 +234,115 @@ fn c9_only_facts_of_active_tokens_are_shared_and_the_store_has_a_fixed_number_of
     }
     assert_eq!(world.instance().get("/", TOKEN), (None, STORE));
     assert!(world.store.slots.borrow().len() <= 20);
+}
+
+#[test]
+fn that_a_token_is_not_active_is_shared_for_its_time() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let mut world = Shared::new(sharing);
+        world.settings.push(("negative_cache_ttl", "10"));
+        world.issuer.says(inactive());
+        let refused = |cache| (Some(Reason::Inactive), cache);
+        assert_eq!(world.instance().get("/", TOKEN), refused(MISS));
+        assert_eq!(world.instance().get("/", TOKEN), refused(STORE));
+        world.clock.forward_ms(9_990);
+        let mut late = world.instance();
+        assert_eq!(late.get("/", TOKEN), refused(STORE));
+        assert_eq!(late.get("/", TOKEN), refused(HIT));
+        assert_eq!(world.issuer.asked(), 1);
+        world.clock.forward_ms(10);
+        assert_eq!(late.get("/", TOKEN), refused(MISS));
+    }
+}
+
+#[test]
+fn without_negative_cache_ttl_only_active_tokens_are_shared() {
+    let world = Shared::new(Sharing::Plain);
+    world.issuer.says(inactive());
+    assert_eq!(
+        world.instance().get("/", TOKEN),
+        (Some(Reason::Inactive), MISS)
+    );
+    assert!(world.store.slots.borrow().is_empty());
+}
+
+#[test]
+fn an_active_token_takes_the_place_of_one_that_is_not() {
+    let mut world = Shared::new(Sharing::Plain);
+    world
+        .settings
+        .extend([("cache_entries", "1"), ("negative_cache_ttl", "60")]);
+    world.issuer.says(inactive());
+    assert_eq!(
+        world.instance().get("/", "other"),
+        (Some(Reason::Inactive), MISS)
+    );
+    world.issuer.says(active(CLAIMS));
+    assert_eq!(world.instance().get("/", TOKEN), (None, MISS));
+    assert_eq!(world.instance().get("/", TOKEN), (None, STORE));
+}
+
+#[test]
+fn a_record_past_its_time_gives_way_to_a_token_that_is_not_active() {
+    let mut world = Shared::new(Sharing::Plain);
+    world
+        .settings
+        .extend([("cache_entries", "1"), ("negative_cache_ttl", "60")]);
+    assert_eq!(world.instance().get("/", TOKEN), (None, MISS));
+    world.issuer.says(inactive());
+    let refused = |cache| (Some(Reason::Inactive), cache);
+    assert_eq!(world.instance().get("/", "other"), refused(MISS));
+    assert_eq!(
+        world.instance().get("/", "other"),
+        refused(MISS),
+        "its place is taken"
+    );
+    world.clock.forward_ms(60_001);
+    assert_eq!(world.instance().get("/", "other"), refused(MISS));
+    assert_eq!(world.instance().get("/", "other"), refused(STORE));
+}
+
+#[test]
+fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
+    let mut world = Shared::new(Sharing::Plain);
+    world
+        .settings
+        .extend([("cache_entries", "5"), ("leeway", "30")]);
+    let mut instance = world.instance();
+    let expires = world.clock.now().unix.as_secs() + 20;
+    world.issuer.says(active(&format!(r#","exp":{expires}"#)));
+    assert_eq!(instance.get("/", TOKEN), (None, MISS));
+    let (key, record) = world.store.facts();
+    let has_expired = |bytes: &[u8]| instance.check.has_expired(bytes, world.clock.now());
+    assert!(!has_expired(&record));
+    // exp and the leeway.
+    world.clock.forward_ms(50_000);
+    assert!(!has_expired(&record));
+    world.clock.forward_ms(1_000);
+    assert!(has_expired(&record), "its token has expired");
+    for other in [&b""[..], b"somebody else's", &record[1..]] {
+        assert!(!has_expired(other));
+    }
+    let mut swept = Vec::new();
+    for n in 0..20 {
+        let Step::Lead(waiting, flight, errand) = instance.begin("/", &format!("t{n}")) else {
+            panic!("must lead")
+        };
+        let Ran::Asks(flight) = instance.run(flight, errand) else {
+            panic!("must ask")
+        };
+        let ended = instance.ask(flight);
+        let own: Vec<_> = ended
+            .records
+            .iter()
+            .map(|record| record.key.as_str())
+            .collect();
+        assert_eq!((own.len(), ended.sweep.len()), (1, 4));
+        assert!(ended.sweep.iter().all(|key| key.as_str() != own[0]));
+        swept.extend(ended.sweep);
+        drop(instance.resume(waiting));
+    }
+    assert!(swept.iter().any(|swept| swept.as_str() == key));
 }
 
 #[test]

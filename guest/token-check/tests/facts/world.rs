@@ -58,6 +58,9 @@ impl Clock {
 #[derive(Clone)]
 pub(crate) enum Says {
     Json(String),
+    /// Status, media type and body.
+    Http(u16, &'static str, String),
+    Fails(CallFailure),
     Status(u16, Option<&'static str>),
     Unreachable,
     TimesOut,
@@ -110,7 +113,20 @@ impl Issuer {
         };
         match says {
             Says::Json(body) => answer(200, None, &body),
-            Says::Status(status, retry_after) => answer(status, retry_after, "{}"),
+            Says::Http(status, media, text) => {
+                let mut body = AnswerBody::default();
+                assert!(body.push(text.as_bytes()));
+                Outcome::Answered(IssuerAnswer {
+                    status,
+                    content_type: Some(media.into()),
+                    body,
+                    ..IssuerAnswer::default()
+                })
+            }
+            Says::Fails(failure) => Outcome::Failed(failure),
+            Says::Status(status, retry_after) => {
+                answer(status, retry_after, r#"{"error":"invalid_client"}"#)
+            }
             Says::Unreachable => Outcome::Failed(CallFailure::Unreachable),
             Says::TimesOut => Outcome::Failed(CallFailure::Timeout),
             Says::Denied => Outcome::Failed(CallFailure::Denied),
@@ -126,6 +142,7 @@ fn answer(status: u16, retry_after: Option<&str>, text: &str) -> Outcome {
         content_type: Some(b"application/json".to_vec()),
         retry_after: retry_after.map(Into::into),
         body,
+        ..IssuerAnswer::default()
     })
 }
 
@@ -161,6 +178,8 @@ impl SharedStore {
 
 pub(crate) struct Instance {
     pub(crate) check: AuthCheck<u32>,
+    /// What the log says.
+    pub(crate) log: Vec<String>,
     pub(crate) clock: Clock,
     pub(crate) issuer: Issuer,
     store: SharedStore,
@@ -194,6 +213,7 @@ impl Instance {
     ) -> Self {
         Self {
             check: AuthCheck::new(policy(settings), [7; 16]).sharing(sharing),
+            log: Vec::new(),
             clock: clock.clone(),
             issuer: issuer.clone(),
             store: store.clone(),
@@ -253,7 +273,11 @@ impl Instance {
         let outcome = self.issuer.answer();
         let progress = self.check.settle(flight, outcome, self.clock.now());
         let ended = match progress {
-            Progress::Ended(ended) => ended,
+            Progress::Ended(ended) => {
+                self.log
+                    .extend(ended.note.as_ref().map(ToString::to_string));
+                ended
+            }
             Progress::More(flight, errand) => match self.run(flight, errand) {
                 Ran::Asks(flight) => self.ask(flight),
                 Ran::Ended(ended) => ended,
@@ -270,7 +294,11 @@ impl Instance {
 
     pub(crate) fn finish(&mut self, step: Step) -> Verdict {
         match step {
-            Step::Done(verdict) => verdict,
+            Step::Done(verdict) => {
+                self.log
+                    .extend(verdict.note.as_ref().map(ToString::to_string));
+                verdict
+            }
             Step::Lead(waiting, flight, errand) => {
                 match self.run(flight, errand) {
                     Ran::Asks(flight) => drop(self.ask(flight)),

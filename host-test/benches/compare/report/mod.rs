@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use host_test::guests::repository;
+use programs::repository;
 use serde::Serialize;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use host_test::host::{App, Running, ServeOptions};
+use spin_host::{App, Running, ServeOptions};
 use tokio::runtime::Handle;
 
 use super::{Driver, settings};

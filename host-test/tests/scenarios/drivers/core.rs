@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use token_check::{
-    AnswerBody, AuthCheck, CallFailure, Decision, Errand, Grant, IssuerAnswer, Now, Outcome,
+    AnswerBody, AuthCheck, CallFailure, Decision, Errand, Grant, IssuerAnswer, Note, Now, Outcome,
     Policy, Progress, Reason, Reply, RequestHead, Step, is_identity_header,
 };
 
@@ -52,11 +52,14 @@ impl Driver for Core {
                 .collect()
         };
         let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        // As hosts hand over several of them.
+        let hosts = [vec![b"service-b.test".to_vec()], values("host")].concat();
+        let authority = hosts.join(&b", "[..]);
         let target = scenario.filled(request.target.as_bytes());
         let head = RequestHead {
             authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             method: request.method.as_bytes(),
-            authority: Some(b"service-b.test"),
+            authority: Some(&authority),
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             path_and_query: (request.method != "CONNECT").then_some(&target),
         };
@@ -96,7 +99,10 @@ impl Core {
         loop {
             self.print(&step);
             step = match step {
-                Step::Done(verdict) => return Ok(verdict.decision),
+                Step::Done(verdict) => {
+                    self.tell(verdict.note.as_ref());
+                    return Ok(verdict.decision);
+                }
                 Step::Lead(waiting, flight, errand) => {
                     let mut next = Some((flight, errand));
                     while let Some((flight, errand)) = next {
@@ -111,7 +117,10 @@ impl Core {
                         self.print(&progress);
                         next = match progress {
                             Progress::More(flight, errand) => Some((flight, errand)),
-                            Progress::Ended(_) => None,
+                            Progress::Ended(ended) => {
+                                self.tell(ended.note.as_ref());
+                                None
+                            }
                         };
                     }
                     check.resume(waiting, now)
@@ -119,6 +128,11 @@ impl Core {
                 Step::Join(_) => return Err("there is nobody to join".to_owned()),
             };
         }
+    }
+
+    fn tell(&self, note: Option<&Note>) {
+        let mut printed = self.printed.lock().unwrap();
+        printed.extend(note.map(ToString::to_string));
     }
 
     fn print(&self, value: &impl std::fmt::Debug) {
@@ -210,14 +224,17 @@ fn answered<'a>(answer: &Answer, pieces: impl Iterator<Item = &'a [u8]>) -> Outc
             break;
         }
     }
-    let content_type = answer
-        .headers
-        .iter()
-        .find(|(name, _)| *name == "content-type");
+    let field = |name| {
+        let mut fields = answer.headers.iter();
+        let field = fields.find(|(known, _)| *known == name);
+        field.map(|(_, value)| value.clone().into_bytes())
+    };
     Outcome::Answered(IssuerAnswer {
         status: answer.status,
-        content_type: content_type.map(|(_, value)| value.clone().into_bytes()),
-        retry_after: None,
+        content_type: field("content-type"),
+        content_encoding: field("content-encoding"),
+        www_authenticate: field("www-authenticate").into_iter().collect(),
         body,
+        ..IssuerAnswer::default()
     })
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use envoy_runner::{Envoy, EnvoyOptions};
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions};
 use serde_json::json;
 use tokio::runtime::Handle;
 

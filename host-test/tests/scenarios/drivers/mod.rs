@@ -3,6 +3,7 @@
 pub(crate) mod component;
 pub(crate) mod core;
 pub(crate) mod envoy;
+pub(crate) mod spin;
 
 use std::net::SocketAddr;
 

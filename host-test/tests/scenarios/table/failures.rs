@@ -74,9 +74,16 @@ pub(crate) fn rows() -> Vec<Scenario> {
                 r#"{"error":"invalid_client"}"#,
             )))
             .refused(503, "issuer_refused_us"),
-        scenario("f5_a_403_is_about_us")
-            .issuer(Issuer::Answers(answer(403, "text/plain", "no")))
+        scenario("f5_a_403_with_an_oauth_error_is_about_us")
+            .issuer(Issuer::Answers(answer(
+                403,
+                "application/json",
+                r#"{"error":"access_denied"}"#,
+            )))
             .refused(503, "issuer_refused_us"),
+        scenario("f5_a_403_that_is_no_oauth_error_is_unexpected")
+            .issuer(Issuer::Answers(answer(403, "text/plain", "no")))
+            .refused(503, "issuer_unexpected_status"),
     ];
     let mut bare = answer(200, "", r#"{"active":true}"#);
     bare.headers.clear();

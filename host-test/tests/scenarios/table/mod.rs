@@ -3,6 +3,7 @@
 mod answers;
 mod failures;
 mod headers;
+mod issuers;
 mod policy;
 mod requests;
 mod rules;
@@ -15,6 +16,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut table = answers::rows();
     table.extend(failures::rows());
     table.extend(headers::rows());
+    table.extend(issuers::rows());
     table.extend(policy::rows());
     table.extend(requests::rows());
     table.extend(rules::rows());

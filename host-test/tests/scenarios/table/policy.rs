@@ -20,20 +20,24 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("an_absent_issuer_is_not_the_expected_one")
             .with("expected_issuer", "https://tenant.verify.ibm.com/oauth2")
             .says(r#"{"active":true}"#)
-            .refused(401, "wrong_issuer"),
+            .refused(401, "no_issuer"),
         scenario("another_client_may_not_call")
             .with("allowed_clients", "service-c")
             .refused(403, "client_not_allowed"),
         scenario("p16_an_absent_client_may_not_call")
             .with("allowed_clients", "service-a")
             .says(r#"{"active":true,"sub":"service-a"}"#)
-            .refused(403, "client_not_allowed"),
+            .refused(403, "no_client_id"),
         scenario("another_grant_type_may_not_call")
             .with(
                 "allowed_grant_types",
                 "urn:ietf:params:oauth:grant-type:jwt-bearer",
             )
             .refused(403, "grant_type_not_allowed"),
+        scenario("an_absent_grant_type_may_not_call")
+            .with("allowed_grant_types", "client_credentials")
+            .says(r#"{"active":true,"client_id":"service-a"}"#)
+            .refused(403, "no_grant_type"),
         scenario("p7_an_expected_audience_is_not_split")
             .with("expected_aud", "service-a")
             .says(&IBM.replace(r#"["service-a"]"#, r#""service-a evil""#))
@@ -41,7 +45,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("p7_an_empty_array_has_no_audience")
             .with("expected_aud", "service-a")
             .says(&IBM.replace(r#"["service-a"]"#, "[]"))
-            .refused(401, "wrong_audience"),
+            .refused(401, "no_audience"),
         scenario("p7_another_audience_is_refused")
             .with("expected_aud", "service-b")
             .refused(401, "wrong_audience"),
@@ -51,7 +55,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("p8_an_absent_audience_is_not_the_expected_one")
             .with("expected_aud", "service-a")
             .says(r#"{"active":true,"client_id":"service-a"}"#)
-            .refused(401, "wrong_audience"),
+            .refused(401, "no_audience"),
         scenario("a_challenge_names_the_realm")
             .with("realm", "orders of ACME")
             .says(r#"{"active":false}"#)

@@ -69,6 +69,9 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .header("x-envoy-original-path", "/health")
             .refused_unasked(401, "no_credentials"),
         ruled("a_rule_for_another_host_does_not_match"),
+        ruled("rfc9112_s3_2_a_second_host_is_ambiguous_where_a_rule_names_one")
+            .header("host", "other.test")
+            .refused_unasked(400, "ambiguous_path"),
     ];
     for (name, target) in AMBIGUOUS {
         rows.push(

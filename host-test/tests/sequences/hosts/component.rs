@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use host_test::host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
 use host_test::wire::{exchange, get};
+use spin_host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
 use tokio::runtime::Handle;
 
 use super::{Answer, Driver, Host, Memory, Reply, gates, is_audit, issuer_of, settings};

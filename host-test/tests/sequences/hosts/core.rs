@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use host_test::host::KeyValueStore;
+use spin_host::KeyValueStore;
 use token_check::{
     AnswerBody, AuthCheck, CallFailure, Decision, Errand, IssuerAnswer, Now, Outcome, Policy,
     Progress, RequestHead, Sharing, Step,
@@ -94,15 +94,15 @@ impl Issuer {
         let (status, text) = match self.says.get(token) {
             Some(Answer::Document(text)) => (200, text.as_str()),
             Some(Answer::Inactive) | None => (200, r#"{"active":false}"#),
-            Some(Answer::Status(status)) => (*status, "{}"),
+            Some(Answer::Status(status)) => (*status, r#"{"error":"invalid_client"}"#),
         };
         let mut body = AnswerBody::default();
         assert!(body.push(text.as_bytes()));
         Outcome::Answered(IssuerAnswer {
             status,
             content_type: Some(b"application/json".to_vec()),
-            retry_after: None,
             body,
+            ..IssuerAnswer::default()
         })
     }
 }

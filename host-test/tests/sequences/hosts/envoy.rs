@@ -4,11 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
 use host_test::echo::Echo;
-use host_test::envoy::{Envoy, EnvoyOptions, shipped_config};
-use host_test::host::KeyValueStore;
 use host_test::wire::read_reply;
 use serde_json::{Value, json};
+use spin_host::KeyValueStore;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use host_test::host::KeyValueStore;
 use host_test::wire;
 use serde_json::Value;
+use spin_host::KeyValueStore;
 
 use crate::sequence::{Ailment, Gate, Sequence};
 

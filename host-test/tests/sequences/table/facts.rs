@@ -27,7 +27,6 @@ const DOORS: &str = r#"[
     {"path":{"exact":"/closed"},"deny":true}]"#;
 
 pub(crate) fn rows() -> Vec<Sequence> {
-    let inactive = Verdict::Refused("inactive");
     vec![
         sequence("with_a_ttl_of_0_every_request_asks")
             .with("negative_cache_ttl", "60")
@@ -132,16 +131,11 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .with("cache_ttl", "60")
             .with("negative_cache_ttl", "3")
             .says("t", Says::Inactive)
-            .refused("t", "/", "inactive", Facts::Known)
-            .first(inactive, Facts::Asked)
-            .forgetful(inactive, Facts::Asked)
+            .refused("t", "/", "inactive", Facts::AskedOnce)
             .says("t", Says::Active(ACTIVE))
             .refused("t", "/", "inactive", Facts::Known)
-            // Only what is active is shared.
-            .forgetful(Verdict::Granted, Facts::AskedOnce)
             .wait_ms(3100)
             .granted("t", "/", Facts::AskedOnce)
-            .forgetful(Verdict::Granted, Facts::Known)
             .granted("t", "/", Facts::Known),
         sequence("one_token_is_not_another")
             .with("cache_ttl", "60")

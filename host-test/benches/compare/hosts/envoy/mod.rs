@@ -6,10 +6,8 @@ mod jwt;
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
 use anyhow::{Context as _, Result};
-use host_test::{
-    envoy::{Envoy, EnvoyOptions, MANAGER, shipped_config},
-    guests::Guest,
-};
+use envoy_runner::{Envoy, EnvoyOptions, MANAGER, shipped_config};
+use programs::Guest;
 use serde_json::{Value, json};
 
 use self::{

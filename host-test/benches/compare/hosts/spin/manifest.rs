@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use host_test::guests::{Guest, repository};
+use programs::{Guest, repository};
 use toml::{Table, Value};
 
 /// What stands in front of the app.

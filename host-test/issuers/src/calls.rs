@@ -1,0 +1,119 @@
+//! What tests ask a server themselves.
+
+use anyhow::{Context as _, Result, ensure};
+use form_urlencoded::{Serializer, byte_serialize};
+use reqwest::Certificate;
+use serde_json::Value;
+
+use crate::{Client, Issuer, SCOPE, SERVICE_A};
+
+/// An answer of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON; null if it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// How id and secret stand in a Basic header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basic {
+    /// Form-encoded, as RFC 6749 section 2.3.1 says.
+    Encoded,
+    /// As they are.
+    Raw,
+}
+
+impl Issuer {
+    /// Asks for a token by client credentials, as Service A.
+    ///
+    /// # Errors
+    /// There is no answer, or no token in it.
+    pub async fn token(&self, resource: Option<&str>) -> Result<(String, Answer)> {
+        let endpoint = format!("{}{}", self.url, self.token_path);
+        let mut form = vec![("grant_type", "client_credentials"), ("scope", SCOPE)];
+        form.extend(resource.map(|resource| ("resource", resource)));
+        let answer = self.post(&endpoint, SERVICE_A, self.basic(), &form).await?;
+        let json = answer.json();
+        let token = json.get("access_token").and_then(Value::as_str);
+        let token = token.with_context(|| format!("{endpoint}: {answer:?}"))?;
+        Ok((token.to_owned(), answer))
+    }
+
+    /// Asks about a token (RFC 7662).
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn introspect(&self, token: &str, client: Client, basic: Basic) -> Result<Answer> {
+        let form = [("token", token), ("token_type_hint", "access_token")];
+        self.post(&self.introspection, client, basic, &form).await
+    }
+
+    /// Revokes a token of Service A (RFC 7009), as Service A.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not 200.
+    pub async fn revoke(&self, token: &str) -> Result<()> {
+        let form = [("token", token)];
+        let answer = self
+            .post(&self.revocation, SERVICE_A, self.basic(), &form)
+            .await?;
+        ensure!(answer.status == 200, "{}: {answer:?}", self.revocation);
+        Ok(())
+    }
+
+    const fn basic(&self) -> Basic {
+        if self.product.decodes_basic() {
+            Basic::Encoded
+        } else {
+            Basic::Raw
+        }
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        client: Client,
+        basic: Basic,
+        form: &[(&str, &str)],
+    ) -> Result<Answer> {
+        let encode = |value: &str| match basic {
+            Basic::Encoded => byte_serialize(value.as_bytes()).collect(),
+            Basic::Raw => value.to_owned(),
+        };
+        let body = Serializer::new(String::new()).extend_pairs(form).finish();
+        let response = self
+            .http()?
+            .post(url)
+            .basic_auth(encode(client.id), Some(encode(client.secret)))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .with_context(|| url.to_owned())?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            body: response.text().await?,
+        })
+    }
+
+    fn http(&self) -> Result<reqwest::Client> {
+        // Somebody else in this process may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let trusted = match self.authority() {
+            Some(authority) => vec![Certificate::from_pem(&std::fs::read(authority)?)?],
+            None => Vec::new(),
+        };
+        let builder = reqwest::Client::builder().no_proxy();
+        Ok(builder.tls_certs_only(trusted).build()?)
+    }
+}

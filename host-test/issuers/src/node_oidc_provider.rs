@@ -1,0 +1,78 @@
+//! node-oidc-provider: npm installs it, `node-oidc-provider/server.mjs` runs it.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use programs::install::{once, run};
+use programs::on_path;
+use serde_json::{Value, json};
+
+use crate::{
+    Issuer, JWT_RESOURCE, Product, RESOURCE, SKIP, authority::Certificates, process, program,
+};
+
+const NAME: &str = "node-oidc-provider";
+const SERVER: &str = "server.mjs";
+const MANIFEST: &str = "package.json";
+const LOCK: &str = "package-lock.json";
+
+pub(crate) fn version() -> Result<String> {
+    let manifest = fs::read_to_string(program(NAME).join(MANIFEST))?;
+    let manifest: Value = serde_json::from_str(&manifest)?;
+    let version = manifest.pointer("/dependencies/oidc-provider");
+    let version = version.and_then(Value::as_str);
+    version
+        .map(str::to_owned)
+        .context("package.json names no oidc-provider")
+}
+
+pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issuer> {
+    let folder = install()?;
+    // node looks for packages from where a program lies.
+    fs::copy(program(NAME).join(SERVER), folder.join(SERVER))?;
+    let node = on_path("node").context("there is no node")?;
+    let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });
+    let configuration = json!({
+        "clients": process::clients(),
+        "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
+        "tls": tls.as_ref().map(files),
+    });
+    let server = folder.join(SERVER);
+    let (process, url) =
+        process::start(&node, |command| _ = command.arg(server), &configuration).context(NAME)?;
+    Ok(Issuer {
+        product,
+        token_path: "/token",
+        introspection: format!("{url}/token/introspection"),
+        revocation: format!("{url}/token/revocation"),
+        url,
+        authority: tls,
+        process,
+        directory: None,
+    })
+}
+
+fn install() -> Result<PathBuf> {
+    let packages = fs::read_to_string(program(NAME).join(LOCK))?;
+    once(NAME, &packages, SKIP, |folder| {
+        let npm =
+            on_path("npm").context("there is no npm: install Node.js 20 or newer with npm")?;
+        for file in [MANIFEST, LOCK] {
+            fs::copy(program(NAME).join(file), folder.join(file))?;
+        }
+        run(Command::new(npm)
+            .args([
+                "ci",
+                "--omit=dev",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+            ])
+            .current_dir(folder))?;
+        ensure!(
+            folder.join("node_modules/oidc-provider").is_dir(),
+            "npm brought no oidc-provider"
+        );
+        Ok(())
+    })
+}

@@ -1,0 +1,106 @@
+//! The product against servers that nobody here wrote. `cargo test --test issuers django` runs some of it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a harness that fails is a test that fails"
+)]
+
+mod facts;
+mod gate;
+mod scenes;
+mod service_a;
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::Result;
+use issuers::{Issuer, Product};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::{Handle, Runtime};
+
+use self::{gate::Host, scenes::Scene};
+
+/// Trials mostly wait for servers.
+const THREADS: usize = 4;
+
+/// A server that the first trial that needs it starts.
+struct Shared {
+    product: Product,
+    runtime: Handle,
+    issuer: OnceLock<Result<Issuer, String>>,
+}
+
+impl Shared {
+    fn trial<F>(self: &Arc<Self>, name: &str, check: F) -> Trial
+    where
+        F: AsyncFnOnce(&Issuer) -> Result<()> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        let name = format!("{}::{name}", self.product.name());
+        let trial = Trial::test(name, move || {
+            let start = || {
+                shared
+                    .runtime
+                    .block_on(shared.product.start())
+                    .map_err(shown)
+            };
+            let issuer = shared
+                .issuer
+                .get_or_init(start)
+                .as_ref()
+                .map_err(Failed::from)?;
+            let checked = shared.runtime.block_on(check(issuer));
+            checked.map_err(|error| {
+                format!("{}\nThe issuer logged:\n{}", shown(error), issuer.log()).into()
+            })
+        });
+        trial.with_ignored_flag(!self.product.is_available())
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    if issuers::is_skipped() {
+        eprintln!("skipped: SKIP_ISSUERS=1");
+        return ExitCode::SUCCESS;
+    }
+    let runtime = Runtime::new().unwrap();
+    let issuers = Product::ALL.map(|product| {
+        Arc::new(Shared {
+            product,
+            runtime: runtime.handle().clone(),
+            issuer: OnceLock::new(),
+        })
+    });
+    let mut trials = vec![Trial::test("docs_list_the_issuers", || {
+        facts::docs_list_the_issuers().map_err(|error| shown(error).into())
+    })];
+    for issuer in &issuers {
+        trials.push(issuer.trial("docs_say_what_it_answers", facts::docs_say_what_it_answers));
+        trials.push(issuer.trial(
+            "service_a_is_told_of_a_wrong_secret",
+            scenes::service_a_is_told_of_a_wrong_secret,
+        ));
+        for host in Host::ALL.into_iter().filter(|host| !host.is_skipped()) {
+            for scene in Scene::ALL
+                .into_iter()
+                .filter(|scene| scene.applies_to(issuer.product))
+            {
+                let name = format!("{}::{}", host.name(), scene.name());
+                trials
+                    .push(issuer.trial(&name, async move |issuer| scene.play(host, issuer).await));
+            }
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Ends the servers; `exit` would skip it.
+    drop(issuers);
+    conclusion.exit_code()
+}
+
+fn shown(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}

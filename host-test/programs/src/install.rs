@@ -1,0 +1,160 @@
+//! Installs what tests run against, under `target/installed/`, once.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::repository;
+
+/// What a whole installation has, with the list of packages that it was made from.
+const COMPLETE: &str = "complete";
+
+/// The folder in which `install` has put the `packages` of `name`, now or earlier. Of processes that come here together
+/// one installs and the others wait. `skip`: the variable that leaves out the tests that need it.
+///
+/// # Errors
+/// It cannot be installed, and why.
+pub fn once(
+    name: &str,
+    packages: &str,
+    skip: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let all = repository().join("target/installed");
+    fs::create_dir_all(&all)?;
+    let folder = all.join(name);
+    let complete = folder.join(COMPLETE);
+    let is_complete = || fs::read_to_string(&complete).is_ok_and(|made_from| made_from == packages);
+    if is_complete() {
+        return Ok(folder);
+    }
+    let lock = File::create(all.join(format!("{name}.lock")))?;
+    // Let go when the file is closed, whatever happens.
+    lock.lock()?;
+    if is_complete() {
+        return Ok(folder);
+    }
+    // An older one, or what an installation that was broken off has left.
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    eprintln!(
+        "Installing {name} in target/installed/{name}; the first time this takes a moment ..."
+    );
+    install(&folder)
+        .with_context(|| format!("{name} cannot be installed ({skip}=1 skips these tests)"))?;
+    fs::write(&complete, packages)?;
+    Ok(folder)
+}
+
+/// Runs a program to its end, for what it prints.
+///
+/// # Errors
+/// It fails, with what it said.
+pub fn run(command: &mut Command) -> Result<String> {
+    let name = command.get_program().display().to_string();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{name} cannot be started"))?;
+    if !output.status.success() {
+        let said = if output.stderr.is_empty() {
+            &output.stdout
+        } else {
+            &output.stderr
+        };
+        let said = String::from_utf8_lossy(said);
+        bail!("{name} ended with {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Packages of Debian, unpacked and not installed: that needs no root and changes nothing outside `target/`.
+pub struct Unpacked {
+    /// The folder that stands for `/`.
+    pub root: PathBuf,
+    /// For `LD_LIBRARY_PATH`.
+    pub libraries: OsString,
+}
+
+/// Downloads these packages, and those that they need and that are not installed, and unpacks them.
+///
+/// # Errors
+/// This is no Debian, or its lists of packages are missing.
+pub fn debian(name: &str, packages: &[&str], skip: &str) -> Result<Unpacked> {
+    let root = once(name, &packages.join(" "), skip, |folder| {
+        let planned = run(Command::new("apt-get")
+            .args(["install", "--simulate", "--no-install-recommends"])
+            .args(packages))
+        .with_context(|| format!("apt-get knows no {name}: `apt-get update`, if this is Debian"))?;
+        let downloads = folder.join("downloads");
+        fs::create_dir(&downloads)?;
+        run(Command::new("apt-get")
+            .arg("download")
+            .args(planned.lines().filter_map(package))
+            .current_dir(&downloads))?;
+        for file in fs::read_dir(&downloads)? {
+            run(Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(file?.path())
+                .arg(folder))?;
+        }
+        fs::remove_dir_all(&downloads)?;
+        Ok(())
+    })?;
+    Ok(Unpacked {
+        libraries: libraries(&root)?,
+        root,
+    })
+}
+
+/// `Inst NAME (VERSION ...)` as `apt-get download` takes it.
+fn package(planned: &str) -> Option<String> {
+    let mut words = planned.split(' ');
+    let name = words
+        .next()
+        .filter(|word| *word == "Inst")
+        .and_then(|_| words.next())?;
+    let version = words.find_map(|word| word.strip_prefix('('))?;
+    Some(format!("{name}={version}"))
+}
+
+/// The folder that is named after the machine's kind.
+fn libraries(root: &Path) -> Result<OsString> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(root.join("usr/lib"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().contains("-linux-gnu") {
+            folders.push(entry.path());
+        }
+    }
+    Ok(std::env::join_paths(folders)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_package_is_read_as_apt_plans_it() {
+        for (line, expected) in [
+            (
+                "Inst libconfig9 (1.5-0.4 Debian:12.15/oldstable [amd64])",
+                Some("libconfig9=1.5-0.4"),
+            ),
+            ("Inst a [1] (1:2 Debian:12/stable [all])", Some("a=1:2")),
+            (
+                "Conf libconfig9 (1.5-0.4 Debian:12.15/oldstable [amd64])",
+                None,
+            ),
+            ("Reading package lists...", None),
+            ("", None),
+        ] {
+            assert_eq!(super::package(line).as_deref(), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! An app: manifest, components composed and compiled, routes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use super::{
+    build::BuildCommand,
+    compose::{HANDLER, Part, compose},
+    engine::engine,
+    instance::{HostState, linker},
+    manifest::{Manifest, Trigger},
+    router::Router,
+};
+
+/// A compiled app. Expensive to load, cheap to clone, and served as often as one likes.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) manifest: Manifest,
+    pub(crate) engine: Engine,
+    pub(crate) router: Router,
+    pub(crate) units: Vec<Unit>,
+    /// The unit each trigger dispatches to, in the manifest's order.
+    pub(crate) unit_of_trigger: Vec<usize>,
+}
+
+/// What is instantiated: a component with its middleware.
+pub(crate) struct Unit {
+    pub(crate) component: Arc<str>,
+    pub(crate) pre: ServicePre<HostState>,
+}
+
+impl App {
+    /// Reads the manifest, composes and compiles.
+    ///
+    /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an app.
+    pub fn load(manifest: &Path, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
+        Self::from_manifest(Manifest::read(manifest)?, replaced)
+    }
+
+    /// As [`App::load`], for a manifest that was read already.
+    pub fn from_manifest(manifest: Manifest, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
+        let mut sources = BTreeMap::new();
+        for (id, source) in replaced {
+            manifest.component(id).context("a replaced component")?;
+            sources.insert(id.as_str(), source.clone());
+        }
+        let router = Router::new(&manifest)?;
+        let engine = engine()?;
+        let linker = linker(&engine).map_err(anyhow::Error::from)?;
+
+        let mut units = Vec::<Unit>::new();
+        let mut unit_of_trigger = Vec::new();
+        for (position, trigger) in manifest.triggers().iter().enumerate() {
+            // As in Spin: triggers without middleware share their component's instances, others have their own.
+            let earlier = manifest
+                .triggers()
+                .iter()
+                .zip(&unit_of_trigger)
+                .take(position);
+            let shared = earlier
+                .filter(|(other, _)| other.component == trigger.component)
+                .find(|(other, _)| other.middleware().is_empty() && trigger.middleware().is_empty())
+                .map(|(_, unit)| *unit);
+            if let Some(unit) = shared {
+                unit_of_trigger.push(unit);
+                continue;
+            }
+            unit_of_trigger.push(units.len());
+            units.push(
+                compile(&manifest, &sources, trigger, &engine, &linker).with_context(|| {
+                    format!(
+                        "{}: [[trigger.http]] route = {:?}",
+                        manifest.path().display(),
+                        trigger.route
+                    )
+                })?,
+            );
+        }
+        Ok(Self(Arc::new(Inner {
+            manifest,
+            engine,
+            router,
+            units,
+            unit_of_trigger,
+        })))
+    }
+
+    /// The manifest the app was loaded from.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// The commands that build the app's components.
+    pub fn build_commands(&self) -> Vec<BuildCommand> {
+        self.0.manifest.build_commands()
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+}
+
+fn compile(
+    manifest: &Manifest,
+    replaced: &BTreeMap<&str, PathBuf>,
+    trigger: &Trigger,
+    engine: &Engine,
+    linker: &Linker<HostState>,
+) -> Result<Unit> {
+    let source = |id: &str| match replaced.get(id) {
+        Some(source) => Ok(source.clone()),
+        None => manifest.source_of(id),
+    };
+    let mut sources = Vec::new();
+    for middleware in trigger.middleware() {
+        sources.push((middleware, source(&middleware.component)?));
+    }
+    let middleware: Vec<_> = sources
+        .iter()
+        .map(|(middleware, path)| {
+            (
+                Part {
+                    id: &middleware.component,
+                    path,
+                },
+                &middleware.inherit_configuration,
+            )
+        })
+        .collect();
+    let app_path = source(&trigger.component)?;
+    let bytes = compose(
+        &middleware,
+        &Part {
+            id: &trigger.component,
+            path: &app_path,
+        },
+    )?;
+
+    let component = Component::from_binary(engine, &bytes)
+        .map_err(anyhow::Error::from)
+        .with_context(|| {
+            format!(
+                "component {}: cannot compile {}",
+                trigger.component,
+                app_path.display()
+            )
+        })?;
+    let exported = component
+        .component_type()
+        .exports(engine)
+        .any(|(name, _)| name == HANDLER);
+    ensure!(
+        exported,
+        "component {}: {} does not export {HANDLER}, the only kind of HTTP app this host serves",
+        trigger.component,
+        app_path.display()
+    );
+    let pre = linker
+        .instantiate_pre(&component)
+        .and_then(ServicePre::new)
+        .map_err(anyhow::Error::from)
+        .with_context(|| {
+            format!(
+                "component {}: it, or its middleware, imports what this host does not offer",
+                trigger.component
+            )
+        })?;
+    Ok(Unit {
+        component: Arc::from(trigger.component.as_str()),
+        pre,
+    })
+}

@@ -1,0 +1,398 @@
+//! The ways to an issuer that `envoy/recipes` has, each used as its first lines say, with the names and ports of the test.
+
+use std::collections::BTreeMap;
+
+use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
+use programs::repository;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use verify_stub::{StubOptions, StubTls, VerifyStub};
+
+use crate::{
+    proxy::Proxy,
+    wire::get,
+    world::{App, World, active, exports, skip_without_envoy},
+};
+
+/// What the issuer is called outside. No name server knows it.
+const PUBLIC_NAME: &str = "auth.shop.example.test";
+/// Where envoy.yaml and the recipes look for roots.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+fn read(recipe: &str) -> String {
+    let path = repository().join(format!("envoy/recipes/{recipe}.yaml"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// A recipe with these pieces of it edited; each has to be there.
+fn edited(recipe: &str, edits: &[(&str, &str)]) -> String {
+    let mut text = read(recipe);
+    for (from, to) in edits {
+        assert!(text.contains(from), "{recipe} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// As the recipes write one.
+fn port(number: u16) -> String {
+    format!("port_value: {number} }}")
+}
+
+/// An issuer with these names in its certificate, which is the only thing that knows the public name.
+async fn issuer(host: &str, tls: Option<StubTls>) -> VerifyStub {
+    let stub = VerifyStub::start(StubOptions {
+        tls,
+        host: Some(host.to_owned()),
+        ..StubOptions::default()
+    })
+    .await
+    .unwrap();
+    stub.register("good", &active());
+    stub
+}
+
+fn named(name: &str) -> StubTls {
+    StubTls {
+        names: vec![name.to_owned()],
+        ..StubTls::default()
+    }
+}
+
+fn root_of(stub: &VerifyStub) -> NamedTempFile {
+    let root = NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), stub.certificate().unwrap().pem.as_str()).unwrap();
+    root
+}
+
+/// Envoy as it is shipped, with a recipe, and the issuer's exports with these on top.
+async fn world(
+    stub: VerifyStub,
+    settings: &[(&str, &str)],
+    overlay: String,
+    environment: &[(&str, &str)],
+) -> World {
+    let app = App::start().await;
+    let envoy = Envoy::start(EnvoyOptions {
+        settings: exports(&stub, settings),
+        upstream: app.address,
+        overlay: Some(overlay),
+        environment: owned(environment),
+        ..EnvoyOptions::default()
+    });
+    let envoy = envoy.await.unwrap();
+    World { stub, app, envoy }
+}
+
+fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+/// Host and SNI of every request the issuer was sent.
+fn addressed(stub: &VerifyStub) -> Vec<(String, Option<String>)> {
+    let requests = stub.requests();
+    let mut addressed: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            let host = request.headers["host"].to_str().unwrap().to_owned();
+            (host, request.server_name.clone())
+        })
+        .collect();
+    addressed.sort();
+    addressed.dedup();
+    addressed
+}
+
+#[tokio::test]
+async fn private_ca_the_pem_in_the_environment_is_what_is_trusted() {
+    skip_without_envoy!();
+    let stranger = issuer("localhost", Some(StubTls::default())).await;
+    let stranger = stranger.certificate().unwrap().pem.clone();
+    for (own, status) in [(true, 200), (false, 503)] {
+        let stub = issuer("localhost", Some(StubTls::default())).await;
+        let pem = if own {
+            stub.certificate().unwrap().pem.clone()
+        } else {
+            stranger.clone()
+        };
+        let world = world(
+            stub,
+            &[("issuer_cluster", "issuer_private_ca")],
+            read("private-ca"),
+            &[("ISSUER_CA_PEM", &pem)],
+        )
+        .await;
+        let answer = get(world.address(), "/data", "good").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if !own {
+            assert_eq!(answer.reason(), "issuer_unreachable");
+            assert_eq!(world.stub.counters().introspect, 0);
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn private_ca_without_a_pem_envoy_does_not_start() {
+    skip_without_envoy!();
+    let rows: [(&[(&str, &str)], &str); 2] = [
+        (&[], "Environment variable doesn't exist: ISSUER_CA_PEM"),
+        (&[("ISSUER_CA_PEM", "")], "DataSource cannot be empty"),
+    ];
+    for (environment, error) in rows {
+        let started = Envoy::start(EnvoyOptions {
+            settings: owned(&[
+                ("introspect_url", "https://issuer.example/introspect"),
+                ("resource_client_id", "b"),
+                ("resource_client_secret", "s3cr3t"),
+            ]),
+            overlay: Some(read("private-ca")),
+            environment: owned(environment),
+            ..EnvoyOptions::default()
+        })
+        .await;
+        let said = started.err().expect("it starts").to_string();
+        assert!(said.contains(error), "{error}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn internal_address_host_and_sni_are_the_public_name() {
+    skip_without_envoy!();
+    let url = format!("https://{PUBLIC_NAME}/oauth2/introspect");
+    for (tls, cluster, shipped, proto, sni) in [
+        (
+            Some(named(PUBLIC_NAME)),
+            "issuer_internal",
+            "port_value: 8443 }",
+            None,
+            Some(PUBLIC_NAME.to_owned()),
+        ),
+        (
+            None,
+            "issuer_internal_http",
+            "port_value: 8080 }",
+            Some("https"),
+            None,
+        ),
+    ] {
+        let stub = issuer(PUBLIC_NAME, tls).await;
+        let root = stub.certificate().map(|_| root_of(&stub));
+        let roots = root
+            .as_ref()
+            .map_or(SYSTEM_ROOTS, |root| root.path().to_str().unwrap());
+        let own = port(stub.address().port());
+        let overlay = edited(
+            "internal-address",
+            &[
+                ("keycloak.internal", "localhost"),
+                (shipped, &own),
+                (SYSTEM_ROOTS, roots),
+            ],
+        );
+        let settings = [
+            ("introspect_url", url.as_str()),
+            ("issuer_cluster", cluster),
+        ];
+        let world = world(stub, &settings, overlay, &[]).await;
+        let answer = get(world.address(), "/data", "good").await;
+        assert_eq!(answer.status, 200, "{cluster}: {answer:?}");
+        assert_eq!(
+            addressed(&world.stub),
+            [(PUBLIC_NAME.to_owned(), sni)],
+            "{cluster}"
+        );
+        for request in world.stub.requests() {
+            let sent = request.headers.get("x-forwarded-proto");
+            assert_eq!(sent.map(|sent| sent.to_str().unwrap()), proto, "{cluster}");
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn internal_address_a_certificate_for_the_internal_name_is_not_enough() {
+    skip_without_envoy!();
+    let stub = issuer(PUBLIC_NAME, Some(named("localhost"))).await;
+    let root = root_of(&stub);
+    let own = port(stub.address().port());
+    let overlay = edited(
+        "internal-address",
+        &[
+            ("keycloak.internal", "localhost"),
+            ("port_value: 8443 }", &own),
+            (SYSTEM_ROOTS, root.path().to_str().unwrap()),
+        ],
+    );
+    let settings = [("issuer_cluster", "issuer_internal")];
+    let world = world(stub, &settings, overlay, &[]).await;
+    let answer = get(world.address(), "/data", "good").await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (503, "issuer_unreachable")
+    );
+    assert!(world.stub.requests().is_empty());
+    world.finish().await;
+}
+
+/// A recipe for a proxy with this issuer and this proxy in it.
+fn by_proxy(recipe: &str, stub: &VerifyStub, root: &NamedTempFile, proxy: &Proxy) -> String {
+    let issuer_port = stub.address().port().to_string();
+    let proxy_port = port(proxy.address.port());
+    let mut edits = vec![
+        (SYSTEM_ROOTS, root.path().to_str().unwrap()),
+        ("port_value: 3128 }", proxy_port.as_str()),
+    ];
+    let authority = format!("hostname: {PUBLIC_NAME}:{issuer_port}");
+    let own = port(stub.address().port());
+    if recipe == "company-proxy" {
+        edits.extend([
+            (
+                "hostname: tenant.verify.ibm.com",
+                "hostname: auth.shop.example.test",
+            ),
+            ("port_value: 443 }", own.as_str()),
+            ("10.0.0.1", "127.0.0.1"),
+        ]);
+    } else {
+        edits.extend([
+            ("hostname: tenant.verify.ibm.com:443", authority.as_str()),
+            ("proxy.example.com", "localhost"),
+        ]);
+    }
+    edited(recipe, &edits)
+}
+
+const PROXIES: [(&str, &str); 2] = [
+    ("company-proxy", "issuer_by_proxy"),
+    ("company-proxy-tunnel", "issuer_by_tunnel"),
+];
+/// `user:password`
+const PASSWORD: (&str, &str) = ("COMPANY_PROXY_BASIC", "dXNlcjpwYXNzd29yZA==");
+
+#[tokio::test]
+async fn company_proxy_it_looks_the_issuers_name_up_and_sees_nothing_else() {
+    skip_without_envoy!();
+    for (recipe, cluster) in PROXIES {
+        for http2_only in [false, true] {
+            let tls = StubTls {
+                http2_only,
+                ..named(PUBLIC_NAME)
+            };
+            let stub = issuer(PUBLIC_NAME, Some(tls)).await;
+            let root = root_of(&stub);
+            let proxy = Proxy::start().await;
+            let overlay = by_proxy(recipe, &stub, &root, &proxy);
+            let authority = format!("{PUBLIC_NAME}:{}", stub.address().port());
+            let world = world(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
+            let answer = get(world.address(), "/data", "good").await;
+            assert_eq!(answer.status, 200, "{recipe}: {answer:?}");
+            let mut connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}");
+            if recipe == "company-proxy-tunnel" {
+                connect += &format!("\r\nproxy-authorization: Basic {}", PASSWORD.1);
+            }
+            let mut asked = proxy.asked();
+            asked.dedup();
+            assert_eq!(asked, [connect], "{recipe}");
+            assert_eq!(
+                addressed(&world.stub),
+                [(authority, Some(PUBLIC_NAME.to_owned()))],
+                "{recipe}"
+            );
+            world.finish().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn company_proxy_one_that_refuses_is_an_issuer_that_cannot_be_reached() {
+    skip_without_envoy!();
+    for (recipe, cluster) in PROXIES {
+        let stub = issuer(PUBLIC_NAME, Some(named(PUBLIC_NAME))).await;
+        let root = root_of(&stub);
+        let proxy = Proxy::start_refusing("407 Proxy Authentication Required").await;
+        let overlay = by_proxy(recipe, &stub, &root, &proxy);
+        let world = world(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
+        let answer = get(world.address(), "/data", "good").await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (503, "issuer_unreachable"),
+            "{recipe}"
+        );
+        assert!(!proxy.asked().is_empty());
+        assert!(world.stub.requests().is_empty());
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn company_proxy_the_variables_of_other_programs_are_not_used() {
+    skip_without_envoy!();
+    let stub = issuer("localhost", Some(StubTls::default())).await;
+    let pem = stub.certificate().unwrap().pem.clone();
+    let proxy = Proxy::start().await;
+    let url = format!("http://{}", proxy.address);
+    let mut environment: Vec<_> = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"]
+        .map(|name| (name, url.as_str()))
+        .into();
+    environment.push(("ISSUER_CA_PEM", &pem));
+    let settings = [("issuer_cluster", "issuer_private_ca")];
+    let world = world(stub, &settings, read("private-ca"), &environment).await;
+    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
+    assert_eq!(proxy.asked(), [""; 0]);
+    world.finish().await;
+}
+
+fn cluster(config: &Value, name: &str) -> Value {
+    let clusters = config["static_resources"]["clusters"].as_array().unwrap();
+    let found = clusters.iter().find(|cluster| cluster["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name}")).clone()
+}
+
+#[test]
+fn the_clusters_of_the_recipes_have_the_limits_of_the_shipped_one() {
+    let shipped = cluster(&shipped_config().unwrap(), "issuer_https");
+    let http = "typed_extension_protocol_options";
+    let tls = |cluster: &Value| {
+        let socket = &cluster["transport_socket"];
+        let inner = &socket["typed_config"]["transport_socket"];
+        let socket = if inner.is_null() { socket } else { inner };
+        let mut context = socket["typed_config"].clone();
+        context["common_tls_context"]["validation_context"] = json!(null);
+        context
+    };
+    for (recipe, name) in [
+        ("private-ca", "issuer_private_ca"),
+        ("internal-address", "issuer_internal"),
+        ("internal-address", "issuer_internal_http"),
+        PROXIES[0],
+        PROXIES[1],
+    ] {
+        let recipe: Value = serde_saphyr::from_str(&read(recipe)).unwrap();
+        let found = cluster(&recipe, name);
+        for limit in [
+            "connect_timeout",
+            "per_connection_buffer_limit_bytes",
+            "circuit_breakers",
+        ] {
+            assert_eq!(found[limit], shipped[limit], "{name}: {limit}");
+        }
+        if name != "issuer_internal_http" {
+            assert_eq!(found[http], shipped[http], "{name}");
+            assert_eq!(tls(&found), tls(&shipped), "{name}");
+        }
+    }
+    // One is the shipped cluster but for what its recipe is about.
+    let recipe: Value = serde_saphyr::from_str(&read("private-ca")).unwrap();
+    let mut found = cluster(&recipe, "issuer_private_ca");
+    found["name"] = shipped["name"].clone();
+    let context = "/transport_socket/typed_config/common_tls_context/validation_context";
+    let context = found.pointer_mut(context).unwrap();
+    assert_eq!(
+        context.take(),
+        json!({ "trusted_ca": { "environment_variable": "ISSUER_CA_PEM" } })
+    );
+    *context = json!({ "trusted_ca": { "filename": SYSTEM_ROOTS } });
+    assert_eq!(found, shipped);
+}

@@ -1,0 +1,102 @@
+//! A certificate authority of the stub's own, for `https`.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::{
+    DEFAULT_VERSIONS, ServerConfig, SupportedProtocolVersion,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    version::TLS13,
+};
+
+/// HTTP/2 in ALPN (RFC 9113 section 3.1).
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// How the stub proves who it is.
+#[derive(Clone, Debug)]
+pub struct StubTls {
+    /// Names and addresses that the certificate is for.
+    pub names: Vec<String>,
+    /// A certificate that expired long ago.
+    pub expired: bool,
+    /// HTTP/2 and nothing else. A caller that does not ask for it is answered 403, as by Node's `http2`.
+    pub http2_only: bool,
+    /// TLS 1.3 and nothing else.
+    pub tls13_only: bool,
+}
+
+impl Default for StubTls {
+    fn default() -> Self {
+        Self {
+            names: ["127.0.0.1", "::1", "localhost"].map(str::to_owned).into(),
+            expired: false,
+            http2_only: false,
+            tls13_only: false,
+        }
+    }
+}
+
+/// The certificate of the stub's authority: what a caller has to trust.
+#[derive(Clone, Debug)]
+pub struct StubCertificate {
+    /// For rustls.
+    pub der: CertificateDer<'static>,
+    /// For files.
+    pub pem: String,
+}
+
+impl StubTls {
+    pub(super) fn generate(&self) -> Result<(Arc<ServerConfig>, StubCertificate)> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "verify-stub authority");
+        let authority_key = KeyPair::generate()?;
+        let authority_certificate = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::new(self.names.clone())
+            .context("a name of the stub's certificate")?;
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "verify-stub");
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.use_authority_key_identifier_extension = true;
+        if self.expired {
+            server.not_before = date_time_ymd(2001, 1, 1);
+            server.not_after = date_time_ymd(2001, 12, 31);
+        }
+        let key = KeyPair::generate()?;
+        let certificate = server.signed_by(&key, &issuer)?;
+
+        let versions: &[&SupportedProtocolVersion] = if self.tls13_only {
+            &[&TLS13]
+        } else {
+            DEFAULT_VERSIONS
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )?;
+        config.alpn_protocols = vec![if self.http2_only {
+            HTTP2.to_vec()
+        } else {
+            b"http/1.1".to_vec()
+        }];
+        let trusted = StubCertificate {
+            der: authority_certificate.der().clone(),
+            pem: authority_certificate.pem(),
+        };
+        Ok((Arc::new(config), trusted))
+    }
+}
