@@ -1,17 +1,13 @@
 //! The trust triangle, end to end, on this machine.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use host_test::demo::{DemoCommand, interrupted};
-use tracing_subscriber::EnvFilter;
+use programs::{LevelFilter, log};
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    log(LevelFilter::OFF);
     let command = DemoCommand::parse();
     let ended = tokio::runtime::Runtime::new().map(|runtime| {
         let ended = runtime.block_on(command.run(interrupted()));

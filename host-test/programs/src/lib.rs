@@ -3,13 +3,17 @@
 
 mod guests;
 pub mod install;
+mod log;
 mod native;
 mod process;
 
 use std::path::{Path, PathBuf};
 
+pub use tracing_subscriber::filter::LevelFilter;
+
 pub use self::{
     guests::{Guest, components},
+    log::log,
     native::native,
     process::Process,
 };

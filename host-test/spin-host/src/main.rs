@@ -1,25 +1,14 @@
 //! Serves Service B behind its auth check, from spin.toml.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use clap::Parser as _;
+use programs::{LevelFilter, log};
 use spin_host::ServeCommand;
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours =
-        io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colours)
-        .init();
+    log(LevelFilter::INFO);
     match ServeCommand::parse().run(stop_signal).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
