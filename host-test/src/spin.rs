@@ -45,8 +45,6 @@ pub struct SpinOptions {
     pub settings: BTreeMap<String, String>,
     /// Where variables and stores come from.
     pub runtime_config: PathBuf,
-    /// Further arguments, which both programs know.
-    pub arguments: Vec<String>,
     /// Where Spin keeps logs and its stores; a folder that the caller removes. `None`: beside the manifest.
     pub state: Option<PathBuf>,
 }
@@ -58,7 +56,6 @@ impl Default for SpinOptions {
             manifest: repository().join("spin.toml"),
             settings: BTreeMap::new(),
             runtime_config: repository().join("runtime-config.toml"),
-            arguments: Vec::new(),
             state: None,
         }
     }
@@ -87,8 +84,7 @@ impl SpinApp {
                 .arg(&options.manifest)
                 .args(["--listen", "127.0.0.1:0"])
                 .arg("--runtime-config-file")
-                .arg(&options.runtime_config)
-                .args(&options.arguments);
+                .arg(&options.runtime_config);
             if let (SpinProgram::Spin(_), Some(state)) = (program, &options.state) {
                 command.arg("--state-dir").arg(state);
             }

@@ -35,9 +35,9 @@ pub(crate) async fn until(deadline: Duration) {
 pub(crate) async fn decide(gate: &Gate, head: &Head) -> Verdict {
     let authorization: Vec<&[u8]> = head.lines("authorization").collect();
     let traceparent: Vec<&[u8]> = head.lines("traceparent").collect();
-    let hosts: Vec<&[u8]> = head.lines("host").collect();
     // Spin routes by the first one, and shows the app all of them.
-    let several = (hosts.len() > 1).then(|| hosts.join(&b", "[..]));
+    let has_several = head.lines("host").nth(1).is_some();
+    let several = has_several.then(|| head.lines("host").collect::<Vec<_>>().join(&b", "[..]));
     let authority = several
         .as_deref()
         .or_else(|| head.authority.as_deref().map(str::as_bytes));

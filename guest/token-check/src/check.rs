@@ -508,8 +508,8 @@ impl<W> AuthCheck<W> {
         let (Some(store), Some(shared)) = (&self.store, &flying.shared) else {
             return Err(Settled::Abandoned);
         };
-        let known = bytes.and_then(|bytes| store.open(shared, bytes, now));
-        flying.occupant = store.occupant(shared, bytes, now);
+        let (occupant, known) = store.found(shared, bytes, now);
+        flying.occupant = occupant;
         let known = known.filter(|known| !self.cache.is_outdated(flying.asker.key, known));
         match known {
             Some(known) if known.is_fresh(&flying.asker.requirements, &self.policy, now) => {

@@ -244,29 +244,30 @@ impl Store {
         Some(Record { key, bytes })
     }
 
-    /// The facts of a record about this token, if it is one that we wrote.
-    pub(crate) fn open(&self, token: &SharedToken, bytes: &[u8], now: Now) -> Option<Known> {
-        let record = self
-            .read(bytes)
-            .filter(|record| record.digest == token.digest)?;
-        record.known(now)
-    }
-
-    /// What a slot holds that was read for this token.
-    pub(crate) fn occupant(&self, token: &SharedToken, bytes: Option<&[u8]>, now: Now) -> Occupant {
+    /// What the slot of this token holds, and the facts of a record about it, if it is one that we wrote.
+    pub(crate) fn found(
+        &self,
+        token: &SharedToken,
+        bytes: Option<&[u8]>,
+        now: Now,
+    ) -> (Occupant, Option<Known>) {
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
-            return Occupant::None;
+            return (Occupant::None, None);
         };
         match self.read(bytes) {
-            None => Occupant::Other,
-            Some(record) if record.digest == token.digest => Occupant::This,
-            Some(record) if self.is_spent(&record, now) => Occupant::None,
-            Some(_) => Occupant::Other,
+            None => (Occupant::Other, None),
+            Some(record) if record.digest == token.digest => (Occupant::This, record.known(now)),
+            Some(record) if self.is_spent(&record, now) => (Occupant::None, None),
+            Some(_) => (Occupant::Other, None),
         }
     }
 
-    /// Keys of slots to look at for what has expired, beside the one of this token.
+    /// Keys of slots to look at for what has expired, beside the one of this token. None where workers share memory: it has
+    /// its slots for good, and what is in them is not kept past the process.
     pub(crate) fn neighbours(&self, token: &SharedToken) -> Vec<StoreKey> {
+        if self.can_claim {
+            return Vec::new();
+        }
         let count = SWEPT_PER_WRITE.min(self.slots.saturating_sub(1));
         (1..=count)
             .filter_map(|next| token.slot.saturating_add(next).checked_rem(self.slots))
