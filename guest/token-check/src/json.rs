@@ -7,13 +7,35 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::fault::Type;
-
 /// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
 const MAX_DEPTH: usize = 16;
 
 /// Most members taken in one object: each name is compared with all before it. Answers have about 15.
 const MAX_MEMBERS: usize = 512;
+
+/// A type of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    Array,
+    Boolean,
+    Null,
+    Number,
+    Object,
+    String,
+}
+
+impl Type {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Array => "an array",
+            Self::Boolean => "true or false",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::String => "a string",
+        }
+    }
+}
 
 /// A JSON value. Its texts are parts of the document where that has no escapes in them.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,53 +14,33 @@
 //! facts, this request, the [`Requirements`] of its route and the time, for every request anew. Nothing here refuses with a status under
 //! 400, and nothing from a token or from the issuer's answer is ever put into a refusal.
 
-mod answer;
-mod audit;
-mod bearer;
-mod cache;
 mod check;
 mod decision;
-mod facts;
-mod fault;
-mod identity;
+mod grammar;
 mod introspection;
 mod json;
-mod names;
-mod note;
-mod outage;
-mod path;
+mod memory;
 mod policy;
-mod problem;
 mod reason;
-mod requirements;
-mod rules;
+mod request;
 mod secret;
-mod settings;
-mod store;
-mod summary;
-mod trace;
-mod unclean;
-mod verdict;
+mod time;
 
-pub use answer::{AnswerBody, IssuerAnswer};
-pub use bearer::RequestHead;
-pub use check::{AuthCheck, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting};
-pub use decision::{Decision, Grant, Refusal};
-pub use facts::Facts;
-pub use fault::{CallFailure, Fault};
-pub use identity::{IDENTITY_HEADERS, is_identity_header};
-pub use introspection::{OutboundCall, USER_AGENT};
-pub use names::{PREFIX, SPIN_PREFIX, UnknownVariable, unknown_variable, variable};
-pub use note::{Mismatch, Note};
-pub use path::Ambiguity;
-pub use policy::{Demand, Policy};
-pub use problem::{Place, Problem, SettingsError};
-pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
-pub use requirements::Requirements;
-pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
+pub use check::{
+    AuthCheck, CacheUse, Ended, Errand, Flight, Mismatch, Note, Outcome, Progress, Step, Verdict,
+    Waiting,
+};
+pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Reply, is_identity_header};
+pub use introspection::{
+    AnswerBody, CallFailure, Facts, Fault, IssuerAnswer, OutboundCall, USER_AGENT,
+};
+pub use memory::{Record, Sharing, StoreKey};
+pub use policy::{
+    Demand, ENVOY_SETTINGS, Given, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Place, Policy,
+    Problem, Requirements, RulesError, RulesFault, SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX, Setting,
+    SettingsError, Summary, Unclean, UnknownVariable, spin_variables, unknown_variable, variable,
+};
+pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
+pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};
-pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting, spin_variables};
-pub use store::{Record, Sharing, StoreKey};
-pub use summary::Summary;
-pub use unclean::Unclean;
-pub use verdict::{CacheUse, Verdict};
+pub use time::Now;

@@ -1,15 +1,12 @@
 //! Why a request was refused, and the one place that turns a reason into an answer.
 
-use crate::policy::Policy;
-use crate::requirements::Requirements;
-
 /// `Retry-After` of a 503 that knows no better, in seconds: long enough to spare an issuer in trouble, short enough that
 /// its return is noticed at once.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// RFC 6750 section 3.1 error codes, and what goes beyond them.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     /// 401 with a bare challenge: the caller did not try.
     Unauthenticated,
     /// 400 `invalid_request`.
@@ -49,7 +46,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)* }
             }
 
-            const fn kind(self) -> Kind {
+            pub(crate) const fn kind(self) -> Kind {
                 match self { $(Self::$name => Kind::$kind,)* }
             }
         }
@@ -131,17 +128,6 @@ reasons! {
     WrongTokenType = "wrong_token_type", Token, "This kind of token is not accepted.";
 }
 
-/// A complete answer to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// HTTP status, 400 to 599.
-    pub status: u16,
-    /// Header fields; names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON, in UTF-8.
-    pub body: String,
-}
-
 impl Reason {
     /// HTTP status of the answer.
     #[must_use]
@@ -167,13 +153,6 @@ impl Reason {
         }
     }
 
-    /// The whole answer. `policy` gives the realm; without one (our settings are wrong) there is no challenge.
-    /// `requirements` are those of the route, for the scope that it needs.
-    #[must_use]
-    pub fn reply(self, policy: Option<&Policy>, requirements: Option<&Requirements>) -> Reply {
-        self.answer(policy, requirements, RETRY_AFTER_SECONDS)
-    }
-
     /// Whether the issuer fails, so that what it said before may count for longer. Not so if it answers, but wrongly, or
     /// refuses us.
     pub(crate) const fn is_outage(self) -> bool {
@@ -185,54 +164,5 @@ impl Reason {
                 | Self::IssuerTimeout
                 | Self::IssuerUnreachable
         )
-    }
-
-    pub(crate) fn answer(
-        self,
-        policy: Option<&Policy>,
-        requirements: Option<&Requirements>,
-        retry_after: u32,
-    ) -> Reply {
-        // Every part comes from the closed set above, so nothing needs escaping.
-        let body = format!(
-            r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
-            self.error(),
-            self.description(),
-            self.name()
-        );
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("content-length", body.len().to_string()),
-            ("cache-control", "no-store".to_owned()),
-        ];
-        if let Some(challenge) = policy.and_then(|policy| self.challenge(policy, requirements)) {
-            headers.push(("www-authenticate", challenge));
-        }
-        if self.status() == 503 {
-            headers.push(("retry-after", retry_after.to_string()));
-        }
-        Reply {
-            status: self.status(),
-            headers,
-            body,
-        }
-    }
-
-    /// `WWW-Authenticate` (RFC 6750 section 3). Realm and scopes were checked when the policy was made.
-    fn challenge(self, policy: &Policy, requirements: Option<&Requirements>) -> Option<String> {
-        let realm = policy.realm();
-        let error = self.error();
-        let text = self.description();
-        let scope = match (self.kind(), requirements) {
-            (Kind::Scope, Some(requirements)) => format!(r#", scope="{}""#, requirements.scope()),
-            _ => String::new(),
-        };
-        match self.kind() {
-            Kind::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
-            Kind::Request | Kind::Token | Kind::Scope | Kind::Forbidden => Some(format!(
-                r#"Bearer realm="{realm}", error="{error}", error_description="{text}"{scope}"#
-            )),
-            Kind::Denied | Kind::Unavailable => None,
-        }
     }
 }

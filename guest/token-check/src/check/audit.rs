@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::verdict::CacheUse;
 use crate::decision::Decision;
-use crate::facts::Claims;
-use crate::verdict::CacheUse;
+use crate::introspection::Claims;
 
 /// Longest text of a caller or an issuer in a line, in bytes: a line stays a line that log collectors take whole.
 const MAX_TEXT_BYTES: usize = 256;

@@ -8,7 +8,6 @@ use base64_simd::STANDARD;
 use url::{Position, Url};
 use zeroize::Zeroizing;
 
-use crate::policy::{ClientAuth, Policy};
 use crate::secret::{AccessToken, ClientSecret};
 
 /// Who asks: some firewalls refuse a request that does not say so.
@@ -16,6 +15,15 @@ pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"
 
 /// RFC 7662 section 2.1: spares the issuer a search among its refresh tokens.
 const HINT: &str = "&token_type_hint=access_token";
+
+/// How we authenticate at the issuer (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    Basic,
+    /// Basic as in RFC 7617, id and secret as they are: for issuers that do not form-decode them.
+    BasicRaw,
+    Post,
+}
 
 /// What is the same in every question: made once.
 pub(crate) struct Endpoint {
@@ -88,20 +96,27 @@ pub struct OutboundCall {
     endpoint: Arc<Endpoint>,
     body: Zeroizing<String>,
     traceparent: Option<Box<str>>,
-    timeout: Duration,
-    connect_timeout: Duration,
-    first_byte_timeout: Duration,
+    timeouts: Timeouts,
+}
+
+/// Limits of one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For the whole call: what is left of the caller's time.
+    pub(crate) total: Duration,
+    /// To connect; no longer than `total`.
+    pub(crate) connect: Duration,
+    /// To the first byte of the response; no longer than `total`.
+    pub(crate) first_byte: Duration,
 }
 
 impl OutboundCall {
-    /// `timeout`: what is left of the caller's time.
-    pub(crate) fn introspection(
-        policy: &Policy,
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
         token: &AccessToken,
         traceparent: Option<Box<str>>,
-        timeout: Duration,
+        timeouts: Timeouts,
     ) -> Self {
-        let endpoint = Arc::clone(policy.endpoint());
         // Large enough for every byte in three, so that no part of the token is left behind where it had to grow.
         let mut body = Zeroizing::new(String::with_capacity(
             "token=".len() + 3 * token.secret().len() + HINT.len() + endpoint.credentials.len(),
@@ -114,9 +129,7 @@ impl OutboundCall {
             endpoint,
             body,
             traceparent,
-            timeout,
-            connect_timeout: timeout.min(policy.connect_timeout()),
-            first_byte_timeout: timeout.min(policy.first_byte_timeout()),
+            timeouts,
         }
     }
 
@@ -170,19 +183,19 @@ impl OutboundCall {
     /// How long the whole call may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
-        self.timeout
+        self.timeouts.total
     }
 
     /// How long it may take to connect; no longer than the whole.
     #[must_use]
     pub const fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
+        self.timeouts.connect
     }
 
     /// How long the first byte of the answer may take; no longer than the whole.
     #[must_use]
     pub const fn first_byte_timeout(&self) -> Duration {
-        self.first_byte_timeout
+        self.timeouts.first_byte
     }
 }
 

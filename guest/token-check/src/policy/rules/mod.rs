@@ -13,10 +13,10 @@ use std::sync::Arc;
 use error::RuleName;
 pub use error::{PathFault, RulesError, RulesFault};
 
-use crate::bearer::RequestHead;
-use crate::path::{self, Host};
+use crate::policy::Requirements;
 use crate::reason::Reason;
-use crate::requirements::Requirements;
+use crate::request::RequestHead;
+use crate::request::path::{self, Host};
 use index::Index;
 use pattern::{Pattern, Segment};
 

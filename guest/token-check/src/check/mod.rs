@@ -1,26 +1,30 @@
 //! One loop for every request: begin, lead or join, settle, resume.
 
+mod audit;
+mod log_event;
+mod verdict;
+
+pub use log_event::{Mismatch, Note};
+pub use verdict::{CacheUse, Verdict};
+
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::answer::IssuerAnswer;
-use crate::audit;
-use crate::bearer::{self, RequestHead};
-use crate::cache::{AsItIs, FactsCache, Known, TokenKey, TokenKeys, milliseconds};
 use crate::decision::{Decision, Refusal, decide, route};
-use crate::facts::{self, Claims, Facts};
-use crate::fault::{CallFailure, Detail, Fault};
-use crate::introspection::OutboundCall;
-use crate::note::{Journal, Note};
-use crate::outage::{self, Breaker};
+use crate::introspection::IssuerAnswer;
+use crate::introspection::{self, CallFailure, Claims, Detail, Facts, Fault, OutboundCall};
+use crate::memory::{
+    self, AsItIs, Breaker, Digests, FactsCache, Known, Occupant, Record, SharedToken, Sharing,
+    Store, StoreKey, TokenKey, TokenKeys,
+};
 use crate::policy::Policy;
+use crate::policy::Requirements;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::requirements::Requirements;
+use crate::request::{RequestHead, bearer, traceparent};
 use crate::secret::AccessToken;
-use crate::store::{Digests, Occupant, Record, SharedToken, Sharing, Store, StoreKey};
-use crate::trace;
-use crate::verdict::{CacheUse, Verdict};
+use crate::time::{Now, milliseconds};
+use log_event::Journal;
 
 /// The first wait for another instance's question, and the longest one: each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -28,21 +32,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// The part of `timeout` that [`AuthCheck::good_while`] is: more than a sound issuer takes.
 const GOOD_WHILE: u32 = 4;
-
-/// The time, as the host reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Since 1970, for what the issuer says about a token's life.
-    pub unix: Duration,
-    /// A clock that never goes back, for how long a caller waits. Any starting point.
-    pub monotonic: Duration,
-}
-
-impl Now {
-    pub(crate) fn unix_seconds(self) -> i64 {
-        self.unix.as_secs().try_into().unwrap_or(i64::MAX)
-    }
-}
 
 /// What to do with a request next.
 #[must_use]
@@ -320,7 +309,7 @@ impl<W> AuthCheck<W> {
             token: Arc::new(AccessToken::new(token)),
             requirements,
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
-            traceparent: trace::parent(request.traceparent),
+            traceparent: traceparent::parent(request.traceparent),
             host: self
                 .policy
                 .audits()
@@ -594,18 +583,18 @@ impl<W> AuthCheck<W> {
         if let Some(flight) = self.flights.get_mut(&asker.key) {
             flight.asked = Some(first);
         }
-        Ok(Errand::Ask(OutboundCall::introspection(
-            &self.policy,
+        Ok(Errand::Ask(OutboundCall::new(
+            Arc::clone(self.policy.endpoint()),
             &asker.token,
             asker.traceparent.clone(),
-            left,
+            self.policy.timeouts(left),
         )))
     }
 
     fn answered(&mut self, flying: &mut Flying, answer: &IssuerAnswer, now: Now) -> Settled {
         let latency = flying.latency(now);
         let (_, asked) = flying.asked.unwrap_or_default();
-        let fault = match facts::read(answer, self.policy.endpoint().are_changed()) {
+        let fault = match introspection::read(answer, self.policy.endpoint().are_changed()) {
             Ok(heard) => {
                 self.breaker.answered(asked);
                 let is_active = heard.facts.claims().is_some();
@@ -622,10 +611,10 @@ impl<W> AuthCheck<W> {
             Err(fault) => fault,
         };
         let mut retry_after = RETRY_AFTER_SECONDS;
-        if let Some(pause) = outage::wanted_pause(answer, now) {
-            retry_after = outage::whole_seconds(pause);
+        if let Some(pause) = introspection::wanted_pause(answer, now) {
+            retry_after = memory::whole_seconds(pause);
             self.breaker.hold(fault.reason(), pause, now);
-        } else if outage::is_overwhelmed(answer.status) {
+        } else if memory::is_overwhelmed(answer.status) {
             self.breaker
                 .failed(Some(flying.asker.key), flying.is_probe, now);
         } else {

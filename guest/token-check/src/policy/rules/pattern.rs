@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::{PathFault, RulesFault};
-use crate::path::{self, is_host_name};
+use crate::request::path::{self, is_host_name};
 
 /// Longest path of a rule, in bytes: no route that a person writes comes near.
 pub(crate) const MAX_PATH_BYTES: usize = 1024;

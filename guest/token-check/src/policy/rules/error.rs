@@ -4,9 +4,9 @@ use core::fmt;
 
 use super::pattern::{MAX_PATH_BYTES, MAX_SEGMENTS};
 use super::{MAX_RULES, MAX_RULES_BYTES};
-use crate::names::Visible;
-use crate::path::Ambiguity;
 use crate::policy::MAX_TTL_SECONDS;
+use crate::policy::names::Visible;
+use crate::request::path::Ambiguity;
 
 /// Rules that cannot be used: the first fault in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]

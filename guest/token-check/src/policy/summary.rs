@@ -3,8 +3,8 @@
 
 use crate::json;
 use crate::policy::Policy;
-use crate::requirements::Requirements;
-use crate::rules;
+use crate::policy::Requirements;
+use crate::policy::rules;
 
 /// No more values of one setting are shown: a log line is read by people.
 const MAX_SHOWN: usize = 10;

@@ -1,10 +1,10 @@
 //! The one table of settings, and settings as a host collects them.
 
 use crate::json::{self, Json};
-use crate::names::near_key;
 use crate::policy::Policy;
-use crate::problem::{Place, Problem, SettingsError};
-use crate::unclean::Unclean;
+use crate::policy::names::near_key;
+use crate::policy::settings_error::{Place, Problem, SettingsError};
+use crate::policy::unclean::Unclean;
 
 /// One setting of Service B. In the environment it is `WORKOUT18_` and the key in upper case, in Spin `auth_` and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,11 @@ use core::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::cache::{Known, milliseconds};
-use crate::check::Now;
-use crate::facts::Facts;
+use super::cache::Known;
+use crate::introspection::Facts;
 use crate::policy::Policy;
+use crate::time::Now;
+use crate::time::milliseconds;
 
 /// The first bytes of a record, with its version: what another version wrote is not read.
 const RECORD: &[u8; 4] = b"ttf1";

@@ -1,20 +1,35 @@
 //! Raw settings become an immutable, valid policy, or an error that names the key.
 
+mod names;
+mod requirements;
+mod rules;
+mod settings;
+mod settings_error;
+mod summary;
+mod unclean;
+
 use core::time::Duration;
 use std::sync::Arc;
 
 use url::{Host, Url};
 
-use crate::bearer::RequestHead;
-use crate::introspection::Endpoint;
-use crate::names::near;
-use crate::problem::{Place, Problem, SettingsError};
+pub use names::{PREFIX, SPIN_PREFIX, UnknownVariable, unknown_variable, variable};
+pub use requirements::Requirements;
+pub(crate) use rules::Guard;
+pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
+pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting, spin_variables};
+pub use settings_error::{Place, Problem, SettingsError};
+pub use summary::Summary;
+pub use unclean::Unclean;
+
+use crate::grammar::is_scope_token;
+use crate::introspection::{ClientAuth, Endpoint, Timeouts};
 use crate::reason::Reason;
-use crate::requirements::{List, Requirements};
-use crate::rules::{self, Guard, Rules};
+use crate::request::RequestHead;
 use crate::secret::ClientSecret;
-use crate::settings::{Given, SETTINGS};
-use crate::summary::Summary;
+use names::near;
+use requirements::List;
+use rules::Rules;
 
 /// Leeway can be no longer, in seconds: past five minutes it is no clock difference but an extended lifetime.
 const MAX_LEEWAY_SECONDS: u32 = 300;
@@ -32,15 +47,6 @@ const TOKEN_BYTES: (u32, u32) = (256, 65_536);
 const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
 /// More faults in a row than this are no protection.
 const MAX_BREAKER_FAULTS: u32 = 1000;
-
-/// How we authenticate at the issuer (RFC 6749 section 2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientAuth {
-    Basic,
-    /// Basic as in RFC 7617, id and secret as they are: for issuers that do not form-decode them.
-    BasicRaw,
-    Post,
-}
 
 /// What can be demanded of a token, for `require`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,12 +309,13 @@ impl Policy {
         self.stale_if_error_seconds
     }
 
-    pub(crate) const fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
-    }
-
-    pub(crate) const fn first_byte_timeout(&self) -> Duration {
-        self.first_byte_timeout
+    /// The limits of a call that must end within `left`.
+    pub(crate) fn timeouts(&self, left: Duration) -> Timeouts {
+        Timeouts {
+            total: left,
+            connect: left.min(self.connect_timeout),
+            first_byte: left.min(self.first_byte_timeout),
+        }
     }
 
     /// What stands before this request: the first rule that matches, else the default requirements.
@@ -340,14 +347,6 @@ impl Policy {
     pub(crate) const fn forward_token(&self) -> bool {
         self.forward_token
     }
-}
-
-/// RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ).
-pub(crate) fn is_scope_token(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope
-            .bytes()
-            .all(|b| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\')
 }
 
 fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::json::Type;
 use crate::reason::Reason;
 
 /// A fault of the issuer, or of the way to it. Prints as a line for the log: the reason and a sentence.
@@ -214,30 +215,6 @@ pub(crate) enum Wrong {
     NotTime(Type),
     TooFar,
     Twice,
-}
-
-/// A type of JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
-    Array,
-    Boolean,
-    Null,
-    Number,
-    Object,
-    String,
-}
-
-impl Type {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Array => "an array",
-            Self::Boolean => "true or false",
-            Self::Null => "null",
-            Self::Number => "a number",
-            Self::Object => "an object",
-            Self::String => "a string",
-        }
-    }
 }
 
 impl Fault {

@@ -1,22 +1,8 @@
 //! Finds the bearer token in a request (RFC 6750 section 2). Works on bytes: a caller chooses every one of them.
 
+use super::RequestHead;
+use crate::grammar::is_tchar;
 use crate::reason::Reason;
-
-/// What the core reads of a request.
-#[derive(Clone, Copy)]
-pub struct RequestHead<'a> {
-    /// Each Authorization field line's value, in order, as received.
-    pub authorization: &'a [&'a [u8]],
-    /// The method, as received.
-    pub method: &'a [u8],
-    /// The host that the request is for, with its port if it has one: the `:authority` pseudo-header or the Host header,
-    /// whichever the request is routed by; of several Host headers all, joined with commas. `None` where there is none.
-    pub authority: Option<&'a [u8]>,
-    /// The request target as received: path and query. `None` where there is none (CONNECT).
-    pub path_and_query: Option<&'a [u8]>,
-    /// Each `traceparent` field line's value (W3C Trace Context), as received. Only read when the issuer is asked.
-    pub traceparent: &'a [&'a [u8]],
-}
 
 /// The token of a request, or why there is none. `max_bytes`: nothing longer is hashed, kept or sent on.
 pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
@@ -80,10 +66,6 @@ fn holds_two_credentials(value: &[u8]) -> bool {
         let (scheme, rest) = part.split_at(scheme);
         !scheme.is_empty() && rest.starts_with(b" ") && !rest.trim_ascii_start().starts_with(b"=")
     })
-}
-
-pub(crate) fn is_tchar(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
 /// So many bytes are looked at before the first bad one counts: without a way out in between, a compiler makes vector

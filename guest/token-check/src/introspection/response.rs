@@ -1,6 +1,6 @@
 //! What came back from the issuer, as a host collects it.
 
-use crate::fault::{Coding, Media};
+use crate::introspection::fault::{Coding, Media};
 
 /// `max_answer_bytes` by default, in bytes. A typical answer has 400; one with many groups has tens of thousands.
 const DEFAULT_MAX_BYTES: usize = 65_536;

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write as _};
 
-use crate::settings::{ENVOY_SETTINGS, SERVICE_A_KEYS, SETTINGS};
+use crate::policy::settings::{ENVOY_SETTINGS, SERVICE_A_KEYS, SETTINGS};
 
 /// What the environment variable of each setting begins with.
 pub const PREFIX: &str = "WORKOUT18_";

@@ -1,14 +1,18 @@
 //! Facts, the policy and the time make a decision. Computed for every request, kept nowhere.
 
+mod identity;
+mod response;
+
 use std::sync::Arc;
 
-use crate::bearer::RequestHead;
-use crate::facts::{Claims, Facts};
-use crate::identity::Identity;
-use crate::policy::Policy;
-use crate::reason::{RETRY_AFTER_SECONDS, Reason, Reply};
-use crate::requirements::Requirements;
-use crate::rules::Guard;
+pub use identity::{IDENTITY_HEADERS, is_identity_header};
+pub use response::Reply;
+
+use crate::introspection::{Claims, Facts};
+use crate::policy::{Guard, Policy, Requirements};
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::request::RequestHead;
+use identity::Identity;
 
 /// The scope of a login that still waits for its second factor at IBM Verify.
 const MFA_CHALLENGE: &str = "mfa_challenge";

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
+use super::log_event::Note;
+use crate::decision::Reply;
 use crate::decision::{Decision, Grant};
-use crate::note::Note;
 use crate::policy::Policy;
-use crate::reason::Reply;
 
 /// Where the facts of a decision came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

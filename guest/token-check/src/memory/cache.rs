@@ -1,84 +1,19 @@
 //! What the issuer said, kept for a while in this instance's memory. Facts only: every decision is made from them again.
 
-use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
-use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::check::Now;
-use crate::facts::Facts;
+use super::token_key::{AsItIs, TokenKey};
+use crate::introspection::Facts;
 use crate::policy::Policy;
-use crate::requirements::Requirements;
+use crate::policy::Requirements;
+use crate::time::{Now, milliseconds};
 
 /// An answer over so many bytes counts as several entries, so that `cache_entries` bounds the memory too. A typical one
 /// has 400.
 const BYTES_PER_ENTRY: usize = 1024;
-
-/// Stands for a whole token in this instance's memory, where the token itself is not kept: a 128-bit keyed hash
-/// (SipHash-2-4, a pseudorandom function), so that nobody without the key finds two tokens that share one. The key is
-/// made of random bytes at the start and never leaves the instance.
-///
-/// Issuer endpoint and client are part of the key by construction: they belong to the policy, and each policy has an
-/// [`crate::AuthCheck`], and so a key, of its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenKey([u64; 2]);
-
-impl Hash for TokenKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // Half of a hash is a hash.
-        let [half, _] = self.0;
-        state.write_u64(half);
-    }
-}
-
-/// Makes the keys.
-pub(crate) struct TokenKeys(SipHasher24);
-
-impl TokenKeys {
-    pub(crate) fn new(seed: &[u8; 16]) -> Self {
-        Self(SipHasher24::new_with_key(seed))
-    }
-
-    pub(crate) fn key(&self, token: &[u8]) -> TokenKey {
-        let mut hasher = self.0;
-        hasher.write(token);
-        let hash = hasher.finish128();
-        TokenKey([hash.h1, hash.h2])
-    }
-}
-
-/// A [`TokenKey`] is a keyed hash already.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct AsItIs;
-
-#[derive(Default)]
-pub(crate) struct AsItIsHasher(u64);
-
-impl BuildHasher for AsItIs {
-    type Hasher = AsItIsHasher;
-
-    fn build_hasher(&self) -> AsItIsHasher {
-        AsItIsHasher::default()
-    }
-}
-
-impl Hasher for AsItIsHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
-    }
-}
 
 /// Facts, and when the issuer was asked for them, in milliseconds of the host's monotonic clock. The time of the
 /// question and not of the answer: a token may be revoked in between.
@@ -126,11 +61,6 @@ impl Known {
             now.unix_seconds() < claims.expires().saturating_sub(policy.leeway_seconds())
         })
     }
-}
-
-/// Whole milliseconds.
-pub(crate) fn milliseconds(time: Duration) -> i64 {
-    time.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
 #[derive(Clone)]

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::names::{SPIN_PREFIX, Visible, variable};
 use crate::policy::Demand;
-use crate::rules::RulesError;
-use crate::unclean::Unclean;
+use crate::policy::names::{SPIN_PREFIX, Visible, variable};
+use crate::policy::rules::RulesError;
+use crate::policy::unclean::Unclean;
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::error::{RulesError, RulesFault, WANTED_TTL};
 use super::pattern::{self, Form, Pattern, Segment};
 use super::{Guard, MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES, Rule, Rules};
-use crate::bearer::is_tchar;
+use crate::grammar::is_scope_token;
+use crate::grammar::is_tchar;
 use crate::json::{self, Json};
-use crate::names::near;
-use crate::policy::{MAX_TTL_SECONDS, is_scope_token};
-use crate::requirements::Requirements;
+use crate::policy::MAX_TTL_SECONDS;
+use crate::policy::Requirements;
+use crate::policy::names::near;
 
 /// What makes an object of these the document.
 const DOCUMENT_KEYS: &[&str] = &["$schema", "rules"];

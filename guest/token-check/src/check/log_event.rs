@@ -3,13 +3,13 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::audit;
-use crate::check::Now;
+use super::audit;
 use crate::decision::Decision;
-use crate::facts::Claims;
-use crate::fault::{Detail, Fault};
+use crate::introspection::Claims;
+use crate::introspection::{Detail, Fault};
+use crate::policy::Requirements;
 use crate::reason::Reason;
-use crate::requirements::Requirements;
+use crate::time::Now;
 
 /// The same is told to the log no more often.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
