@@ -13,9 +13,9 @@ const MAX_DEPTH: usize = 16;
 /// Most members taken in one object: each name is compared with all before it. Answers have about 15.
 const MAX_MEMBERS: usize = 512;
 
-/// A type of JSON.
+/// A type of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub(crate) enum JsonType {
     Array,
     Boolean,
     Null,
@@ -24,8 +24,8 @@ pub(crate) enum Type {
     String,
 }
 
-impl Type {
-    pub(crate) const fn text(self) -> &'static str {
+impl JsonType {
+    pub(crate) const fn phrase(self) -> &'static str {
         match self {
             Self::Array => "an array",
             Self::Boolean => "true or false",
@@ -50,14 +50,14 @@ pub(crate) enum Json<'a> {
 }
 
 impl Json<'_> {
-    pub(crate) const fn kind(&self) -> Type {
+    pub(crate) const fn kind(&self) -> JsonType {
         match self {
-            Self::Null => Type::Null,
-            Self::Bool(_) => Type::Boolean,
-            Self::Integer(_) | Self::Float(_) => Type::Number,
-            Self::Text(_) => Type::String,
-            Self::Array(_) => Type::Array,
-            Self::Object(_) => Type::Object,
+            Self::Null => JsonType::Null,
+            Self::Bool(_) => JsonType::Boolean,
+            Self::Integer(_) | Self::Float(_) => JsonType::Number,
+            Self::Text(_) => JsonType::String,
+            Self::Array(_) => JsonType::Array,
+            Self::Object(_) => JsonType::Object,
         }
     }
 
@@ -115,6 +115,27 @@ fn separate(at: usize, to: &mut String) {
 /// A string as it is written in JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
+}
+
+/// A JSON string in ASCII, which cannot begin another line.
+pub(crate) fn quoted_in_ascii(string: &str) -> String {
+    in_ascii(&quoted(string))
+}
+
+/// JSON in ASCII. JSON leaves other scripts unescaped, and with them line separators and the
+/// control sequences of terminals.
+pub(crate) fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(c, ' '..='~') {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
 }
 
 /// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.

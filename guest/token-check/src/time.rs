@@ -1,13 +1,13 @@
-//! Points in time, as hosts pass them in: nothing here reads a clock.
+//! Points in time, which hosts pass in: nothing in the core reads a clock.
 
 use core::time::Duration;
 
 /// The time, as the host reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Since 1970, for what the issuer says about a token's life.
+    /// Since 1970, for the times in the issuer's response.
     pub unix: Duration,
-    /// A clock that never goes back, for how long a caller waits. Any starting point.
+    /// A clock that never goes back, for deadlines and ages. Any starting point.
     pub monotonic: Duration,
 }
 

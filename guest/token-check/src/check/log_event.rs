@@ -1,81 +1,83 @@
-//! What the log says beside the audit: each kind once per interval, so that neither a caller nor an issuer can flood it.
+//! What is logged besides the audit line. Each kind once per interval, so that neither callers nor the
+//! issuer can flood the log.
 
 use core::fmt;
 use core::time::Duration;
 
-use super::audit;
 use crate::decision::Decision;
-use crate::introspection::Claims;
-use crate::introspection::{Detail, Fault};
+use crate::introspection::{Claims, Detail, Fault};
+use crate::json;
 use crate::policy::Requirements;
 use crate::reason::Reason;
 use crate::time::Now;
 
-/// The same is told to the log no more often.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// Repeat the same line at most this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// So many tokens that are not active, and none that is, are no chance any more: the issuer does not tell us about tokens.
-const INACTIVE_IS_SUSPECT: u32 = 20;
+/// This many inactive tokens since the start, and no active one, are no coincidence: the issuer does
+/// not tell this client about tokens.
+const SUSPICIOUSLY_MANY_INACTIVE: u32 = 20;
 
-/// Longest list of names in a line, in bytes before they are quoted: what an issuer writes must not fill the log.
-const MAX_NAMED_BYTES: usize = 256;
+/// Longest list of names in a line, in bytes before quoting, so that the issuer cannot fill the log.
+const MAX_NAMES_BYTES: usize = 256;
 
-/// A line for the log. Only [`Note::Mismatch`] holds what an issuer wrote: quoted as JSON in ASCII, and cut.
+/// A line for the log. Only [`LogEvent::Mismatch`] contains strings of the issuer: quoted as JSON in
+/// ASCII, and truncated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// The issuer failed, or the way to it.
+pub enum LogEvent {
+    /// The issuer failed, or the path to it.
     Fault(Fault),
-    /// An active token that is expired by an `exp` of 0 or less.
+    /// An active token has an `exp` of 0 or less, and so is expired.
     ExpiresAtZero,
-    /// The issuer answered with this HTTP status, and an error that speaks of the token.
-    ErrorOfToken(u16),
-    /// A token is not what the policy or the rule demands.
+    /// The issuer responded with this HTTP status and an error about the token.
+    TokenError(u16),
+    /// A token does not meet a requirement of the policy or the rule.
     Mismatch(Mismatch),
-    /// No token was active since the start.
+    /// No token has been active since the start.
     NoneActive,
-    /// What the issuer said before counts past its time.
+    /// Cached results are used past their time.
     Stale,
 }
 
-/// What was demanded of a token, and what the issuer said of it.
+/// What was required of a token, and what the issuer says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     reason: Reason,
     member: &'static str,
-    named: String,
+    actual: String,
     expected: String,
 }
 
-impl Note {
-    /// Whether the issuer or we are at fault: an error; else a warning.
+impl LogEvent {
+    /// Whether the issuer or this service is at fault, which is an error; anything else is a warning.
     #[must_use]
     pub const fn is_error(&self) -> bool {
         matches!(self, Self::Fault(_))
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for LogEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fault.fmt(f),
             Self::ExpiresAtZero => f.write_str(
-                "expired: the issuer wrote an exp of 0 or less for an active token; a token that never expires has no exp",
+                "expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp",
             ),
-            Self::ErrorOfToken(status) => write!(
+            Self::TokenError(status) => write!(
                 f,
-                "inactive: the issuer answered with HTTP status {status} and said that it is for the token; some issuers do not tell about JWTs"
+                "inactive: the issuer responded with HTTP status {status} and an error about the token; some issuers do not introspect JWTs"
             ),
             Self::Mismatch(Mismatch {
                 reason,
                 member,
-                named,
+                actual,
                 expected,
             }) => {
-                write!(f, "{}: the issuer named ", reason.name())?;
-                if named.is_empty() {
+                write!(f, "{}: the token has ", reason.name())?;
+                if actual.is_empty() {
                     write!(f, "no {member}")?;
                 } else {
-                    write!(f, "{member} {named}")?;
+                    write!(f, "{member} {actual}")?;
                 }
                 if expected.is_empty() {
                     f.write_str("; token_types can accept it")
@@ -84,141 +86,147 @@ impl fmt::Display for Note {
                 }
             }
             Self::NoneActive => f.write_str(
-                "no token was active so far: check introspect_url, resource_client_id, resource_client_secret and the right of this client to introspect the tokens of others",
+                "no token has been active so far: check introspect_url, resource_client_id, resource_client_secret and whether this client may introspect tokens of other clients",
             ),
-            Self::Stale => f.write_str("stale: what the issuer said counts past its time while it fails"),
+            Self::Stale => {
+                f.write_str("stale: cached results are used past their time while the issuer is unavailable")
+            }
         }
     }
 }
 
-/// A kind of note.
+/// What is logged once per interval.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Fault(Fault),
-    ErrorOfToken(u16),
+    TokenError(u16),
     Refused(Reason),
     Stale,
 }
 
-/// Knows what was told.
+/// Knows what was logged lately.
 #[derive(Default)]
-pub(crate) struct Journal {
-    told: Vec<(Kind, Duration)>,
-    inactive: Inactive,
+pub(super) struct LogThrottle {
+    last_logged: Vec<(Kind, Duration)>,
+    inactive_streak: InactiveStreak,
 }
 
-/// Whether the issuer knows of any active token.
-enum Inactive {
-    /// It was asked about so many tokens, and none was active.
+/// Whether any token has been active since the start.
+enum InactiveStreak {
+    /// None so far, and this many were inactive.
     SinceStart(u32),
-    /// One was, or it was told.
+    /// One was, or the streak was logged.
     Over,
 }
 
-impl Default for Inactive {
+impl Default for InactiveStreak {
     fn default() -> Self {
         Self::SinceStart(0)
     }
 }
 
-impl Journal {
+impl LogThrottle {
     fn is_due(&mut self, kind: Kind, now: Now) -> bool {
-        let is_recent = |last: Duration| now.monotonic < last.saturating_add(TELL_AGAIN);
-        self.told.retain(|(_, last)| is_recent(*last));
-        let is_due = self.told.iter().all(|(known, _)| *known != kind);
+        let is_recent = |last: Duration| now.monotonic < last.saturating_add(LOG_INTERVAL);
+        self.last_logged.retain(|(_, last)| is_recent(*last));
+        let is_due = self.last_logged.iter().all(|(logged, _)| *logged != kind);
         if is_due {
-            self.told.push((kind, now.monotonic));
+            self.last_logged.push((kind, now.monotonic));
         }
         is_due
     }
 
-    pub(crate) fn fault(&mut self, fault: Fault, now: Now) -> Option<Note> {
+    pub(super) fn fault(&mut self, fault: Fault, now: Now) -> Option<LogEvent> {
         self.is_due(Kind::Fault(fault), now)
-            .then_some(Note::Fault(fault))
+            .then_some(LogEvent::Fault(fault))
     }
 
-    /// A fault that was told in full when it was met, and is met again without a question.
-    pub(crate) fn held(&mut self, reason: Reason, now: Now) -> Option<Note> {
+    /// A request was refused because the issuer is unavailable. Other faults than the open circuit were
+    /// logged when they occurred.
+    pub(super) fn unavailable(&mut self, reason: Reason, now: Now) -> Option<LogEvent> {
         match reason {
             Reason::IssuerCircuitOpen => self.fault(Fault::new(reason, Detail::None), now),
             _ => None,
         }
     }
 
-    pub(crate) fn stale(&mut self, now: Now) -> Option<Note> {
-        self.is_due(Kind::Stale, now).then_some(Note::Stale)
+    pub(super) fn stale(&mut self, now: Now) -> Option<LogEvent> {
+        self.is_due(Kind::Stale, now).then_some(LogEvent::Stale)
     }
 
-    /// A token is or was active.
-    pub(crate) fn active(&mut self) {
-        self.inactive = Inactive::Over;
+    pub(super) fn saw_active_token(&mut self) {
+        self.inactive_streak = InactiveStreak::Over;
     }
 
-    /// The issuer has said whether a token is active; `error`: by an error with this status.
-    pub(crate) fn heard(&mut self, is_active: bool, error: Option<u16>, now: Now) -> Option<Note> {
+    /// The issuer said whether a token is active; `error_status`: with an error response.
+    pub(super) fn introspected(
+        &mut self,
+        is_active: bool,
+        error_status: Option<u16>,
+        now: Now,
+    ) -> Option<LogEvent> {
         if is_active {
-            self.active();
+            self.saw_active_token();
         }
-        if let Inactive::SinceStart(count) = &mut self.inactive {
+        if let InactiveStreak::SinceStart(count) = &mut self.inactive_streak {
             *count = count.saturating_add(1);
         }
-        if let Some(status) = error
-            && self.is_due(Kind::ErrorOfToken(status), now)
+        if let Some(status) = error_status
+            && self.is_due(Kind::TokenError(status), now)
         {
-            return Some(Note::ErrorOfToken(status));
+            return Some(LogEvent::TokenError(status));
         }
-        match self.inactive {
-            Inactive::SinceStart(INACTIVE_IS_SUSPECT..) => {
-                self.inactive = Inactive::Over;
-                Some(Note::NoneActive)
+        match self.inactive_streak {
+            InactiveStreak::SinceStart(SUSPICIOUSLY_MANY_INACTIVE..) => {
+                self.inactive_streak = InactiveStreak::Over;
+                Some(LogEvent::NoneActive)
             }
-            Inactive::SinceStart(_) | Inactive::Over => None,
+            InactiveStreak::SinceStart(_) | InactiveStreak::Over => None,
         }
     }
 
-    /// What the log shows of a refusal, and the caller does not see.
-    pub(crate) fn decided(
+    /// What the log shows about a refusal and the caller does not see.
+    pub(super) fn decided(
         &mut self,
         decision: &Decision,
         claims: Option<Claims<'_>>,
-        demands: &Requirements,
+        requirements: &Requirements,
         now: Now,
-    ) -> Option<Note> {
+    ) -> Option<LogEvent> {
         let Decision::Refused(refusal) = decision else {
             return None;
         };
         let (reason, claims) = (refusal.reason(), claims?);
-        // What the issuer named, one name after another.
-        let named: &mut dyn Iterator<Item = &str>;
-        let (mut one, mut audiences, mut kinds);
+        let actual: &mut dyn Iterator<Item = &str>;
+        let (mut one, mut audiences, mut types);
         let (member, expected): (_, &[String]) = match reason {
             Reason::Expired if claims.expires() <= 0 => {
                 let is_due = self.is_due(Kind::Refused(reason), now);
-                return is_due.then_some(Note::ExpiresAtZero);
+                return is_due.then_some(LogEvent::ExpiresAtZero);
             }
             Reason::NoAudience | Reason::WrongAudience => {
                 audiences = claims.audiences();
-                named = &mut audiences;
-                ("aud", &demands.audiences)
+                actual = &mut audiences;
+                ("aud", &requirements.audiences)
             }
             Reason::NoIssuer | Reason::WrongIssuer => {
                 one = claims.issuer().into_iter();
-                named = &mut one;
-                ("iss", &demands.issuers)
+                actual = &mut one;
+                ("iss", &requirements.issuers)
             }
             Reason::NoClientId | Reason::ClientNotAllowed => {
                 one = claims.client_id().into_iter();
-                named = &mut one;
-                ("client_id", &demands.clients)
+                actual = &mut one;
+                ("client_id", &requirements.clients)
             }
             Reason::NoGrantType | Reason::GrantTypeNotAllowed => {
                 one = claims.grant_type().into_iter();
-                named = &mut one;
-                ("grant_type", &demands.grant_types)
+                actual = &mut one;
+                ("grant_type", &requirements.grant_types)
             }
             Reason::WrongTokenType if !claims.is_other_token() => {
-                kinds = claims.unknown_kinds();
-                named = &mut kinds;
+                types = claims.unknown_types();
+                actual = &mut types;
                 ("token_type", &[])
             }
             _ => return None,
@@ -226,19 +234,19 @@ impl Journal {
         if !self.is_due(Kind::Refused(reason), now) {
             return None;
         }
-        Some(Note::Mismatch(Mismatch {
+        Some(LogEvent::Mismatch(Mismatch {
             reason,
             member,
-            named: list(named),
+            actual: list(actual),
             expected: list(&mut expected.iter().map(String::as_str)),
         }))
     }
 }
 
-/// Each quoted, with commas in between, until it is long enough.
+/// The names, each quoted, separated by commas and truncated.
 fn list(names: &mut dyn Iterator<Item = &str>) -> String {
     let mut list = String::new();
-    let mut left = MAX_NAMED_BYTES;
+    let mut left = MAX_NAMES_BYTES;
     for name in names {
         if !list.is_empty() {
             list.push_str(", ");
@@ -250,12 +258,12 @@ fn list(names: &mut dyn Iterator<Item = &str>) -> String {
         let shown = name
             .get(..name.floor_char_boundary(left))
             .unwrap_or_default();
-        list.push_str(&audit::quoted(shown));
+        list.push_str(&json::quoted_in_ascii(shown));
         if shown.len() < name.len() {
             list.push_str("...");
             break;
         }
-        // One that is empty has its quotes.
+        // An empty name takes room for its quotes.
         left = left.saturating_sub(shown.len().max(1));
     }
     list
@@ -266,9 +274,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_issuer_wrote_is_quoted_and_cut() {
-        let long = "a".repeat(MAX_NAMED_BYTES + 1);
-        let cut = format!("\"{}\"...", "a".repeat(MAX_NAMED_BYTES));
+    fn strings_of_the_issuer_are_quoted_and_truncated() {
+        let long = "a".repeat(MAX_NAMES_BYTES + 1);
+        let cut = format!("\"{}\"...", "a".repeat(MAX_NAMES_BYTES));
         for (names, expected) in [
             (&[][..], ""),
             (&["a", ""], r#""a", """#),
@@ -285,6 +293,6 @@ mod tests {
             assert_eq!(list(&mut names.iter().copied()), expected);
         }
         let many = list(&mut [""; 10_000].into_iter());
-        assert!(many.len() <= 4 * MAX_NAMED_BYTES + 3, "{}", many.len());
+        assert!(many.len() <= 4 * MAX_NAMES_BYTES + 3, "{}", many.len());
     }
 }

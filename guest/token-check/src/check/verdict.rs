@@ -1,75 +1,85 @@
-//! A decision, and what to record of it.
+//! A decision, and what to record about it.
 
 use core::time::Duration;
 
-use super::log_event::Note;
-use crate::decision::Reply;
-use crate::decision::{Decision, Grant};
+use super::log_event::LogEvent;
+use crate::decision::{Decision, Grant, Response};
+use crate::introspection::Claims;
 use crate::policy::Policy;
 
-/// Where the facts of a decision came from.
+/// Where the facts of a decision came from (in the words of RFC 9211 where it has one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CacheUse {
-    /// From this instance's memory.
+pub enum CacheStatus {
+    /// From the memory of this instance.
     Hit,
-    /// The issuer was asked for this request.
+    /// From an introspection call made for this request.
     Miss,
-    /// The issuer was asked for another request about the same token.
-    Joined,
-    /// From this instance's memory and past their time, because the issuer fails.
+    /// From an introspection call made for another request with the same token.
+    Collapsed,
+    /// From the memory of this instance and past their time, because the issuer is unavailable.
     Stale,
     /// From the store that instances share.
-    Store,
+    Shared,
 }
 
-impl CacheUse {
-    /// Every use, for those who count them.
+impl CacheStatus {
+    /// Every status, for metrics.
     pub const ALL: [Self; 5] = [
         Self::Hit,
         Self::Miss,
-        Self::Joined,
+        Self::Collapsed,
         Self::Stale,
-        Self::Store,
+        Self::Shared,
     ];
 
-    /// The name that logs and metrics see.
+    /// The name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
-            Self::Joined => "joined",
+            Self::Collapsed => "collapsed",
             Self::Stale => "stale",
-            Self::Store => "store",
+            Self::Shared => "shared",
         }
     }
 }
 
-/// What becomes of a request, and what to write down about it.
+/// The decision about a request, and what to log about it.
 #[must_use]
 #[derive(Debug)]
 pub struct Verdict {
-    /// What becomes of it.
+    /// The decision.
     pub decision: Decision,
-    /// Where its facts came from; `None` if it got no further than its own credentials.
-    pub cache: Option<CacheUse>,
-    /// How long the issuer took, where it was asked.
+    /// Where its facts came from; `None` if the request was refused for its own credentials.
+    pub cache: Option<CacheStatus>,
+    /// How long the issuer took, if it was called.
     pub issuer_latency: Option<Duration>,
-    /// What the log says of it beside the audit. The caller never sees it.
-    pub note: Option<Note>,
-    /// The line for the audit log, complete and on one line, if there is to be one.
+    /// What to log besides the audit line. Never shown to the caller.
+    pub event: Option<LogEvent>,
+    /// The audit line, if audit is on.
     pub audit: Option<String>,
 }
 
 impl Verdict {
-    /// How the request goes on, or the whole answer to one that ends here.
+    /// How to forward the request, or the complete response to a refused one.
     ///
     /// # Errors
-    /// The answer of a refusal.
-    pub fn into_result(self, policy: &Policy) -> Result<Grant, Reply> {
+    /// The response to a refused request.
+    pub fn into_result(self, policy: &Policy) -> Result<Grant, Response> {
         match self.decision {
             Decision::Granted(grant) => Ok(grant),
-            Decision::Refused(refusal) => Err(refusal.reply(policy)),
+            Decision::Refused(refusal) => Err(refusal.response(policy)),
         }
     }
+}
+
+/// What a verdict is based on.
+#[derive(Clone, Copy, Default)]
+pub(super) struct VerdictContext<'a> {
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) token: Option<&'a [u8]>,
+    pub(super) claims: Option<Claims<'a>>,
+    pub(super) cache: Option<CacheStatus>,
+    pub(super) latency: Option<Duration>,
 }

@@ -1,11 +1,8 @@
-//! The headers that tell the app who calls.
+//! The headers that tell the app who the caller is.
 
 use base64_simd::URL_SAFE_NO_PAD;
 
-use crate::introspection::{
-    CLIENT_ID as CLIENT_ID_CLAIM, Claims, ISSUER as ISSUER_CLAIM, MAX_CLAIM_BYTES,
-    SUBJECT as SUBJECT_CLAIM,
-};
+use crate::introspection::{Claim, Claims, MAX_CLAIM_HEADER_BYTES};
 
 const SUBJECT: &str = "x-auth-subject";
 const CLIENT_ID: &str = "x-auth-client-id";
@@ -13,10 +10,11 @@ const ISSUER: &str = "x-auth-issuer";
 const SCOPE: &str = "x-auth-scope";
 const CLAIMS: &str = "x-auth-claims";
 
-/// Every header that only we may set.
+/// Headers that only the auth check may set.
 pub const IDENTITY_HEADERS: [&str; 5] = [SUBJECT, CLIENT_ID, ISSUER, SCOPE, CLAIMS];
 
-/// Whether this name, in any spelling that some server takes for the same, is one of ours: a client-sent copy must go.
+/// Whether a header name is one of [`IDENTITY_HEADERS`], in any spelling that some server treats as
+/// the same. Client-sent copies must be removed.
 #[must_use]
 pub fn is_identity_header(name: &[u8]) -> bool {
     let same = |ours: &str| {
@@ -29,18 +27,18 @@ pub fn is_identity_header(name: &[u8]) -> bool {
     IDENTITY_HEADERS.into_iter().any(same)
 }
 
-/// The values of our headers, in one piece of memory: this is all that a request which is let in allocates.
+/// The header values, in one allocation, the only one of a granted cached request.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(super) struct Identity {
     values: String,
-    /// Where each value ends; an absent one ends where it starts. In the order of [`IDENTITY_HEADERS`].
+    /// Where each value ends, in the order of [`IDENTITY_HEADERS`]. An absent value is empty.
     ends: [usize; IDENTITY_HEADERS.len()],
 }
 
 impl Identity {
-    pub(crate) fn of(claims: Claims<'_>) -> Self {
+    pub(super) fn new(claims: Claims<'_>) -> Self {
         let document = claims.document().as_bytes();
-        // The other headers are parts of the document, so this holds them all.
+        // The other values are parts of the document, so this capacity holds them all.
         let mut values = String::with_capacity(
             URL_SAFE_NO_PAD
                 .encoded_length(document.len())
@@ -48,12 +46,12 @@ impl Identity {
         );
         let mut ends = [0; IDENTITY_HEADERS.len()];
         let [subject, client_id, issuer, scope, all] = &mut ends;
-        for (end, which) in [
-            (subject, SUBJECT_CLAIM),
-            (client_id, CLIENT_ID_CLAIM),
-            (issuer, ISSUER_CLAIM),
+        for (end, claim) in [
+            (subject, Claim::Subject),
+            (client_id, Claim::ClientId),
+            (issuer, Claim::Issuer),
         ] {
-            if let Some(value) = claims.field(which) {
+            if let Some(value) = claims.header_safe(claim) {
                 values.push_str(value);
             }
             *end = values.len();
@@ -65,8 +63,8 @@ impl Identity {
             }
             values.push_str(word);
         }
-        // Scopes have no unsafe characters (RFC 6749 section 3.3).
-        if values.len().saturating_sub(start) > MAX_CLAIM_BYTES {
+        // Scope characters are safe in headers (RFC 6749 section 3.3).
+        if values.len().saturating_sub(start) > MAX_CLAIM_HEADER_BYTES {
             values.truncate(start);
         }
         *scope = values.len();
@@ -75,7 +73,7 @@ impl Identity {
         Self { values, ends }
     }
 
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let starts = [0].into_iter().chain(self.ends);
         IDENTITY_HEADERS
             .into_iter()
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_of_our_headers_is_ours_and_nothing_else_is() {
+    fn every_spelling_of_an_identity_header_is_recognized_and_no_other_name() {
         for name in [
             "x-auth-subject",
             "X-Auth-Subject",

@@ -1,4 +1,4 @@
-//! Facts, the policy and the time make a decision. Computed for every request, kept nowhere.
+//! Facts, policy and time make a decision. It is made for every request and kept nowhere.
 
 mod identity;
 mod response;
@@ -6,7 +6,7 @@ mod response;
 use std::sync::Arc;
 
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
-pub use response::Reply;
+pub use response::Response;
 
 use crate::introspection::{Claims, Facts};
 use crate::policy::{Guard, Policy, Requirements};
@@ -14,21 +14,21 @@ use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::request::RequestHead;
 use identity::Identity;
 
-/// The scope of a login that still waits for its second factor at IBM Verify.
+/// The scope of a login at IBM Verify whose second factor is still missing.
 const MFA_CHALLENGE: &str = "mfa_challenge";
 
-/// What becomes of a request.
+/// Whether a request may reach the app.
 #[must_use]
 #[derive(Debug)]
 pub enum Decision {
-    /// It goes on to the app, with these changes.
+    /// It is forwarded, with these changes.
     Granted(Grant),
-    /// It ends here: see [`Refusal::reply`].
+    /// It is answered with [`Refusal::response`].
     Refused(Refusal),
 }
 
 impl Decision {
-    /// The name of the rule that made it; `#3` for the third where it has none. `None`: no rule matches the request.
+    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: no rule matches.
     #[must_use]
     pub fn rule(&self) -> Option<&str> {
         match self {
@@ -38,24 +38,25 @@ impl Decision {
     }
 }
 
-/// How a granted request goes on.
+/// How to forward a granted request.
 #[derive(Debug)]
 pub struct Grant {
     identity: Option<Identity>,
-    /// Whether the Authorization header goes on too. On a public route nobody has looked at it.
+    /// Whether to keep the Authorization header. On a public route it has not been checked.
     pub forward_token: bool,
     /// As [`Decision::rule`].
     pub rule: Option<Arc<str>>,
 }
 
 impl Grant {
-    /// Header fields to set, after every client-sent one of [`crate::is_identity_header`] was removed.
+    /// Header fields to set, after all client-sent ones that match [`crate::is_identity_header`] are
+    /// removed.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.identity.iter().flat_map(Identity::headers)
     }
 }
 
-/// Why a request ends here, and for which route.
+/// Why a request is refused, and on which route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -65,7 +66,7 @@ pub struct Refusal {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
-    /// The path or the host is ambiguous.
+    /// Unknown, since the path or the host is ambiguous.
     Unknown,
     Denied(Arc<str>),
     Token(Arc<Requirements>),
@@ -84,7 +85,7 @@ impl Refusal {
         }
     }
 
-    /// The caller shall come back after so many seconds.
+    /// Sets `Retry-After`, in seconds.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = seconds;
         self
@@ -106,35 +107,37 @@ impl Refusal {
         }
     }
 
-    /// The whole answer; its challenge names what this route needs.
+    /// The complete response. Its challenge names the scope that this route needs.
     #[must_use]
-    pub fn reply(&self, policy: &Policy) -> Reply {
+    pub fn response(&self, policy: &Policy) -> Response {
         let requirements = match &self.route {
             Route::Unknown | Route::Denied(_) => None,
             Route::Token(requirements) => Some(&**requirements),
         };
-        self.reason
-            .answer(Some(policy), requirements, self.retry_after)
+        Response::new(self.reason, Some(policy), requirements, self.retry_after)
     }
 }
 
-/// The requirements that a token must meet for this request; or the decision, where none would change it.
-pub(crate) fn route(
-    request: &RequestHead<'_>,
-    policy: &Policy,
-) -> Result<Arc<Requirements>, Decision> {
+/// What the route of a request demands before anything is known about its token.
+pub(crate) enum RouteAccess {
+    /// A token that meets these requirements.
+    NeedsToken(Arc<Requirements>),
+    /// The same decision for every token.
+    Decided(Decision),
+}
+
+pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteAccess {
+    let refused =
+        |route, reason| RouteAccess::Decided(Decision::Refused(Refusal::at(route, reason)));
     match policy.guard(request) {
-        Ok(Guard::Token(requirements)) => Ok(requirements),
-        Ok(Guard::Public(rule)) => Err(Decision::Granted(Grant {
+        Ok(Guard::Token(requirements)) => RouteAccess::NeedsToken(requirements),
+        Ok(Guard::Public(rule)) => RouteAccess::Decided(Decision::Granted(Grant {
             identity: None,
             forward_token: policy.forward_token(),
             rule: Some(rule),
         })),
-        Ok(Guard::Denied(rule)) => Err(Decision::Refused(Refusal::at(
-            Route::Denied(rule),
-            Reason::DeniedByRule,
-        ))),
-        Err(reason) => Err(Decision::Refused(Refusal::at(Route::Unknown, reason))),
+        Ok(Guard::Denied(rule)) => refused(Route::Denied(rule), Reason::DeniedByRule),
+        Err(reason) => refused(Route::Unknown, reason),
     }
 }
 
@@ -148,20 +151,20 @@ pub(crate) fn decide(
     let Some(claims) = facts.claims() else {
         return refused(Reason::Inactive);
     };
-    match offence(claims, requirements, policy, unix_seconds) {
+    match first_violation(claims, requirements, policy, unix_seconds) {
         Some(reason) => refused(reason),
         None => Decision::Granted(Grant {
-            identity: Some(Identity::of(claims)),
+            identity: Some(Identity::new(claims)),
             forward_token: policy.forward_token(),
             rule: requirements.rule.clone(),
         }),
     }
 }
 
-/// First what is wrong with the token itself, then what this route demands of it.
-fn offence(
+/// Checks the token itself first, then the requirements of the route.
+fn first_violation(
     claims: Claims<'_>,
-    demands: &Requirements,
+    requirements: &Requirements,
     policy: &Policy,
     now: i64,
 ) -> Option<Reason> {
@@ -173,11 +176,11 @@ fn offence(
     if claims.starts() > now.saturating_add(leeway) {
         return Some(Reason::NotYetValid);
     }
-    let is_named = |kind: &str| {
-        let mut named = policy.token_types().iter();
-        named.any(|named| named.eq_ignore_ascii_case(kind))
+    let is_configured = |token_type: &str| {
+        let mut configured = policy.token_types().iter();
+        configured.any(|configured| configured.eq_ignore_ascii_case(token_type))
     };
-    if claims.is_other_token() || !claims.unknown_kinds().all(is_named) {
+    if claims.is_other_token() || !claims.unknown_types().all(is_configured) {
         return Some(Reason::WrongTokenType);
     }
     if claims.is_key_bound() {
@@ -186,54 +189,57 @@ fn offence(
     if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);
     }
-    match find(&demands.issuers, claims.issuer()) {
-        Found::Fits => {}
-        Found::Nothing => return Some(Reason::NoIssuer),
-        Found::Others => return Some(Reason::WrongIssuer),
+    match match_any(&requirements.issuers, claims.issuer()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoIssuer),
+        Match::OthersOnly => return Some(Reason::WrongIssuer),
     }
-    match find(&demands.audiences, claims.audiences()) {
-        Found::Fits => {}
-        Found::Nothing => return Some(Reason::NoAudience),
-        Found::Others => return Some(Reason::WrongAudience),
+    match match_any(&requirements.audiences, claims.audiences()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoAudience),
+        Match::OthersOnly => return Some(Reason::WrongAudience),
     }
-    match find(&demands.clients, claims.client_id()) {
-        Found::Fits => {}
-        Found::Nothing => return Some(Reason::NoClientId),
-        Found::Others => return Some(Reason::ClientNotAllowed),
+    match match_any(&requirements.clients, claims.client_id()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoClientId),
+        Match::OthersOnly => return Some(Reason::ClientNotAllowed),
     }
-    match find(&demands.grant_types, claims.grant_type()) {
-        Found::Fits => {}
-        Found::Nothing => return Some(Reason::NoGrantType),
-        Found::Others => return Some(Reason::GrantTypeNotAllowed),
+    match match_any(&requirements.grant_types, claims.grant_type()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoGrantType),
+        Match::OthersOnly => return Some(Reason::GrantTypeNotAllowed),
     }
     let has = |needed: &String| claims.scopes().any(|scope| scope == needed);
-    let has_one = matches!(find(&demands.any_scope, claims.scopes()), Found::Fits);
-    if !has_one || !demands.all_scopes.iter().all(has) {
+    let has_one = matches!(
+        match_any(&requirements.any_scope, claims.scopes()),
+        Match::Required
+    );
+    if !has_one || !requirements.all_scopes.iter().all(has) {
         return Some(Reason::InsufficientScope);
     }
     None
 }
 
-/// What there is of a list that demands one of its values.
-enum Found {
-    /// One of them. An empty list demands nothing.
-    Fits,
-    /// Others only.
-    Others,
-    /// No value at all.
-    Nothing,
+/// How the values of a claim compare with a list of which one is required.
+enum Match {
+    /// One of them is present, or the list is empty, which requires nothing.
+    Required,
+    /// Only other values are present.
+    OthersOnly,
+    /// No value is present.
+    Absent,
 }
 
-fn find<'a>(list: &[String], values: impl IntoIterator<Item = &'a str>) -> Found {
-    if list.is_empty() {
-        return Found::Fits;
+fn match_any<'a>(required: &[String], values: impl IntoIterator<Item = &'a str>) -> Match {
+    if required.is_empty() {
+        return Match::Required;
     }
-    let mut found = Found::Nothing;
+    let mut result = Match::Absent;
     for value in values {
-        if list.iter().any(|listed| listed == value) {
-            return Found::Fits;
+        if required.iter().any(|required| required == value) {
+            return Match::Required;
         }
-        found = Found::Others;
+        result = Match::OthersOnly;
     }
-    found
+    result
 }

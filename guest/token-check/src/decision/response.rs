@@ -1,12 +1,12 @@
-//! The answer to a request that is refused: status, challenge and body, from its reason alone.
+//! The response to a refused request: the one place that turns a [`Reason`] into status, challenge
+//! and body.
 
-use crate::policy::Policy;
-use crate::policy::Requirements;
-use crate::reason::{Kind, RETRY_AFTER_SECONDS, Reason};
+use crate::policy::{Policy, Requirements};
+use crate::reason::{ErrorClass, RETRY_AFTER_SECONDS, Reason};
 
-/// A complete answer to the caller.
+/// A complete HTTP response to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Response {
     /// HTTP status, 400 to 599.
     pub status: u16,
     /// Header fields; names in lower case.
@@ -15,60 +15,69 @@ pub struct Reply {
     pub body: String,
 }
 
-impl Reason {
-    /// The whole answer. `policy` gives the realm; without one (our settings are wrong) there is no challenge.
-    /// `requirements` are those of the route, for the scope that it needs.
+impl Response {
+    /// The response while the settings are wrong. `policy`: if there is one.
     #[must_use]
-    pub fn reply(self, policy: Option<&Policy>, requirements: Option<&Requirements>) -> Reply {
-        self.answer(policy, requirements, RETRY_AFTER_SECONDS)
+    pub fn misconfigured(policy: Option<&Policy>) -> Self {
+        Self::new(Reason::Misconfigured, policy, None, RETRY_AFTER_SECONDS)
     }
 
-    pub(crate) fn answer(
-        self,
+    /// `policy` gives the realm; without one there is no challenge. `requirements` are those of the
+    /// route, for the scope that it needs. `retry_after`: in seconds.
+    pub(super) fn new(
+        reason: Reason,
         policy: Option<&Policy>,
         requirements: Option<&Requirements>,
         retry_after: u32,
-    ) -> Reply {
-        // Every part comes from the closed set above, so nothing needs escaping.
+    ) -> Self {
+        // Every part comes from a closed set, so nothing needs escaping.
         let body = format!(
             r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
-            self.error(),
-            self.description(),
-            self.name()
+            reason.error(),
+            reason.description(),
+            reason.name()
         );
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("content-length", body.len().to_string()),
             ("cache-control", "no-store".to_owned()),
         ];
-        if let Some(challenge) = policy.and_then(|policy| self.challenge(policy, requirements)) {
+        if let Some(challenge) = policy.and_then(|policy| challenge(reason, policy, requirements)) {
             headers.push(("www-authenticate", challenge));
         }
-        if self.status() == 503 {
+        if reason.status() == 503 {
             headers.push(("retry-after", retry_after.to_string()));
         }
-        Reply {
-            status: self.status(),
+        Self {
+            status: reason.status(),
             headers,
             body,
         }
     }
+}
 
-    /// `WWW-Authenticate` (RFC 6750 section 3). Realm and scopes were checked when the policy was made.
-    fn challenge(self, policy: &Policy, requirements: Option<&Requirements>) -> Option<String> {
-        let realm = policy.realm();
-        let error = self.error();
-        let text = self.description();
-        let scope = match (self.kind(), requirements) {
-            (Kind::Scope, Some(requirements)) => format!(r#", scope="{}""#, requirements.scope()),
-            _ => String::new(),
-        };
-        match self.kind() {
-            Kind::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
-            Kind::Request | Kind::Token | Kind::Scope | Kind::Forbidden => Some(format!(
-                r#"Bearer realm="{realm}", error="{error}", error_description="{text}"{scope}"#
-            )),
-            Kind::Denied | Kind::Unavailable => None,
+/// `WWW-Authenticate` (RFC 6750 section 3). Realm and scopes were validated with the policy.
+fn challenge(
+    reason: Reason,
+    policy: &Policy,
+    requirements: Option<&Requirements>,
+) -> Option<String> {
+    let realm = policy.realm();
+    let error = reason.error();
+    let description = reason.description();
+    let scope = match (reason.class(), requirements) {
+        (ErrorClass::Scope, Some(requirements)) => {
+            format!(r#", scope="{}""#, requirements.scope())
         }
+        _ => String::new(),
+    };
+    match reason.class() {
+        ErrorClass::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
+        ErrorClass::Request | ErrorClass::Token | ErrorClass::Scope | ErrorClass::Forbidden => {
+            Some(format!(
+                r#"Bearer realm="{realm}", error="{error}", error_description="{description}"{scope}"#
+            ))
+        }
+        ErrorClass::Denied | ErrorClass::Unavailable => None,
     }
 }

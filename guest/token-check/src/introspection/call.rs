@@ -1,4 +1,4 @@
-//! The question to the issuer (RFC 7662 section 2.1).
+//! The introspection call (RFC 7662 section 2.1).
 
 use core::fmt;
 use core::time::Duration;
@@ -10,41 +10,41 @@ use zeroize::Zeroizing;
 
 use crate::secret::{AccessToken, ClientSecret};
 
-/// Who asks: some firewalls refuse a request that does not say so.
+/// Some firewalls refuse requests without a `User-Agent`.
 pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"));
 
-/// RFC 7662 section 2.1: spares the issuer a search among its refresh tokens.
+/// RFC 7662 section 2.1: saves the issuer a search among its refresh tokens.
 const HINT: &str = "&token_type_hint=access_token";
 
 /// How we authenticate at the issuer (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
     Basic,
-    /// Basic as in RFC 7617, id and secret as they are: for issuers that do not form-decode them.
+    /// Basic with id and secret as they are (RFC 7617), for issuers that do not form-decode them.
     BasicRaw,
     Post,
 }
 
-/// What is the same in every question: made once.
+/// What all calls have in common.
 pub(crate) struct Endpoint {
     url: Url,
-    /// RFC 6749 section 2.3.1: in the header, or at the end of the form.
+    /// RFC 6749 section 2.3.1: credentials go into this header, or to the end of the form.
     authorization: Option<Zeroizing<String>>,
     credentials: Zeroizing<String>,
-    are_changed: bool,
+    encoding_changes_credentials: bool,
 }
 
 impl Endpoint {
     pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
-        // Both parts are form-encoded first, wherever they go, unless the issuer does not know that.
+        // RFC 6749 section 2.3.1 form-encodes both parts first, which `basic-raw` leaves out.
         let encoded = |part: &str| match auth {
             ClientAuth::Basic | ClientAuth::Post => form(part.as_bytes()),
             ClientAuth::BasicRaw => part.to_owned(),
         };
         let (plain_id, id) = (id, encoded(id));
         let (plain_secret, secret) = (secret, Zeroizing::new(encoded(secret.secret())));
-        // In a form every issuer decodes them.
-        let are_changed = auth != ClientAuth::Post
+        // Every issuer decodes a form.
+        let encoding_changes_credentials = auth != ClientAuth::Post
             && (id != plain_id || secret.as_str() != plain_secret.secret());
         let mut authorization = None;
         let mut credentials = Zeroizing::new(String::new());
@@ -65,14 +65,14 @@ impl Endpoint {
             url,
             authorization,
             credentials,
-            are_changed,
+            encoding_changes_credentials,
         }
     }
 
-    /// Whether the issuer gets id and secret otherwise than they are set, unless it decodes them as RFC 6749 section 2.3.1
-    /// says. Some do not.
-    pub(crate) const fn are_changed(&self) -> bool {
-        self.are_changed
+    /// Whether form-encoding changes the id or the secret in the Authorization header. Some issuers do
+    /// not decode them there.
+    pub(crate) const fn encoding_changes_credentials(&self) -> bool {
+        self.encoding_changes_credentials
     }
 
     pub(crate) const fn url(&self) -> &Url {
@@ -90,9 +90,9 @@ fn form(bytes: &[u8]) -> String {
     form_urlencoded::byte_serialize(bytes).collect()
 }
 
-/// An HTTP request for the host to send: `POST`, once, redirects not followed. Holds the token and our secret, so it
-/// cannot be printed.
-pub struct OutboundCall {
+/// An HTTP `POST` for the host to send once, without following redirects. It holds the token and our
+/// secret, so it cannot be printed.
+pub struct IntrospectionCall {
     endpoint: Arc<Endpoint>,
     body: Zeroizing<String>,
     traceparent: Option<Box<str>>,
@@ -110,14 +110,15 @@ pub(crate) struct Timeouts {
     pub(crate) first_byte: Duration,
 }
 
-impl OutboundCall {
+impl IntrospectionCall {
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         token: &AccessToken,
         traceparent: Option<Box<str>>,
         timeouts: Timeouts,
     ) -> Self {
-        // Large enough for every byte in three, so that no part of the token is left behind where it had to grow.
+        // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a copy
+        // of the token behind.
         let mut body = Zeroizing::new(String::with_capacity(
             "token=".len() + 3 * token.secret().len() + HINT.len() + endpoint.credentials.len(),
         ));
@@ -156,7 +157,7 @@ impl OutboundCall {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", "application/json"),
-            // Without it a proxy may compress the answer (RFC 9110 section 12.5.3).
+            // Without it a proxy may compress the response (RFC 9110 section 12.5.3).
             ("accept-encoding", "identity"),
             ("user-agent", USER_AGENT),
         ]
@@ -186,21 +187,21 @@ impl OutboundCall {
         self.timeouts.total
     }
 
-    /// How long it may take to connect; no longer than the whole.
+    /// How long connecting may take, no longer than the whole call.
     #[must_use]
     pub const fn connect_timeout(&self) -> Duration {
         self.timeouts.connect
     }
 
-    /// How long the first byte of the answer may take; no longer than the whole.
+    /// How long the first byte of the response may take, no longer than the whole call.
     #[must_use]
     pub const fn first_byte_timeout(&self) -> Duration {
         self.timeouts.first_byte
     }
 }
 
-impl fmt::Debug for OutboundCall {
+impl fmt::Debug for IntrospectionCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OutboundCall([redacted])")
+        f.write_str("IntrospectionCall([redacted])")
     }
 }

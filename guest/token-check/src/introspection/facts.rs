@@ -1,4 +1,4 @@
-//! What the issuer said about a token (RFC 7662 section 2.2), read strictly.
+//! What the issuer says about a token (RFC 7662 section 2.2), parsed strictly.
 
 use core::ops::Range;
 use std::borrow::Cow;
@@ -6,31 +6,30 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 use triomphe::{Arc, HeaderSlice};
 
-use super::fault::{Detail, Document, Wrong};
-use super::members::{Members, wrong};
+use super::fault::{Detail, Document, MemberFault};
+use super::members::{Members, member_fault};
 use crate::grammar::is_field_value;
 use crate::json::Json;
 
-/// What the issuer said about one token, in one piece of memory if it says as much as usual. Says nothing about any
-/// request.
+/// What the issuer says about one token: nothing about any request. A typical response takes one
+/// allocation.
 #[derive(Clone)]
 pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
 
-/// What stands before the text. That is the document as the issuer sent it, then the texts that have escapes there, without
-/// them. Kept small: there are as many as tokens in use.
+/// Describes the string behind it, which is the document as the issuer sent it, then an unescaped
+/// copy of each string that has escapes there. Kept small, since there is one per cached token.
 struct Head {
-    /// [`ISSUER`], [`SUBJECT`], [`CLIENT_ID`], [`GRANT_TYPE`], then the audiences, the unknown kinds and the scopes.
+    /// The members of [`CLAIM_MEMBERS`], then the audiences, the unknown types and the scopes.
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
     expires: i64,
     starts: i64,
     document: u32,
     audiences: u32,
-    /// How many of [`KIND_MEMBERS`] have a text that is neither in [`ACCESS_TOKENS`] nor in [`OTHER_TOKENS`].
-    unknown_kinds: u8,
+    unknown_types: u8,
     is_other_token: bool,
     is_key_bound: bool,
-    /// Whether each of [`TEXTS`] may stand in a header. Found out once, and not for every request.
-    are_fields: [bool; TEXTS.len()],
+    /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per response.
+    header_safe: [bool; CLAIM_MEMBERS.len()],
 }
 
 impl Head {
@@ -39,10 +38,10 @@ impl Head {
     }
 }
 
-/// Without an allocation of their own: IBM Verify names one audience and no scope.
+/// Spans that need no allocation of their own: IBM Verify names one audience and no scope.
 const TYPICAL_SPANS: usize = 6;
 
-/// A part of the text. Document and spare texts are within twice the most that `max_answer_bytes` may be, 512 KiB.
+/// A part of the string. It ends within 512 KiB: twice the maximum of `max_answer_bytes`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: u32,
@@ -55,86 +54,94 @@ impl Span {
     }
 }
 
-/// Where there is no such member.
+/// The span of a member that is absent.
 const ABSENT: Span = Span {
     start: u32::MAX,
     end: 0,
 };
 
-/// Longest claim put into a header of its own, in bytes; a longer one is still in `x-auth-claims`.
-pub(crate) const MAX_CLAIM_BYTES: usize = 1024;
+/// Longest claim with a header of its own, in bytes; `x-auth-claims` holds longer ones.
+pub(crate) const MAX_CLAIM_HEADER_BYTES: usize = 1024;
 
-pub(crate) const ISSUER: usize = 0;
-pub(crate) const SUBJECT: usize = 1;
-pub(crate) const CLIENT_ID: usize = 2;
-const GRANT_TYPE: usize = 3;
-/// The members that have one text each, in the order of [`Head::spans`].
-const TEXTS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
+/// The claims that are one string each, by their place in [`CLAIM_MEMBERS`].
+#[derive(Clone, Copy)]
+pub(crate) enum Claim {
+    Issuer = 0,
+    Subject = 1,
+    ClientId = 2,
+    GrantType = 3,
+}
+
+const CLAIM_MEMBERS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
 
 impl Facts {
-    /// From the JSON document of an answer, or what is wrong with it.
-    pub(crate) fn of_document(text: &str) -> Result<Self, Detail> {
-        let members = Members::of(text)?;
-        match members.raw("active") {
-            Some(Json::Bool(true)) => Self::of_active(text, &members),
-            // Whatever else stands there does not matter any more.
+    pub(crate) const INACTIVE: Self = Self(None);
+
+    /// Parses the JSON document of a response.
+    pub(crate) fn parse(document: &str) -> Result<Self, Detail> {
+        let members = Members::parse(document)?;
+        let fault = |fault| Err(member_fault("active", fault));
+        match members.get_or_null("active") {
+            Some(Json::Bool(true)) => Self::from_active(document, &members),
+            // No other member matters.
             Some(Json::Bool(false)) => Ok(Self::INACTIVE),
-            Some(other) => Err(wrong("active", Wrong::NotBoolean(other.kind()))),
-            None => Err(wrong("active", Wrong::Missing)),
+            Some(other) => fault(MemberFault::NotBoolean(other.kind())),
+            None => fault(MemberFault::Missing),
         }
     }
 
-    pub(crate) const INACTIVE: Self = Self(None);
-
-    fn of_active(document: &str, members: &Members<'_>) -> Result<Self, Detail> {
-        let mut texts = Texts {
+    fn from_active(document: &str, members: &Members<'_>) -> Result<Self, Detail> {
+        let mut strings = Strings {
             document,
-            spare: String::new(),
+            unescaped: String::new(),
         };
-        let audience = members.texts("aud")?;
-        let scope = members.scope()?;
-        let kinds = members.kinds()?;
+        let audiences = members.strings("aud")?;
+        let scopes = members.scopes()?;
+        let types = members.token_types()?;
         let mut spans = SmallVec::with_capacity(
-            TEXTS.len() + audience.len() + kinds.unknown.len() + scope.len(),
+            CLAIM_MEMBERS.len() + audiences.len() + types.unknown.len() + scopes.len(),
         );
-        let mut are_fields = [false; TEXTS.len()];
-        for (name, is_field) in TEXTS.into_iter().zip(&mut are_fields) {
-            let text = members.text(name)?;
-            spans.push(text.map_or(Ok(ABSENT), |text| texts.span(text))?);
-            *is_field =
-                text.is_some_and(|text| text.len() <= MAX_CLAIM_BYTES && is_field_value(text));
+        let mut header_safe = [false; CLAIM_MEMBERS.len()];
+        for (name, is_safe) in CLAIM_MEMBERS.into_iter().zip(&mut header_safe) {
+            let claim = members.string(name)?;
+            spans.push(claim.map_or(Ok(ABSENT), |claim| strings.span(claim))?);
+            *is_safe = claim.is_some_and(|claim| {
+                claim.len() <= MAX_CLAIM_HEADER_BYTES && is_field_value(claim)
+            });
         }
-        let audiences = audience.iter().map(|text| &**text);
-        let scopes = scope.iter().map(|text| &**text);
-        for text in audiences.chain(kinds.unknown.iter().copied()).chain(scopes) {
-            spans.push(texts.span(text)?);
+        let lists = (audiences.iter().map(|audience| &**audience))
+            .chain(types.unknown.iter().copied())
+            .chain(scopes.iter().map(|scope| &**scope));
+        for element in lists {
+            spans.push(strings.span(element)?);
         }
         let too_large = Detail::Document(Document::TooLarge);
         let head = Head {
             document: document.len().try_into().map_err(|_| too_large)?,
             spans,
-            audiences: audience.len().try_into().map_err(|_| too_large)?,
-            unknown_kinds: kinds.unknown.len().try_into().map_err(|_| too_large)?,
-            is_other_token: kinds.is_other,
-            // Rounded so that a fraction never makes a token live longer.
+            audiences: audiences.len().try_into().map_err(|_| too_large)?,
+            unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
+            is_other_token: types.is_other,
+            // Rounded so that a fraction never extends the life of a token.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
             starts: members
                 .time("nbf", f64::ceil)?
                 .max(members.time("iat", f64::floor)?)
                 .unwrap_or(i64::MIN),
             is_key_bound: members.get("cnf").is_some(),
-            are_fields,
+            header_safe,
         };
-        Ok(Self(Some(Arc::from_header_and_str(head, &texts.whole()))))
+        let facts = Arc::from_header_and_str(head, &strings.concatenated());
+        Ok(Self(Some(facts)))
     }
 
-    /// The claims of an active token; `None` for one that is not active.
+    /// The claims of an active token; `None` if the token is inactive.
     pub(crate) fn claims(&self) -> Option<Claims<'_>> {
         self.0.as_deref().map(Claims)
     }
 }
 
-/// The members of the issuer's answer that decisions and headers use.
+/// The members of the response that decisions and headers use.
 #[derive(Clone, Copy)]
 pub(crate) struct Claims<'a>(&'a HeaderSlice<Head, str>);
 
@@ -144,20 +151,16 @@ impl<'a> Claims<'a> {
         part.unwrap_or_default()
     }
 
-    fn one(self, which: usize) -> Option<&'a str> {
-        let span = self
-            .0
-            .header
-            .spans
-            .get(which)
-            .filter(|span| **span != ABSENT)?;
-        Some(self.part(*span))
+    pub(crate) fn get(self, claim: Claim) -> Option<&'a str> {
+        let span = self.0.header.spans.get(claim as usize)?;
+        (*span != ABSENT).then(|| self.part(*span))
     }
 
-    /// One that may stand in a header of its own.
-    pub(crate) fn field(self, which: usize) -> Option<&'a str> {
-        let is_field = self.0.header.are_fields.get(which).copied();
-        self.one(which).filter(|_| is_field.unwrap_or_default())
+    /// The claim, if it is safe as a header value.
+    pub(crate) fn header_safe(self, claim: Claim) -> Option<&'a str> {
+        let is_safe = self.0.header.header_safe.get(claim as usize);
+        self.get(claim)
+            .filter(|_| is_safe.copied().unwrap_or_default())
     }
 
     /// The whole document as the issuer sent it.
@@ -167,82 +170,83 @@ impl<'a> Claims<'a> {
     }
 
     pub(crate) fn issuer(self) -> Option<&'a str> {
-        self.one(ISSUER)
+        self.get(Claim::Issuer)
     }
 
     pub(crate) fn subject(self) -> Option<&'a str> {
-        self.one(SUBJECT)
+        self.get(Claim::Subject)
     }
 
     pub(crate) fn client_id(self) -> Option<&'a str> {
-        self.one(CLIENT_ID)
+        self.get(Claim::ClientId)
     }
 
     pub(crate) fn grant_type(self) -> Option<&'a str> {
-        self.one(GRANT_TYPE)
+        self.get(Claim::GrantType)
     }
 
     pub(crate) fn audiences(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let lists = head.spans.iter().skip(TEXTS.len());
-        let audiences = lists.take(head.audiences());
-        audiences.map(move |span| self.part(*span))
+        let spans = head.spans.iter().skip(CLAIM_MEMBERS.len());
+        let spans = spans.take(head.audiences());
+        spans.map(move |span| self.part(*span))
     }
 
-    /// What the issuer calls the token, where that is not known to mean an access token or another one.
-    pub(crate) fn unknown_kinds(self) -> impl Iterator<Item = &'a str> {
+    /// Token types that are neither known as an access token's nor as another token's.
+    pub(crate) fn unknown_types(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let before = TEXTS.len().saturating_add(head.audiences());
-        let kinds = head.spans.iter().skip(before);
-        let kinds = kinds.take(head.unknown_kinds.into());
-        kinds.map(move |span| self.part(*span))
+        let before = CLAIM_MEMBERS.len().saturating_add(head.audiences());
+        let spans = head.spans.iter().skip(before);
+        let spans = spans.take(head.unknown_types.into());
+        spans.map(move |span| self.part(*span))
     }
 
     pub(crate) fn scopes(self) -> impl Iterator<Item = &'a str> {
         let head = &self.0.header;
-        let before = TEXTS.len().saturating_add(head.audiences());
-        let before = before.saturating_add(head.unknown_kinds.into());
-        let scopes = head.spans.iter().skip(before);
-        scopes.map(move |span| self.part(*span))
+        let before = CLAIM_MEMBERS.len().saturating_add(head.audiences());
+        let before = before.saturating_add(head.unknown_types.into());
+        let spans = head.spans.iter().skip(before);
+        spans.map(move |span| self.part(*span))
     }
 
-    /// `exp`, in seconds since 1970; far away where there is none.
+    /// `exp`, in seconds since 1970; far in the future if absent.
     pub(crate) const fn expires(self) -> i64 {
         self.0.header.expires
     }
 
-    /// The later one of `nbf` and `iat`, in seconds since 1970; long ago where there is none.
+    /// The later of `nbf` and `iat`, in seconds since 1970; far in the past if both are absent.
     pub(crate) const fn starts(self) -> i64 {
         self.0.header.starts
     }
 
-    /// Whether the issuer calls the token something that is known not to be an access token for whoever has it.
+    /// Whether the token type is known not to be a bearer access token's.
     pub(crate) const fn is_other_token(self) -> bool {
         self.0.header.is_other_token
     }
 
+    /// Whether the token is bound to a key (`cnf`, RFC 7800).
     pub(crate) const fn is_key_bound(self) -> bool {
         self.0.header.is_key_bound
     }
 }
 
-/// Collects the text of [`Facts`].
-struct Texts<'a> {
+/// Collects the string of [`Facts`].
+struct Strings<'a> {
     document: &'a str,
-    /// What comes after the document.
-    spare: String,
+    /// What follows the document.
+    unescaped: String,
 }
 
-impl Texts<'_> {
-    fn span(&mut self, text: &str) -> Result<Span, Detail> {
-        let start = self.position(text).unwrap_or_else(|| {
-            let end = self.document.len().saturating_add(self.spare.len());
-            self.spare.push_str(text);
+impl Strings<'_> {
+    fn span(&mut self, string: &str) -> Result<Span, Detail> {
+        let start = self.position(string).unwrap_or_else(|| {
+            let end = self.document.len().saturating_add(self.unescaped.len());
+            self.unescaped.push_str(string);
             end
         });
         let at = |at: usize| at.try_into();
         at(start)
-            .and_then(|start| Ok((start, at(text.len())?)))
+            .and_then(|start| Ok((start, at(string.len())?)))
             .ok()
             .and_then(|(start, length): (u32, u32)| {
                 let end = start.checked_add(length)?;
@@ -251,7 +255,7 @@ impl Texts<'_> {
             .ok_or(Detail::Document(Document::TooLarge))
     }
 
-    /// Where this text stands in the document, if it is a part of it.
+    /// Where this string begins in the document, if it is a part of it.
     fn position(&self, part: &str) -> Option<usize> {
         let start = part
             .as_ptr()
@@ -261,11 +265,11 @@ impl Texts<'_> {
         (self.document.get(start..end) == Some(part)).then_some(start)
     }
 
-    fn whole(&self) -> Cow<'_, str> {
-        if self.spare.is_empty() {
+    fn concatenated(&self) -> Cow<'_, str> {
+        if self.unescaped.is_empty() {
             Cow::Borrowed(self.document)
         } else {
-            Cow::Owned([self.document, &self.spare].concat())
+            Cow::Owned([self.document, &self.unescaped].concat())
         }
     }
 }

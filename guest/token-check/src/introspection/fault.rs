@@ -1,11 +1,11 @@
-//! What was wrong with the issuer, for the log: from a closed set, and never its own text.
+//! What was wrong with the issuer, for the log: from a closed set, never the issuer's own words.
 
 use core::fmt;
 
-use crate::json::Type;
+use crate::json::JsonType;
 use crate::reason::Reason;
 
-/// A fault of the issuer, or of the way to it. Prints as a line for the log: the reason and a sentence.
+/// A fault of the issuer or of the path to it. Displays as a log line: the reason and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     reason: Reason,
@@ -19,31 +19,31 @@ pub(crate) enum Detail {
     None,
     /// HTTP status.
     Status(u16),
-    /// HTTP status of an answer about our own credentials.
+    /// HTTP status of a response about the credentials of this service.
     Credentials {
         status: u16,
-        /// Basic sends the id or the secret otherwise than they are set.
-        are_changed: bool,
+        /// Form-encoding changes the id or the secret.
+        encoding_changes_credentials: bool,
     },
     Media(Media),
     Coding(Coding),
     Document(Document),
-    Member(&'static str, Wrong),
+    Member(&'static str, MemberFault),
     Call(CallFailure),
 }
 
-/// Why a call brought no answer, as exactly as the host can tell.
+/// Why a call got no response, as precisely as the host can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFailure {
     /// The certificate is for another host name.
     CertificateForAnotherName,
     /// The certificate is past its time, or before it.
     CertificateOutOfDate,
-    /// The certificate is refused, and the host does not say why.
+    /// The certificate was rejected, and the host does not say why.
     CertificateRefused,
-    /// The certificate is of an authority that is not trusted.
+    /// The certificate was issued by an untrusted authority.
     CertificateUntrusted,
-    /// The connection was closed or reset before the answer was complete.
+    /// The connection was closed or reset before the response was complete.
     BrokenOff,
     /// Nothing listens there.
     ConnectionRefused,
@@ -59,17 +59,17 @@ pub enum CallFailure {
     NoRoute,
     /// The name has no address, or the cluster no healthy host.
     NoUpstream,
-    /// What came is not HTTP.
+    /// The bytes received are not HTTP.
     NotHttp,
-    /// What listens there does not speak TLS.
+    /// The server does not speak TLS.
     NotTls,
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the bytes received are not HTTP.
     Protocol,
     /// The connection was refused, or TLS failed on it.
     RefusedOrTls,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// TLS failed, and the host does not say why: a certificate, or no TLS there.
+    /// TLS failed, and the host does not say why: the certificate, or a server without TLS.
     Tls,
     /// The other end refused the TLS handshake.
     TlsAlert,
@@ -78,7 +78,7 @@ pub enum CallFailure {
 }
 
 impl CallFailure {
-    /// Why a request is refused for it.
+    /// The reason with which requests are refused.
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
@@ -104,17 +104,17 @@ impl CallFailure {
         }
     }
 
-    const fn text(self) -> &'static str {
+    const fn phrase(self) -> &'static str {
         match self {
             Self::CertificateForAnotherName => "its certificate is for another host name",
             Self::CertificateOutOfDate => "its certificate has expired or is not valid yet",
             Self::CertificateRefused => {
-                "its certificate is refused: it is not trusted, out of date or for another host name"
+                "its certificate was rejected: it is not trusted, out of date or for another host name"
             }
             Self::CertificateUntrusted => {
-                "its certificate is of an authority that is not trusted here"
+                "its certificate was issued by an authority that is not trusted here"
             }
-            Self::BrokenOff => "it closed the connection before its answer was complete",
+            Self::BrokenOff => "it closed the connection before its response was complete",
             Self::ConnectionRefused => {
                 "it refuses the connection: nothing listens on its port, or a firewall is in between"
             }
@@ -124,15 +124,15 @@ impl CallFailure {
             Self::NameNotFound => "its host name has no address",
             Self::NoRoute => "none of its addresses can be reached, or this host forbids them",
             Self::NoUpstream => "its host name has no address, or its cluster no healthy host",
-            Self::NotHttp => "what it sent is not HTTP",
-            Self::NotTls => "what listens there does not speak TLS",
-            Self::Protocol => "it broke the connection off, or what it sent is not HTTP",
+            Self::NotHttp => "its response is not HTTP",
+            Self::NotTls => "the server does not speak TLS",
+            Self::Protocol => "it broke the connection, or its response is not HTTP",
             Self::RefusedOrTls => {
-                "it refuses the connection, or TLS with it failed; the counters of Envoy's cluster tell which"
+                "it refuses the connection, or TLS with it failed; the statistics of the Envoy cluster show which"
             }
-            Self::Timeout => "it did not answer in time",
+            Self::Timeout => "it did not respond in time",
             Self::Tls => {
-                "TLS with it failed: its certificate is refused, or what listens there does not speak TLS"
+                "TLS with it failed: its certificate was rejected, or the server does not speak TLS"
             }
             Self::TlsAlert => "it refused the TLS handshake",
             Self::Unreachable => "there was no connection to it, and this host does not say why",
@@ -140,7 +140,7 @@ impl CallFailure {
     }
 }
 
-/// The media type of an answer that is not JSON.
+/// The media type of a response that is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     Absent,
@@ -153,7 +153,7 @@ pub(crate) enum Media {
 }
 
 impl Media {
-    const fn text(self) -> &'static str {
+    const fn phrase(self) -> &'static str {
         match self {
             Self::Absent => "no media type",
             Self::Form => "the media type of a form",
@@ -166,7 +166,7 @@ impl Media {
     }
 }
 
-/// The content coding of an answer (RFC 9110 section 8.4.1).
+/// The content coding of a response (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Br,
@@ -177,7 +177,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    const fn text(self) -> &'static str {
+    const fn phrase(self) -> &'static str {
         match self {
             Self::Br => "the content coding br",
             Self::Deflate => "the content coding deflate",
@@ -192,27 +192,27 @@ impl Coding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Document {
     NotJson,
-    NotObject(Type),
+    NotObject(JsonType),
     NotUtf8,
     TooDeep,
     TooLarge,
     TooManyMembers,
-    /// Some member, of which we have no name.
+    /// A member that the core does not use, and so cannot name.
     Twice,
 }
 
 /// What is wrong with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum MemberFault {
     /// It holds an element of this type.
-    Element(Type),
+    Element(JsonType),
     Milliseconds,
     Missing,
-    NotBoolean(Type),
+    NotBoolean(JsonType),
     NotScopes,
-    NotString(Type),
-    NotStrings(Type),
-    NotTime(Type),
+    NotString(JsonType),
+    NotStrings(JsonType),
+    NotTime(JsonType),
     TooFar,
     Twice,
 }
@@ -222,11 +222,11 @@ impl Fault {
         Self { reason, detail }
     }
 
-    pub(crate) const fn of_call(failure: CallFailure) -> Self {
+    pub(crate) const fn from_call(failure: CallFailure) -> Self {
         Self::new(failure.reason(), Detail::Call(failure))
     }
 
-    /// Why requests are refused for it.
+    /// The reason with which requests are refused.
     #[must_use]
     pub const fn reason(self) -> Reason {
         self.reason
@@ -240,82 +240,84 @@ impl fmt::Display for Fault {
         match self.detail {
             Detail::None => f.write_str(self.reason.description()),
             Detail::Status(status) => {
-                write!(f, "the issuer answered with HTTP status {status}")?;
+                write!(f, "the issuer responded with HTTP status {status}")?;
                 match self.reason {
                     Reason::IssuerRedirected => {
                         f.write_str(": set introspect_url to the final address")
                     }
                     Reason::IssuerUnexpectedStatus => f.write_str(
-                        ": check introspect_url, and what stands between here and the issuer",
+                        ": check introspect_url, and any proxy between here and the issuer",
                     ),
                     _ => Ok(()),
                 }
             }
             Detail::Credentials {
                 status,
-                are_changed,
+                encoding_changes_credentials,
             } => {
                 write!(
                     f,
-                    "the issuer answered with HTTP status {status}: check resource_client_id, resource_client_secret and client_auth"
+                    "the issuer responded with HTTP status {status}: check resource_client_id, resource_client_secret and client_auth"
                 )?;
-                if are_changed {
+                if encoding_changes_credentials {
                     f.write_str("; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post")?;
                 }
                 Ok(())
             }
-            Detail::Media(media) => write!(f, "the issuer's answer has {}", media.text()),
+            Detail::Media(media) => write!(f, "the issuer's response has {}", media.phrase()),
             Detail::Coding(coding) => write!(
                 f,
-                "the issuer's answer has {}; the question allows none",
-                coding.text()
+                "the issuer's response has {}; the call accepts none",
+                coding.phrase()
             ),
             Detail::Document(document) => {
-                f.write_str("the issuer's answer ")?;
+                f.write_str("the issuer's response ")?;
                 match document {
                     Document::NotJson => f.write_str("is not JSON"),
                     Document::NotObject(found) => {
-                        write!(f, "is not a JSON object: it is {}", found.text())
+                        write!(f, "is not a JSON object: it is {}", found.phrase())
                     }
                     Document::NotUtf8 => f.write_str("is not UTF-8"),
-                    Document::TooDeep => f.write_str("is nested too deep"),
+                    Document::TooDeep => f.write_str("is nested too deeply"),
                     Document::TooLarge => f.write_str("is longer than max_answer_bytes"),
                     Document::TooManyMembers => f.write_str("has an object with too many members"),
-                    Document::Twice => f.write_str("has a member twice in one object"),
+                    Document::Twice => f.write_str("has a duplicate member in one object"),
                 }
             }
-            Detail::Member(name, wrong) => {
+            Detail::Member(name, fault) => {
                 write!(f, "the member {name} ")?;
-                match wrong {
-                    Wrong::Element(found) => {
-                        write!(f, "is not an array of strings: it holds {}", found.text())
+                match fault {
+                    MemberFault::Element(found) => {
+                        write!(f, "is not an array of strings: it holds {}", found.phrase())
                     }
-                    Wrong::Milliseconds => {
+                    MemberFault::Milliseconds => {
                         f.write_str("is not a time in seconds: it looks like milliseconds")
                     }
-                    Wrong::Missing => f.write_str("is missing"),
-                    Wrong::NotBoolean(found) => {
-                        write!(f, "is not true or false: it is {}", found.text())
+                    MemberFault::Missing => f.write_str("is missing"),
+                    MemberFault::NotBoolean(found) => {
+                        write!(f, "is not true or false: it is {}", found.phrase())
                     }
-                    Wrong::NotScopes => f.write_str("has characters that no scope has"),
-                    Wrong::NotString(found) => write!(f, "is not a string: it is {}", found.text()),
-                    Wrong::NotStrings(found) => write!(
+                    MemberFault::NotScopes => f.write_str("has characters that no scope has"),
+                    MemberFault::NotString(found) => {
+                        write!(f, "is not a string: it is {}", found.phrase())
+                    }
+                    MemberFault::NotStrings(found) => write!(
                         f,
                         "is neither a string nor an array of strings: it is {}",
-                        found.text()
+                        found.phrase()
                     ),
-                    Wrong::NotTime(found) => {
-                        write!(f, "is not a time in seconds: it is {}", found.text())
+                    MemberFault::NotTime(found) => {
+                        write!(f, "is not a time in seconds: it is {}", found.phrase())
                     }
-                    Wrong::TooFar => {
+                    MemberFault::TooFar => {
                         f.write_str("is not a time in seconds: it is past the year 9999")
                     }
-                    Wrong::Twice => f.write_str("stands in one object twice"),
+                    MemberFault::Twice => f.write_str("appears twice in one object"),
                 }
             }
             Detail::Call(failure) => {
-                f.write_str("no answer of the issuer: ")?;
-                f.write_str(failure.text())
+                f.write_str("no response from the issuer: ")?;
+                f.write_str(failure.phrase())
             }
         }
     }

@@ -4,28 +4,29 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::fault::{Detail, Document, Wrong};
+use super::fault::{Detail, Document, MemberFault};
 use crate::grammar::is_scope_token;
 use crate::json::{self, Json, NotRead};
 
-/// Times past this are nonsense, in seconds since 1970: the year 9999. Catches milliseconds taken for seconds.
+/// Latest time accepted, in seconds since 1970: the end of the year 9999. Catches milliseconds in
+/// place of seconds.
 const MAX_UNIX_SECONDS: i64 = 253_402_300_799;
 
-/// The members that name the kind of token: RFC 7662's, Ory's, and the one of Keycloak and RFC 9068.
-pub(crate) const KIND_MEMBERS: [&str; 3] = ["token_type", "token_use", "typ"];
+/// The members that name the token type: of RFC 7662, of Ory, and of Keycloak and RFC 9068.
+const TYPE_MEMBERS: [&str; 3] = ["token_type", "token_use", "typ"];
 
-/// What they say of an access token that whoever has it may use, in any case of letters.
-const ACCESS_TOKENS: [&str; 10] = [
-    // RFC 6750, and what Apigee writes for it.
+/// Their values for bearer access tokens, compared without regard to case.
+const ACCESS_TOKEN_TYPES: [&str; 10] = [
+    // RFC 6750, and Apigee's spelling.
     "bearer",
     "bearertoken",
-    // Salesforce, Hydra and oidc-provider before they read RFC 7662 so, AWS Cognito, Casdoor.
+    // Salesforce, older versions of Hydra and oidc-provider, AWS Cognito, Casdoor.
     "access_token",
     "access-token",
     "access",
-    // The same of oidc-provider, for tokens of this grant type.
+    // Older versions of oidc-provider, for tokens of this grant type.
     "client_credentials",
-    // RFC 9068, and issuers of JWTs that do not know it.
+    // RFC 9068, and issuers of JWTs that do not implement it.
     "at+jwt",
     "application/at+jwt",
     "jwt",
@@ -33,8 +34,9 @@ const ACCESS_TOKENS: [&str; 10] = [
     "urn:ietf:params:oauth:token-type:access_token",
 ];
 
-/// What they say of a token that is none, or that needs more than having it: no setting makes one of it.
-const OTHER_TOKENS: [&str; 19] = [
+/// Their values for other tokens, and for access tokens that are not bearer tokens. No setting can
+/// accept these.
+const OTHER_TOKEN_TYPES: [&str; 19] = [
     "refresh_token",
     "refresh-token",
     "refreshtoken",
@@ -58,14 +60,14 @@ const OTHER_TOKENS: [&str; 19] = [
     "pop",
 ];
 
-pub(crate) const fn wrong(member: &'static str, wrong: Wrong) -> Detail {
-    Detail::Member(member, wrong)
+pub(crate) const fn member_fault(member: &'static str, fault: MemberFault) -> Detail {
+    Detail::Member(member, fault)
 }
 
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// The members that are read, by which a fault may name one.
-const READ: [&str; 14] = [
+/// The members that are used. A fault names no other member.
+const USED_MEMBERS: [&str; 14] = [
     "active",
     "aud",
     "client_id",
@@ -82,77 +84,77 @@ const READ: [&str; 14] = [
     "typ",
 ];
 
-/// What an answer calls its token.
-pub(crate) struct Kinds<'a> {
+/// The token types in a response.
+pub(crate) struct TokenTypes<'a> {
     pub(crate) is_other: bool,
     pub(crate) unknown: SmallVec<[&'a str; 1]>,
 }
 
-/// Each reads one member. One that is null is absent: all but `active` are optional (RFC 7662 section 2.2).
+/// A member that is null counts as absent: all but `active` are optional (RFC 7662 section 2.2).
 impl<'a> Members<'a> {
-    pub(crate) fn of(text: &'a str) -> Result<Self, Detail> {
-        match json::examine(text) {
+    pub(crate) fn parse(document: &'a str) -> Result<Self, Detail> {
+        match json::examine(document) {
             Ok(Json::Object(members)) => Ok(Self(members)),
             Ok(other) => Err(Detail::Document(Document::NotObject(other.kind()))),
             Err(NotRead::Syntax) => Err(Detail::Document(Document::NotJson)),
             Err(NotRead::TooDeep) => Err(Detail::Document(Document::TooDeep)),
             Err(NotRead::TooManyMembers) => Err(Detail::Document(Document::TooManyMembers)),
             Err(NotRead::Twice(name)) => {
-                let known = READ.into_iter().find(|known| *known == name);
+                let known = USED_MEMBERS.into_iter().find(|known| *known == name);
                 Err(known.map_or(Detail::Document(Document::Twice), |name| {
-                    wrong(name, Wrong::Twice)
+                    member_fault(name, MemberFault::Twice)
                 }))
             }
         }
     }
 
-    /// Null or not.
-    pub(crate) fn raw(&self, name: &str) -> Option<&Json<'a>> {
+    pub(crate) fn get_or_null(&self, name: &str) -> Option<&Json<'a>> {
         let member = self.0.iter().find(|(known, _)| known == name);
         member.map(|(_, value)| value)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        self.raw(name).filter(|value| **value != Json::Null)
+        self.get_or_null(name).filter(|value| **value != Json::Null)
     }
 
-    pub(crate) fn text(&self, name: &'static str) -> Result<Option<&str>, Detail> {
+    pub(crate) fn string(&self, name: &'static str) -> Result<Option<&str>, Detail> {
         match self.get(name) {
             None => Ok(None),
-            Some(Json::Text(text)) => Ok(Some(text)),
-            Some(other) => Err(wrong(name, Wrong::NotString(other.kind()))),
+            Some(Json::Text(string)) => Ok(Some(string)),
+            Some(other) => Err(member_fault(name, MemberFault::NotString(other.kind()))),
         }
     }
 
     /// A string, or an array of strings, each whole (RFC 7519 section 4.1.3).
-    pub(crate) fn texts(&self, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
+    pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
         match self.get(name) {
             None => Ok(Vec::new()),
-            Some(Json::Text(text)) => Ok(vec![text.clone()]),
+            Some(Json::Text(string)) => Ok(vec![string.clone()]),
             Some(Json::Array(values)) => values
                 .iter()
                 .map(|value| match value {
-                    Json::Text(text) => Ok(text.clone()),
-                    other => Err(wrong(name, Wrong::Element(other.kind()))),
+                    Json::Text(string) => Ok(string.clone()),
+                    other => Err(member_fault(name, MemberFault::Element(other.kind()))),
                 })
                 .collect(),
-            Some(other) => Err(wrong(name, Wrong::NotStrings(other.kind()))),
+            Some(other) => Err(member_fault(name, MemberFault::NotStrings(other.kind()))),
         }
     }
 
-    /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it is not two scopes.
-    pub(crate) fn scope(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
+    /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it is an
+    /// error, not two scopes.
+    pub(crate) fn scopes(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
         let scopes: Vec<_> = match self.get("scope") {
-            Some(Json::Text(Cow::Borrowed(text))) => words(text).map(Cow::Borrowed).collect(),
+            Some(Json::Text(Cow::Borrowed(scope))) => words(scope).map(Cow::Borrowed).collect(),
             Some(Json::Text(Cow::Owned(text))) => words(text)
                 .map(|word| Cow::Owned(word.to_owned()))
                 .collect(),
-            _ => self.texts("scope")?,
+            _ => self.strings("scope")?,
         };
         if scopes.iter().all(|scope| is_scope_token(scope)) {
             Ok(scopes)
         } else {
-            Err(wrong("scope", Wrong::NotScopes))
+            Err(member_fault("scope", MemberFault::NotScopes))
         }
     }
 
@@ -169,34 +171,34 @@ impl<'a> Members<'a> {
                 reason = "a cast from f64 saturates, and the bounds follow"
             )]
             Some(Json::Float(seconds)) if seconds.is_finite() => round(*seconds) as i64,
-            Some(other) => return Err(wrong(name, Wrong::NotTime(other.kind()))),
+            Some(other) => return Err(member_fault(name, MemberFault::NotTime(other.kind()))),
         };
         if seconds <= MAX_UNIX_SECONDS {
             Ok(Some(seconds))
         } else if seconds / 1000 <= MAX_UNIX_SECONDS {
-            Err(wrong(name, Wrong::Milliseconds))
+            Err(member_fault(name, MemberFault::Milliseconds))
         } else {
-            Err(wrong(name, Wrong::TooFar))
+            Err(member_fault(name, MemberFault::TooFar))
         }
     }
 
-    pub(crate) fn kinds(&self) -> Result<Kinds<'_>, Detail> {
-        let mut kinds = Kinds {
+    pub(crate) fn token_types(&self) -> Result<TokenTypes<'_>, Detail> {
+        let mut types = TokenTypes {
             is_other: false,
             unknown: SmallVec::new(),
         };
-        for name in KIND_MEMBERS {
-            let Some(kind) = self.text(name)? else {
+        for name in TYPE_MEMBERS {
+            let Some(kind) = self.string(name)? else {
                 continue;
             };
             let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(kind));
-            if is_in(&OTHER_TOKENS) {
-                kinds.is_other = true;
-            } else if !is_in(&ACCESS_TOKENS) {
-                kinds.unknown.push(kind);
+            if is_in(&OTHER_TOKEN_TYPES) {
+                types.is_other = true;
+            } else if !is_in(&ACCESS_TOKEN_TYPES) {
+                types.unknown.push(kind);
             }
         }
-        Ok(kinds)
+        Ok(types)
     }
 }
 

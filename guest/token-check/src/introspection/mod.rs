@@ -9,11 +9,11 @@ mod response;
 mod retry_after;
 
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
-pub use call::{OutboundCall, USER_AGENT};
+pub use call::{IntrospectionCall, USER_AGENT};
 pub use facts::Facts;
-pub(crate) use facts::{CLIENT_ID, Claims, ISSUER, MAX_CLAIM_BYTES, SUBJECT};
+pub(crate) use facts::{Claim, Claims, MAX_CLAIM_HEADER_BYTES};
 pub(crate) use fault::Detail;
 pub use fault::{CallFailure, Fault};
-pub(crate) use interpret::read;
-pub use response::{AnswerBody, IssuerAnswer};
-pub(crate) use retry_after::wanted_pause;
+pub(crate) use interpret::{Introspected, interpret};
+pub use response::{BodyCollector, IssuerResponse};
+pub(crate) use retry_after::{requested_wait, retry_after_seconds};

@@ -1,19 +1,20 @@
-//! What came back from the issuer, as a host collects it.
+//! The issuer's HTTP response, as a host collects it.
 
-use crate::introspection::fault::{Coding, Media};
+use super::fault::{Coding, Media};
 
-/// `max_answer_bytes` by default, in bytes. A typical answer has 400; one with many groups has tens of thousands.
+/// Default of `max_answer_bytes`, in bytes. A typical response has 400; one that lists many groups has
+/// tens of thousands.
 const DEFAULT_MAX_BYTES: usize = 65_536;
 
-/// Collects the answer's body while it streams, and no more of it than the limit.
+/// Collects the body of a response while it streams, up to a limit.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub struct BodyCollector {
     bytes: Vec<u8>,
     limit: usize,
     too_large: bool,
 }
 
-impl AnswerBody {
+impl BodyCollector {
     /// `limit`, in bytes: [`Policy::max_answer_bytes`](crate::Policy::max_answer_bytes).
     #[must_use]
     pub const fn new(limit: usize) -> Self {
@@ -24,15 +25,15 @@ impl AnswerBody {
         }
     }
 
-    /// Takes the next piece. `false`: over the limit; stop reading.
+    /// Adds the next chunk. `false`: the body is over the limit; stop reading.
     #[must_use]
-    pub fn push(&mut self, piece: &[u8]) -> bool {
-        if self.too_large || piece.len() > self.limit.saturating_sub(self.bytes.len()) {
+    pub fn push(&mut self, chunk: &[u8]) -> bool {
+        if self.too_large || chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
             self.too_large = true;
             self.bytes = Vec::new();
             return false;
         }
-        self.bytes.extend_from_slice(piece);
+        self.bytes.extend_from_slice(chunk);
         true
     }
 
@@ -45,14 +46,14 @@ impl AnswerBody {
     }
 }
 
-/// With the limit that is the default.
-impl Default for AnswerBody {
+/// With the default limit.
+impl Default for BodyCollector {
     fn default() -> Self {
         Self::new(DEFAULT_MAX_BYTES)
     }
 }
 
-/// Media types, and what they are if not JSON.
+/// Known media types; `None` is JSON.
 const MEDIA_TYPES: [(&[u8], Option<Media>); 10] = [
     (b"application/json", None),
     (b"", Some(Media::Absent)),
@@ -66,7 +67,7 @@ const MEDIA_TYPES: [(&[u8], Option<Media>); 10] = [
     (b"application/xml", Some(Media::Xml)),
 ];
 
-/// Content codings, and what they are if any.
+/// Known content codings; `None` is no coding.
 const CODINGS: [(&[u8], Option<Coding>); 7] = [
     (b"", None),
     (b"identity", None),
@@ -77,26 +78,27 @@ const CODINGS: [(&[u8], Option<Coding>); 7] = [
     (b"zstd", Some(Coding::Zstd)),
 ];
 
-/// A complete HTTP answer of the issuer. Not printable: the body may hold claims about a person.
+/// A complete HTTP response of the issuer. It has no `Debug`: the body may hold personal data.
 #[derive(Default)]
-pub struct IssuerAnswer {
+pub struct IssuerResponse {
     /// HTTP status.
     pub status: u16,
-    /// The Content-Type field's value, where there is one.
+    /// The value of Content-Type, if present.
     pub content_type: Option<Vec<u8>>,
-    /// The Content-Encoding field's value, where there is one.
+    /// The value of Content-Encoding, if present.
     pub content_encoding: Option<Vec<u8>>,
-    /// The Retry-After field's value, where there is one.
+    /// The value of Retry-After, if present.
     pub retry_after: Option<Vec<u8>>,
-    /// Each WWW-Authenticate field line's value.
+    /// The value of each WWW-Authenticate field line.
     pub www_authenticate: Vec<Vec<u8>>,
     /// The body.
-    pub body: AnswerBody,
+    pub body: BodyCollector,
 }
 
-impl IssuerAnswer {
-    /// RFC 9110 section 8.3: `application/json`, or a type with the `+json` suffix, parameters aside; else what it is.
-    pub(crate) fn not_json(&self) -> Option<Media> {
+impl IssuerResponse {
+    /// The media type, unless it is `application/json` or has the `+json` suffix (RFC 9110 section 8.3;
+    /// parameters are ignored).
+    pub(crate) fn media_unless_json(&self) -> Option<Media> {
         let value = self.content_type.as_deref().unwrap_or_default();
         let essence = value.split(|b| *b == b';').next();
         let essence = essence.unwrap_or_default().trim_ascii();
@@ -122,7 +124,7 @@ impl IssuerAnswer {
         }
     }
 
-    /// RFC 9110 section 8.4: what the body is coded with, though the question allows `identity` only.
+    /// The content coding of the body (RFC 9110 section 8.4), although the call accepts only `identity`.
     pub(crate) fn coding(&self) -> Option<Coding> {
         let value = self.content_encoding.as_deref().unwrap_or_default();
         let value = value.trim_ascii();
@@ -132,7 +134,8 @@ impl IssuerAnswer {
             .map_or(Some(Coding::Other), |(_, coding)| *coding)
     }
 
-    /// RFC 6749 section 5.2: the challenge that answers credentials which came with Basic.
+    /// Whether there is a Basic challenge: the response to rejected Basic credentials (RFC 6749 section
+    /// 5.2).
     pub(crate) fn challenges_basic(&self) -> bool {
         let parts = self
             .www_authenticate
@@ -142,7 +145,7 @@ impl IssuerAnswer {
         schemes.any(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
     }
 
-    /// The body as text, where it is not coded, not over the limit, and UTF-8.
+    /// The body, unless it has a content coding, is over the limit or is not UTF-8.
     pub(crate) fn text(&self) -> Option<&str> {
         let bytes = self.body.bytes().filter(|_| self.coding().is_none())?;
         core::str::from_utf8(bytes).ok()
@@ -154,9 +157,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_taken_to_the_limit_and_dropped_past_it() {
+    fn a_body_is_collected_up_to_the_limit_and_dropped_past_it() {
         const LIMIT: usize = 1024;
-        let mut body = AnswerBody::new(LIMIT);
+        let mut body = BodyCollector::new(LIMIT);
         assert!(body.push(&[b'a'; LIMIT]));
         assert_eq!(body.bytes().map(<[u8]>::len), Some(LIMIT));
         assert!(!body.push(b"a"));
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_of_its_own_a_body_has_that_of_the_default() {
+    fn the_default_limit_is_that_of_max_answer_bytes() {
         let setting = crate::SETTINGS
             .iter()
             .find(|setting| setting.key == "max_answer_bytes");
@@ -175,13 +178,13 @@ mod tests {
 
     #[test]
     fn rfc9110_s8_3_only_a_json_media_type_is_json() {
-        let not_json = |value: &[u8]| {
+        let media_unless_json = |value: &[u8]| {
             let content_type = Some(value.to_vec());
-            IssuerAnswer {
+            IssuerResponse {
                 content_type,
-                ..IssuerAnswer::default()
+                ..IssuerResponse::default()
             }
-            .not_json()
+            .media_unless_json()
         };
         for (value, expected) in [
             (&b"application/json"[..], None),
@@ -196,9 +199,17 @@ mod tests {
             (b"text/json+json", Some(Media::Other)),
             (b"", Some(Media::Absent)),
         ] {
-            assert_eq!(not_json(value), expected, "{}", value.escape_ascii());
+            assert_eq!(
+                media_unless_json(value),
+                expected,
+                "{}",
+                value.escape_ascii()
+            );
         }
-        assert_eq!(IssuerAnswer::default().not_json(), Some(Media::Absent));
+        assert_eq!(
+            IssuerResponse::default().media_unless_json(),
+            Some(Media::Absent)
+        );
     }
 
     #[test]
@@ -214,11 +225,11 @@ mod tests {
             (b"zstd", Some(Coding::Zstd)),
             (b"gzip, identity", Some(Coding::Other)),
         ] {
-            let answer = IssuerAnswer {
+            let response = IssuerResponse {
                 content_encoding: Some(value.to_vec()),
-                ..IssuerAnswer::default()
+                ..IssuerResponse::default()
             };
-            assert_eq!(answer.coding(), expected, "{}", value.escape_ascii());
+            assert_eq!(response.coding(), expected, "{}", value.escape_ascii());
         }
     }
 
@@ -232,11 +243,11 @@ mod tests {
             (&[b"Basics realm=\"x\""], false),
             (&[], false),
         ] {
-            let answer = IssuerAnswer {
+            let response = IssuerResponse {
                 www_authenticate: lines.iter().map(|line| line.to_vec()).collect(),
-                ..IssuerAnswer::default()
+                ..IssuerResponse::default()
             };
-            assert_eq!(answer.challenges_basic(), expected, "{lines:?}");
+            assert_eq!(response.challenges_basic(), expected, "{lines:?}");
         }
     }
 }

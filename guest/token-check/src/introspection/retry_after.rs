@@ -1,34 +1,45 @@
-//! The issuer's `Retry-After` (RFC 9110 section 10.2.3).
+//! How long the issuer asks us to wait (`Retry-After`, RFC 9110 section 10.2.3).
 
 use core::time::Duration;
 
-use super::response::IssuerAnswer;
+use super::response::IssuerResponse;
+use crate::reason::RETRY_AFTER_SECONDS;
 use crate::time::Now;
 
-/// The longest `Retry-After` obeyed, in seconds: nobody gets in meanwhile, and a question a minute is no burden.
-const MAX_HOLD_SECONDS: u64 = 60;
+/// The longest `Retry-After` obeyed, in seconds: no token is accepted meanwhile, and one call a minute
+/// is no burden.
+const MAX_WAIT_SECONDS: u64 = 60;
 
-/// The `Retry-After` of an answer that says 429 or 503 (RFC 9110 section 10.2.3): seconds, or a date.
-pub(crate) fn wanted_pause(answer: &IssuerAnswer, now: Now) -> Option<Duration> {
-    if !matches!(answer.status, 429 | 503) {
+/// The `Retry-After` of a 429 or 503: seconds, or a date.
+pub(crate) fn requested_wait(response: &IssuerResponse, now: Now) -> Option<Duration> {
+    if !matches!(response.status, 429 | 503) {
         return None;
     }
-    let text = core::str::from_utf8(answer.retry_after.as_deref()?)
+    let value = core::str::from_utf8(response.retry_after.as_deref()?)
         .ok()?
         .trim_ascii();
-    let pause = match text.parse() {
+    let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => imf_fixdate(text)?.checked_sub(now.unix)?,
+        Err(_) => imf_fixdate(value)?.checked_sub(now.unix)?,
     };
-    Some(pause.min(Duration::from_secs(MAX_HOLD_SECONDS))).filter(|pause| !pause.is_zero())
+    Some(wait.min(Duration::from_secs(MAX_WAIT_SECONDS))).filter(|wait| !wait.is_zero())
+}
+
+/// A `Retry-After` of ours, in whole seconds, rounded up; at least [`RETRY_AFTER_SECONDS`].
+pub(crate) fn retry_after_seconds(time: Duration) -> u32 {
+    let up = time.saturating_add(Duration::from_nanos(999_999_999));
+    u32::try_from(up.as_secs())
+        .unwrap_or(u32::MAX)
+        .max(RETRY_AFTER_SECONDS)
 }
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// RFC 9110 section 5.6.7, the one format that may still be sent: `Fri, 15 Jan 2027 08:00:07 GMT`. Since 1970. By hand, as
-/// a crate for it brings 11 KB of the standard library's clock into the component.
+/// RFC 9110 section 5.6.7, the one format that may still be sent: `Fri, 15 Jan 2027 08:00:07 GMT`.
+/// Since 1970. Written by hand because the `httpdate` crate adds 11 KB of the standard library's clock
+/// to the component.
 fn imf_fixdate(text: &str) -> Option<Duration> {
     let (_, date) = text.strip_suffix(" GMT")?.split_once(", ")?;
     let mut parts = date.splitn(4, ' ');
@@ -39,7 +50,7 @@ fn imf_fixdate(text: &str) -> Option<Duration> {
     let mut time = parts.next()?.splitn(3, ':');
     let hour = number(time.next()?, 2, 0, 23)?;
     let minute = number(time.next()?, 2, 0, 59)?;
-    // A leap second is the next one.
+    // A leap second counts as the second after it.
     let second = number(time.next()?, 2, 0, 60)?;
     let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
     Some(Duration::from_secs(seconds))
@@ -51,7 +62,8 @@ fn number(text: &str, digits: usize, low: u64, high: u64) -> Option<u64> {
     number.filter(|number| (low..=high).contains(number))
 }
 
-/// Days from 1970 to a day of the Gregorian calendar, with years that begin in March so that a leap day is a year's last.
+/// Days from 1970 to a day of the Gregorian calendar. Years begin in March here, so that a leap day is
+/// the last day of its year.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     /// From 1 March of the year 0 to 1 January 1970.
     const TO_1970: u64 = 719_468;

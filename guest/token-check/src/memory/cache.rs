@@ -1,40 +1,39 @@
-//! What the issuer said, kept for a while in this instance's memory. Facts only: every decision is made from them again.
+//! Introspection results in the memory of this instance. Facts only: each decision is made anew.
 
 use core::time::Duration;
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use super::token_key::{AsItIs, TokenKey};
+use super::token_key::{BuildPassThroughHasher, TokenKey};
 use crate::introspection::Facts;
-use crate::policy::Policy;
-use crate::policy::Requirements;
+use crate::policy::{Policy, Requirements};
 use crate::time::{Now, milliseconds};
 
-/// An answer over so many bytes counts as several entries, so that `cache_entries` bounds the memory too. A typical one
-/// has 400.
+/// A response counts as one entry more per this many bytes, so that `cache_entries` bounds the
+/// memory too. A typical response has 400.
 const BYTES_PER_ENTRY: usize = 1024;
 
-/// Facts, and when the issuer was asked for them, in milliseconds of the host's monotonic clock. The time of the
-/// question and not of the answer: a token may be revoked in between.
+/// Facts, and when the introspection call for them was sent, in milliseconds of the host's monotonic
+/// clock. Not when the response came: the token may have been revoked in between.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct CachedFacts {
     pub(crate) facts: Facts,
-    pub(crate) asked: i64,
+    pub(crate) called: i64,
 }
 
-impl Known {
-    /// No younger than it is: both ends are rounded away from each other.
+impl CachedFacts {
+    /// In milliseconds, rounded up, so that nothing is ever treated as fresher than it is.
     fn age(&self, now: Now) -> i64 {
         let now = now.monotonic.saturating_add(Duration::from_micros(999));
-        milliseconds(now).saturating_sub(self.asked)
+        milliseconds(now).saturating_sub(self.called)
     }
 
     fn is_younger(&self, seconds: u32, now: Now) -> bool {
         self.age(now) < i64::from(seconds).saturating_mul(1000)
     }
 
-    /// Whether these may still be used on a route with these requirements, without asking the issuer again.
+    /// Whether a route with these requirements may use the facts without an introspection call.
     pub(crate) fn is_fresh(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
         match self.facts.claims() {
             Some(_) => {
@@ -45,8 +44,8 @@ impl Known {
         }
     }
 
-    /// Whether these may be used past their time, because the issuer fails.
-    fn is_stale(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
+    /// Whether the route may use them past their time while the issuer is unavailable.
+    fn is_usable_if_stale(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
         let ttl = policy.ttl_seconds(requirements);
         let extra = policy.stale_if_error_seconds();
         ttl > 0
@@ -55,7 +54,7 @@ impl Known {
             && self.is_unexpired(policy, now)
     }
 
-    /// `exp` without the leeway: that is for the clocks of others, not for what we keep.
+    /// Stops using cached facts `leeway` *before* `exp`: our clock may be behind the issuer's.
     fn is_unexpired(&self, policy: &Policy, now: Now) -> bool {
         self.facts.claims().is_some_and(|claims| {
             now.unix_seconds() < claims.expires().saturating_sub(policy.leeway_seconds())
@@ -64,42 +63,49 @@ impl Known {
 }
 
 #[derive(Clone)]
-struct BySize;
+struct EntryWeight;
 
-impl Weighter<TokenKey, Known> for BySize {
-    fn weight(&self, _: &TokenKey, known: &Known) -> u64 {
-        let bytes = (known.facts.claims()).map_or(0, |claims| claims.document().len());
+impl Weighter<TokenKey, CachedFacts> for EntryWeight {
+    fn weight(&self, _: &TokenKey, cached: &CachedFacts) -> u64 {
+        let bytes = (cached.facts.claims()).map_or(0, |claims| claims.document().len());
         u64::try_from(bytes / BYTES_PER_ENTRY)
             .unwrap_or(u64::MAX)
             .saturating_add(1)
     }
 }
 
-type Area = Cache<TokenKey, Known, BySize, AsItIs, DefaultLifecycle<TokenKey, Known>>;
+type Segment = Cache<
+    TokenKey,
+    CachedFacts,
+    EntryWeight,
+    BuildPassThroughHasher,
+    DefaultLifecycle<TokenKey, CachedFacts>,
+>;
 
-/// Bounded, and in two areas, so that a spray of tokens that are not active cannot drive out those that are.
+/// A bounded cache with two segments, so that a spray of inactive tokens cannot evict active ones.
 pub(crate) struct FactsCache {
-    active: Option<Area>,
-    inactive: Option<Area>,
+    active: Option<Segment>,
+    inactive: Option<Segment>,
 }
 
 impl FactsCache {
     pub(crate) fn new(policy: &Policy) -> Self {
-        let area = || {
-            let is_on = policy.keeps_facts();
-            is_on.then(|| area(policy.cache_entries())).flatten()
+        let segment = || {
+            let is_on = policy.caches_facts();
+            is_on.then(|| segment(policy.cache_entries())).flatten()
         };
         Self {
-            active: area(),
-            // Also where none is used again: what was said before must not count any more.
-            inactive: area(),
+            active: segment(),
+            // Needed even with `negative_cache_ttl = 0`: an inactive result must supersede an older
+            // active one.
+            inactive: segment(),
         }
     }
 
-    /// What is known of a token: one of the two areas has it, if any.
-    fn known(&self, key: TokenKey) -> Option<&Known> {
-        let areas = [&self.active, &self.inactive].into_iter().flatten();
-        areas.filter_map(|area| area.get(&key)).next()
+    /// At most one of the two segments holds the key.
+    fn get(&self, key: TokenKey) -> Option<&CachedFacts> {
+        let segments = [&self.active, &self.inactive].into_iter().flatten();
+        segments.filter_map(|segment| segment.get(&key)).next()
     }
 
     pub(crate) fn fresh(
@@ -109,9 +115,9 @@ impl FactsCache {
         policy: &Policy,
         now: Now,
     ) -> Option<&Facts> {
-        self.known(key)
-            .filter(|known| known.is_fresh(requirements, policy, now))
-            .map(|known| &known.facts)
+        self.get(key)
+            .filter(|cached| cached.is_fresh(requirements, policy, now))
+            .map(|cached| &cached.facts)
     }
 
     pub(crate) fn stale(
@@ -121,24 +127,24 @@ impl FactsCache {
         policy: &Policy,
         now: Now,
     ) -> Option<Facts> {
-        let known = self.active.as_ref()?.get(&key)?;
-        known
-            .is_stale(requirements, policy, now)
-            .then(|| known.facts.clone())
+        let cached = self.active.as_ref()?.get(&key)?;
+        cached
+            .is_usable_if_stale(requirements, policy, now)
+            .then(|| cached.facts.clone())
     }
 
-    /// Whether something newer is known here.
-    pub(crate) fn is_outdated(&self, key: TokenKey, known: &Known) -> bool {
-        self.known(key)
-            .is_some_and(|newer| newer.asked > known.asked)
+    /// Whether the cache holds a newer result.
+    pub(crate) fn has_newer(&self, key: TokenKey, other: &CachedFacts) -> bool {
+        self.get(key)
+            .is_some_and(|cached| cached.called > other.called)
     }
 
-    /// The newest word on a token: what was said before does not count any more.
-    pub(crate) fn put(&mut self, key: TokenKey, known: Known) {
-        if self.is_outdated(key, &known) {
+    /// Stores the newest result for a token and drops older ones.
+    pub(crate) fn insert(&mut self, key: TokenKey, facts: CachedFacts) {
+        if self.has_newer(key, &facts) {
             return;
         }
-        let (this, other) = if known.facts.claims().is_some() {
+        let (this, other) = if facts.facts.claims().is_some() {
             (&mut self.active, &mut self.inactive)
         } else {
             (&mut self.inactive, &mut self.active)
@@ -147,13 +153,13 @@ impl FactsCache {
             other.remove(&key);
         }
         if let Some(this) = this {
-            this.insert(key, known);
+            this.insert(key, facts);
         }
     }
 }
 
-/// Evicts by CLOCK-Pro: what was used once goes before what is used again and again.
-fn area(entries: u32) -> Option<Area> {
+/// Evicts by CLOCK-Pro: entries used once go before entries used repeatedly.
+fn segment(entries: u32) -> Option<Segment> {
     let options = OptionsBuilder::new()
         .estimated_items_capacity(usize::try_from(entries).ok()?)
         .weight_capacity(entries.into())
@@ -161,8 +167,8 @@ fn area(entries: u32) -> Option<Area> {
         .ok()?;
     Some(Cache::with_options(
         options,
-        BySize,
-        AsItIs,
+        EntryWeight,
+        BuildPassThroughHasher,
         DefaultLifecycle::default(),
     ))
 }

@@ -1,30 +1,40 @@
-//! What to do while the issuer fails: leave it alone, and say so at once.
+//! The circuit breaker in front of the issuer.
 
 use core::time::Duration;
 
 use super::token_key::TokenKey;
-use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::introspection::retry_after_seconds;
+use crate::reason::Reason;
 use crate::time::Now;
 
-/// Why nobody is asked now, and for how long.
+/// Why no call is made now, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct Rejected {
     pub(crate) reason: Reason,
-    /// Seconds, at least 1.
+    /// In seconds, at least 1.
     pub(crate) retry_after: u32,
 }
 
-/// A circuit breaker: after so many faults in a row the issuer is left alone, but for one question per interval.
+/// How a call was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// The circuit is closed.
+    Normal,
+    /// The circuit is open, and this call finds out whether the issuer is back.
+    Probe,
+}
+
+/// Opens after a number of consecutive faults, and then lets one call per interval through.
 ///
-/// What a caller can do to it is kept small: bad answers about one token in a row count as one, and a token that had one is
-/// not the next probe while others could be.
-pub(crate) struct Breaker {
-    /// 0: never opens by faults.
+/// Limits what one caller can do: consecutive error responses for one token count once, and that
+/// token waits one interval longer before it may probe.
+pub(crate) struct CircuitBreaker {
+    /// Faults that open the circuit. 0: none do.
     limit: u32,
     interval: Duration,
     faults: u32,
-    /// The token about which the last fault was an answer.
-    suspect: Option<TokenKey>,
+    /// The token whose introspection was answered with the last fault.
+    last_fault_token: Option<TokenKey>,
     open: Option<Open>,
 }
 
@@ -32,92 +42,96 @@ struct Open {
     reason: Reason,
     since: Duration,
     until: Duration,
-    /// When the question that probes must have its answer, if there is one on its way.
+    /// When the pending probe ends at the latest, if there is one.
     probe_ends: Option<Duration>,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     pub(crate) const fn new(limit: u32, interval: Duration) -> Self {
         Self {
             limit,
             interval,
             faults: 0,
-            suspect: None,
+            last_fault_token: None,
             open: None,
         }
     }
 
-    /// May the issuer be asked about this token? `Ok(true)`: as a probe, which ends at `deadline`.
+    /// Whether a call about this token may be made, which ends at `deadline`.
     pub(crate) fn admit(
         &mut self,
         token: TokenKey,
         deadline: Duration,
         now: Now,
-    ) -> Result<bool, Held> {
-        if let Some(held) = self.held(token, now) {
-            return Err(held);
+    ) -> Result<Permit, Rejected> {
+        if let Some(rejected) = self.rejects(token, now) {
+            return Err(rejected);
         }
-        let is_probe = self.open.as_mut().map(|open| {
-            open.probe_ends = Some(deadline);
-        });
-        Ok(is_probe.is_some())
+        match &mut self.open {
+            None => Ok(Permit::Normal),
+            Some(open) => {
+                open.probe_ends = Some(deadline);
+                Ok(Permit::Probe)
+            }
+        }
     }
 
     pub(crate) const fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Why the issuer must not be asked about this token now.
-    pub(crate) fn held(&self, token: TokenKey, now: Now) -> Option<Held> {
+    /// Why a call about this token must not be made now.
+    pub(crate) fn rejects(&self, token: TokenKey, now: Now) -> Option<Rejected> {
         let open = self.open.as_ref()?;
-        let busy = open
+        let probed = open
             .probe_ends
             .filter(|ends| now.monotonic < *ends)
-            // Nobody knows how long a probe takes; often not long.
+            // A probe is pending; suggest one interval as Retry-After.
             .map(|_| now.monotonic.saturating_add(self.interval));
-        let until = if self.suspect == Some(token) {
+        let until = if self.last_fault_token == Some(token) {
             open.until.saturating_add(self.interval)
         } else {
             open.until
         };
-        let until = busy.or_else(|| Some(until).filter(|until| now.monotonic < *until))?;
-        Some(Held {
+        let until = probed.or_else(|| Some(until).filter(|until| now.monotonic < *until))?;
+        Some(Rejected {
             reason: open.reason,
-            retry_after: whole_seconds(until.saturating_sub(now.monotonic)),
+            retry_after: retry_after_seconds(until.saturating_sub(now.monotonic)),
         })
     }
 
-    /// The issuer gave an answer, whatever it says, to a question asked at `asked`.
-    pub(crate) fn answered(&mut self, asked: Duration) {
+    /// The issuer responded, in whatever way, to a call sent at `called`.
+    pub(crate) fn record_response(&mut self, called: Duration) {
         self.faults = 0;
-        self.suspect = None;
-        // What was asked before the issuer wanted to be left alone does not say that it wants it no more.
+        self.last_fault_token = None;
+        // A response to a call made before the `Retry-After` hold does not lift the hold.
         self.open
-            .take_if(|open| open.reason == Reason::IssuerCircuitOpen || asked > open.since);
+            .take_if(|open| open.reason == Reason::IssuerCircuitOpen || called > open.since);
     }
 
-    /// The issuer failed. `suspect`: it gave an answer, which may be for the sake of this token.
-    pub(crate) fn failed(&mut self, suspect: Option<TokenKey>, was_probe: bool, now: Now) {
-        if suspect.is_none() || self.suspect != suspect {
+    /// The issuer failed. `token`: if the fault was a response that this token may have caused.
+    pub(crate) fn record_fault(&mut self, token: Option<TokenKey>, permit: Permit, now: Now) {
+        if token.is_none() || self.last_fault_token != token {
             self.faults = self.faults.saturating_add(1);
         }
-        self.suspect = suspect;
+        self.last_fault_token = token;
+        let was_probe = permit == Permit::Probe;
         let is_over = self.limit > 0 && self.faults >= self.limit;
-        // Calls that were on their way when it opened do not put the next probe off.
+        // Calls that were pending when the circuit opened do not delay the next probe.
         if is_over && (was_probe || self.open.is_none()) {
-            self.hold(Reason::IssuerCircuitOpen, self.interval, now);
+            self.open(Reason::IssuerCircuitOpen, self.interval, now);
         } else if was_probe {
             self.open.take_if(|open| now.monotonic >= open.until);
         }
     }
 
-    /// The issuer asks to be left alone.
-    pub(crate) fn hold(&mut self, reason: Reason, time: Duration, now: Now) {
+    /// Opens the circuit for this long.
+    pub(crate) fn open(&mut self, reason: Reason, time: Duration, now: Now) {
         let until = now.monotonic.saturating_add(time);
         self.open = Some(Open {
             reason,
             since: now.monotonic,
-            // A pause that the issuer asked for is not made shorter by an answer to an older question.
+            // The response to an older call does not shorten a wait that the issuer asked for.
             until: self
                 .open
                 .as_ref()
@@ -126,24 +140,17 @@ impl Breaker {
         });
     }
 
-    /// The probe was given up without an outcome: the next request may be one.
-    pub(crate) fn gave_up(&mut self) {
+    /// The probe ended without an outcome: the next call may be one.
+    pub(crate) fn cancel_probe(&mut self) {
         if let Some(open) = &mut self.open {
             open.probe_ends = None;
         }
     }
 }
 
-/// Whether an answer with this status says that the issuer is down or drowning. A 500 does not: some issuers give it for
-/// a token they cannot read, and then any caller could have everybody shut out.
-pub(crate) const fn is_overwhelmed(status: u16) -> bool {
+/// Whether a response with this status means that the issuer is down or overloaded. A 500 does not:
+/// some issuers send it for a token that they cannot parse, and then one caller could open the
+/// circuit for everyone.
+pub(crate) const fn counts_as_fault(status: u16) -> bool {
     matches!(status, 429 | 502 | 503 | 504)
-}
-
-/// Rounded up; at least [`RETRY_AFTER_SECONDS`].
-pub(crate) fn whole_seconds(time: Duration) -> u32 {
-    let up = time.saturating_add(Duration::from_nanos(999_999_999));
-    u32::try_from(up.as_secs())
-        .unwrap_or(u32::MAX)
-        .max(RETRY_AFTER_SECONDS)
 }

@@ -1,22 +1,22 @@
-//! What instances share: records in a store of the host, under keys that tell nothing.
+//! What instances share: records in a store of the host, under keys that reveal nothing.
 //!
-//! Whoever can write into the store must not be able to let anybody in: a record carries a code (HMAC-SHA-256) over
-//! everything in it, made with a key that follows from our client secret, the issuer's endpoint and our client id. It
-//! names its token by a keyed digest and the time at which the issuer was asked, so that one put back later, or in
-//! another token's place, is worth nothing. A record holds the issuer's answer as it came, and is read as strictly.
+//! Whoever can write to the store must not be able to let anybody in. So a record carries an
+//! HMAC-SHA-256 over everything in it, with a key derived from our client secret, the issuer's
+//! endpoint and our client id. It names its token by a keyed digest, and the time of the introspection
+//! call: a record that is replayed later, or copied to another token's slot, is worthless. A record
+//! holds the issuer's response as it came, and is parsed as strictly.
 
 use core::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::cache::Known;
+use super::cache::CachedFacts;
 use crate::introspection::Facts;
 use crate::policy::Policy;
-use crate::time::Now;
-use crate::time::milliseconds;
+use crate::time::{Now, milliseconds};
 
-/// The first bytes of a record, with its version: what another version wrote is not read.
+/// The first bytes of a record, with its version: records of another version are not read.
 const RECORD: &[u8; 4] = b"ttf1";
 /// The first bytes of a lease.
 const LEASE: &[u8; 4] = b"ttl1";
@@ -24,30 +24,32 @@ const LEASE: &[u8; 4] = b"ttl1";
 const DIGEST_BYTES: usize = 32;
 /// Milliseconds since 1970, in bytes.
 const TIME_BYTES: usize = 8;
-/// The largest document shared, in bytes: it bounds the store, and a typical one has 400.
+/// The largest response shared, in bytes: it bounds the store, and a typical one has 400.
 const MAX_SHARED_BYTES: usize = 4 * 1024;
-/// The document of a token that is not active, as a record has it (RFC 7662 section 2.2).
+/// The document in the record of an inactive token (RFC 7662 section 2.2).
 const INACTIVE: &[u8] = br#"{"active":false}"#;
-/// Slots that are looked at for each record written, to erase what has expired there: stores of WASI know no expiry. Few, so
-/// that a write stays cheap; enough that the store is swept while as many tokens as it has slots come by.
+/// Slots checked for expired records per record written, since WASI stores have no expiry. Few, so
+/// that a write stays cheap; enough to sweep the whole store while as many tokens as it has slots
+/// arrive.
 const SWEPT_PER_WRITE: u64 = 4;
-/// How long the store is left alone after it failed: a broken one costs one attempt per second, not one per request.
-const REST: Duration = Duration::from_secs(1);
-/// How much longer than its question a lease holds: for the host's own delays.
+/// How long the store is not used after it failed: a broken store costs one attempt per second, not
+/// one per request.
+const STORE_COOLDOWN: Duration = Duration::from_secs(1);
+/// How much longer than its introspection call a lease lasts, for delays of the host.
 const LEASE_SLACK: Duration = Duration::from_secs(1);
 
 /// What the host's store can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// There is none.
+    /// There is no store.
     None,
     /// It reads and writes.
     Plain,
-    /// It also writes only if nobody else has meanwhile, so one instance at a time can be the one that asks.
+    /// It also writes conditionally, so that one instance at a time holds the lease to introspect.
     CompareAndSwap,
 }
 
-/// A key of the shared store. There is a fixed number of them, so that no store grows without end.
+/// A key of the shared store. There is a fixed number of keys, so that the store is bounded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreKey(String);
 
@@ -62,15 +64,22 @@ impl StoreKey {
 /// A value for the shared store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it belongs.
+    /// Its key.
     pub key: StoreKey,
-    /// What to write there; empty: whatever is there is over.
+    /// The value; empty erases the record.
     pub bytes: Vec<u8>,
+}
+
+impl Record {
+    pub(crate) const fn erase(key: StoreKey) -> Self {
+        let bytes = Vec::new();
+        Self { key, bytes }
+    }
 }
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// Keyed digests that are the same in every instance of the same policy, and in no other.
+/// Keyed digests, equal in all instances of the same policy and in no other.
 pub(crate) struct Digests {
     tokens: HmacSha256,
     records: HmacSha256,
@@ -82,7 +91,7 @@ impl Digests {
         let secret = policy.client_secret().secret().as_bytes();
         let key = |purpose: &str| {
             let mut mac = HmacSha256::new_from_slice(secret).ok()?;
-            // The lengths first, so that no two policies read the same.
+            // Lengths first, so that no two policies produce the same input.
             for part in [
                 purpose,
                 policy.endpoint().url().as_str(),
@@ -104,7 +113,7 @@ impl Digests {
         digest(&self.tokens, token)
     }
 
-    /// Short, for the audit: tells tokens apart, and tells nothing of them.
+    /// Short, for the audit line: distinguishes tokens and reveals nothing about them.
     pub(crate) fn fingerprint(&self, token: &[u8]) -> String {
         let digest = digest(&self.fingerprints, token);
         digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
@@ -119,7 +128,7 @@ fn digest(mac: &HmacSha256, bytes: &[u8]) -> [u8; DIGEST_BYTES] {
         .into()
 }
 
-/// A token as the store knows it.
+/// The digest of a token, and its slot in the store.
 #[derive(Clone)]
 pub(crate) struct SharedToken {
     digest: [u8; DIGEST_BYTES],
@@ -131,7 +140,7 @@ impl SharedToken {
         facts_key(self.slot)
     }
 
-    /// Leases have slots of their own: a spray of tokens must not drive out facts.
+    /// Leases have their own slots, so that a spray of tokens evicts no facts.
     pub(crate) fn lease_key(&self) -> StoreKey {
         StoreKey(format!("trust-triangle.lease.{}", self.slot))
     }
@@ -141,53 +150,54 @@ fn facts_key(slot: u64) -> StoreKey {
     StoreKey(format!("trust-triangle.facts.{slot}"))
 }
 
-/// A record that we wrote, about any token.
-struct Opened<'a> {
+/// An authentic record, about any token.
+struct OpenRecord<'a> {
     digest: [u8; DIGEST_BYTES],
     /// Milliseconds since 1970.
-    asked: i64,
+    called: i64,
     document: &'a [u8],
 }
 
-impl Opened<'_> {
-    fn known(&self, now: Now) -> Option<Known> {
-        let age = milliseconds(now.unix).saturating_sub(self.asked);
-        // From the future: another machine's clock is ahead of ours, and nobody knows how old it is.
+impl OpenRecord<'_> {
+    fn facts(&self, now: Now) -> Option<CachedFacts> {
+        let age = milliseconds(now.unix).saturating_sub(self.called);
+        // From the future: another machine's clock is ahead of ours, so the age is unknown.
         if age < 0 {
             return None;
         }
-        Some(Known {
-            facts: Facts::of_document(core::str::from_utf8(self.document).ok()?).ok()?,
-            asked: milliseconds(now.monotonic).saturating_sub(age),
+        Some(CachedFacts {
+            facts: Facts::parse(core::str::from_utf8(self.document).ok()?).ok()?,
+            called: milliseconds(now.monotonic).saturating_sub(age),
         })
     }
 }
 
-/// What stands in the slot of a token.
+/// What the slot of a token holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occupant {
-    /// Nothing that anybody uses.
-    None,
+pub(crate) enum SlotState {
+    /// Nothing of use.
+    Free,
     /// A record about the same token.
-    This,
-    /// What stays: a record of another active token, or what we did not write.
-    Other,
+    SameToken,
+    /// What an inactive token must not replace: a record about another active token, or a foreign
+    /// value.
+    Occupied,
 }
 
-/// The shared store as the core sees it: what to write, and what to believe.
-pub(crate) struct Store {
+/// The shared store: what to write to it, and what to believe of what it holds.
+pub(crate) struct SharedStore {
     digests: Digests,
     slots: u64,
-    /// Nothing older than this is used by anybody, in milliseconds.
+    /// No route uses anything older than this, in milliseconds.
     longest_age: i64,
     leeway_seconds: i64,
-    can_claim: bool,
-    rests_until: Duration,
+    supports_leases: bool,
+    cools_down_until: Duration,
 }
 
-impl Store {
+impl SharedStore {
     pub(crate) fn new(policy: &Policy, sharing: Sharing) -> Option<Self> {
-        if sharing == Sharing::None || !policy.keeps_facts() {
+        if sharing == Sharing::None || !policy.caches_facts() {
             return None;
         }
         Some(Self {
@@ -195,21 +205,21 @@ impl Store {
             slots: policy.cache_entries().into(),
             longest_age: policy.longest_age_seconds().saturating_mul(1000),
             leeway_seconds: policy.leeway_seconds(),
-            can_claim: sharing == Sharing::CompareAndSwap,
-            rests_until: Duration::ZERO,
+            supports_leases: sharing == Sharing::CompareAndSwap,
+            cools_down_until: Duration::ZERO,
         })
     }
 
-    pub(crate) const fn can_claim(&self) -> bool {
-        self.can_claim
+    pub(crate) const fn supports_leases(&self) -> bool {
+        self.supports_leases
     }
 
-    pub(crate) fn is_resting(&self, now: Now) -> bool {
-        now.monotonic < self.rests_until
+    pub(crate) fn is_cooling_down(&self, now: Now) -> bool {
+        now.monotonic < self.cools_down_until
     }
 
-    pub(crate) fn failed(&mut self, now: Now) {
-        self.rests_until = now.monotonic.saturating_add(REST);
+    pub(crate) fn cool_down(&mut self, now: Now) {
+        self.cools_down_until = now.monotonic.saturating_add(STORE_COOLDOWN);
     }
 
     pub(crate) fn token(&self, token: &[u8]) -> SharedToken {
@@ -222,22 +232,27 @@ impl Store {
         }
     }
 
-    /// The record of these facts; `None`: they are too large to share.
-    pub(crate) fn record(&self, token: &SharedToken, known: &Known, now: Now) -> Option<Record> {
-        let claims = known.facts.claims();
+    /// The record of these facts; `None` if they are too large to share.
+    pub(crate) fn record(
+        &self,
+        token: &SharedToken,
+        cached: &CachedFacts,
+        now: Now,
+    ) -> Option<Record> {
+        let claims = cached.facts.claims();
         let document = claims.map_or(INACTIVE, |claims| claims.document().as_bytes());
         if document.len() > MAX_SHARED_BYTES {
             return None;
         }
-        let age = milliseconds(now.monotonic).saturating_sub(known.asked);
-        // Whole milliseconds of two clocks: a record is rather older than it is.
-        let asked = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
+        let age = milliseconds(now.monotonic).saturating_sub(cached.called);
+        // Rounded so that a record looks up to 1 ms older, never younger.
+        let called = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
         let mut bytes = Vec::with_capacity(
             RECORD.len() + DIGEST_BYTES + TIME_BYTES + document.len() + DIGEST_BYTES,
         );
         bytes.extend_from_slice(RECORD);
         bytes.extend_from_slice(&token.digest);
-        bytes.extend_from_slice(&asked.to_be_bytes());
+        bytes.extend_from_slice(&called.to_be_bytes());
         bytes.extend_from_slice(document);
         let code = digest(&self.digests.records, &bytes);
         bytes.extend_from_slice(&code);
@@ -245,28 +260,30 @@ impl Store {
         Some(Record { key, bytes })
     }
 
-    /// What the slot of this token holds, and the facts of a record about it, if it is one that we wrote.
-    pub(crate) fn found(
+    /// What the slot of this token holds, and the facts of an authentic record about the token.
+    pub(crate) fn read_slot(
         &self,
         token: &SharedToken,
         bytes: Option<&[u8]>,
         now: Now,
-    ) -> (Occupant, Option<Known>) {
+    ) -> (SlotState, Option<CachedFacts>) {
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
-            return (Occupant::None, None);
+            return (SlotState::Free, None);
         };
         match self.read(bytes) {
-            None => (Occupant::Other, None),
-            Some(record) if record.digest == token.digest => (Occupant::This, record.known(now)),
-            Some(record) if self.is_spent(&record, now) => (Occupant::None, None),
-            Some(_) => (Occupant::Other, None),
+            None => (SlotState::Occupied, None),
+            Some(record) if record.digest == token.digest => {
+                (SlotState::SameToken, record.facts(now))
+            }
+            Some(record) if self.is_replaceable(&record, now) => (SlotState::Free, None),
+            Some(_) => (SlotState::Occupied, None),
         }
     }
 
-    /// Keys of slots to look at for what has expired, beside the one of this token. None where workers share memory: it has
-    /// its slots for good, and what is in them is not kept past the process.
-    pub(crate) fn neighbours(&self, token: &SharedToken) -> Vec<StoreKey> {
-        if self.can_claim {
+    /// Keys of further slots to check for expired records. None where workers share memory: its slots
+    /// are never freed, and its content ends with the process.
+    pub(crate) fn keys_to_sweep(&self, token: &SharedToken) -> Vec<StoreKey> {
+        if self.supports_leases {
             return Vec::new();
         }
         let count = SWEPT_PER_WRITE.min(self.slots.saturating_sub(1));
@@ -276,41 +293,41 @@ impl Store {
             .collect()
     }
 
-    /// Whether these bytes are a record of ours that nobody uses any more. What we did not write is somebody else's.
+    /// Whether these bytes are an authentic record that has expired. Foreign values are never erased.
     pub(crate) fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
         self.read(bytes)
-            .is_some_and(|record| self.is_over(&record, now))
+            .is_some_and(|record| self.is_expired(&record, now))
     }
 
-    fn read<'a>(&self, bytes: &'a [u8]) -> Option<Opened<'a>> {
+    fn read<'a>(&self, bytes: &'a [u8]) -> Option<OpenRecord<'a>> {
         let (signed, code) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
         let mac = self.digests.records.clone().chain_update(signed);
         mac.verify_slice(code).ok()?;
         let rest = signed.strip_prefix(RECORD)?;
         let (digest, rest) = rest.split_first_chunk::<DIGEST_BYTES>()?;
-        let (asked, document) = rest.split_first_chunk::<TIME_BYTES>()?;
-        Some(Opened {
+        let (called, document) = rest.split_first_chunk::<TIME_BYTES>()?;
+        Some(OpenRecord {
             digest: *digest,
-            asked: i64::from_be_bytes(*asked),
+            called: i64::from_be_bytes(*called),
             document,
         })
     }
 
-    /// Whether a token that is not active may take its place: it drives out nothing that lets anybody in.
-    fn is_spent(&self, record: &Opened<'_>, now: Now) -> bool {
-        record.document == INACTIVE || self.is_over(record, now)
+    /// Whether an inactive token may replace it, so that no record that lets anybody in is evicted.
+    fn is_replaceable(&self, record: &OpenRecord<'_>, now: Now) -> bool {
+        record.document == INACTIVE || self.is_expired(record, now)
     }
 
-    fn is_over(&self, record: &Opened<'_>, now: Now) -> bool {
-        let age = milliseconds(now.unix).saturating_sub(record.asked);
-        let has_expired = |known: Known| {
-            let end = known.facts.claims().map(|claims| claims.expires());
+    fn is_expired(&self, record: &OpenRecord<'_>, now: Now) -> bool {
+        let age = milliseconds(now.unix).saturating_sub(record.called);
+        let has_expired = |cached: CachedFacts| {
+            let end = cached.facts.claims().map(|claims| claims.expires());
             end.is_some_and(|end| end.saturating_add(self.leeway_seconds) < now.unix_seconds())
         };
-        age > self.longest_age || record.known(now).is_some_and(has_expired)
+        age > self.longest_age || record.facts(now).is_some_and(has_expired)
     }
 
-    /// The lease of a question that ends in `left`.
+    /// The lease for an introspection call that ends within `left`.
     pub(crate) fn lease(&self, token: &SharedToken, left: Duration, now: Now) -> Vec<u8> {
         let ends = now.unix.saturating_add(left).saturating_add(LEASE_SLACK);
         let mut bytes = LEASE.to_vec();
@@ -319,8 +336,8 @@ impl Store {
         bytes
     }
 
-    /// Whether somebody else asks about this token now. `longest`: the longest that a question takes; a lease that claims
-    /// more is none.
+    /// Whether another instance introspects this token now. `longest`: the longest call; a lease that
+    /// ends later is invalid.
     pub(crate) fn is_leased(
         &self,
         token: &SharedToken,

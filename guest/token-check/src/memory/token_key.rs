@@ -1,27 +1,27 @@
-//! The key under which a token is known in memory.
+//! The key that stands for a token in memory.
 
 use core::hash::{BuildHasher, Hash, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-/// Stands for a whole token in this instance's memory, where the token itself is not kept: a 128-bit keyed hash
-/// (SipHash-2-4, a pseudorandom function), so that nobody without the key finds two tokens that share one. The key is
-/// made of random bytes at the start and never leaves the instance.
+/// Stands for a whole token in the memory of this instance, which does not keep the token itself: a
+/// 128-bit keyed hash (SipHash-2-4, a pseudorandom function), so that nobody without the key finds
+/// two tokens with the same hash. The key is random, made at the start, and never leaves the instance.
 ///
-/// Issuer endpoint and client are part of the key by construction: they belong to the policy, and each policy has an
-/// [`crate::AuthCheck`], and so a key, of its own.
+/// Issuer endpoint and client are part of the key by construction: they belong to the policy, and
+/// each policy has its own [`crate::AuthCheck`] with its own key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenKey([u64; 2]);
 
 impl Hash for TokenKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Half of a hash is a hash.
+        // The key is uniform, so its first 64 bits are hash enough.
         let [half, _] = self.0;
         state.write_u64(half);
     }
 }
 
-/// Makes the keys.
+/// Makes the keys of one instance.
 pub(crate) struct TokenKeys(SipHasher24);
 
 impl TokenKeys {
@@ -37,22 +37,22 @@ impl TokenKeys {
     }
 }
 
-/// A [`TokenKey`] is a keyed hash already.
+/// Hasher that returns a [`TokenKey`] unchanged: it is already a keyed hash.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct AsItIs;
+pub(crate) struct BuildPassThroughHasher;
 
 #[derive(Default)]
-pub(crate) struct AsItIsHasher(u64);
+pub(crate) struct PassThroughHasher(u64);
 
-impl BuildHasher for AsItIs {
-    type Hasher = AsItIsHasher;
+impl BuildHasher for BuildPassThroughHasher {
+    type Hasher = PassThroughHasher;
 
-    fn build_hasher(&self) -> AsItIsHasher {
-        AsItIsHasher::default()
+    fn build_hasher(&self) -> PassThroughHasher {
+        PassThroughHasher::default()
     }
 }
 
-impl Hasher for AsItIsHasher {
+impl Hasher for PassThroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -297,7 +297,7 @@ impl Policy {
     }
 
     /// Whether any route uses what is remembered.
-    pub(crate) fn keeps_facts(&self) -> bool {
+    pub(crate) fn caches_facts(&self) -> bool {
         self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0
     }
 

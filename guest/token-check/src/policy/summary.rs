@@ -49,7 +49,7 @@ impl Summary {
             ),
         };
         let cache = match policy.cache_seconds() {
-            0 if policy.keeps_facts() => "by the `ttl` of rules".to_owned(),
+            0 if policy.caches_facts() => "by the `ttl` of rules".to_owned(),
             0 => "none".to_owned(),
             seconds => format!("{seconds} s"),
         };
