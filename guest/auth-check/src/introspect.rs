@@ -1,4 +1,4 @@
-//! Sends the core's call to the issuer and collects the answer, capped while it streams.
+//! Sends an introspection call and collects the response, capped while it streams.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,24 +10,27 @@ use spin_sdk::wasip3::http::types::{
 };
 use spin_sdk::wasip3::wit_bindgen::StreamResult;
 use spin_sdk::wasip3::{wit_future, wit_stream};
-use token_check::{AnswerBody, CallFailure, IssuerAnswer, OutboundCall, Outcome};
+use token_check::{BodyCollector, CallFailure, IntrospectionCall, IssuerResponse};
 
-use crate::flights::until;
+use crate::clock::sleep_until;
 
-/// Piece read from the issuer at a time, in bytes: a typical answer in one.
+/// Bytes read from the issuer at a time: a typical response fits.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The call, ended at `deadline` on the monotonic clock whatever the issuer does, and its answer in `body`.
-pub(crate) async fn ask(call: &OutboundCall, body: AnswerBody, deadline: Duration) -> Outcome {
-    match select(pin!(exchange(call, body)), pin!(until(deadline))).await {
-        Either::Left((Ok(answer), _)) => Outcome::Answered(answer),
-        Either::Left((Err(code), _)) => Outcome::Failed(failure(&code)),
-        Either::Right(_) => Outcome::Failed(CallFailure::Timeout),
+/// Sends the call. It ends at `deadline` on the monotonic clock, whatever the issuer does.
+pub(crate) async fn introspect(
+    call: &IntrospectionCall,
+    body: BodyCollector,
+    deadline: Duration,
+) -> Result<IssuerResponse, CallFailure> {
+    match select(pin!(exchange(call, body)), pin!(sleep_until(deadline))).await {
+        Either::Left((result, _)) => result.map_err(|code| failure(&code)),
+        Either::Right(_) => Err(CallFailure::Timeout),
     }
 }
 
-/// What WASI's codes tell. Spin has one for all that can be wrong with TLS, and another one for a connection that breaks and
-/// for what is not HTTP.
+/// Maps WASI's error codes. Spin uses one code for all TLS failures, and one for a broken connection
+/// and for bytes that are not HTTP.
 fn failure(code: &ErrorCode) -> CallFailure {
     match code {
         ErrorCode::HttpRequestDenied => CallFailure::Denied,
@@ -52,7 +55,10 @@ fn failure(code: &ErrorCode) -> CallFailure {
     }
 }
 
-async fn exchange(call: &OutboundCall, collected: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
+async fn exchange(
+    call: &IntrospectionCall,
+    collected: BodyCollector,
+) -> Result<IssuerResponse, ErrorCode> {
     let (mut body, contents) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(
@@ -79,16 +85,16 @@ async fn exchange(call: &OutboundCall, collected: AnswerBody) -> Result<IssuerAn
         .map_err(invalid)?;
 
     let write = async move {
-        // What the issuer does not read it does not want: its answer counts.
+        // A write error is fine: the issuer may respond before it reads the whole body.
         let _unread = body.write_all(call.body().to_vec()).await;
         drop(body);
         drop(trailers);
     };
     let (response, ()) = join(client::send(request), write).await;
-    answer(response?, collected).await
+    collect(response?, collected).await
 }
 
-fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
+fn fields(call: &IntrospectionCall) -> Result<Fields, ErrorCode> {
     let length = call.body().len().to_string();
     let fields: Vec<_> = call
         .headers()
@@ -98,8 +104,9 @@ fn fields(call: &OutboundCall) -> Result<Fields, ErrorCode> {
     Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
 }
 
-/// The host's own timeouts; a host that does not know one ignores it, and the whole call is timed here anyway.
-fn options(call: &OutboundCall) -> RequestOptions {
+/// The timeouts of the host. A host may ignore those it does not support: [`introspect`] limits the
+/// whole call anyway.
+fn options(call: &IntrospectionCall) -> RequestOptions {
     let options = RequestOptions::new();
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).ok();
     let _ = options.set_connect_timeout(nanoseconds(call.connect_timeout()));
@@ -108,7 +115,7 @@ fn options(call: &OutboundCall) -> RequestOptions {
     options
 }
 
-async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer, ErrorCode> {
+async fn collect(response: Response, mut body: BodyCollector) -> Result<IssuerResponse, ErrorCode> {
     let status = response.get_status_code();
     let headers = response.get_headers();
     let first = |name: &str| headers.get(name).into_iter().next();
@@ -119,9 +126,9 @@ async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Response::consume_body(response, done);
     let is_whole = loop {
-        let (result, piece) = stream.read(Vec::with_capacity(READ_BYTES)).await;
-        if !body.push(&piece) {
-            // Too large: the core says so, and nobody reads the rest.
+        let (result, chunk) = stream.read(Vec::with_capacity(READ_BYTES)).await;
+        if !body.push(&chunk) {
+            // Too large: the core reports that, and the rest is not read.
             break false;
         }
         match result {
@@ -130,10 +137,10 @@ async fn answer(response: Response, mut body: AnswerBody) -> Result<IssuerAnswer
         }
     };
     if is_whole {
-        // An answer that broke off is no answer.
+        // A truncated response is a failed call.
         end.await?;
     }
-    Ok(IssuerAnswer {
+    Ok(IssuerResponse {
         status,
         content_type,
         content_encoding,

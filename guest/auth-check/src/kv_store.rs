@@ -1,5 +1,5 @@
-//! The key-value store that instances share, where `cache_store` names one. Nothing that it does or fails to do delays a
-//! caller for long, and nothing in it is believed but by the core.
+//! The key-value store that instances share, named by `cache_store`. It never delays a caller for
+//! long, and only the core decides what to believe of its content.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,22 +10,21 @@ use futures::future::{Either, select};
 use futures::lock::Mutex;
 use spin_sdk::key_value::{Error, Store};
 use spin_sdk::wasip3::spawn;
-use token_check::{Outcome, Record, StoreKey};
+use token_check::{Record, StoreFailed, StoreKey};
 
-use crate::flights::{now, until};
-use crate::gate;
+use crate::clock::sleep;
 use crate::log;
 
-/// Longest wait for the store: past this the issuer itself is the faster one to ask.
+/// Longest wait for the store: beyond it, an introspection call is faster.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// The store of this instance, opened by the first request that needs it.
-pub(crate) struct Shared {
+pub(crate) struct KvStore {
     label: String,
     store: Mutex<Option<Rc<Store>>>,
 }
 
-impl Shared {
+impl KvStore {
     pub(crate) fn new(label: &str) -> Self {
         Self {
             label: label.to_owned(),
@@ -42,27 +41,30 @@ impl Shared {
                     let why = match error {
                         Error::AccessDenied => "is not in key_value_stores of spin.toml",
                         Error::NoSuchStore => "is not in the runtime configuration",
-                        Error::StoreTableFull => "is one too many",
+                        Error::StoreTableFull => "exceeds the number of open stores",
                         Error::Other(_) => "cannot be opened",
                     };
-                    log::tell(format_args!("the store `{}` {why}", self.label));
+                    log::line(format_args!("the store `{}` {why}", self.label));
                 }
             }
         }
         store.clone()
     }
 
-    /// What stands under the key.
-    pub(crate) async fn look(&self, key: &StoreKey) -> Outcome {
+    /// The value of the key.
+    pub(crate) async fn get(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {
         let read = async { self.open().await?.get(key.as_str()).await.ok() };
-        in_time(read)
-            .await
-            .map_or(Outcome::StoreFailed, Outcome::Found)
+        in_time(read).await.ok_or(StoreFailed)
     }
 
-    /// Writes while the caller goes on: what is not written is asked again. Then erases what has expired under the keys of
-    /// `sweep`, which the store itself would keep for ever.
-    pub(crate) fn write(self: &Rc<Self>, records: Vec<Record>, sweep: Vec<StoreKey>) {
+    /// Writes the records in the background, then erases expired ones under the keys of `sweep`, since
+    /// the store itself has no expiry. A failed write only costs an introspection call.
+    pub(crate) fn write(
+        self: &Rc<Self>,
+        records: Vec<Record>,
+        sweep: Vec<StoreKey>,
+        has_expired: fn(&[u8]) -> bool,
+    ) {
         if records.is_empty() {
             return;
         }
@@ -80,27 +82,29 @@ impl Shared {
                 Some(store)
             };
             let Some(store) = in_time(write).await else {
-                log::tell(format_args!("the store `{}` takes nothing", shared.label));
+                log::line(format_args!(
+                    "the store `{}` accepts no writes",
+                    shared.label
+                ));
                 return;
             };
             let erase = async {
                 for key in &sweep {
                     let found = store.get(key.as_str()).await.ok()?;
-                    if found.is_some_and(|bytes| gate::has_expired(&bytes)) {
+                    if found.is_some_and(|bytes| has_expired(&bytes)) {
                         store.delete(key.as_str()).await.ok()?;
                     }
                 }
                 Some(())
             };
-            // What is left is found another time.
+            // A later sweep finds the rest.
             let _swept = in_time(erase).await;
         });
     }
 }
 
 async fn in_time<T>(work: impl Future<Output = Option<T>>) -> Option<T> {
-    let end = now().monotonic.saturating_add(LONGEST_WAIT);
-    match select(pin!(work), pin!(until(end))).await {
+    match select(pin!(work), pin!(sleep(LONGEST_WAIT))).await {
         Either::Left((done, _)) => done,
         Either::Right(_) => None,
     }

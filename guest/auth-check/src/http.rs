@@ -1,14 +1,15 @@
-//! Requests to the app and replies of our own. Bodies pass untouched in both directions.
+//! Requests to the app, and responses of the auth check. Bodies pass untouched in both directions.
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
-use token_check::{Grant, Reply, is_identity_header};
+use token_check::{Grant, is_identity_header};
 
-/// A complete response from the core's reply. It carries content-length, and its body is on offer before the response is, so
-/// that the host finds both and sends them in one segment: two would meet Nagle's algorithm and a delayed acknowledgement.
-pub(crate) async fn reply(reply: &Reply) -> Response {
-    let fields: Vec<_> = reply
+/// The core's response as a response of WASI. It carries content-length, and offers its body before
+/// the head is returned, so that the host sends both in one segment: two would run into Nagle's
+/// algorithm and a delayed acknowledgement.
+pub(crate) async fn refuse(refusal: &token_check::Response) -> Response {
+    let fields: Vec<_> = refusal
         .headers
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
@@ -17,11 +18,11 @@ pub(crate) async fn reply(reply: &Reply) -> Response {
     let (mut body, contents) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(fields, Some(contents), no_trailers);
-    // No reply of the core has a status that a response cannot have; if one ever did, 500 lets nobody in either.
-    if response.set_status_code(reply.status).is_err() {
+    // Every status of the core is valid; if one ever were not, a 500 lets nobody in either.
+    if response.set_status_code(refusal.status).is_err() {
         let _ = response.set_status_code(500);
     }
-    let text = reply.body.clone().into_bytes();
+    let text = refusal.body.clone().into_bytes();
     let mut write = Box::pin(async move {
         let _unread = body.write_all(text).await;
         drop(body);
@@ -33,7 +34,7 @@ pub(crate) async fn reply(reply: &Reply) -> Response {
     response
 }
 
-/// A request but for its body, read once: each look at it is a call of the host.
+/// The request head, copied once because every getter is a host call.
 pub(crate) struct Head {
     fields: Vec<(String, Vec<u8>)>,
     pub(crate) method: Method,
@@ -43,7 +44,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn of(request: &Request) -> Self {
+    pub(crate) fn new(request: &Request) -> Self {
         Self {
             fields: request.get_headers().copy_all(),
             method: request.get_method(),
@@ -52,21 +53,21 @@ impl Head {
         }
     }
 
-    /// The value of each line of this field, in order.
+    /// The value of each line of a field, in order.
     pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         (self.fields.iter())
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_slice())
     }
 
-    /// The fields with those of the grant in the place of what the caller sent. A copy of the request's own fields, edited:
-    /// Spin shows a guest `host` and refuses it in fields that a guest makes itself.
+    /// The fields with the grant's identity headers in place of client-sent ones. This edits a copy of the
+    /// request's own fields: Spin shows `host` to guests and refuses it in fields that a guest creates.
     fn edited(&self, request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
         let fields = request.get_headers().clone();
         let refused = |_| ErrorCode::HttpProtocolError;
         for (name, _) in &self.fields {
-            let is_ours = is_identity_header(name.as_bytes());
-            if is_ours || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
+            let is_identity = is_identity_header(name.as_bytes());
+            if is_identity || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
                 fields.delete(name).map_err(refused)?;
             }
         }
@@ -77,8 +78,8 @@ impl Head {
     }
 }
 
-/// The same request with the grant's headers, its body stream moved over; the app's response as it is. `after_store`: a
-/// shared store was read for this request.
+/// Forwards the request with the grant's headers, moves its body stream over, and returns the app's
+/// response unchanged. `after_store`: the shared store was used for this request.
 pub(crate) async fn forward(
     request: Request,
     head: Head,
@@ -103,7 +104,7 @@ pub(crate) async fn forward(
         .map_err(invalid)?;
     let response = next_handler::handle(onward).await?;
     if after_store {
-        // As in `gate::open`: the app offers its body before the response goes out.
+        // As in `instance::get`: the app offers its body before the response is sent.
         yield_async().await;
     }
     Ok(response)

@@ -1,0 +1,124 @@
+//! The auth check of this component instance, configured from Spin's variables by the first request.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use spin_sdk::variables::{self, Error};
+use spin_sdk::wasip3::random::random::get_random_u64;
+use spin_sdk::wasip3::wit_bindgen::StreamWriter;
+use token_check::{
+    AuthCheck, Given, LogEvent, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing,
+    Summary, spin_variables,
+};
+
+use crate::clock::{now, sleep};
+use crate::kv_store::KvStore;
+use crate::log;
+
+/// Dropping the writer wakes the request that reads the other end. It is a stream of the component
+/// model because a waker of Rust does not wake another task of the instance.
+pub(crate) type Check = AuthCheck<StreamWriter<u8>>;
+
+pub(crate) struct Instance {
+    pub(crate) check: RefCell<Check>,
+    pub(crate) store: Option<Rc<KvStore>>,
+}
+
+/// How long the first request of an instance waits after reading the settings: the shortest time that
+/// host timers resolve.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+
+thread_local! {
+    static INSTANCE: OnceCell<Rc<Option<Instance>>> = const { OnceCell::new() };
+}
+
+/// `None` while the settings are wrong: every request is then refused.
+pub(crate) async fn get() -> Rc<Option<Instance>> {
+    if let Some(instance) = INSTANCE.with(|instance| instance.get().cloned()) {
+        return instance;
+    }
+    let (instance, line) = match policy().await {
+        Ok(policy) => {
+            let [low, high] = [
+                get_random_u64().to_le_bytes(),
+                get_random_u64().to_le_bytes(),
+            ];
+            let mut seed = [0; 16];
+            seed.iter_mut()
+                .zip(low.into_iter().chain(high))
+                .for_each(|(to, from)| *to = from);
+            let Summary { line, is_open } = policy.summary();
+            let level = if is_open { "warning: " } else { "" };
+            (Some(Instance::new(policy, seed)), format!("{level}{line}"))
+        }
+        Err(error) => {
+            let line = format!("every request is refused: {error}");
+            if error.problem == Problem::Unreadable {
+                log::line(line);
+                // The variable provider may respond for the next request.
+                return Rc::new(None);
+            }
+            (None, line)
+        }
+    };
+    // Spin reads variables on a thread that it takes out of its scheduler until the guest waits for
+    // something. Another thread at once picks up what the guest sends before that: head and body
+    // leave in two segments, and the second waits 40 ms for the delayed acknowledgement of the first.
+    sleep(FIRST_WAIT).await;
+    // Of concurrent first requests, the first one here wins: all share one table of flights.
+    let first = || {
+        log::line(line);
+        Rc::new(instance)
+    };
+    INSTANCE.with(|cell| Rc::clone(cell.get_or_init(first)))
+}
+
+/// Whether these bytes of the shared store are an expired record of ours.
+pub(crate) fn has_expired(bytes: &[u8]) -> bool {
+    INSTANCE.with(|instance| {
+        let instance = instance
+            .get()
+            .and_then(|instance| instance.as_ref().as_ref());
+        instance.is_some_and(|instance| instance.check.borrow().has_expired(bytes, now()))
+    })
+}
+
+impl Instance {
+    fn new(policy: Policy, seed: [u8; 16]) -> Self {
+        let store = policy
+            .cache_store()
+            .map(|label| Rc::new(KvStore::new(label)));
+        let sharing = if store.is_some() {
+            Sharing::Plain
+        } else {
+            Sharing::None
+        };
+        Self {
+            check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
+            store,
+        }
+    }
+}
+
+pub(crate) fn log_event(event: Option<&LogEvent>) {
+    if let Some(event) = event {
+        log::line(event);
+    }
+}
+
+async fn policy() -> Result<Policy, SettingsError> {
+    let mut given = Vec::new();
+    for key in spin_variables() {
+        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
+            Ok(value) => given.push((key, value)),
+            // A variable that the manifest does not pass on counts as not set: the policy reports the ones
+            // that it needs.
+            Err(Error::Undefined(_)) => {}
+            Err(_) => {
+                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
+            }
+        }
+    }
+    Given::of_spin(given)?.into_policy(Place::SpinVariable)
+}
