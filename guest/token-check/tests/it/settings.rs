@@ -1,5 +1,4 @@
 //! What becomes of settings: refused with the line that an operator sees, or in force and told at the start.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use token_check::{
     Given, Place, Policy, SETTINGS, SettingsError, Summary, spin_variables, unknown_variable,
@@ -512,7 +511,7 @@ fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
 /// What docs/settings.md shows is what an operator sees.
 #[test]
 fn the_lines_of_the_documentation_are_those_of_the_code() {
-    const DOCUMENT: &str = include_str!("../../../docs/settings.md");
+    const DOCUMENT: &str = include_str!("../../../../docs/settings.md");
     let rules = format!(
         r#"[{PUBLIC},{{"name":"orders","path":{{"prefix":"/orders"}}}},{{"clients":["a"]}}]"#
     );
@@ -565,7 +564,7 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
 /// The JSON of the sample is taken as it stands: no template of Spin's is in it.
 #[test]
 fn the_sample_of_a_spin_app_makes_a_policy() {
-    const DOCUMENT: &str = include_str!("../../../docs/spin.md");
+    const DOCUMENT: &str = include_str!("../../../../docs/spin.md");
     let (_, rest) = DOCUMENT.split_once("auth_settings = '").unwrap();
     let (json, _) = rest.split_once('\'').unwrap();
     assert!(!json.contains("{{"), "{json}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use token_check::{ALL_REASONS, SETTINGS};
 
-const README: &str = include_str!("../../../README.md");
+const README: &str = include_str!("../../../../README.md");
 
 #[test]
 fn the_table_of_settings_is_the_one_in_the_code() {
@@ -54,7 +54,7 @@ fn every_path_of_the_layout_exists() {
 /// An issuer on the developer's machine, as the table of settings says of `introspect_origin`.
 #[test]
 fn spin_toml_grants_loopback_with_and_without_tls() {
-    let manifest = include_str!("../../../spin.toml");
+    let manifest = include_str!("../../../../spin.toml");
     for scheme in ["http", "https"] {
         for host in ["127.0.0.1", "localhost", "[::1]"] {
             let grant = format!("\n    \"{scheme}://{host}:*\",\n");
@@ -65,7 +65,7 @@ fn spin_toml_grants_loopback_with_and_without_tls() {
 
 #[test]
 fn spin_toml_passes_every_setting_on_and_no_other() {
-    let manifest = include_str!("../../../spin.toml");
+    let manifest = include_str!("../../../../spin.toml");
     for setting in SETTINGS {
         assert!(
             manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
