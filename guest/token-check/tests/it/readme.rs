@@ -17,7 +17,8 @@ fn the_table_of_settings_is_the_one_in_the_code() {
         };
         table.push_str(&format!(
             "| `{}` | {default} | {} |\n",
-            setting.key, setting.meaning
+            setting.key,
+            setting.description()
         ));
     }
     assert!(README.contains(&table), "README.md should have:\n{table}");
