@@ -104,42 +104,42 @@ impl Policy {
     }
 
     fn read(values: &SettingValues) -> Result<Self, SettingsError> {
-        let allow_http = values.boolean(&ALLOW_HTTP)?;
-        let introspect_url = introspect_url(values.required(&INTROSPECT_URL)?, allow_http)?;
-        if let Some(origin) = values.optional(&INTROSPECT_ORIGIN) {
+        let allow_http = values.boolean(ALLOW_HTTP)?;
+        let introspect_url = introspect_url(values.required(INTROSPECT_URL)?, allow_http)?;
+        if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
             check_origin(origin, &introspect_url)?;
         }
-        let realm = values.required(&REALM)?.to_owned();
+        let realm = values.required(REALM)?.to_owned();
         if !realm
             .bytes()
             .all(|b| (0x20..=0x7e).contains(&b) && b != b'"' && b != b'\\')
         {
             return Err(SettingsError::new(REALM.key, Problem::NotPrintable));
         }
-        let required_scope = values.list(&REQUIRED_SCOPE)?;
+        let required_scope = values.list(REQUIRED_SCOPE)?;
         if !required_scope.iter().all(|scope| is_scope_token(scope)) {
             return Err(SettingsError::new(REQUIRED_SCOPE.key, Problem::NotAScope));
         }
-        let expected_issuer = values.optional(&EXPECTED_ISSUER).map(str::to_owned);
+        let expected_issuer = values.optional(EXPECTED_ISSUER).map(str::to_owned);
         let default = Requirements {
             issuers: Vec::from_iter(expected_issuer).into(),
-            audiences: values.list(&EXPECTED_AUD)?.into(),
-            clients: values.list(&ALLOWED_CLIENTS)?.into(),
-            grant_types: values.list(&ALLOWED_GRANT_TYPES)?.into(),
+            audiences: values.list(EXPECTED_AUD)?.into(),
+            clients: values.list(ALLOWED_CLIENTS)?.into(),
+            grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
             all_scopes: required_scope.into(),
             ..Requirements::default()
         };
-        let rules = match values.optional(&RULES) {
+        let rules = match values.optional(RULES) {
             None => Rules::default(),
             Some(document) => rules::parse(document, &default)
                 .map_err(|error| SettingsError::new(RULES.key, Problem::Rules(error)))?,
         };
-        check_required_kinds(&values.list(&REQUIRE)?, &default, &rules)?;
-        let timeout = values.duration(&TIMEOUT)?;
-        let client_id = values.required(&RESOURCE_CLIENT_ID)?.to_owned();
-        let client_secret = values.required(&RESOURCE_CLIENT_SECRET)?.to_owned();
+        check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
+        let timeout = values.duration(TIMEOUT)?;
+        let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
+        let client_secret = values.required(RESOURCE_CLIENT_SECRET)?.to_owned();
         let client_secret = ClientSecret::new(client_secret);
-        let client_auth = match values.choice(&CLIENT_AUTH)? {
+        let client_auth = match values.choice(CLIENT_AUTH)? {
             "basic-raw" if client_id.contains(':') => {
                 let problem = Problem::ColonInClientId;
                 return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
@@ -155,26 +155,26 @@ impl Policy {
             client_secret,
             default: Arc::new(default),
             rules,
-            token_types: values.list(&TOKEN_TYPES)?,
-            max_token_bytes: values.bytes(&MAX_TOKEN_BYTES)?,
-            max_answer_bytes: values.bytes(&MAX_ANSWER_BYTES)?,
-            leeway_seconds: values.number(&LEEWAY)?,
+            token_types: values.list(TOKEN_TYPES)?,
+            max_token_bytes: values.bytes(MAX_TOKEN_BYTES)?,
+            max_answer_bytes: values.bytes(MAX_ANSWER_BYTES)?,
+            leeway_seconds: values.number(LEEWAY)?,
             timeout,
-            connect_timeout: values.duration(&CONNECT_TIMEOUT)?,
-            first_byte_timeout: match values.optional(&FIRST_BYTE_TIMEOUT) {
+            connect_timeout: values.duration(CONNECT_TIMEOUT)?,
+            first_byte_timeout: match values.optional(FIRST_BYTE_TIMEOUT) {
                 None => timeout,
-                Some(_) => values.duration(&FIRST_BYTE_TIMEOUT)?,
+                Some(_) => values.duration(FIRST_BYTE_TIMEOUT)?,
             },
-            breaker_faults: values.number(&BREAKER_FAULTS)?,
-            probe_interval: values.duration(&PROBE_INTERVAL)?,
-            cache_ttl_seconds: values.number(&CACHE_TTL)?,
-            negative_cache_ttl_seconds: values.number(&NEGATIVE_CACHE_TTL)?,
-            cache_entries: values.number(&CACHE_ENTRIES)?,
-            stale_if_error_seconds: values.number(&STALE_IF_ERROR)?,
-            cache_store: values.optional(&CACHE_STORE).map(str::to_owned),
-            audit: values.boolean(&AUDIT)?,
+            breaker_faults: values.number(BREAKER_FAULTS)?,
+            probe_interval: values.duration(PROBE_INTERVAL)?,
+            cache_ttl_seconds: values.number(CACHE_TTL)?,
+            negative_cache_ttl_seconds: values.number(NEGATIVE_CACHE_TTL)?,
+            cache_entries: values.number(CACHE_ENTRIES)?,
+            stale_if_error_seconds: values.number(STALE_IF_ERROR)?,
+            cache_store: values.optional(CACHE_STORE).map(str::to_owned),
+            audit: values.boolean(AUDIT)?,
             realm,
-            forward_token: values.boolean(&FORWARD_TOKEN)?,
+            forward_token: values.boolean(FORWARD_TOKEN)?,
         })
     }
 

@@ -128,20 +128,24 @@ impl Setting {
 }
 
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $name:ident: $key:literal, $kind:expr, $default:expr, $meaning:literal;)*) => {
-        $(
-            $(#[$attribute])*
-            pub(super) const $name: Setting = Setting {
-                key: $key,
-                kind: $kind,
-                default: $default,
-                #[cfg(not(target_family = "wasm"))]
-                meaning: $meaning,
-            };
-        )*
-
+    ($($name:ident: $key:literal, $kind:expr, $default:expr, $meaning:literal;)*) => {
         /// Every setting of Service B.
-        pub const SETTINGS: &[Setting] = &[$($name,)*];
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            kind: $kind,
+            default: $default,
+            #[cfg(not(target_family = "wasm"))]
+            meaning: $meaning,
+        },)*];
+
+        /// Positions in [`SETTINGS`].
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants")]
+        enum At { $($name,)* }
+
+        $(
+            #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+            pub(super) const $name: &Setting = &SETTINGS[At::$name as usize];
+        )*
     };
 }
 

@@ -470,7 +470,7 @@ pub(crate) fn introspects(step: Step) -> (PendingRequest, AwaitingResponse, Intr
 pub(crate) fn continues<W: core::fmt::Debug>(progress: Progress<W>) -> Action {
     match progress {
         Progress::Continue(action) => action,
-        other => panic!("must continue: {other:?}"),
+        Progress::Finished(finished) => panic!("must continue: {finished:?}"),
     }
 }
 

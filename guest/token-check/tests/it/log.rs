@@ -13,7 +13,7 @@ fn log(settings: &[(&str, &str)], says: Outcome) -> Vec<String> {
 }
 
 fn http(status: u16, media: &'static str, body: &str) -> Outcome {
-    Outcome::http(status, media, body.to_owned())
+    Outcome::http(status, media, body)
 }
 
 #[test]

@@ -18,5 +18,6 @@ mod issuers;
 mod log;
 mod readme;
 mod rules;
+mod schema;
 mod settings;
 mod shared_store;

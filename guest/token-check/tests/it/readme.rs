@@ -10,6 +10,7 @@ const README: &str = include_str!("../../../../README.md");
 fn the_table_of_settings_is_the_one_in_the_code() {
     let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
     for setting in SETTINGS {
+        assert!(!setting.description().contains("{}"), "{}", setting.key);
         let default = match setting.default {
             None => "must be set".to_owned(),
             Some("") => "none".to_owned(),

@@ -263,9 +263,8 @@ fn require_takes_its_own_words_only() {
         ),
     ];
     for (word, hint) in rows {
-        let line = format!(
-            "setting `require` (WORKOUT18_REQUIRE) has the unknown word `{word}`, which is no demand: {hint}"
-        );
+        let line =
+            format!("setting `require` (WORKOUT18_REQUIRE) has the unknown word `{word}`: {hint}");
         assert_eq!(refused(&[("require", word)]), line);
     }
 }

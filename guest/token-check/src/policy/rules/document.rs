@@ -38,10 +38,7 @@ type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 type IsValid = fn(&str) -> bool;
 
 /// Parses a rules document. What a rule does not set is as in `default`.
-pub(in crate::policy) fn parse(
-    document: &str,
-    default: &Requirements,
-) -> Result<Rules, RulesError> {
+pub(crate) fn parse(document: &str, default: &Requirements) -> Result<Rules, RulesError> {
     let whole = |fault| RulesError { rule: None, fault };
     if document.len() > MAX_RULES_BYTES {
         return Err(whole(RulesFault::TooLong));
@@ -55,23 +52,17 @@ pub(in crate::policy) fn parse(
     let mut names = BTreeSet::new();
     let mut rules = Rules::default();
     for (number, rule) in (1..).zip(list) {
-        let at = |name| {
-            move |fault| RulesError {
-                rule: Some((number, name)),
-                fault,
+        let Parsed { name, result } = parse_rule(rule, number, default);
+        let added = result.and_then(|(pattern, rule)| {
+            if name.is_some() && !names.insert(name) {
+                return Err(RulesFault::NameTaken);
             }
-        };
-        let Json::Object(members) = rule else {
-            return Err(at(None)(RulesFault::NotAnObject));
-        };
-        let name = parse_name(members).map_err(at(None))?;
-        let label = name.map_or_else(|| format!("#{number}").into(), Into::into);
-        let name = name.map(str::to_owned);
-        let (pattern, rule) = parse_rule(members, label, default).map_err(at(name.clone()))?;
-        if name.is_some() && !names.insert(name.clone()) {
-            return Err(at(name)(RulesFault::NameTaken));
+            rules.push(&pattern, rule)
+        });
+        if let Err(fault) = added {
+            let rule = Some((number, name.map(str::to_owned)));
+            return Err(RulesError { rule, fault });
         }
-        rules.push(&pattern, rule).map_err(at(name))?;
     }
     Ok(rules)
 }
@@ -90,8 +81,33 @@ fn list<'a>(document: &'a Json<'a>) -> Result<&'a [Json<'a>], RulesFault> {
     }
 }
 
+/// One rule.
+struct Parsed<'a> {
+    /// If it is valid: for errors.
+    name: Option<&'a str>,
+    result: Result<(Pattern, Rule), RulesFault>,
+}
+
+fn parse_rule<'a>(rule: &'a Json<'_>, number: usize, default: &Requirements) -> Parsed<'a> {
+    let failed = |fault| Parsed {
+        name: None,
+        result: Err(fault),
+    };
+    let Json::Object(members) = rule else {
+        return failed(RulesFault::NotAnObject);
+    };
+    match parse_name(members) {
+        Err(fault) => failed(fault),
+        Ok(name) => {
+            let label = name.map_or_else(|| format!("#{number}").into(), Into::into);
+            let result = parse_members(members, label, default);
+            Parsed { name, result }
+        }
+    }
+}
+
 /// `label`: the name of the rule, or `#` and its number.
-fn parse_rule(
+fn parse_members(
     members: &Members<'_>,
     label: Arc<str>,
     default: &Requirements,
