@@ -1,9 +1,11 @@
 //! Requests to the app, and responses of the auth check. Bodies pass untouched in both directions.
 
+use std::borrow::Cow;
+
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
-use token_check::{Grant, is_identity_header};
+use token_check::{Grant, RequestHead, is_identity_header};
 
 /// The core's response as a response of WASI. It carries content-length, and offers its body before
 /// the head is returned, so that the host sends both in one segment: two would run into Nagle's
@@ -37,10 +39,10 @@ pub(crate) async fn refuse(refusal: &token_check::Response) -> Response {
 /// The request head, copied once because every getter is a host call.
 pub(crate) struct Head {
     fields: Vec<(String, Vec<u8>)>,
-    pub(crate) method: Method,
-    pub(crate) authority: Option<String>,
+    method: Method,
+    authority: Option<String>,
     /// Path and query.
-    pub(crate) target: Option<String>,
+    target: Option<String>,
 }
 
 impl Head {
@@ -54,10 +56,28 @@ impl Head {
     }
 
     /// The value of each line of a field, in order.
-    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         (self.fields.iter())
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_slice())
+    }
+
+    /// What the core reads, in one place to borrow from.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let hosts: Vec<&[u8]> = self.lines("host").collect();
+        let authority = self.authority.as_deref().map(str::as_bytes);
+        Parts {
+            authorization: self.lines("authorization").collect(),
+            traceparent: self.lines("traceparent").collect(),
+            // Spin routes by the first Host field, and shows the app all of them.
+            authority: if hosts.len() > 1 {
+                Some(Cow::Owned(hosts.join(&b", "[..])))
+            } else {
+                authority.map(Cow::Borrowed)
+            },
+            method: method_name(&self.method).as_bytes(),
+            path_and_query: self.target.as_deref().map(str::as_bytes),
+        }
     }
 
     /// The fields with the grant's identity headers in place of client-sent ones. This edits a copy of the
@@ -75,6 +95,42 @@ impl Head {
             fields.append(name, value.as_bytes()).map_err(refused)?;
         }
         Ok(fields)
+    }
+}
+
+pub(crate) struct Parts<'a> {
+    authorization: Vec<&'a [u8]>,
+    traceparent: Vec<&'a [u8]>,
+    authority: Option<Cow<'a, [u8]>>,
+    method: &'a [u8],
+    path_and_query: Option<&'a [u8]>,
+}
+
+impl Parts<'_> {
+    pub(crate) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            authorization: &self.authorization,
+            method: self.method,
+            authority: self.authority.as_deref(),
+            path_and_query: self.path_and_query,
+            traceparent: &self.traceparent,
+        }
+    }
+}
+
+/// The method as the request spells it.
+fn method_name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
     }
 }
 

@@ -6,23 +6,20 @@ use std::time::Duration;
 
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
-use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, LogEvent, Policy, Problem, SPIN_PREFIX, SettingSource, SettingValues, SettingsError,
-    Sharing, Summary, spin_variables,
+    AuthCheck, Policy, Problem, SPIN_PREFIX, SettingSource, SettingValues, SettingsError, Sharing,
+    Summary, spin_variables,
 };
 
 use crate::clock::{now, sleep};
+use crate::host::Host;
+use crate::host::wasi::Wasi;
 use crate::kv_store::KvStore;
 use crate::log;
 
-/// Dropping the writer wakes the request that reads the other end. It is a stream of the component
-/// model because a waker of Rust does not wake another task of the instance.
-pub(crate) type Check = AuthCheck<StreamWriter<u8>>;
-
 pub(crate) struct Instance {
-    pub(crate) check: RefCell<Check>,
-    pub(crate) store: Option<Rc<KvStore>>,
+    pub(crate) check: RefCell<AuthCheck<<Wasi as Host>::Waker>>,
+    pub(crate) host: Wasi,
 }
 
 /// How long the first request of an instance waits after reading the settings: the shortest time that
@@ -75,7 +72,7 @@ pub(crate) async fn get() -> Rc<Option<Instance>> {
 }
 
 /// Whether these bytes of the shared store are an expired record of ours.
-pub(crate) fn has_expired(bytes: &[u8]) -> bool {
+fn has_expired(bytes: &[u8]) -> bool {
     INSTANCE.with(|instance| {
         let instance = instance
             .get()
@@ -96,14 +93,8 @@ impl Instance {
         };
         Self {
             check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
-            store,
+            host: Wasi { store, has_expired },
         }
-    }
-}
-
-pub(crate) fn log_event(event: Option<&LogEvent>) {
-    if let Some(event) = event {
-        log::line(event);
     }
 }
 
