@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use token_check::{Given, Place, SPIN_PREFIX, Summary, spin_variables, unknown_variable};
+use token_check::{
+    Policy, SPIN_PREFIX, SettingSource, SettingValues, Summary, spin_variables, unknown_variable,
+};
 
 use super::{
     manifest::{Manifest, Middleware},
@@ -45,8 +47,8 @@ pub(crate) fn check(
                 .ok()?;
             Some((key, value))
         });
-        let Summary { line, is_open } = Given::of_spin(given)
-            .and_then(|given| given.into_policy(Place::SpinVariable))
+        let Summary { line, is_open } = SettingValues::from_spin_variables(given)
+            .and_then(|values| Policy::from_values(&values, SettingSource::SpinVariable))
             .with_context(|| format!("component {}", trigger.component))?
             .summary();
         let level = if is_open { "warning: " } else { "" };

@@ -222,7 +222,7 @@ impl Stage<'_> {
             description: answer.member("error_description"),
             ..Outcome::default()
         };
-        let expected = reason.reply(Some(self.policy), None);
+        let expected = token_check::Response::for_reason(reason, Some(self.policy));
         let status = answer.status.as_u16();
         outcome.expect("status", &status, &expected.status, u16::to_string);
         for header in [WWW_AUTHENTICATE, RETRY_AFTER] {
