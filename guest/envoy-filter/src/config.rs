@@ -1,4 +1,5 @@
-//! Settings from the environment (`host_env_keys`) and from the plugin's JSON configuration, which wins.
+//! The configuration: settings from the environment (`host_env_keys`) and from the plugin's JSON
+//! configuration, which wins.
 
 use core::fmt;
 use std::ffi::OsString;
@@ -28,7 +29,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn of(url: &str) -> Option<Self> {
+    fn parse(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok()?;
         Some(Self {
             https: url.scheme() == "https",
@@ -37,27 +38,27 @@ impl Origin {
     }
 }
 
-/// Valid settings of the filter.
+/// A valid configuration.
 #[derive(Debug)]
-pub struct Settings {
-    /// What the core demands of a token.
+pub struct Config {
+    /// What is required of a token.
     pub policy: Policy,
-    /// Where the issuer is.
+    /// The issuer's origin.
     pub issuer: Origin,
-    /// The cluster that reaches the issuer, if not the shipped ones.
+    /// The cluster that reaches the issuer, if it is not one of the shipped ones.
     pub issuer_cluster: Option<String>,
-    /// The path that the filter answers itself.
+    /// The path whose requests the filter answers itself.
     pub whoami_path: Option<String>,
 }
 
-/// Settings that cannot be used. Names the key, never the value.
+/// Why a configuration is rejected. Names the setting, never its value.
 #[derive(Debug)]
 pub enum ConfigError {
     /// `whoami_path` is not a path.
     NotAPath,
     /// A setting of the core.
     Setting(SettingsError),
-    /// A variable of the environment that nothing reads.
+    /// An environment variable with our prefix that is no setting.
     Unknown(UnknownVariable),
 }
 
@@ -81,11 +82,12 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-impl Settings {
-    /// Reads the plugin's configuration over the environment, see [`Given::put_json`]. An empty value is the same as none.
+impl Config {
+    /// Reads the environment, and the plugin's configuration on top, see [`Given::put_json`]. An empty
+    /// value means that the setting is not set.
     ///
     /// # Errors
-    /// The first setting that is missing, unknown or wrong.
+    /// The first setting that is missing, unknown or invalid.
     pub fn read(
         configuration: &[u8],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -125,7 +127,7 @@ impl Settings {
         {
             return Err(ConfigError::NotAPath);
         }
-        let issuer = given.get(INTROSPECT_URL).and_then(Origin::of);
+        let issuer = given.get(INTROSPECT_URL).and_then(Origin::parse);
         let policy = given.into_policy(Place::EnvoyEnvironment)?;
         let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(place);
         Ok(Self {
@@ -152,51 +154,51 @@ mod tests {
         ("WORKOUT18_WHOAMI_PATH", "/data"),
     ];
 
-    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Settings, String> {
+    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Config, String> {
         let environment = ENVIRONMENT.iter().chain(more);
         let environment = environment.map(|(name, value)| (name.into(), value.into()));
-        Settings::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
+        Config::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
     }
 
-    fn read(configuration: &str) -> Result<Settings, String> {
+    fn read(configuration: &str) -> Result<Config, String> {
         read_with(&[], configuration)
     }
 
     #[test]
-    fn the_environment_alone_is_enough() {
+    fn the_environment_alone_is_a_complete_configuration() {
         for configuration in ["", " \n", "{}"] {
-            let settings = read(configuration).unwrap();
-            assert_eq!(settings.policy.timeout().as_secs(), 7);
-            assert_eq!(settings.whoami_path.as_deref(), Some("/data"));
-            assert_eq!(settings.issuer_cluster, None);
+            let config = read(configuration).unwrap();
+            assert_eq!(config.policy.timeout().as_secs(), 7);
+            assert_eq!(config.whoami_path.as_deref(), Some("/data"));
+            assert_eq!(config.issuer_cluster, None);
             let issuer = Origin {
                 https: true,
                 authority: "i".to_owned(),
             };
-            assert_eq!(settings.issuer, issuer);
+            assert_eq!(config.issuer, issuer);
         }
     }
 
     #[test]
-    fn the_configuration_wins_over_the_environment_whatever_its_types() {
-        let settings = read(
+    fn the_configuration_overrides_the_environment_whatever_its_json_types() {
+        let config = read(
             r#"{"timeout":3,"forward_token":true,"whoami_path":"/me","issuer_cluster":"idp","expected_aud":null}"#,
         )
         .unwrap();
-        assert_eq!(settings.policy.timeout().as_secs(), 3);
-        assert_eq!(settings.whoami_path.as_deref(), Some("/me"));
-        assert_eq!(settings.issuer_cluster.as_deref(), Some("idp"));
+        assert_eq!(config.policy.timeout().as_secs(), 3);
+        assert_eq!(config.whoami_path.as_deref(), Some("/me"));
+        assert_eq!(config.issuer_cluster.as_deref(), Some("idp"));
     }
 
     #[test]
-    fn what_the_environment_demands_is_not_lost_to_an_empty_member_of_the_configuration() {
+    fn an_empty_member_of_the_configuration_does_not_drop_a_requirement_of_the_environment() {
         let environment = [
             ("WORKOUT18_EXPECTED_AUD", "https://b"),
             ("WORKOUT18_REQUIRED_SCOPE", "read"),
         ];
         let demanded = |configuration: &str| {
-            let settings = read_with(&environment, configuration).unwrap();
-            settings.policy.summary().line
+            let config = read_with(&environment, configuration).unwrap();
+            config.policy.summary().line
         };
         for configuration in [
             r#"{"expected_aud":"","required_scope":""}"#,
@@ -204,12 +206,12 @@ mod tests {
         ] {
             assert_eq!(demanded(configuration), demanded(""), "{configuration}");
         }
-        // Of no other is anything known, so it is refused as ever.
+        // An unknown key is rejected even if it is empty.
         assert!(read_with(&environment, r#"{"expected_audience":""}"#).is_err());
     }
 
     #[test]
-    fn what_either_of_the_two_requires_must_be_demanded() {
+    fn what_require_names_in_either_source_must_be_required() {
         let scope = [
             ("WORKOUT18_REQUIRE", "scope"),
             ("WORKOUT18_EXPECTED_AUD", "https://b"),
@@ -228,15 +230,15 @@ mod tests {
         }
         let both = r#"{"require":"audience scope","required_scope":"read"}"#;
         assert!(read_with(&scope, both).is_ok());
-        // As ever where there is only one.
+        // With one source only, an empty list is rejected.
         assert!(read_with(&scope, r#"{"require":""}"#).is_err());
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_not_one_that_is_not_set() {
+    fn an_unreadable_value_is_an_error_and_not_an_unset_setting() {
         let not_utf8 = OsString::from_vec(vec![0xff]);
         let environment = [("WORKOUT18_EXPECTED_AUD".into(), not_utf8)];
-        let error = Settings::read(b"", environment).unwrap_err();
+        let error = Config::read(b"", environment).unwrap_err();
         assert_eq!(
             error.to_string(),
             "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must answer"
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_the_name_of_its_key() {
+    fn an_invalid_setting_is_rejected_with_its_key() {
         let object = "the plugin's configuration is not a JSON object";
         let path =
             "setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query";
@@ -290,7 +292,7 @@ mod tests {
                 "{configuration}"
             );
         }
-        let empty = Settings::read(br#"{"introspect_url":""}"#, []).unwrap_err();
+        let empty = Config::read(br#"{"introspect_url":""}"#, []).unwrap_err();
         assert_eq!(
             empty.to_string(),
             "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_nothing_reads_is_refused_whatever_its_value() {
+    fn an_unknown_variable_is_rejected_whatever_its_value() {
         for value in ["https://b", ""] {
             assert_eq!(
                 read_with(&[("WORKOUT18_EXPECTED_AUDIENCE", value)], "").map(|_| ()),
@@ -311,12 +313,12 @@ mod tests {
                 )
             );
         }
-        // Service A's, in the same shell.
+        // A setting of Service A, which may share the shell.
         assert!(read_with(&[("WORKOUT18_CLIENT_ID", "a")], "").is_ok());
     }
 
     #[test]
-    fn the_table_of_envoys_own_settings_is_the_one_in_the_code() {
+    fn the_documents_table_of_envoy_settings_matches_the_code() {
         const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
         let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
         for setting in ENVOY_SETTINGS {
