@@ -157,7 +157,7 @@ impl<H: Host> Dispatcher<H> {
     }
 
     pub(crate) fn set_tick_period(&mut self) {
-        let is_busy = !self.waiting.is_empty() || self.calls.has_sent();
+        let is_busy = !self.waiting.is_empty() || self.calls.has_queued() || self.calls.has_sent();
         let period = if !self.sleeping.is_empty() {
             SHORT_TICK
         } else if is_busy {

@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use envoy_filter::host::DispatchError;
+use serde_json::json;
+
 use crate::fake::{Configuration, Worker, active, inactive, ms, request};
 
 /// What the filter wakes in one callback.
@@ -104,6 +107,22 @@ fn a_queue_that_could_not_be_registered_is_registered_later() {
     let _second = worker.request(request("b"));
     assert_eq!(worker.run_posted(), 1);
     assert_eq!(worker.calls().len(), 2);
+}
+
+#[test]
+fn without_a_queue_a_retry_is_sent_even_if_its_caller_has_left() {
+    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+    worker.faults().no_queue = true;
+    worker
+        .faults()
+        .dispatch
+        .push_back(DispatchError::InternalFailure);
+    let stream = worker.request(request("a"));
+    worker.leave(stream);
+    worker.advance(ms(50));
+    assert_eq!(worker.calls().len(), 0, "the call was refused");
+    worker.advance(ms(50));
+    assert_eq!(worker.only_call().header(":method"), Some("HEAD"));
 }
 
 #[test]
