@@ -13,6 +13,7 @@
 mod calls;
 mod configuration;
 mod fake;
+mod model;
 mod requests;
 mod waiting;
 mod wake_ups;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use envoy_filter::host::{DispatchError, Host, LogLevel, MetricKind, SharedData};
 use token_check::{Now, StoreFailed};
 
-use super::{Response, SharedStore, UNIX_START};
+use super::{Response, SharedStore, UNIX_START, ms};
 
 /// One stream, as its caller and the next filter see it.
 #[derive(Clone, Debug)]
@@ -92,6 +92,8 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<String>,
     pub(crate) sent: Duration,
+    /// When the first attempt was made, if this one follows a warm-up.
+    pub(crate) first_attempt: Duration,
     pub(crate) timeout: Duration,
     /// Envoy will not call back for it by itself.
     pub(crate) is_lost: bool,
@@ -105,9 +107,12 @@ impl Call {
 
     /// The token that the call is about; `None`: it is a warm-up.
     pub(crate) fn token(&self) -> Option<&str> {
-        let rest = self.body.as_deref()?.strip_prefix("token=")?;
-        rest.split('&').next()
+        token(self.body.as_deref()?)
     }
+}
+
+fn token(body: &str) -> Option<&str> {
+    body.strip_prefix("token=")?.split('&').next()
 }
 
 /// A timer of a root context.
@@ -139,6 +144,8 @@ pub(super) struct State {
     pub(super) streams: BTreeMap<u32, Stream>,
     pub(super) calls: BTreeMap<u32, Call>,
     calls_so_far: u32,
+    /// When each root context first attempted to introspect each token, until there is a response.
+    pub(super) attempts: BTreeMap<(u32, String), Duration>,
     /// The root context of each queue; a queue's id is its place, from 1.
     pub(super) queues: Vec<u32>,
     /// Queues whose root context is to be called back.
@@ -351,6 +358,18 @@ impl Host for FakeHost {
         );
         assert_eq!(state.effective, state.current, "a call for another context");
         assert!(!timeout.is_zero(), "Envoy treats 0 as no timeout");
+        let now = state.monotonic;
+        let body = body.map(|body| String::from_utf8(body.to_vec()).unwrap());
+        let mut first_attempt = now;
+        if let Some(token) = body.as_deref().and_then(token) {
+            let attempt = (state.current, token.to_owned());
+            let first = state.attempts.entry(attempt).or_insert(now);
+            // No flight takes longer than its timeout.
+            if now > *first + ms(1000) {
+                *first = now;
+            }
+            first_attempt = *first;
+        }
         if let Some(error) = state.faults.dispatch.pop_front() {
             return Err(error);
         }
@@ -361,8 +380,9 @@ impl Host for FakeHost {
             owner: state.current,
             cluster: cluster.to_owned(),
             headers: headers.into_iter().map(owned).collect(),
-            body: body.map(|body| String::from_utf8(body.to_vec()).unwrap()),
-            sent: state.monotonic,
+            body,
+            sent: now,
+            first_attempt,
             timeout,
             is_lost: false,
         };

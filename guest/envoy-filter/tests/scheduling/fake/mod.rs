@@ -13,7 +13,7 @@ mod response;
 mod shared_data;
 mod worker;
 
-pub(crate) use host::{Call, StreamEnd};
+pub(crate) use host::{Call, Stream, StreamEnd};
 pub(crate) use response::{Response, active, inactive};
 pub(crate) use shared_data::SharedStore;
 pub(crate) use worker::{Configuration, Worker};

@@ -20,6 +20,10 @@ impl Response {
         response
     }
 
+    pub(super) fn is_from_issuer(&self) -> bool {
+        (self.headers.iter()).any(|(name, _)| name == "x-envoy-upstream-service-time")
+    }
+
     /// From Envoy itself.
     pub(crate) fn local_reply(status: u16, text: &str) -> Self {
         Self {

@@ -216,6 +216,10 @@ impl Worker {
             return; // The SDK drops it.
         }
         let (headers, body_size) = (response.headers.len(), response.body.len());
+        if let (Some(token), true) = (call.token(), response.is_from_issuer()) {
+            let attempt = (call.owner, token.to_owned());
+            self.host.state_mut().attempts.remove(&attempt);
+        }
         self.host.state_mut().response = Some(response);
         self.callback(call.owner, |worker| {
             let root = worker.roots.get_mut(&call.owner).unwrap();
@@ -279,6 +283,11 @@ impl Worker {
         true
     }
 
+    /// One callback of a queue that is due gets lost.
+    pub(crate) fn lose_posted(&mut self) -> bool {
+        self.host.state_mut().posted.pop_front().is_some()
+    }
+
     /// Makes the callbacks of queues until none is due. Returns how many.
     pub(crate) fn run_posted(&mut self) -> usize {
         let mut callbacks = 0;
@@ -317,6 +326,11 @@ impl Worker {
         self.host.state_mut().monotonic = end;
     }
 
+    /// When the next timer fires, or the next call runs into its timeout.
+    pub(crate) fn next_event_at(&self) -> Option<Duration> {
+        self.next_event().map(|(at, _)| at)
+    }
+
     fn next_event(&self) -> Option<(Duration, Event)> {
         let state = self.host.state();
         let timeouts = (state.calls.values())
@@ -342,12 +356,6 @@ impl Worker {
         RefMut::map(self.host.state_mut(), |state: &mut State| {
             state.streams.get_mut(&id).unwrap()
         })
-    }
-
-    pub(crate) fn streams(&self) -> Vec<(u32, Stream)> {
-        let state = self.host.state();
-        let streams = state.streams.iter();
-        streams.map(|(id, stream)| (*id, stream.clone())).collect()
     }
 
     pub(crate) fn faults(&self) -> RefMut<'_, Faults> {
