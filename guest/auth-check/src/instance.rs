@@ -8,8 +8,8 @@ use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use token_check::{
-    AuthCheck, Given, LogEvent, Place, Policy, Problem, SPIN_PREFIX, SettingsError, Sharing,
-    Summary, spin_variables,
+    AuthCheck, LogEvent, Policy, Problem, SPIN_PREFIX, SettingSource, SettingValues, SettingsError,
+    Sharing, Summary, spin_variables,
 };
 
 use crate::clock::{now, sleep};
@@ -108,17 +108,22 @@ pub(crate) fn log_event(event: Option<&LogEvent>) {
 }
 
 async fn policy() -> Result<Policy, SettingsError> {
-    let mut given = Vec::new();
+    let mut values = Vec::new();
     for key in spin_variables() {
         match variables::get(format!("{SPIN_PREFIX}{key}")).await {
-            Ok(value) => given.push((key, value)),
+            Ok(value) => values.push((key, value)),
             // A variable that the manifest does not pass on counts as not set: the policy reports the ones
             // that it needs.
             Err(Error::Undefined(_)) => {}
             Err(_) => {
-                return Err(SettingsError::new(key, Problem::Unreadable).at(Place::SpinVariable));
+                return Err(
+                    SettingsError::new(key, Problem::Unreadable).at(SettingSource::SpinVariable)
+                );
             }
         }
     }
-    Given::of_spin(given)?.into_policy(Place::SpinVariable)
+    Policy::from_values(
+        &SettingValues::from_spin_variables(values)?,
+        SettingSource::SpinVariable,
+    )
 }

@@ -1,4 +1,4 @@
-//! The character classes of RFC grammars that several modules check.
+//! Grammars of RFCs that several modules need.
 
 /// RFC 9110 section 5.6.2: a character of a token.
 pub(crate) fn is_tchar(b: u8) -> bool {

@@ -1,5 +1,5 @@
-//! JSON read strictly: a name twice in one object is an error at every depth (RFC 8259 section 4 leaves open which one
-//! counts, so two readers would see two documents), and so is nesting over the limit.
+//! Strict JSON: a duplicate name in an object is an error at every depth (RFC 8259 section 4 leaves open
+//! which one counts, so two parsers could see two documents), and so is too deep a nesting.
 
 use core::cell::Cell;
 use core::fmt;
@@ -7,10 +7,11 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
+/// Deepest nesting accepted. Claims are flat except for `act`, `cnf` and the like, and parsing recurses.
 const MAX_DEPTH: usize = 16;
 
-/// Most members taken in one object: each name is compared with all before it. Answers have about 15.
+/// Most members accepted in one object, since each name is compared with all before it. Responses have
+/// about 15.
 const MAX_MEMBERS: usize = 512;
 
 /// A type of JSON values.
@@ -37,7 +38,7 @@ impl JsonType {
     }
 }
 
-/// A JSON value. Its texts are parts of the document where that has no escapes in them.
+/// A JSON value. Its strings are parts of the document unless they contain escapes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
@@ -61,8 +62,8 @@ impl Json<'_> {
         }
     }
 
-    /// As a setting would be written where there is only text: a text as it is, anything else as its JSON. `None`: there
-    /// is a number in it that is not whole, which no setting takes.
+    /// The value as an environment variable would hold it: strings verbatim, everything else as JSON.
+    /// `None` if it contains a number that is not whole, which no setting accepts.
     pub(crate) fn into_setting(self) -> Option<String> {
         match self {
             Self::Null => Some(String::new()),
@@ -138,25 +139,25 @@ pub(crate) fn in_ascii(json: &str) -> String {
     ascii
 }
 
-/// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
+/// Parses exactly one value. The error gives line and column and never quotes the input.
 pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
     read_to(text, &Cell::new(None))
 }
 
-/// The same, for whoever has to say what is wrong without repeating anything.
+/// Parses exactly one value. The error says what is wrong and not where.
 pub(crate) fn examine(text: &str) -> Result<Json<'_>, NotRead> {
     let fault = Cell::new(None);
     read_to(text, &fault).map_err(|_| fault.take().unwrap_or(NotRead::Syntax))
 }
 
-/// Why a document is not read.
+/// Why a document is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotRead {
     /// It is not one JSON value.
     Syntax,
     TooDeep,
     TooManyMembers,
-    /// A member of this name stands in one object twice.
+    /// An object has two members of this name.
     Twice(String),
 }
 
@@ -299,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc8259_s4_a_name_twice_is_refused_at_every_depth() {
+    fn rfc8259_s4_a_duplicate_name_is_an_error_at_every_depth() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"x":{"a":1,"a":2}}"#,
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_taken_to_the_limit_and_no_further() {
+    fn nesting_is_accepted_up_to_the_limit() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
         assert!(read(&nested(MAX_DEPTH + 1)).is_err());
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_a_text_as_it_is_or_else_its_json() {
+    fn a_setting_is_a_string_verbatim_or_any_other_value_as_json() {
         let setting = |text| read(text).unwrap().into_setting();
         for (text, expected) in [
             ("null", Some("")),
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_taken_to_the_limit_and_no_further() {
+    fn members_are_accepted_up_to_the_limit() {
         let object = |members: usize| {
             let members: Vec<_> = (0..members).map(|n| format!("\"{n}\":{n}")).collect();
             format!("{{{}}}", members.join(","))
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_its_kind() {
+    fn an_error_says_what_is_wrong() {
         let deep = "[".repeat(MAX_DEPTH + 1);
         for (text, fault) in [
             ("{", NotRead::Syntax),
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_without_overflow_and_anything_after_the_value_is_refused() {
+    fn numbers_do_not_overflow_and_nothing_may_follow_the_value() {
         assert_eq!(
             read("9223372036854775807").unwrap(),
             Json::Integer(i64::MAX)

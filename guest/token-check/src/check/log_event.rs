@@ -207,22 +207,22 @@ impl LogThrottle {
             Reason::NoAudience | Reason::WrongAudience => {
                 audiences = claims.audiences();
                 actual = &mut audiences;
-                ("aud", &requirements.audiences)
+                ("aud", requirements.audiences.as_slice())
             }
             Reason::NoIssuer | Reason::WrongIssuer => {
                 one = claims.issuer().into_iter();
                 actual = &mut one;
-                ("iss", &requirements.issuers)
+                ("iss", requirements.issuers.as_slice())
             }
             Reason::NoClientId | Reason::ClientNotAllowed => {
                 one = claims.client_id().into_iter();
                 actual = &mut one;
-                ("client_id", &requirements.clients)
+                ("client_id", requirements.clients.as_slice())
             }
             Reason::NoGrantType | Reason::GrantTypeNotAllowed => {
                 one = claims.grant_type().into_iter();
                 actual = &mut one;
-                ("grant_type", &requirements.grant_types)
+                ("grant_type", requirements.grant_types.as_slice())
             }
             Reason::WrongTokenType if !claims.is_other_token() => {
                 types = claims.unknown_types();

@@ -9,7 +9,7 @@ pub use identity::{IDENTITY_HEADERS, is_identity_header};
 pub use response::Response;
 
 use crate::introspection::{Claims, Facts};
-use crate::policy::{Guard, Policy, Requirements};
+use crate::policy::{Access, Policy, Requirements};
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::request::RequestHead;
 use identity::Identity;
@@ -129,14 +129,14 @@ pub(crate) enum RouteAccess {
 pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteAccess {
     let refused =
         |route, reason| RouteAccess::Decided(Decision::Refused(Refusal::at(route, reason)));
-    match policy.guard(request) {
-        Ok(Guard::Token(requirements)) => RouteAccess::NeedsToken(requirements),
-        Ok(Guard::Public(rule)) => RouteAccess::Decided(Decision::Granted(Grant {
+    match policy.access(request) {
+        Ok(Access::Token(requirements)) => RouteAccess::NeedsToken(requirements),
+        Ok(Access::Public(rule)) => RouteAccess::Decided(Decision::Granted(Grant {
             identity: None,
             forward_token: policy.forward_token(),
             rule: Some(rule),
         })),
-        Ok(Guard::Denied(rule)) => refused(Route::Denied(rule), Reason::DeniedByRule),
+        Ok(Access::Denied(rule)) => refused(Route::Denied(rule), Reason::DeniedByRule),
         Err(reason) => refused(Route::Unknown, reason),
     }
 }
@@ -189,32 +189,32 @@ fn first_violation(
     if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);
     }
-    match match_any(&requirements.issuers, claims.issuer()) {
+    match match_any(requirements.issuers.as_slice(), claims.issuer()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoIssuer),
         Match::OthersOnly => return Some(Reason::WrongIssuer),
     }
-    match match_any(&requirements.audiences, claims.audiences()) {
+    match match_any(requirements.audiences.as_slice(), claims.audiences()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoAudience),
         Match::OthersOnly => return Some(Reason::WrongAudience),
     }
-    match match_any(&requirements.clients, claims.client_id()) {
+    match match_any(requirements.clients.as_slice(), claims.client_id()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoClientId),
         Match::OthersOnly => return Some(Reason::ClientNotAllowed),
     }
-    match match_any(&requirements.grant_types, claims.grant_type()) {
+    match match_any(requirements.grant_types.as_slice(), claims.grant_type()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoGrantType),
         Match::OthersOnly => return Some(Reason::GrantTypeNotAllowed),
     }
     let has = |needed: &String| claims.scopes().any(|scope| scope == needed);
     let has_one = matches!(
-        match_any(&requirements.any_scope, claims.scopes()),
+        match_any(requirements.any_scope.as_slice(), claims.scopes()),
         Match::Required
     );
-    if !has_one || !requirements.all_scopes.iter().all(has) {
+    if !has_one || !requirements.all_scopes.as_slice().iter().all(has) {
         return Some(Reason::InsufficientScope);
     }
     None

@@ -16,10 +16,17 @@ pub struct Response {
 }
 
 impl Response {
-    /// The response while the settings are wrong. `policy`: if there is one.
+    /// The response to a request that is refused on no particular route. Without a policy there is no
+    /// challenge.
+    #[must_use]
+    pub fn for_reason(reason: Reason, policy: Option<&Policy>) -> Self {
+        Self::new(reason, policy, None, RETRY_AFTER_SECONDS)
+    }
+
+    /// The response while the settings are wrong.
     #[must_use]
     pub fn misconfigured(policy: Option<&Policy>) -> Self {
-        Self::new(Reason::Misconfigured, policy, None, RETRY_AFTER_SECONDS)
+        Self::for_reason(Reason::Misconfigured, policy)
     }
 
     /// `policy` gives the realm; without one there is no challenge. `requirements` are those of the

@@ -1,5 +1,6 @@
-//! Raw settings become an immutable, valid policy, or an error that names the key.
+//! Settings become an immutable, valid policy, or an error that names the key.
 
+mod environment;
 mod names;
 mod requirements;
 mod rules;
@@ -7,20 +8,25 @@ mod settings;
 mod settings_error;
 mod summary;
 mod unclean;
+mod values;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use url::{Host, Url};
 
-pub use names::{PREFIX, SPIN_PREFIX, UnknownVariable, unknown_variable, variable};
-pub use requirements::Requirements;
-pub(crate) use rules::Guard;
+pub use environment::{UnknownVariable, unknown_variable};
+pub use names::{PREFIX, SPIN_PREFIX, variable};
+pub use requirements::{RequirementKind, Requirements};
+pub(crate) use rules::Access;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
-pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting, spin_variables};
-pub use settings_error::{Place, Problem, SettingsError};
+pub use settings::{
+    ENVOY_SETTINGS, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit, spin_variables,
+};
+pub use settings_error::{Problem, SettingSource, SettingsError};
 pub use summary::Summary;
 pub use unclean::Unclean;
+pub use values::SettingValues;
 
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClientAuth, Endpoint, Timeouts};
@@ -28,75 +34,16 @@ use crate::reason::Reason;
 use crate::request::RequestHead;
 use crate::secret::ClientSecret;
 use names::near;
-use requirements::List;
 use rules::Rules;
+use settings::{
+    ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
+    CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
+    FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY, MAX_ANSWER_BYTES,
+    MAX_TOKEN_BYTES, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE, REQUIRED_SCOPE,
+    RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
+};
 
-/// Leeway can be no longer, in seconds: past five minutes it is no clock difference but an extended lifetime.
-const MAX_LEEWAY_SECONDS: u32 = 300;
-/// A caller waits no longer, in seconds: proxies in front give up by then.
-const MAX_TIMEOUT_SECONDS: u32 = 60;
-
-/// Nothing is remembered longer, in seconds: a day.
-pub(crate) const MAX_TTL_SECONDS: u32 = 86_400;
-/// More entries than this do not fit the memory of a WebAssembly instance.
-const MAX_CACHE_ENTRIES: u32 = 1_000_000;
-/// Bounds of `max_token_bytes`, in bytes: no issuer's token is shorter than the least, and no server takes a longer header
-/// line than the most.
-const TOKEN_BYTES: (u32, u32) = (256, 65_536);
-/// Bounds of `max_answer_bytes`, in bytes. The most bounds what a question can cost in memory; Envoy cuts off at 1 MiB.
-const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
-/// More faults in a row than this are no protection.
-const MAX_BREAKER_FAULTS: u32 = 1000;
-
-/// What can be demanded of a token, for `require`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// One of some audiences.
-    Audience,
-    /// Some scopes.
-    Scope,
-    /// One of some clients.
-    Client,
-    /// One of some issuers.
-    Issuer,
-}
-
-impl Demand {
-    const ALL: [Self; 4] = [Self::Audience, Self::Scope, Self::Client, Self::Issuer];
-
-    /// Its word in `require`.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Audience => "audience",
-            Self::Scope => "scope",
-            Self::Client => "client",
-            Self::Issuer => "issuer",
-        }
-    }
-
-    /// The setting that makes it.
-    pub(crate) const fn setting(self) -> &'static str {
-        match self {
-            Self::Audience => "expected_aud",
-            Self::Scope => "required_scope",
-            Self::Client => "allowed_clients",
-            Self::Issuer => "expected_issuer",
-        }
-    }
-
-    fn is_made_by(self, requirements: &Requirements) -> bool {
-        match self {
-            Self::Audience => !requirements.audiences.is_empty(),
-            Self::Scope => {
-                !requirements.all_scopes.is_empty() || !requirements.any_scope.is_empty()
-            }
-            Self::Client => !requirements.clients.is_empty(),
-            Self::Issuer => !requirements.issuers.is_empty(),
-        }
-    }
-}
-
-/// What Service B demands of a token, and how it asks the issuer. Valid by construction.
+/// What Service B requires of a token, and how it introspects one. Valid by construction.
 #[derive(Debug)]
 pub struct Policy {
     endpoint: Arc<Endpoint>,
@@ -104,7 +51,7 @@ pub struct Policy {
     client_secret: ClientSecret,
     default: Arc<Requirements>,
     rules: Rules,
-    token_types: List,
+    token_types: Vec<String>,
     max_token_bytes: usize,
     max_answer_bytes: usize,
     leeway_seconds: u32,
@@ -124,69 +71,82 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Makes a policy from keys and values; keys as in [`SETTINGS`], of two the last one counts. An empty value is the same
-    /// as none.
+    /// Makes a policy from keys and values; keys as in [`SETTINGS`]. Of two values for a key the last one
+    /// counts, and an empty value counts as none.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or wrong.
     pub fn new(
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut given = Given::new();
+        let mut values = SettingValues::new();
         for (key, value) in settings {
-            given.put(&key, value, Place::Environment);
+            values.set(&key, value, SettingSource::Environment);
         }
-        given.into_policy(Place::Environment)
+        Self::from_values(&values, SettingSource::Environment)
     }
 
-    pub(crate) fn of(given: &Given) -> Result<Self, SettingsError> {
-        let given = Values(given);
-        let allow_http = given.boolean("allow_http")?;
-        let introspect_url = introspect_url(given.required("introspect_url")?, allow_http)?;
-        if let Some(origin) = given.optional("introspect_origin") {
+    /// Makes a policy. `source`: where a missing setting should be.
+    ///
+    /// # Errors
+    /// The first setting that is missing, unknown or wrong.
+    pub fn from_values(
+        values: &SettingValues,
+        source: SettingSource,
+    ) -> Result<Self, SettingsError> {
+        values
+            .check()
+            .and_then(|()| Self::read(values))
+            .map_err(|error| {
+                let source = values.source(&error.key).unwrap_or(source);
+                error.at(source)
+            })
+    }
+
+    fn read(values: &SettingValues) -> Result<Self, SettingsError> {
+        let allow_http = values.boolean(ALLOW_HTTP)?;
+        let introspect_url = introspect_url(values.required(INTROSPECT_URL)?, allow_http)?;
+        if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
             check_origin(origin, &introspect_url)?;
         }
-        let realm = given.required("realm")?.to_owned();
+        let realm = values.required(REALM)?.to_owned();
         if !realm
             .bytes()
             .all(|b| (0x20..=0x7e).contains(&b) && b != b'"' && b != b'\\')
         {
-            return Err(SettingsError::new("realm", Problem::NotPrintable));
+            return Err(SettingsError::new(REALM.key, Problem::NotPrintable));
         }
-        let required_scope = given.list("required_scope")?;
+        let required_scope = values.list(REQUIRED_SCOPE)?;
         if !required_scope.iter().all(|scope| is_scope_token(scope)) {
-            return Err(SettingsError::new("required_scope", Problem::NotAScope));
+            return Err(SettingsError::new(REQUIRED_SCOPE.key, Problem::NotAScope));
         }
+        let expected_issuer = values.optional(EXPECTED_ISSUER).map(str::to_owned);
         let default = Requirements {
-            issuers: given
-                .optional("expected_issuer")
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            audiences: given.list("expected_aud")?,
-            clients: given.list("allowed_clients")?,
-            grant_types: given.list("allowed_grant_types")?,
-            all_scopes: required_scope,
+            issuers: Vec::from_iter(expected_issuer).into(),
+            audiences: values.list(EXPECTED_AUD)?.into(),
+            clients: values.list(ALLOWED_CLIENTS)?.into(),
+            grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
+            all_scopes: required_scope.into(),
             ..Requirements::default()
         };
-        let rules = match given.optional("rules") {
+        let rules = match values.optional(RULES) {
             None => Rules::default(),
-            Some(document) => Rules::new(document, &default)
-                .map_err(|error| SettingsError::new("rules", Problem::Rules(error)))?,
+            Some(document) => rules::parse(document, &default)
+                .map_err(|error| SettingsError::new(RULES.key, Problem::Rules(error)))?,
         };
-        check_demands(&given.list("require")?, &default, &rules)?;
-        let timeout = given.duration("timeout", 1, MAX_TIMEOUT_SECONDS)?;
-        let client_id = given.required("resource_client_id")?.to_owned();
-        let client_secret = ClientSecret::new(given.required("resource_client_secret")?.to_owned());
-        let client_auth = match given.required("client_auth")? {
-            "basic" => ClientAuth::Basic,
+        check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
+        let timeout = values.duration(TIMEOUT)?;
+        let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
+        let client_secret = values.required(RESOURCE_CLIENT_SECRET)?.to_owned();
+        let client_secret = ClientSecret::new(client_secret);
+        let client_auth = match values.choice(CLIENT_AUTH)? {
             "basic-raw" if client_id.contains(':') => {
                 let problem = Problem::ColonInClientId;
-                return Err(SettingsError::new("resource_client_id", problem));
+                return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
             }
             "basic-raw" => ClientAuth::BasicRaw,
             "post" => ClientAuth::Post,
-            _ => return Err(SettingsError::new("client_auth", Problem::NotAClientAuth)),
+            _ => ClientAuth::Basic,
         };
         let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {
@@ -195,45 +155,38 @@ impl Policy {
             client_secret,
             default: Arc::new(default),
             rules,
-            token_types: given.list("token_types")?,
-            max_token_bytes: given.bytes("max_token_bytes", TOKEN_BYTES)?,
-            max_answer_bytes: given.bytes("max_answer_bytes", ANSWER_BYTES)?,
-            leeway_seconds: given.seconds("leeway", 0, MAX_LEEWAY_SECONDS)?,
+            token_types: values.list(TOKEN_TYPES)?,
+            max_token_bytes: values.bytes(MAX_TOKEN_BYTES)?,
+            max_answer_bytes: values.bytes(MAX_ANSWER_BYTES)?,
+            leeway_seconds: values.number(LEEWAY)?,
             timeout,
-            connect_timeout: given.duration("connect_timeout", 1, MAX_TIMEOUT_SECONDS)?,
-            first_byte_timeout: match given.optional("first_byte_timeout") {
+            connect_timeout: values.duration(CONNECT_TIMEOUT)?,
+            first_byte_timeout: match values.optional(FIRST_BYTE_TIMEOUT) {
                 None => timeout,
-                Some(_) => given.duration("first_byte_timeout", 1, MAX_TIMEOUT_SECONDS)?,
+                Some(_) => values.duration(FIRST_BYTE_TIMEOUT)?,
             },
-            breaker_faults: given.number("breaker_faults", 0, MAX_BREAKER_FAULTS)?,
-            probe_interval: given.duration("probe_interval", 1, MAX_TIMEOUT_SECONDS)?,
-            cache_ttl_seconds: given.seconds("cache_ttl", 0, MAX_TTL_SECONDS)?,
-            negative_cache_ttl_seconds: given.seconds("negative_cache_ttl", 0, MAX_TTL_SECONDS)?,
-            cache_entries: given.number("cache_entries", 1, MAX_CACHE_ENTRIES)?,
-            stale_if_error_seconds: given.seconds("stale_if_error", 0, MAX_TTL_SECONDS)?,
-            cache_store: given.optional("cache_store").map(str::to_owned),
-            audit: given.boolean("audit")?,
+            breaker_faults: values.number(BREAKER_FAULTS)?,
+            probe_interval: values.duration(PROBE_INTERVAL)?,
+            cache_ttl_seconds: values.number(CACHE_TTL)?,
+            negative_cache_ttl_seconds: values.number(NEGATIVE_CACHE_TTL)?,
+            cache_entries: values.number(CACHE_ENTRIES)?,
+            stale_if_error_seconds: values.number(STALE_IF_ERROR)?,
+            cache_store: values.optional(CACHE_STORE).map(str::to_owned),
+            audit: values.boolean(AUDIT)?,
             realm,
-            forward_token: given.boolean("forward_token")?,
+            forward_token: values.boolean(FORWARD_TOKEN)?,
         })
     }
 
-    /// What is demanded of a token, for the log at the start.
+    /// What is required of a token, for the log at the start.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        Summary::of(self)
-    }
-
-    pub(crate) fn requirements(&self) -> &Requirements {
-        &self.default
-    }
-
-    pub(crate) const fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    pub(crate) const fn cache_seconds(&self) -> u32 {
-        self.cache_ttl_seconds
+        Summary::new(
+            &self.default,
+            &self.rules,
+            self.cache_ttl_seconds,
+            self.caches_facts(),
+        )
     }
 
     /// The longest wait for the issuer.
@@ -242,30 +195,40 @@ impl Policy {
         self.timeout
     }
 
-    /// The label of the store that instances share, where one is set.
+    /// The limits of a call that must end within `left`.
+    pub(crate) fn timeouts(&self, left: Duration) -> Timeouts {
+        Timeouts {
+            total: left,
+            connect: left.min(self.connect_timeout),
+            first_byte: left.min(self.first_byte_timeout),
+        }
+    }
+
+    /// The label of the store that instances share, if one is set.
     #[must_use]
     pub fn cache_store(&self) -> Option<&str> {
         self.cache_store.as_deref()
     }
 
-    /// The longest answer of the issuer that is read, in bytes: what [`AnswerBody::new`](crate::AnswerBody::new) takes.
+    /// The longest response accepted, in bytes: the limit for
+    /// [`BodyCollector::new`](crate::BodyCollector::new).
     #[must_use]
     pub const fn max_answer_bytes(&self) -> usize {
         self.max_answer_bytes
     }
 
-    /// The longest token that is taken, in bytes.
+    /// The longest token accepted, in bytes.
     pub(crate) const fn max_token_bytes(&self) -> usize {
         self.max_token_bytes
     }
 
-    /// Values of `token_type` that are accepted on top of the known ones; compared without regard to case.
+    /// Values of `token_type` accepted in addition to the known ones, compared without regard to case.
     #[must_use]
     pub fn token_types(&self) -> &[String] {
         &self.token_types
     }
 
-    /// Whether each decision comes with a line for the audit log.
+    /// Whether each decision gets an audit line.
     #[must_use]
     pub const fn audits(&self) -> bool {
         self.audit
@@ -279,24 +242,24 @@ impl Policy {
         self.probe_interval
     }
 
-    /// How long the word on a token counts on a route with these requirements.
+    /// How long an introspection result is fresh on a route with these requirements.
     pub(crate) fn ttl_seconds(&self, requirements: &Requirements) -> u32 {
         requirements.ttl_seconds.unwrap_or(self.cache_ttl_seconds)
     }
 
-    /// The same, of a token that is not active.
+    /// The same for an inactive result.
     pub(crate) fn negative_ttl_seconds(&self, requirements: &Requirements) -> u32 {
         self.negative_cache_ttl_seconds
             .min(self.ttl_seconds(requirements))
     }
 
-    /// Nothing that is remembered is used past this age, in seconds, on any route.
+    /// The age beyond which no route uses a result, in seconds.
     pub(crate) fn longest_age_seconds(&self) -> i64 {
         let ttl = self.cache_ttl_seconds.max(self.rules.longest_ttl_seconds());
         ttl.saturating_add(self.stale_if_error_seconds).into()
     }
 
-    /// Whether any route uses what is remembered.
+    /// Whether any route uses cached results.
     pub(crate) fn caches_facts(&self) -> bool {
         self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0
     }
@@ -309,19 +272,10 @@ impl Policy {
         self.stale_if_error_seconds
     }
 
-    /// The limits of a call that must end within `left`.
-    pub(crate) fn timeouts(&self, left: Duration) -> Timeouts {
-        Timeouts {
-            total: left,
-            connect: left.min(self.connect_timeout),
-            first_byte: left.min(self.first_byte_timeout),
-        }
-    }
-
-    /// What stands before this request: the first rule that matches, else the default requirements.
-    pub(crate) fn guard(&self, request: &RequestHead<'_>) -> Result<Guard, Reason> {
-        let guard = self.rules.guard(request)?;
-        Ok(guard.map_or_else(|| Guard::Token(Arc::clone(&self.default)), Guard::clone))
+    /// What this request must satisfy: the first rule that matches, else the default requirements.
+    pub(crate) fn access(&self, request: &RequestHead<'_>) -> Result<Access, Reason> {
+        let access = self.rules.access(request)?;
+        Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
     pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
@@ -349,12 +303,12 @@ impl Policy {
     }
 }
 
-fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
-    let error = |problem| SettingsError::new("introspect_url", problem);
-    let url = Url::parse(text)
+fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
+    let error = |problem| SettingsError::new(INTROSPECT_URL.key, problem);
+    let url = Url::parse(value)
         .ok()
-        // The parser would encode them.
-        .filter(|_| !text.contains(' '))
+        // The parser would encode spaces.
+        .filter(|_| !value.contains(' '))
         .ok_or_else(|| error(Problem::NotAnHttpUrl))?;
     let on_this_machine = match url.host() {
         None => return Err(error(Problem::NotAnHttpUrl)),
@@ -374,113 +328,43 @@ fn introspect_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
     Ok(url)
 }
 
-/// Spin takes an outbound host without a path, and for one that it does not take it denies all of them.
-fn check_origin(text: &str, introspect_url: &Url) -> Result<(), SettingsError> {
-    let wanted = introspect_url.origin();
-    let (_, authority) = text.split_once("://").unwrap_or_default();
+/// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is invalid.
+fn check_origin(value: &str, introspect_url: &Url) -> Result<(), SettingsError> {
+    let expected = introspect_url.origin();
+    let (_, authority) = value.split_once("://").unwrap_or_default();
     let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
-    let is_same = Url::parse(text).is_ok_and(|url| url.origin() == wanted);
+    let is_same = Url::parse(value).is_ok_and(|url| url.origin() == expected);
     if is_bare && is_same {
         return Ok(());
     }
-    let problem = Problem::NotTheOrigin(wanted.ascii_serialization());
-    Err(SettingsError::new("introspect_origin", problem))
+    let problem = Problem::NotTheOrigin(expected.ascii_serialization());
+    Err(SettingsError::new(INTROSPECT_ORIGIN.key, problem))
 }
 
-/// Whatever lets a token through demands what `require` names.
-fn check_demands(
+/// Checks that everything that accepts tokens has the kinds of requirements that `require` lists.
+fn check_required_kinds(
     words: &[String],
     default: &Requirements,
     rules: &Rules,
 ) -> Result<(), SettingsError> {
-    let error = |problem| SettingsError::new("require", problem);
+    let error = |problem| SettingsError::new(REQUIRE.key, problem);
     for word in words {
-        let Some(demand) = Demand::ALL.into_iter().find(|demand| demand.word() == word) else {
-            let near = near(word, Demand::ALL.iter().map(|demand| demand.word()));
+        let kinds = RequirementKind::ALL;
+        let Some(kind) = kinds.into_iter().find(|kind| kind.word() == word) else {
+            let near = near(word, kinds.iter().map(|kind| kind.word()));
             let word = word.clone();
-            return Err(error(Problem::NotADemand { word, near }));
+            return Err(error(Problem::UnknownRequirement { word, near }));
         };
-        if rules.leave_some() && !demand.is_made_by(default) {
-            return Err(error(Problem::NotDemanded { demand, rule: None }));
+        if rules.may_match_none() && !kind.is_in(default) {
+            return Err(error(Problem::NotRequired { kind, rule: None }));
         }
-        let lacking = rules
-            .for_tokens()
-            .find(|(_, requirements)| !demand.is_made_by(requirements));
-        if let Some((number, requirements)) = lacking {
-            let rule = Some(rules::named(number, requirements.rule()));
-            return Err(error(Problem::NotDemanded { demand, rule }));
+        let mut lacking = rules.with_requirements();
+        if let Some((number, requirements)) =
+            lacking.find(|(_, requirements)| !kind.is_in(requirements))
+        {
+            let rule = Some(rules::describe(number, requirements.rule()));
+            return Err(error(Problem::NotRequired { kind, rule }));
         }
     }
     Ok(())
-}
-
-/// The values that were given, over the defaults of the table.
-struct Values<'a>(&'a Given);
-
-impl<'a> Values<'a> {
-    fn optional(&self, key: &str) -> Option<&'a str> {
-        let default = || SETTINGS.iter().find(|setting| setting.key == key)?.default;
-        self.0
-            .get(key)
-            .or_else(default)
-            .filter(|value| !value.is_empty())
-    }
-
-    fn required(&self, key: &str) -> Result<&'a str, SettingsError> {
-        self.optional(key)
-            .ok_or_else(|| SettingsError::new(key, Problem::Missing))
-    }
-
-    fn list(&self, key: &str) -> Result<List, SettingsError> {
-        let value = self.optional(key).unwrap_or_default();
-        if value.contains(',') {
-            return Err(SettingsError::new(key, Problem::Comma));
-        }
-        Ok(value
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect())
-    }
-
-    fn boolean(&self, key: &str) -> Result<bool, SettingsError> {
-        match self.required(key)? {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(SettingsError::new(key, Problem::NotABoolean)),
-        }
-    }
-
-    fn number(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
-        self.whole(key, low, high, Problem::NotANumberBetween)
-    }
-
-    fn bytes(&self, key: &str, (low, high): (u32, u32)) -> Result<usize, SettingsError> {
-        let bytes = self.whole(key, low, high, Problem::NotBytesBetween)?;
-        Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
-    }
-
-    fn seconds(&self, key: &str, low: u32, high: u32) -> Result<u32, SettingsError> {
-        self.whole(key, low, high, Problem::NotSecondsBetween)
-    }
-
-    fn whole(
-        &self,
-        key: &str,
-        low: u32,
-        high: u32,
-        problem: fn(u32, u32) -> Problem,
-    ) -> Result<u32, SettingsError> {
-        let value = self.required(key)?;
-        let number = value
-            .parse()
-            .ok()
-            .filter(|number| (low..=high).contains(number));
-        number.ok_or_else(|| SettingsError::new(key, problem(low, high)))
-    }
-
-    fn duration(&self, key: &str, low: u32, high: u32) -> Result<Duration, SettingsError> {
-        self.seconds(key, low, high)
-            .map(|seconds| Duration::from_secs(seconds.into()))
-    }
 }

@@ -1,215 +1,237 @@
-//! The one table of settings, and settings as a host collects them.
+//! The one table of settings. README's table, the errors, the JSON schema and the policy come from it.
 
-use crate::json::{self, Json};
-use crate::policy::Policy;
-use crate::policy::names::near_key;
-use crate::policy::settings_error::{Place, Problem, SettingsError};
-use crate::policy::unclean::Unclean;
+use core::fmt;
 
-/// One setting of Service B. In the environment it is `WORKOUT18_` and the key in upper case, in Spin `auth_` and the key.
+/// Longest `leeway`, in seconds: beyond five minutes it is no clock difference but a longer lifetime.
+const MAX_LEEWAY_SECONDS: u32 = 300;
+/// Longest timeout, in seconds: proxies in front give up by then.
+const MAX_TIMEOUT_SECONDS: u32 = 60;
+/// Longest time that results are cached, in seconds: a day.
+pub(super) const MAX_TTL_SECONDS: u32 = 86_400;
+/// Largest `cache_entries`: more do not fit the memory of a WebAssembly instance.
+const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Bounds of `max_token_bytes`, in bytes: issuers' tokens are shorter than the minimum, and servers
+/// accept no longer header lines than the maximum.
+const TOKEN_BYTES: (u32, u32) = (256, 65_536);
+/// Bounds of `max_answer_bytes`, in bytes. The maximum bounds the memory of a call; Envoy cuts off at
+/// 1 MiB.
+const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
+/// Largest `breaker_faults`: above this the breaker would practically never open.
+const MAX_BREAKER_FAULTS: u32 = 1000;
+
+/// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin variable
+/// `auth_` and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key, in lower snake case.
     pub key: &'static str,
-    /// What is used when it is not set; `None`: it must be set. An empty text means off.
+    /// Which values it accepts.
+    pub kind: Kind,
+    /// Used when it is not set; `None`: it must be set. Empty means off.
     pub default: Option<&'static str>,
-    /// Never printed.
-    pub secret: bool,
-    /// What it does, in one sentence, with its unit. For documents: a component would carry 4 KB that it never shows.
+    /// What it does; `{}` stands for the unit and the range. Not in components, which never show it.
     #[cfg(not(target_family = "wasm"))]
-    pub meaning: &'static str,
+    meaning: &'static str,
 }
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unused_variables, reason = "see `meaning`")
-)]
-const fn setting(
-    key: &'static str,
-    default: Option<&'static str>,
-    meaning: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        default,
-        secret: false,
-        #[cfg(not(target_family = "wasm"))]
-        meaning,
+/// Which values a setting accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Strings separated by spaces.
+    List,
+    /// A whole number.
+    Number(Range),
+    /// The rules document.
+    Rules,
+    /// A string that is never printed.
+    Secret,
+    /// Any string.
+    String,
+}
+
+/// The whole numbers that a setting accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// What they count.
+    pub unit: Unit,
+    /// The smallest.
+    pub min: u32,
+    /// The largest.
+    pub max: u32,
+}
+
+/// What the number of a setting counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things that the setting names.
+    Count,
+    /// Seconds.
+    Seconds,
+}
+
+/// As in an error: `a whole number of seconds from 0 to 300`.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.unit {
+            Unit::Bytes => "a whole number of bytes",
+            Unit::Count => "a whole number",
+            Unit::Seconds => "a whole number of seconds",
+        })?;
+        write!(f, " from {} to {}", self.min, self.max)
     }
 }
 
-/// Every setting of Service B.
-pub const SETTINGS: &[Setting] = &[
-    setting(
-        "introspect_url",
-        None,
-        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback.",
-    ),
-    setting(
-        "resource_client_id",
-        None,
-        "Service B's own client id at the issuer.",
-    ),
-    Setting {
-        secret: true,
-        ..setting(
-            "resource_client_secret",
-            None,
-            "Service B's own client secret at the issuer.",
-        )
-    },
-    setting(
-        "introspect_origin",
-        Some(""),
-        "Spin only: `scheme://host[:port]` of `introspect_url`, granted as outbound host; not needed for IBM Verify and loopback.",
-    ),
-    setting(
-        "expected_aud",
-        Some(""),
-        "Audiences of which the token must have one, separated by spaces.",
-    ),
-    setting(
-        "expected_issuer",
-        Some(""),
-        "The `iss` that the token must have.",
-    ),
-    setting(
-        "required_scope",
-        Some(""),
-        "Scopes that the token must have, all of them, separated by spaces.",
-    ),
-    setting(
-        "allowed_clients",
-        Some(""),
-        "Client ids that may call, separated by spaces.",
-    ),
-    setting(
-        "allowed_grant_types",
-        Some(""),
-        "Grant types whose tokens may call, separated by spaces; some issuers never name one, and then no token may.",
-    ),
-    setting(
-        "require",
-        Some(""),
-        "Demands that must be made: `audience`, `scope`, `client`, `issuer`, separated by spaces; where one is not, nobody gets in.",
-    ),
-    setting(
-        "token_types",
-        Some(""),
-        "Values of `token_type` that are accepted on top of the known ones of access tokens, separated by spaces.",
-    ),
-    setting(
-        "rules",
-        Some(""),
-        "What each route demands instead, as JSON: see docs/rules.md.",
-    ),
-    setting(
-        "client_auth",
-        Some("basic"),
-        "How Service B authenticates at the issuer: `basic`, `post`, or `basic-raw` for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2).",
-    ),
-    setting(
-        "leeway",
-        Some("30"),
-        "Clock difference to the issuer that is tolerated, in seconds, 0 to 300.",
-    ),
-    setting(
-        "timeout",
-        Some("5"),
-        "Longest wait for the issuer, in seconds, 1 to 60.",
-    ),
-    setting(
-        "connect_timeout",
-        Some("2"),
-        "Spin only: longest wait for a connection to the issuer, in seconds, 1 to 60, within `timeout`; in Envoy the cluster says it.",
-    ),
-    setting(
-        "first_byte_timeout",
-        Some(""),
-        "Spin only: longest wait for the first byte of its answer, in seconds, 1 to 60, within `timeout`; if not set, `timeout`.",
-    ),
-    setting(
-        "max_token_bytes",
-        Some("16384"),
-        "Longest access token that is taken, in bytes, 256 to 65536.",
-    ),
-    setting(
-        "max_answer_bytes",
-        Some("65536"),
-        "Longest answer of the issuer that is read, in bytes, 1024 to 262144.",
-    ),
-    setting(
-        "breaker_faults",
-        Some("5"),
-        "After so many failed questions in a row the issuer is left alone, 0 to 1000; 0: only when it says so itself.",
-    ),
-    setting(
-        "probe_interval",
-        Some("1"),
-        "How often it is then asked whether it is back, in seconds, 1 to 60.",
-    ),
-    setting(
-        "cache_ttl",
-        Some("0"),
-        "How long the issuer's word on a token counts, in seconds, 0 to 86400; 0: every request asks.",
-    ),
-    setting(
-        "negative_cache_ttl",
-        Some("0"),
-        "How long its word that a token is not active counts, in seconds, 0 to 86400, within `cache_ttl`.",
-    ),
-    setting(
-        "cache_entries",
-        Some("10000"),
-        "How many tokens are remembered, active and not active each, 1 to 1000000.",
-    ),
-    setting(
-        "stale_if_error",
-        Some("0"),
-        "How long past `cache_ttl` the word on an active token counts while the issuer fails, in seconds, 0 to 86400.",
-    ),
-    setting(
-        "cache_store",
-        Some(""),
-        "Spin only: label of the key-value store through which instances share what they know.",
-    ),
-    setting(
-        "audit",
-        Some("false"),
-        "`true`: one line of JSON in the log per decision.",
-    ),
-    setting(
-        "realm",
-        Some("service-b"),
-        "The realm that challenges name (RFC 9110 section 11.5).",
-    ),
-    setting(
-        "forward_token",
-        Some("false"),
-        "`true`: the Authorization header goes on to the app.",
-    ),
-    setting(
-        "allow_http",
-        Some("false"),
-        "`true`: `introspect_url` may be plain `http` to any host. Dangerous.",
-    ),
-];
+const fn seconds(min: u32, max: u32) -> Kind {
+    let unit = Unit::Seconds;
+    Kind::Number(Range { unit, min, max })
+}
 
-/// What only the Envoy filter knows, on top of [`SETTINGS`].
+const fn bytes((min, max): (u32, u32)) -> Kind {
+    let unit = Unit::Bytes;
+    Kind::Number(Range { unit, min, max })
+}
+
+const fn count(min: u32, max: u32) -> Kind {
+    let unit = Unit::Count;
+    Kind::Number(Range { unit, min, max })
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Setting {
+    /// What it does, with unit and range: for documents.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self.kind {
+            Kind::Number(Range { unit, min, max }) => {
+                let unit = match unit {
+                    Unit::Bytes => "in bytes, ",
+                    Unit::Count => "",
+                    Unit::Seconds => "in seconds, ",
+                };
+                self.meaning.replace("{}", &format!("{unit}{min} to {max}"))
+            }
+            Kind::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                self.meaning.replace("{}", &words.join(", "))
+            }
+            Kind::Boolean | Kind::List | Kind::Rules | Kind::Secret | Kind::String => {
+                self.meaning.to_owned()
+            }
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $key:literal, $kind:expr, $default:expr, $meaning:literal;)*) => {
+        /// Every setting of Service B.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            kind: $kind,
+            default: $default,
+            #[cfg(not(target_family = "wasm"))]
+            meaning: $meaning,
+        },)*];
+
+        /// Positions in [`SETTINGS`].
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants")]
+        enum At { $($name,)* }
+
+        $(
+            #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+            pub(super) const $name: &Setting = &SETTINGS[At::$name as usize];
+        )*
+    };
+}
+
+settings! {
+    INTROSPECT_URL: "introspect_url", Kind::String, None,
+        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback.";
+    RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
+        "The client id of Service B at the issuer.";
+    RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
+        "The client secret of Service B at the issuer.";
+    INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
+        "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+    EXPECTED_AUD: "expected_aud", Kind::List, Some(""),
+        "Audiences, separated by spaces; the token must have one of them.";
+    EXPECTED_ISSUER: "expected_issuer", Kind::String, Some(""),
+        "The `iss` that the token must have.";
+    REQUIRED_SCOPE: "required_scope", Kind::List, Some(""),
+        "Scopes, separated by spaces; the token must have all of them.";
+    ALLOWED_CLIENTS: "allowed_clients", Kind::List, Some(""),
+        "Client ids that may call, separated by spaces.";
+    ALLOWED_GRANT_TYPES: "allowed_grant_types", Kind::List, Some(""),
+        "Grant types whose tokens may call, separated by spaces. Some issuers never report one: then no token may.";
+    REQUIRE: "require", Kind::List, Some(""),
+        "Requirements that must be configured: `audience`, `scope`, `client`, `issuer`, separated by spaces. If one is not, every request is refused.";
+    TOKEN_TYPES: "token_types", Kind::List, Some(""),
+        "Values of `token_type` to accept in addition to the known ones of access tokens, separated by spaces.";
+    RULES: "rules", Kind::Rules, Some(""),
+        "Per-route requirements that replace the settings above, as JSON: see docs/rules.md.";
+    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post"]), Some("basic"),
+        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2).";
+    LEEWAY: "leeway", seconds(0, MAX_LEEWAY_SECONDS), Some("30"),
+        "Tolerated clock difference to the issuer, {}.";
+    TIMEOUT: "timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("5"),
+        "Longest wait for the issuer, {}.";
+    CONNECT_TIMEOUT: "connect_timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("2"),
+        "Spin only: longest wait for a connection to the issuer, {}, within `timeout`. In Envoy the cluster sets it.";
+    FIRST_BYTE_TIMEOUT: "first_byte_timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some(""),
+        "Spin only: longest wait for the first byte of the response, {}, within `timeout`. If not set, `timeout`.";
+    MAX_TOKEN_BYTES: "max_token_bytes", bytes(TOKEN_BYTES), Some("16384"),
+        "Longest access token accepted, {}.";
+    MAX_ANSWER_BYTES: "max_answer_bytes", bytes(ANSWER_BYTES), Some("65536"),
+        "Longest response of the issuer accepted, {}.";
+    BREAKER_FAULTS: "breaker_faults", count(0, MAX_BREAKER_FAULTS), Some("5"),
+        "Consecutive failed introspection calls that open the circuit breaker, {}. 0: only a `Retry-After` of the issuer opens it.";
+    PROBE_INTERVAL: "probe_interval", seconds(1, MAX_TIMEOUT_SECONDS), Some("1"),
+        "Interval at which one call is let through as a probe while the circuit is open, {}.";
+    CACHE_TTL: "cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long an introspection result is cached, {}. 0: every request is introspected.";
+    NEGATIVE_CACHE_TTL: "negative_cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long an inactive result is cached, {}; never longer than `cache_ttl`.";
+    CACHE_ENTRIES: "cache_entries", count(1, MAX_CACHE_ENTRIES), Some("10000"),
+        "How many tokens are cached, for active and inactive ones each, {}.";
+    STALE_IF_ERROR: "stale_if_error", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long past `cache_ttl` a cached active result may still be used while the issuer is unavailable (as stale-if-error, RFC 5861), {}.";
+    CACHE_STORE: "cache_store", Kind::String, Some(""),
+        "Spin only: label of the key-value store in which instances share cached results.";
+    AUDIT: "audit", Kind::Boolean, Some("false"),
+        "`true`: log one line of JSON per decision.";
+    REALM: "realm", Kind::String, Some("service-b"),
+        "The realm of challenges (RFC 9110 section 11.5).";
+    FORWARD_TOKEN: "forward_token", Kind::Boolean, Some("false"),
+        "`true`: forward the Authorization header to the app.";
+    ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
+        "`true`: `introspect_url` may be plain `http` to any host. Dangerous.";
+}
+
+/// What only the Envoy filter reads, in addition to [`SETTINGS`].
 pub const ENVOY_SETTINGS: &[Setting] = &[
-    setting(
-        "issuer_cluster",
-        Some(""),
-        "The Envoy cluster that reaches the issuer; if not set, `issuer_https` or `issuer_http` after the scheme of `introspect_url`.",
-    ),
-    setting(
-        "whoami_path",
-        Some(""),
-        "A path that the filter answers itself with who the caller is; `/data` in the shipped `envoy.yaml`.",
-    ),
+    Setting {
+        key: "issuer_cluster",
+        kind: Kind::String,
+        default: Some(""),
+        #[cfg(not(target_family = "wasm"))]
+        meaning: "The Envoy cluster of the issuer. If not set, `issuer_https` or `issuer_http` by the scheme of `introspect_url`.",
+    },
+    Setting {
+        key: "whoami_path",
+        kind: Kind::String,
+        default: Some(""),
+        #[cfg(not(target_family = "wasm"))]
+        meaning: "A path that the filter itself answers with the identity of the caller; `/data` in the shipped `envoy.yaml`.",
+    },
 ];
 
-/// What only Service A knows, by the same rule for names. It shares a shell with Service B, and so its variables.
+/// What only Service A reads. It shares a shell with Service B, and so the prefix of the environment
+/// variables.
 pub const SERVICE_A_KEYS: &[&str] = &[
     "allow_http",
     "audience",
@@ -234,174 +256,12 @@ pub const SERVICE_A_KEYS: &[&str] = &[
     "watch",
 ];
 
-/// The Spin variable with a JSON object of settings.
-const SPIN_SETTINGS: &str = "settings";
+/// The Spin variable that holds a JSON object of settings.
+pub(super) const SPIN_SETTINGS: &str = "settings";
 
-/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`](crate::SPIN_PREFIX): one with a JSON object of any settings,
-/// and one for each setting. The app's own variables are in the same space.
+/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`](crate::SPIN_PREFIX):
+/// one that holds a JSON object of any settings, and one for each setting.
 pub fn spin_variables() -> impl Iterator<Item = &'static str> {
     let keys = SETTINGS.iter().map(|setting| setting.key);
     [SPIN_SETTINGS].into_iter().chain(keys)
-}
-
-/// The one setting that is a JSON document.
-const RULES: &str = "rules";
-/// The one that two places can give together.
-const REQUIRE: &str = "require";
-
-/// Settings as a host collects them, each with the place where it is given. An empty value is the same as none.
-#[derive(Default)]
-pub struct Given(Vec<(String, String, Place)>);
-
-impl Given {
-    /// None so far.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Those of a Spin component. `variables`: each with its name without [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`] lists them.
-    ///
-    /// # Errors
-    /// The settings in JSON are not an object, or a setting is given twice.
-    pub fn of_spin(
-        variables: impl IntoIterator<Item = (&'static str, String)>,
-    ) -> Result<Self, SettingsError> {
-        let mut given = Self::new();
-        for (key, value) in variables {
-            match key {
-                SPIN_SETTINGS if value.is_empty() => {}
-                SPIN_SETTINGS => given.put_json(&value, Place::SpinSettings)?,
-                key => given.put_once(key, value, Place::SpinVariable)?,
-            }
-        }
-        Ok(given)
-    }
-
-    /// Takes a value, in the place of one that the key has already.
-    pub fn put(&mut self, key: &str, value: String, place: Place) {
-        self.0.retain(|(known, ..)| known != key);
-        self.0.push((key.to_owned(), value, place));
-    }
-
-    /// Takes a value.
-    ///
-    /// # Errors
-    /// The key has another one already, and neither is empty.
-    pub fn put_once(
-        &mut self,
-        key: &str,
-        value: String,
-        place: Place,
-    ) -> Result<(), SettingsError> {
-        if value.is_empty() {
-            return Ok(());
-        }
-        if self.get(key).is_some() {
-            return Err(SettingsError::new(key, Problem::GivenTwice).at(place));
-        }
-        self.put(key, value, place);
-        Ok(())
-    }
-
-    /// Takes the members of a JSON object, each in the place of a value that its key has already: a string as it is, `null` as
-    /// an empty one, any other value as its JSON, which is what a number, a boolean and the rules are. So that no demand gets
-    /// lost, an empty one leaves what is there, and what `require` names is added to it.
-    ///
-    /// # Errors
-    /// It is not an object, or has a value that no setting takes.
-    pub fn put_json(&mut self, text: &str, place: Place) -> Result<(), SettingsError> {
-        let not_an_object = |fault| SettingsError::new("", Problem::NotAnObject(fault)).at(place);
-        let members = match json::read(text) {
-            Ok(Json::Object(members)) => members,
-            Ok(_) => return Err(not_an_object(None)),
-            Err(error) => return Err(not_an_object(Some(error.to_string()))),
-        };
-        for (key, value) in members {
-            let error = |problem| SettingsError::new(&key, problem).at(place);
-            if key != RULES && matches!(value, Json::Array(_) | Json::Object(_)) {
-                return Err(error(Problem::NotOneValue));
-            }
-            let value = value
-                .into_setting()
-                .ok_or_else(|| error(Problem::NotWhole))?;
-            match self.get(&key) {
-                Some(_) if value.is_empty() => {}
-                Some(known) if key == REQUIRE => {
-                    let both = format!("{known} {value}");
-                    self.put(&key, both, place);
-                }
-                _ => self.put(&key, value, place),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the value of a key out, if it is not empty.
-    ///
-    /// # Errors
-    /// It holds what does not belong to it.
-    pub fn take(&mut self, key: &str) -> Result<Option<String>, SettingsError> {
-        let Some(at) = self.0.iter().position(|(known, ..)| known == key) else {
-            return Ok(None);
-        };
-        let (_, value, place) = self.0.swap_remove(at);
-        clean(key, &value).map_err(|error| error.at(place))?;
-        Ok(Some(value).filter(|value| !value.is_empty()))
-    }
-
-    /// The value of a key, if it is not empty.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        let given = self.0.iter().find(|(known, ..)| known == key);
-        given
-            .map(|(_, value, _)| value.as_str())
-            .filter(|value| !value.is_empty())
-    }
-
-    /// The first key that is in none of these tables, told with the one that was meant.
-    ///
-    /// # Errors
-    /// There is one.
-    pub fn check_keys(&self, tables: &[&'static [Setting]]) -> Result<(), SettingsError> {
-        let known = tables
-            .iter()
-            .flat_map(|table| table.iter())
-            .map(|setting| setting.key);
-        match self
-            .0
-            .iter()
-            .find(|(key, ..)| known.clone().all(|known| known != key))
-        {
-            None => Ok(()),
-            Some((key, _, place)) => {
-                Err(SettingsError::new(key, Problem::Unknown(near_key(key, known))).at(*place))
-            }
-        }
-    }
-
-    /// The policy that these make. `place`: where a setting that is missing should be.
-    ///
-    /// # Errors
-    /// The first setting that is missing, unknown or wrong.
-    pub fn into_policy(self, place: Place) -> Result<Policy, SettingsError> {
-        let find = |key: &str| self.0.iter().find(|(known, ..)| known == key);
-        let placed = |error: SettingsError| {
-            let place = find(&error.key).map_or(place, |(_, _, place)| *place);
-            error.at(place)
-        };
-        self.check_keys(&[SETTINGS])?;
-        for (key, value, _) in &self.0 {
-            clean(key, value).map_err(placed)?;
-        }
-        Policy::of(&self).map_err(placed)
-    }
-}
-
-/// Rules are JSON: blanks and line ends mean nothing there, and its reader has its own say on the rest.
-fn clean(key: &str, value: &str) -> Result<(), SettingsError> {
-    if key == RULES {
-        return Ok(());
-    }
-    Unclean::check(value).map_err(|unclean| SettingsError::new(key, Problem::Unclean(unclean)))
 }

@@ -1,28 +1,28 @@
-//! What gets into a value on its way into a setting, and does not belong to it.
+//! Characters that get into a value by accident on its way into a setting.
 
 use core::fmt;
 
-/// A value that holds more than was meant, as a file, a shell or a YAML document adds it. Refused and not mended: no two
-/// readers of a setting mend alike, and the issuer compares ids and secrets byte by byte.
+/// What a file, a shell or a YAML document adds to a value by accident. Such a value is refused, not
+/// trimmed: no two readers of a setting trim alike, and the issuer compares ids and secrets byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclean {
     /// A byte order mark, U+FEFF.
     ByteOrderMark,
     /// A control character: a line end, a tab, a NUL.
     Control(char),
-    /// A blank that is not the space character, or a character without a width: nobody sees it.
+    /// White space other than the space character, or a character without width.
     Invisible(char),
-    /// A space at the beginning or the end.
+    /// A leading or trailing space.
     Blanks,
     /// The same quote at the beginning and the end.
     Quotes(char),
 }
 
 impl Unclean {
-    /// The first fault of a value.
+    /// Checks a value.
     ///
     /// # Errors
-    /// What was found in it.
+    /// The first such character.
     pub fn check(value: &str) -> Result<(), Self> {
         for c in value.chars() {
             match c {
@@ -76,8 +76,8 @@ impl fmt::Display for Unclean {
                 "has the invisible character U+{:04X} in it",
                 u32::from(*c)
             ),
-            Self::Blanks => f.write_str("begins or ends with a blank"),
-            Self::Quotes(quote) => write!(f, "stands in quotes ({quote}) that are part of it"),
+            Self::Blanks => f.write_str("begins or ends with a space"),
+            Self::Quotes(quote) => write!(f, "has quotes ({quote}) around it that are part of it"),
         }?;
         f.write_str(": remove what does not belong to it")
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_belong_to_a_value_is_found_and_told() {
+    fn accidental_characters_are_found_and_reported() {
         let rows = [
             (
                 "secret\n",
@@ -106,17 +106,20 @@ mod tests {
             ("a\u{a0}b", "has the invisible character U+00A0 in it"),
             ("a\u{200b}", "has the invisible character U+200B in it"),
             ("a\u{2028}", "has the invisible character U+2028 in it"),
-            (" secret", "begins or ends with a blank"),
-            ("secret ", "begins or ends with a blank"),
-            (" ", "begins or ends with a blank"),
-            ("\"secret\"", "stands in quotes (\") that are part of it"),
-            ("'secret'", "stands in quotes (') that are part of it"),
-            ("`secret`", "stands in quotes (`) that are part of it"),
+            (" secret", "begins or ends with a space"),
+            ("secret ", "begins or ends with a space"),
+            (" ", "begins or ends with a space"),
+            (
+                "\"secret\"",
+                "has quotes (\") around it that are part of it",
+            ),
+            ("'secret'", "has quotes (') around it that are part of it"),
+            ("`secret`", "has quotes (`) around it that are part of it"),
             (
                 "\u{201c}secret\u{201d}",
-                "stands in quotes (\u{201c}) that are part of it",
+                "has quotes (\u{201c}) around it that are part of it",
             ),
-            ("\"\"", "stands in quotes (\") that are part of it"),
+            ("\"\"", "has quotes (\") around it that are part of it"),
         ];
         for (value, found) in rows {
             let error = Unclean::check(value).unwrap_err().to_string();

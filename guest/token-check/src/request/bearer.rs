@@ -1,26 +1,26 @@
-//! Finds the bearer token in a request (RFC 6750 section 2). Works on bytes: a caller chooses every one of them.
+//! Finds the bearer token of a request (RFC 6750 section 2). Works on bytes, since callers may send any.
 
 use super::RequestHead;
 use crate::grammar::is_tchar;
 use crate::reason::Reason;
 
-/// The token of a request, or why there is none. `max_bytes`: nothing longer is hashed, kept or sent on.
+/// `max_bytes`: longer tokens are not hashed, kept or introspected.
 pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
     let value = match request.authorization {
         [] => return Err(Reason::NoCredentials),
         [value] => *value,
-        // Whoever reads the other one downstream would see another caller than we checked.
+        // The app might read the other one, and see another caller than the one that was checked.
         _ => return Err(Reason::RepeatedAuthorization),
     };
     let token = credential(value, max_bytes).map_err(|reason| {
-        // Only what is not well formed can be more than one.
+        // A value that parses as one credential cannot hide a second; look only after a parse error.
         if holds_two_credentials(value) {
             Reason::RepeatedAuthorization
         } else {
             reason
         }
     })?;
-    // RFC 6750 section 2: at most one way of sending the token.
+    // RFC 6750 section 2: a request sends its token in one way only.
     if query_has_token(request.path_and_query.unwrap_or_default()) {
         return Err(Reason::TokenInQuery);
     }
@@ -57,8 +57,9 @@ fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     Ok(token)
 }
 
-/// RFC 9110 section 5.3: whoever forwards a request may join the lines of a field with commas, as Envoy does, so a second
-/// credential after a comma is a second header: a scheme, a space, and something that is no parameter of the first.
+/// RFC 9110 section 5.3: intermediaries may join the lines of a field with commas, as Envoy does. So a
+/// second credential after a comma is a second header: a scheme, a space, and something that is not a
+/// parameter of the first.
 fn holds_two_credentials(value: &[u8]) -> bool {
     value.split(|b| *b == b',').skip(1).any(|part| {
         let part = part.trim_ascii();
@@ -68,23 +69,23 @@ fn holds_two_credentials(value: &[u8]) -> bool {
     })
 }
 
-/// So many bytes are looked at before the first bad one counts: without a way out in between, a compiler makes vector
-/// instructions of it.
-const AT_ONCE: usize = 64;
+/// Check this many bytes without an early exit, so that the loop vectorizes.
+const CHUNK_BYTES: usize = 64;
 
-/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!", which stands in every access
-/// token of Salesforce. RFC 6749 appendix A.12 lets a token have any printable character. Of those only this one is taken: it
-/// is no delimiter (RFC 9110 section 5.6.2) and nobody unescapes it, so no reader sees two credentials, a parameter or
-/// another token there. What separates or quotes (blank, comma, semicolon, quotes, backslash, "=" but at the end) is not.
+/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!", which
+/// every access token of Salesforce contains. RFC 6749 appendix A.12 allows any printable character,
+/// but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is never unescaped,
+/// so no parser sees two credentials, a parameter or another token. Separators and quotes (space, comma,
+/// semicolon, quotes, backslash, "=" before the end) are rejected.
 fn is_token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len().saturating_sub(padding));
     let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token(*b));
-    !body.is_empty() && body.chunks(AT_ONCE).all(is_good)
+    !body.is_empty() && body.chunks(CHUNK_BYTES).all(is_good)
 }
 
 fn is_in_token(b: u8) -> bool {
-    // "-", ".", "/" and the digits follow each other.
+    // "-", ".", "/" and the digits are adjacent in ASCII.
     ((b | 0x20).wrapping_sub(b'a') < 26)
         | (b.wrapping_sub(b'-') <= b'9' - b'-')
         | (b == b'+')
@@ -177,7 +178,7 @@ mod tests {
     fn rfc9110_s11_2_each_byte_is_in_a_token_or_is_not() {
         for byte in 0..=u8::MAX {
             let is_in = byte.is_ascii_alphanumeric() || b"-._~+/!".contains(&byte);
-            for before in [0, 1, AT_ONCE, 3 * AT_ONCE] {
+            for before in [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES] {
                 let token = [&vec![b'a'; before], [byte].as_slice(), b"b"].concat();
                 assert_eq!(is_token(&token), is_in, "{byte} after {before}");
             }

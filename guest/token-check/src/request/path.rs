@@ -1,8 +1,8 @@
-//! Where a request goes, in the one form that rules are matched on.
+//! Path and host of a request, in the one form that rules are matched on.
 //!
-//! Whoever stands behind us reads the request target again, by rules of its own: it may decode `%2e%2e`, fold `//`, drop
-//! `;x` or take `\` for `/`. A path that two readers could take for two resources is refused, never mended: mended here
-//! it would still be the old one there.
+//! The app parses the request target again, by its own rules: it may decode `%2e%2e`, fold `//`, drop
+//! `;x` or treat `\` as `/`. A path that two parsers could map to two resources is refused, never
+//! normalized: the app would still see the original.
 
 use core::fmt;
 use std::borrow::Cow;
@@ -12,30 +12,30 @@ const MAX_HOST_BYTES: usize = 253;
 /// Longest label of one, in bytes.
 const MAX_LABEL_BYTES: usize = 63;
 
-/// Why a path is not the same to everyone who reads it.
+/// Why parsers may disagree about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguity {
     /// A backslash, plain or percent-encoded.
     Backslash,
-    /// `%` without two hexadecimal digits after it.
+    /// `%` that is not followed by two hexadecimal digits.
     BadEncoding,
-    /// A space or a control character; a control character percent-encoded too.
+    /// A space or a control character; for control characters also percent-encoded.
     ControlCharacter,
     /// A segment that is `.` or `..`, in any encoding.
     DotSegment,
-    /// A percent-encoded `%` with two hexadecimal digits after it.
+    /// A percent-encoded `%` that is followed by two hexadecimal digits.
     DoubleEncoding,
-    /// A segment without a character: `//`.
+    /// An empty segment: `//`.
     EmptySegment,
     /// A percent-encoded `/`, `?` or `#`.
     EncodedDelimiter,
-    /// `#`, which no request target has (RFC 9112 section 3.2).
+    /// `#`, which a request target cannot contain (RFC 9112 section 3.2).
     Fragment,
     /// It does not begin with `/`.
     NotAPath,
-    /// Not UTF-8 once decoded.
+    /// Not UTF-8 after decoding.
     NotUtf8,
-    /// `;`, plain or percent-encoded: some readers drop it and what follows.
+    /// `;`, plain or percent-encoded: some parsers drop it and what follows.
     Parameter,
 }
 
@@ -59,12 +59,12 @@ impl fmt::Display for Ambiguity {
     }
 }
 
-/// The path of a request target in origin form (RFC 9112 section 3.2.1): without the query and without a `/` at the end,
-/// percent-decoded (RFC 3986 section 6.2.2.2). Splits at `/` into the segments that the sender meant; that of `/` is
-/// empty.
+/// The path of a request target in origin form (RFC 9112 section 3.2.1), without query and trailing `/`,
+/// percent-decoded (RFC 3986 section 6.2.2.2). It splits at `/` into the segments that the sender meant;
+/// the path of `/` is empty.
 ///
-/// Everything is decoded, reserved characters too, as nearly everyone behind us does: else `/a%3Ab` would pass by a rule
-/// for `/a:b`.
+/// Reserved characters are decoded too, as nearly all apps do: otherwise `/a%3Ab` would evade a rule for
+/// `/a:b`.
 pub(crate) fn normalize(target: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
     let path = target.split(|b| *b == b'?').next().unwrap_or_default();
     if !path.starts_with(b"/") {
@@ -126,7 +126,7 @@ fn decode(path: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
         .map_err(|_| Ambiguity::NotUtf8)
 }
 
-/// What may stand in no path, encoded or not.
+/// Rejects characters that no path may contain, encoded or not.
 const fn character(byte: u8) -> Result<(), Ambiguity> {
     match byte {
         b'\\' => Err(Ambiguity::Backslash),
@@ -136,7 +136,7 @@ const fn character(byte: u8) -> Result<(), Ambiguity> {
     }
 }
 
-/// The byte of which these are the two hexadecimal digits.
+/// The byte that the first two hexadecimal digits encode.
 fn encoded_byte(digits: &[u8]) -> Option<u8> {
     let [high, low, ..] = digits else {
         return None;
@@ -145,17 +145,17 @@ fn encoded_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
-/// The host that a request names (RFC 9110 section 7.2).
+/// The host of a request (RFC 9110 section 7.2).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
-    /// A name or an IPv4 address, in lower case, without port and final dot.
+    /// A name or an IPv4 address, in lower case, without port and trailing dot.
     Name(Cow<'a, str>),
-    /// An IPv6 address, which no rule can name.
+    /// An IPv6 address, which rules cannot name.
     Address,
-    /// More than one, joined with commas (RFC 9110 section 5.3): whoever reads the request next may take another one of
-    /// them than we do (RFC 9112 section 3.2).
+    /// Several, joined with commas (RFC 9110 section 5.3): the app may choose another one than we do (RFC
+    /// 9112 section 3.2).
     Several,
-    /// None, or nothing that is a host.
+    /// None, or not a host.
     Unknown,
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn host(authority: Option<&[u8]>) -> Host<'_> {
     let Some(authority) = authority else {
         return Host::Unknown;
     };
-    // In no host name, address or port.
+    // No host name, address or port contains a comma.
     if authority.contains(&b',') {
         return Host::Several;
     }
@@ -193,7 +193,7 @@ pub(crate) fn host(authority: Option<&[u8]>) -> Host<'_> {
     }
 }
 
-/// Nothing, or a colon and digits, of which there may be none (RFC 3986 section 3.2.3).
+/// Nothing, or a colon and any number of digits (RFC 3986 section 3.2.3).
 fn is_port(text: Option<&[u8]>) -> bool {
     match text {
         Some([]) => true,
@@ -202,7 +202,7 @@ fn is_port(text: Option<&[u8]>) -> bool {
     }
 }
 
-/// Letters, digits, `-` and `_` in labels of lawful length.
+/// Labels of valid length, made of letters, digits, `-` and `_`.
 pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= MAX_HOST_BYTES
         && name.split('.').all(|label| {

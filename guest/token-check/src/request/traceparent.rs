@@ -1,6 +1,6 @@
-//! The caller's place in a trace (W3C Trace Context): passed on to the issuer, and nothing else is done with it.
+//! The caller's `traceparent` (W3C Trace Context), which introspection calls carry on.
 
-/// The `traceparent` to send on. Anything but one valid line starts no trace here (section 3.2.2): it is dropped.
+/// The `traceparent` to send. Anything but one valid line is dropped (section 3.2.2).
 pub(crate) fn parent(lines: &[&[u8]]) -> Option<Box<str>> {
     let [line] = lines else { return None };
     let line = core::str::from_utf8(line.trim_ascii()).ok()?;
@@ -9,7 +9,7 @@ pub(crate) fn parent(lines: &[&[u8]]) -> Option<Box<str>> {
     let trace_id = hex(fields.next()?, 32)?;
     let parent_id = hex(fields.next()?, 16)?;
     let flags = hex(fields.next()?, 2)?;
-    // Section 3.2.2.1: a later version may have more fields, version 00 may not, and ff is none.
+    // Section 3.2.2.1: later versions may have more fields, version 00 may not, and ff is invalid.
     let complete = version != "00" || fields.next().is_none();
     let sound = [trace_id, parent_id]
         .iter()
@@ -19,7 +19,7 @@ pub(crate) fn parent(lines: &[&[u8]]) -> Option<Box<str>> {
     }
     let flags = match version {
         "00" => flags,
-        // Of a later version's flags only the last bit is known, and what goes on is version 00.
+        // Only the last flag of a later version is defined in version 00, which is sent.
         _ if u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1) => "01",
         _ => "00",
     };

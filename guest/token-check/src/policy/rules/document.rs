@@ -1,20 +1,21 @@
-//! The rules as they are written: a JSON document, read strictly.
+//! Parses the rules document: strict JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::error::{RulesError, RulesFault, WANTED_TTL};
+use super::error::{EXPECTED_TTL, RulesError, RulesFault};
+use super::limits::{MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES};
 use super::pattern::{self, Form, Pattern, Segment};
-use super::{Guard, MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES, Rule, Rules};
+use super::rule_set::{Access, Rule, Rules};
 use crate::grammar::is_scope_token;
 use crate::grammar::is_tchar;
 use crate::json::{self, Json};
-use crate::policy::MAX_TTL_SECONDS;
 use crate::policy::Requirements;
 use crate::policy::names::near;
+use crate::policy::settings::MAX_TTL_SECONDS;
 
-/// What makes an object of these the document.
+/// Keys of the document if it is an object.
 const DOCUMENT_KEYS: &[&str] = &["$schema", "rules"];
 const RULE_KEYS: &[&str] = &[
     "name",
@@ -34,16 +35,16 @@ const PATH_KEYS: &[&str] = &["exact", "prefix", "template"];
 const SCOPES_KEYS: &[&str] = &["all", "any"];
 
 type Members<'a> = [(Cow<'a, str>, Json<'a>)];
-type IsGood = fn(&str) -> bool;
+type IsValid = fn(&str) -> bool;
 
-/// The rules of the document. What a rule does not name is as in `default`.
-pub(super) fn read(text: &str, default: &Requirements) -> Result<Rules, RulesError> {
+/// Parses a rules document. What a rule does not set is as in `default`.
+pub(crate) fn parse(document: &str, default: &Requirements) -> Result<Rules, RulesError> {
     let whole = |fault| RulesError { rule: None, fault };
-    if text.len() > MAX_RULES_BYTES {
+    if document.len() > MAX_RULES_BYTES {
         return Err(whole(RulesFault::TooLong));
     }
     let document =
-        json::read(text).map_err(|error| whole(RulesFault::NotJson(error.to_string())))?;
+        json::read(document).map_err(|error| whole(RulesFault::NotJson(error.to_string())))?;
     let list = list(&document).map_err(whole)?;
     if list.len() > MAX_RULES {
         return Err(whole(RulesFault::TooMany));
@@ -51,18 +52,17 @@ pub(super) fn read(text: &str, default: &Requirements) -> Result<Rules, RulesErr
     let mut names = BTreeSet::new();
     let mut rules = Rules::default();
     for (number, rule) in (1..).zip(list) {
-        let mut name = None;
-        rule_of(rule, number, default, &mut name)
-            .and_then(|(pattern, rule)| {
-                if name.clone().is_some_and(|name| !names.insert(name)) {
-                    return Err(RulesFault::NameTaken);
-                }
-                rules.push(&pattern, rule)
-            })
-            .map_err(|fault| RulesError {
-                rule: Some((number, name)),
-                fault,
-            })?;
+        let Parsed { name, result } = parse_rule(rule, number, default);
+        let added = result.and_then(|(pattern, rule)| {
+            if name.is_some() && !names.insert(name) {
+                return Err(RulesFault::NameTaken);
+            }
+            rules.push(&pattern, rule)
+        });
+        if let Err(fault) = added {
+            let rule = Some((number, name.map(str::to_owned)));
+            return Err(RulesError { rule, fault });
+        }
     }
     Ok(rules)
 }
@@ -81,45 +81,61 @@ fn list<'a>(document: &'a Json<'a>) -> Result<&'a [Json<'a>], RulesFault> {
     }
 }
 
-/// One rule; its name as soon as it is known to be good, for the error.
-fn rule_of(
-    rule: &Json<'_>,
-    number: usize,
-    default: &Requirements,
-    name: &mut Option<String>,
-) -> Result<(Pattern, Rule), RulesFault> {
+/// One rule.
+struct Parsed<'a> {
+    /// If it is valid: for errors.
+    name: Option<&'a str>,
+    result: Result<(Pattern, Rule), RulesFault>,
+}
+
+fn parse_rule<'a>(rule: &'a Json<'_>, number: usize, default: &Requirements) -> Parsed<'a> {
+    let failed = |fault| Parsed {
+        name: None,
+        result: Err(fault),
+    };
     let Json::Object(members) = rule else {
-        return Err(RulesFault::NotAnObject);
+        return failed(RulesFault::NotAnObject);
     };
-    *name = name_of(members)?;
+    match parse_name(members) {
+        Err(fault) => failed(fault),
+        Ok(name) => {
+            let label = name.map_or_else(|| format!("#{number}").into(), Into::into);
+            let result = parse_members(members, label, default);
+            Parsed { name, result }
+        }
+    }
+}
+
+/// `label`: the name of the rule, or `#` and its number.
+fn parse_members(
+    members: &Members<'_>,
+    label: Arc<str>,
+    default: &Requirements,
+) -> Result<(Pattern, Rule), RulesFault> {
     check_keys(members, RULE_KEYS)?;
-    let label: Arc<str> = match name {
-        Some(name) => name.as_str().into(),
-        None => format!("#{number}").into(),
-    };
     let pattern = Pattern {
-        host: text(members, "host")?.map(pattern::host).transpose()?,
-        path: path_of(members)?,
+        host: string(members, "host")?.map(pattern::host).transpose()?,
+        path: parse_path(members)?,
     };
-    let methods = methods_of(members)?;
+    let methods = parse_methods(members)?;
     let flags = [flag(members, "public")?, flag(members, "deny")?];
-    let guard = match flags {
-        [None, None] => Guard::Token(Arc::new(demands_of(members, default, label)?)),
+    let access = match flags {
+        [None, None] => Access::Token(Arc::new(parse_requirements(members, default, label)?)),
         [Some(public), Some(deny)] => return Err(RulesFault::Contradiction(public, deny)),
         [Some(flag), None] | [None, Some(flag)] => {
-            // The keys after the flags are demands.
-            let demands = RULE_KEYS.iter().skip_while(|key| **key != "deny").skip(1);
-            if let Some(demand) = demands.copied().find(|key| get(members, key).is_some()) {
-                return Err(RulesFault::Contradiction(flag, demand));
+            // The keys after the flags are requirements.
+            let mut requirements = RULE_KEYS.iter().skip_while(|key| **key != "deny").skip(1);
+            if let Some(key) = requirements.find(|key| get(members, key).is_some()) {
+                return Err(RulesFault::Contradiction(flag, key));
             }
             if flag == "deny" {
-                Guard::Denied(label)
+                Access::Denied(label)
             } else {
-                Guard::Public(label)
+                Access::Public(label)
             }
         }
     };
-    Ok((pattern, Rule { methods, guard }))
+    Ok((pattern, Rule { methods, access }))
 }
 
 fn get<'a>(members: &'a Members<'a>, key: &str) -> Option<&'a Json<'a>> {
@@ -137,38 +153,38 @@ fn check_keys(members: &Members<'_>, known: &[&'static str]) -> Result<(), Rules
     }
 }
 
-fn text<'a>(members: &'a Members<'a>, key: &'static str) -> Result<Option<&'a str>, RulesFault> {
+fn string<'a>(members: &'a Members<'a>, key: &'static str) -> Result<Option<&'a str>, RulesFault> {
     match get(members, key) {
         None => Ok(None),
         Some(Json::Text(text)) => Ok(Some(text)),
         Some(_) => Err(RulesFault::WrongKind {
             key,
-            wanted: "a text",
+            expected: "a string",
         }),
     }
 }
 
-/// The flag's key if it is set.
+/// The key of the flag if it is set.
 fn flag(members: &Members<'_>, key: &'static str) -> Result<Option<&'static str>, RulesFault> {
     match get(members, key) {
         None => Ok(None),
         Some(Json::Bool(true)) => Ok(Some(key)),
         Some(_) => Err(RulesFault::WrongKind {
             key,
-            wanted: "`true`, or be left out",
+            expected: "`true`, or omitted",
         }),
     }
 }
 
-/// A list of at least one text, each of them good.
-fn texts(
+/// A list of at least one string, each of them valid.
+fn strings(
     members: &Members<'_>,
     key: &'static str,
-    is_good: IsGood,
+    is_valid: IsValid,
 ) -> Result<Option<Vec<String>>, RulesFault> {
     let wrong_kind = RulesFault::WrongKind {
         key,
-        wanted: "a list of texts",
+        expected: "a list of strings",
     };
     let values = match get(members, key) {
         None => return Ok(None),
@@ -183,7 +199,7 @@ fn texts(
         let Json::Text(text) = value else {
             return Err(wrong_kind);
         };
-        if !is_good(text) {
+        if !is_valid(text) {
             return Err(RulesFault::BadElement {
                 key,
                 element: text.to_string(),
@@ -194,37 +210,37 @@ fn texts(
     Ok(Some(texts))
 }
 
-fn name_of(members: &Members<'_>) -> Result<Option<String>, RulesFault> {
-    let Some(name) = text(members, "name")? else {
+fn parse_name<'a>(members: &'a Members<'_>) -> Result<Option<&'a str>, RulesFault> {
+    let Some(name) = string(members, "name")? else {
         return Ok(None);
     };
-    let good = (1..=MAX_NAME_BYTES).contains(&name.len())
+    let is_valid = (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|b| (0x20..=0x7e).contains(&b))
         && !name.starts_with('#');
-    if good {
-        Ok(Some(name.to_owned()))
+    if is_valid {
+        Ok(Some(name))
     } else {
         Err(RulesFault::BadName(name.to_owned()))
     }
 }
 
-fn methods_of(members: &Members<'_>) -> Result<Vec<String>, RulesFault> {
-    // RFC 9110 section 9.1: compared with regard to case, and no method in use has a small letter.
+fn parse_methods(members: &Members<'_>) -> Result<Vec<String>, RulesFault> {
+    // RFC 9110 section 9.1: methods are case-sensitive, and those in use are in upper case.
     let is_method = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| is_tchar(b) && !b.is_ascii_lowercase())
     };
-    let mut methods = texts(members, "methods", is_method)?.unwrap_or_default();
-    // RFC 9110 section 9.3.2: HEAD is GET without the content, and answered by the same code.
+    let mut methods = strings(members, "methods", is_method)?.unwrap_or_default();
+    // RFC 9110 section 9.3.2: HEAD is GET without the content, and served by the same code.
     if methods.iter().any(|method| method == "GET") {
         methods.push("HEAD".to_owned());
     }
     Ok(methods)
 }
 
-fn path_of(members: &Members<'_>) -> Result<Option<Vec<Segment<'static>>>, RulesFault> {
+fn parse_path(members: &Members<'_>) -> Result<Option<Vec<Segment<'static>>>, RulesFault> {
     let wrong_kind = RulesFault::WrongKind {
         key: "path",
-        wanted: "an object with one of `exact`, `prefix` and `template`, such as {\"prefix\": \"/orders\"}",
+        expected: "an object with one of `exact`, `prefix` and `template`, such as {\"prefix\": \"/orders\"}",
     };
     let members = match get(members, "path") {
         None => return Ok(None),
@@ -245,7 +261,7 @@ fn path_of(members: &Members<'_>) -> Result<Option<Vec<Segment<'static>>>, Rules
     }
 }
 
-fn demands_of(
+fn parse_requirements(
     members: &Members<'_>,
     default: &Requirements,
     label: Arc<str>,
@@ -256,37 +272,47 @@ fn demands_of(
         Some(_) => {
             return Err(RulesFault::WrongKind {
                 key: "scopes",
-                wanted: "an object with `all` or `any` or both, such as {\"all\": [\"orders.read\"]}",
+                expected: "an object with `all` or `any` or both, such as {\"all\": [\"orders.read\"]}",
             });
         }
     };
     check_keys(scopes, SCOPES_KEYS)?;
-    let mut demands = Requirements {
+    let mut requirements = Requirements {
         rule: Some(label),
-        ttl_seconds: ttl_of(members)?,
+        ttl_seconds: parse_ttl(members)?,
         ..default.clone()
     };
-    let lists = [
-        (members, "issuers", is_claim as IsGood, &mut demands.issuers),
-        (members, "audiences", is_claim, &mut demands.audiences),
-        (members, "clients", is_claim, &mut demands.clients),
-        (members, "grant_types", is_claim, &mut demands.grant_types),
-        (scopes, "all", is_scope_token, &mut demands.all_scopes),
-        (scopes, "any", is_scope_token, &mut demands.any_scope),
-    ];
-    for (members, key, is_good, list) in lists {
-        if let Some(given) = texts(members, key, is_good)? {
-            *list = given.into();
-        }
+    set(members, "issuers", is_claim, &mut requirements.issuers)?;
+    set(members, "audiences", is_claim, &mut requirements.audiences)?;
+    set(members, "clients", is_claim, &mut requirements.clients)?;
+    set(
+        members,
+        "grant_types",
+        is_claim,
+        &mut requirements.grant_types,
+    )?;
+    set(scopes, "all", is_scope_token, &mut requirements.all_scopes)?;
+    set(scopes, "any", is_scope_token, &mut requirements.any_scope)?;
+    Ok(requirements)
+}
+
+fn set<L: From<Vec<String>>>(
+    members: &Members<'_>,
+    key: &'static str,
+    is_valid: IsValid,
+    list: &mut L,
+) -> Result<(), RulesFault> {
+    if let Some(strings) = strings(members, key, is_valid)? {
+        *list = strings.into();
     }
-    Ok(demands)
+    Ok(())
 }
 
 fn is_claim(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-fn ttl_of(members: &Members<'_>) -> Result<Option<u32>, RulesFault> {
+fn parse_ttl(members: &Members<'_>) -> Result<Option<u32>, RulesFault> {
     let seconds = match get(members, "ttl") {
         None => return Ok(None),
         Some(Json::Integer(seconds)) => u32::try_from(*seconds).ok(),
@@ -296,7 +322,7 @@ fn ttl_of(members: &Members<'_>) -> Result<Option<u32>, RulesFault> {
         Some(seconds) if seconds <= MAX_TTL_SECONDS => Ok(Some(seconds)),
         _ => Err(RulesFault::WrongKind {
             key: "ttl",
-            wanted: WANTED_TTL,
+            expected: EXPECTED_TTL,
         }),
     }
 }

@@ -1,12 +1,12 @@
-//! Finds the first of many rules that matches, at the cost of the request's own length: a tree of path segments for each
-//! host that rules name, and one for the rules that name none.
+//! Finds the first matching rule in time proportional to the request's length, not to the number of
+//! rules: a tree of path segments for each host that rules name, and one for rules without a host.
 
 use super::pattern::{Pattern, Segment};
 
-/// Which rules to take, by their place in the document.
+/// Which rules to consider, by their position in the document.
 pub(crate) type Accepts<'a> = dyn Fn(usize) -> bool + 'a;
 
-/// The rules by host, then by path; each rule is its place in the document.
+/// The rules by host, then by path. A rule is represented by its position in the document.
 #[derive(Default)]
 pub(crate) struct Index {
     /// Sorted. The key is [`Pattern::host`].
@@ -18,20 +18,20 @@ pub(crate) struct Index {
 #[derive(Default)]
 struct Paths {
     tree: Node,
-    /// The rules that name no path, once more: they alone match a request without one.
+    /// The rules without a path, which are also in the tree: only they match a request without one.
     without: Vec<usize>,
 }
 
-/// Where the segments so far lead to. Lists of rules are ascending.
+/// A node of the tree. Lists of rules are ascending.
 struct Node {
-    /// The first rule here or below; spares the rest of a search that has found an earlier one.
+    /// The first rule here or below; ends a search that has already found an earlier one.
     first: usize,
     /// Sorted.
-    texts: Vec<(Box<str>, Box<Self>)>,
+    literals: Vec<(Box<str>, Box<Self>)>,
     one: Option<Box<Self>>,
     /// Rules whose path ends here.
     here: Vec<usize>,
-    /// Rules that match here and whatever is below.
+    /// Rules that match here and everything below.
     rest: Vec<usize>,
 }
 
@@ -39,7 +39,7 @@ impl Default for Node {
     fn default() -> Self {
         Self {
             first: usize::MAX,
-            texts: Vec::new(),
+            literals: Vec::new(),
             one: None,
             here: Vec::new(),
             rest: Vec::new(),
@@ -47,7 +47,7 @@ impl Default for Node {
     }
 }
 
-/// The value for `key` in a sorted list, made if it is not there.
+/// The value for `key` in a sorted list, inserted if it is missing.
 fn entry<'a, V: Default>(list: &'a mut Vec<(Box<str>, V)>, key: &str) -> Option<&'a mut V> {
     let at = match position(list, key) {
         Ok(at) => at,
@@ -69,7 +69,7 @@ fn get<'a, V>(list: &'a [(Box<str>, V)], key: &str) -> Option<&'a V> {
 }
 
 impl Index {
-    /// Takes the next rule.
+    /// Adds the next rule.
     pub(crate) fn insert(&mut self, pattern: &Pattern, rule: usize) {
         let paths = match &pattern.host {
             Some(host) => entry(&mut self.hosts, host),
@@ -87,14 +87,14 @@ impl Index {
         }
     }
 
-    /// Whether any rule looks at the host.
+    /// Whether any rule names a host.
     pub(crate) fn names_hosts(&self) -> bool {
         !self.hosts.is_empty()
     }
 
-    /// The first accepted rule that matches all of this: `host` as in [`Pattern::host`], and a path, or none.
+    /// The first accepted rule that matches `host`, as in [`Pattern::host`], and `path`.
     ///
-    /// With the pattern of a rule it finds the first rule that matches everything that the pattern does.
+    /// For the pattern of a rule, this is the first rule that matches everything that the pattern matches.
     pub(crate) fn first(
         &self,
         host: Option<&str>,
@@ -108,7 +108,7 @@ impl Index {
         };
         search(&self.any_host);
         if let Some(host) = host.filter(|_| self.names_hosts()) {
-            // The host itself, then the part of it from each dot on: those are the keys of `*.` hosts over it.
+            // Try the exact host, then each parent suffix (`.b.c`), under which `*.` patterns are stored.
             let dots = host.match_indices('.').map(|(at, _)| at);
             for start in [0].into_iter().chain(dots.filter(|at| *at > 0)) {
                 if let Some(paths) = host.get(start..).and_then(|key| get(&self.hosts, key)) {
@@ -127,8 +127,8 @@ impl Node {
             [] => self.here.push(rule),
             [Segment::Rest, ..] => self.rest.push(rule),
             [Segment::One, after @ ..] => self.one.get_or_insert_default().insert(after, rule),
-            [Segment::Text(text), after @ ..] => {
-                if let Some(node) = entry(&mut self.texts, text) {
+            [Segment::Literal(text), after @ ..] => {
+                if let Some(node) = entry(&mut self.literals, text) {
                     node.insert(after, rule);
                 }
             }
@@ -142,11 +142,11 @@ impl Node {
         take(&self.rest, accepts, best);
         match path {
             [] => take(&self.here, accepts, best),
-            // Nothing further down matches all that may follow.
+            // Nothing further down matches everything that may follow.
             [Segment::Rest, ..] => {}
             [segment, after @ ..] => {
-                if let Segment::Text(text) = segment
-                    && let Some(node) = get(&self.texts, text)
+                if let Segment::Literal(text) = segment
+                    && let Some(node) = get(&self.literals, text)
                 {
                     node.search(after, accepts, best);
                 }

@@ -3,33 +3,30 @@
 use std::borrow::Cow;
 
 use super::error::{PathFault, RulesFault};
+use super::limits::{MAX_PATH_BYTES, MAX_SEGMENTS};
 use crate::request::path::{self, is_host_name};
 
-/// Longest path of a rule, in bytes: no route that a person writes comes near.
-pub(crate) const MAX_PATH_BYTES: usize = 1024;
-/// Most segments of one. The search for a rule goes as deep as this on the stack.
-pub(crate) const MAX_SEGMENTS: usize = 32;
-
-/// One step of a path, in a rule or in a request. A request has [`Segment::Text`] only.
+/// One segment of a path, in a rule or in a request. Requests have [`Segment::Literal`] only.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Segment<'a> {
-    /// This text.
-    Text(Cow<'a, str>),
+    /// This string.
+    Literal(Cow<'a, str>),
     /// Any one segment.
     One,
-    /// Any segments, or none; the last of a path.
+    /// Any number of segments; the last of a path.
     Rest,
 }
 
-/// What a rule matches, methods aside.
+/// What a rule matches, except methods.
 pub(crate) struct Pattern {
-    /// A host name, or one after `.` for any name under it, in lower case. `None`: every request.
+    /// A host name, or `.` and a host name for any name below it, in lower case. `None`: every request.
     pub(crate) host: Option<String>,
-    /// `None`: every request, one that has no path among them.
+    /// `None`: every request, also one without a path.
     pub(crate) path: Option<Vec<Segment<'static>>>,
 }
 
-/// The host of a rule: `example.com`, or `*.example.com` for every name with at least one label before `.example.com`.
+/// Parses the host of a rule: `example.com`, or `*.example.com` for every name with at least one label
+/// before `.example.com`.
 pub(crate) fn host(text: &str) -> Result<String, RulesFault> {
     let name = text.strip_prefix("*.").unwrap_or(text);
     if !is_host_name(name) {
@@ -38,14 +35,14 @@ pub(crate) fn host(text: &str) -> Result<String, RulesFault> {
     Ok(text.strip_prefix('*').unwrap_or(text).to_ascii_lowercase())
 }
 
-/// How the path of a rule is written.
+/// The notation of a rule's path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// This path.
     Exact,
-    /// This path and all under it, by whole segments.
+    /// This path and everything below it, by whole segments.
     Prefix,
-    /// `{name}` for one segment, `**` at the end for all that follows.
+    /// `{name}` matches one segment, a final `**` everything that follows.
     Template,
 }
 
@@ -60,20 +57,20 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     if text.len() > MAX_PATH_BYTES {
         return Err(PathFault::TooLong);
     }
-    if has(text, b"?") {
+    if contains_any(text, b"?") {
         return Err(PathFault::Query);
     }
-    if form != Form::Template && has(text, b"{}*") {
+    if form != Form::Template && contains_any(text, b"{}*") {
         return Err(PathFault::NotATemplate);
     }
-    // The same reading that a request's path gets, so that what it refuses stands in no rule, and every spelling is one.
-    // It decodes no `/`, so the segments stay what they are.
+    // Normalized like a request's path, so that rules and requests compare alike. This decodes no `/`, so
+    // the segments stay the same.
     let decoded = path::normalize(text.as_bytes()).map_err(PathFault::Ambiguous)?;
     let mut segments = Vec::new();
     let mut texts = text.split('/').zip(decoded.split('/')).skip(1);
     while let Some((text, decoded)) = texts.next() {
-        segments.push(if !has(text, b"{}*") {
-            Segment::Text(Cow::Owned(decoded.to_owned()))
+        segments.push(if !contains_any(text, b"{}*") {
+            Segment::Literal(Cow::Owned(decoded.to_owned()))
         } else if is_placeholder(text) {
             Segment::One
         } else if text == "**" && texts.clone().next().is_none() {
@@ -91,12 +88,12 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     Ok(segments)
 }
 
-/// Whether one of these bytes is in the text.
-fn has(text: &str, bytes: &[u8]) -> bool {
+/// Whether the string contains one of these bytes.
+fn contains_any(text: &str, bytes: &[u8]) -> bool {
     text.bytes().any(|b| bytes.contains(&b))
 }
 
-/// `{name}`, where the name, for people only, is made of letters, digits and `_`.
+/// `{name}`, where the name is for people only and consists of letters, digits and `_`.
 fn is_placeholder(segment: &str) -> bool {
     segment
         .strip_prefix('{')
@@ -110,30 +107,30 @@ fn is_placeholder(segment: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Segment<'static> {
-        Segment::Text(Cow::Owned(text.to_owned()))
+    fn literal(text: &str) -> Segment<'static> {
+        Segment::Literal(Cow::Owned(text.to_owned()))
     }
 
     #[test]
-    fn a_path_in_each_form_becomes_the_segments_that_it_matches() {
+    fn a_path_of_each_form_becomes_the_segments_that_it_matches() {
         use Form::*;
         use Segment::{One, Rest};
         let rows = [
             (Exact, "/", vec![]),
-            (Exact, "/a/b", vec![text("a"), text("b")]),
-            (Exact, "/a/b/", vec![text("a"), text("b")]),
+            (Exact, "/a/b", vec![literal("a"), literal("b")]),
+            (Exact, "/a/b/", vec![literal("a"), literal("b")]),
             (
                 Exact,
                 "/caf%C3%A9/%7Bx%7D%2a",
-                vec![text("caf\u{e9}"), text("{x}*")],
+                vec![literal("caf\u{e9}"), literal("{x}*")],
             ),
             (Prefix, "/", vec![Rest]),
-            (Prefix, "/a/", vec![text("a"), Rest]),
-            (Template, "/a/b", vec![text("a"), text("b")]),
+            (Prefix, "/a/", vec![literal("a"), Rest]),
+            (Template, "/a/b", vec![literal("a"), literal("b")]),
             (
                 Template,
                 "/users/{id}/orders",
-                vec![text("users"), One, text("orders")],
+                vec![literal("users"), One, literal("orders")],
             ),
             (Template, "/{a_1}/**", vec![One, Rest]),
             (Template, "/**", vec![Rest]),
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_taken_to_its_limits_and_no_further() {
+    fn a_path_is_accepted_up_to_its_limits() {
         let deep = "/a".repeat(MAX_SEGMENTS);
         assert!(path(Form::Exact, &deep).is_ok());
         assert_eq!(

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use token_check::{ALL_REASONS, SETTINGS};
 
-const README: &str = include_str!("../../../README.md");
+const README: &str = include_str!("../../../../README.md");
 
 #[test]
 fn the_table_of_settings_is_the_one_in_the_code() {
     let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
     for setting in SETTINGS {
+        assert!(!setting.description().contains("{}"), "{}", setting.key);
         let default = match setting.default {
             None => "must be set".to_owned(),
             Some("") => "none".to_owned(),
@@ -17,7 +18,8 @@ fn the_table_of_settings_is_the_one_in_the_code() {
         };
         table.push_str(&format!(
             "| `{}` | {default} | {} |\n",
-            setting.key, setting.meaning
+            setting.key,
+            setting.description()
         ));
     }
     assert!(README.contains(&table), "README.md should have:\n{table}");
@@ -54,7 +56,7 @@ fn every_path_of_the_layout_exists() {
 /// An issuer on the developer's machine, as the table of settings says of `introspect_origin`.
 #[test]
 fn spin_toml_grants_loopback_with_and_without_tls() {
-    let manifest = include_str!("../../../spin.toml");
+    let manifest = include_str!("../../../../spin.toml");
     for scheme in ["http", "https"] {
         for host in ["127.0.0.1", "localhost", "[::1]"] {
             let grant = format!("\n    \"{scheme}://{host}:*\",\n");
@@ -65,7 +67,7 @@ fn spin_toml_grants_loopback_with_and_without_tls() {
 
 #[test]
 fn spin_toml_passes_every_setting_on_and_no_other() {
-    let manifest = include_str!("../../../spin.toml");
+    let manifest = include_str!("../../../../spin.toml");
     for setting in SETTINGS {
         assert!(
             manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),

@@ -2,18 +2,18 @@
 
 use token_check::{CallFailure, Reason};
 
-use crate::world::{Clock, Instance, Issuer, START, Says, active, inactive};
+use crate::fixture::{Clock, Instance, Issuer, Outcome, START, active, inactive};
 
 /// The log after one request about a token of its own.
-fn log(settings: &[(&str, &str)], says: Says) -> Vec<String> {
+fn log(settings: &[(&str, &str)], says: Outcome) -> Vec<String> {
     let (clock, issuer) = (Clock::new(), Issuer::new(says));
     let mut instance = Instance::new(settings, &issuer, &clock);
     instance.get("/", "t");
-    instance.log
+    instance.host.log
 }
 
-fn http(status: u16, media: &'static str, body: &str) -> Says {
-    Says::Http(status, media, body.to_owned())
+fn http(status: u16, media: &'static str, body: &str) -> Outcome {
+    Outcome::http(status, media, body)
 }
 
 #[test]
@@ -79,64 +79,60 @@ fn a_malformed_answer_is_told_by_its_member() {
         ),
         (
             r#"{"active":true,"exp":1,"exp":2}"#,
-            "the member exp stands in one object twice",
+            "the member exp appears twice in one object",
         ),
         (
             r#"{"active":true,"x-issuer-text":1,"x-issuer-text":2}"#,
-            "the issuer's answer has a member twice in one object",
+            "the issuer's response has a duplicate member in one object",
         ),
-        (&deep, "the issuer's answer is nested too deep"),
-        ("", "the issuer's answer is not JSON"),
+        (&deep, "the issuer's response is nested too deeply"),
+        ("", "the issuer's response is not JSON"),
         (
             r#"{"active":true,"exp":1e999}"#,
-            "the issuer's answer is not JSON",
+            "the issuer's response is not JSON",
         ),
         (
             "[]",
-            "the issuer's answer is not a JSON object: it is an array",
+            "the issuer's response is not a JSON object: it is an array",
         ),
     ] {
         let expected = format!("issuer_answer_malformed: {told}");
-        assert_eq!(
-            log(&[], Says::Json(document.to_owned())),
-            [expected],
-            "{document}"
-        );
+        assert_eq!(log(&[], Outcome::json(document)), [expected], "{document}");
     }
 }
 
 #[test]
 fn an_answer_that_is_none_of_rfc7662_is_told_by_its_status_or_media_type() {
-    let url = ": check introspect_url, and what stands between here and the issuer";
+    let url = ": check introspect_url, and any proxy between here and the issuer";
     for (says, told) in [
-        (http(502, "text/html", ""), "issuer_failed: the issuer answered with HTTP status 502".to_owned()),
+        (http(502, "text/html", ""), "issuer_failed: the issuer responded with HTTP status 502".to_owned()),
         (
             http(429, "text/html", ""),
-            "issuer_overloaded: the issuer answered with HTTP status 429".to_owned(),
+            "issuer_overloaded: the issuer responded with HTTP status 429".to_owned(),
         ),
         (
             http(302, "text/html", ""),
-            "issuer_redirected: the issuer answered with HTTP status 302: set introspect_url to the final address".to_owned(),
+            "issuer_redirected: the issuer responded with HTTP status 302: set introspect_url to the final address".to_owned(),
         ),
         (
             http(404, "text/html", "<html>"),
-            format!("issuer_unexpected_status: the issuer answered with HTTP status 404{url}"),
+            format!("issuer_unexpected_status: the issuer responded with HTTP status 404{url}"),
         ),
         (
             http(403, "text/html", "<html>"),
-            format!("issuer_unexpected_status: the issuer answered with HTTP status 403{url}"),
+            format!("issuer_unexpected_status: the issuer responded with HTTP status 403{url}"),
         ),
         (
             http(401, "application/json", r#"{"error":"invalid_client"}"#),
-            "issuer_refused_us: the issuer answered with HTTP status 401: check resource_client_id, resource_client_secret and client_auth".to_owned(),
+            "issuer_rejected_client: the issuer responded with HTTP status 401: check resource_client_id, resource_client_secret and client_auth".to_owned(),
         ),
         (
             http(200, "text/html; charset=utf-8", "<html>"),
-            "issuer_not_json: the issuer's answer has the media type of HTML".to_owned(),
+            "issuer_not_json: the issuer's response has the media type of HTML".to_owned(),
         ),
         (
             http(200, "", "{}"),
-            "issuer_not_json: the issuer's answer has no media type".to_owned(),
+            "issuer_not_json: the issuer's response has no media type".to_owned(),
         ),
     ] {
         assert_eq!(log(&[("resource_client_secret", "plain")], says), [told]);
@@ -164,7 +160,7 @@ fn a_call_that_fails_is_told_as_exactly_as_the_host_knows() {
         (
             CallFailure::Timeout,
             "issuer_timeout",
-            "it did not answer in time",
+            "it did not respond in time",
         ),
         (
             CallFailure::Denied,
@@ -172,8 +168,8 @@ fn a_call_that_fails_is_told_as_exactly_as_the_host_knows() {
             "this host does not allow the call",
         ),
     ] {
-        let expected = format!("{reason}: no answer of the issuer: {told}");
-        assert_eq!(log(&[], Says::Fails(failure)), [expected]);
+        let expected = format!("{reason}: no response from the issuer: {told}");
+        assert_eq!(log(&[], Outcome::Failed(failure)), [expected]);
     }
 }
 
@@ -228,18 +224,18 @@ fn rfc6749_s2_3_1_credentials_that_basic_changes_are_pointed_out_and_none_is_sho
 fn a_kind_of_fault_is_told_once_per_interval_and_another_kind_at_once() {
     let (clock, issuer) = (Clock::new(), Issuer::new(http(500, "text/html", "")));
     let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
-    let status = |status| format!("issuer_failed: the issuer answered with HTTP status {status}");
+    let status = |status| format!("issuer_failed: the issuer responded with HTTP status {status}");
     for n in 0..100 {
         instance.get("/", &format!("t{n}"));
     }
-    assert_eq!(instance.log, [status(500)]);
-    issuer.says(http(502, "text/html", ""));
+    assert_eq!(instance.host.log, [status(500)]);
+    issuer.responds(http(502, "text/html", ""));
     instance.get("/", "t");
-    clock.forward_ms(9_999);
+    clock.advance_ms(9_999);
     instance.get("/", "t");
-    clock.forward_ms(1);
+    clock.advance_ms(1);
     instance.get("/", "t");
-    assert_eq!(instance.log, [status(500), status(502), status(502)]);
+    assert_eq!(instance.host.log, [status(500), status(502), status(502)]);
 }
 
 #[test]
@@ -248,32 +244,32 @@ fn what_does_not_fit_is_shown_beside_what_was_expected() {
         (
             ("expected_aud", "orders-api other"),
             r#","aud":["a","b\r\nc"]"#,
-            r#"wrong_audience: the issuer named aud "a", "b\r\nc"; expected "orders-api", "other""#,
+            r#"wrong_audience: the token has aud "a", "b\r\nc"; expected "orders-api", "other""#,
         ),
         (
             ("expected_aud", "orders-api"),
             "",
-            r#"no_audience: the issuer named no aud; expected "orders-api""#,
+            r#"no_audience: the token has no aud; expected "orders-api""#,
         ),
         (
             ("expected_issuer", "https://i"),
             r#","iss":"https://i/""#,
-            r#"wrong_issuer: the issuer named iss "https://i/"; expected "https://i""#,
+            r#"wrong_issuer: the token has iss "https://i/"; expected "https://i""#,
         ),
         (
             ("allowed_clients", "a"),
             r#","client_id":"b""#,
-            r#"client_not_allowed: the issuer named client_id "b"; expected "a""#,
+            r#"client_not_allowed: the token has client_id "b"; expected "a""#,
         ),
         (
             ("allowed_grant_types", "client_credentials"),
             "",
-            r#"no_grant_type: the issuer named no grant_type; expected "client_credentials""#,
+            r#"no_grant_type: the token has no grant_type; expected "client_credentials""#,
         ),
         (
             ("realm", "b"),
             r#","token_type":"Odd","typ":"Odder""#,
-            r#"wrong_token_type: the issuer named token_type "Odd", "Odder"; token_types can accept it"#,
+            r#"wrong_token_type: the token has token_type "Odd", "Odder"; token_types can accept it"#,
         ),
     ] {
         let (clock, issuer) = (Clock::new(), Issuer::new(active(members)));
@@ -285,7 +281,7 @@ fn what_does_not_fit_is_shown_beside_what_was_expected() {
             let shown = format!("{}{:?}", reply.body, reply.headers);
             assert!(named.iter().all(|name| !shown.contains(name)), "{shown}");
         }
-        assert_eq!(instance.log, [told], "once, and on a hit too");
+        assert_eq!(instance.host.log, [told], "once, and on a hit too");
     }
 }
 
@@ -299,7 +295,7 @@ fn what_is_known_to_be_another_kind_of_token_is_the_callers_fault_alone() {
 
 #[test]
 fn p10_an_exp_of_0_is_expired_and_the_log_says_whose_fault_it_is() {
-    let told = "expired: the issuer wrote an exp of 0 or less for an active token; a token that never expires has no exp";
+    let told = "expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp";
     for exp in ["0", "-1", "-1e300", "0.0"] {
         assert_eq!(
             log(&[], active(&format!(r#","exp":{exp}"#))),
@@ -311,7 +307,7 @@ fn p10_an_exp_of_0_is_expired_and_the_log_says_whose_fault_it_is() {
     assert_eq!(log(&[], active(&exp)), Vec::<String>::new());
 }
 
-const NONE_ACTIVE: &str = "no token was active so far: check introspect_url, resource_client_id, resource_client_secret and the right of this client to introspect the tokens of others";
+const NONE_ACTIVE: &str = "no token has been active so far: check introspect_url, resource_client_id, resource_client_secret and whether this client may introspect tokens of other clients";
 
 #[test]
 fn twenty_tokens_and_none_active_is_told_once() {
@@ -320,12 +316,12 @@ fn twenty_tokens_and_none_active_is_told_once() {
     for n in 0..19 {
         instance.get("/", &format!("t{n}"));
     }
-    assert_eq!(instance.log, Vec::<String>::new());
+    assert_eq!(instance.host.log, Vec::<String>::new());
     for n in 0..100 {
         instance.get("/", &format!("t{n}"));
-        clock.forward_ms(1_000);
+        clock.advance_ms(1_000);
     }
-    assert_eq!(instance.log, [NONE_ACTIVE]);
+    assert_eq!(instance.host.log, [NONE_ACTIVE]);
 }
 
 #[test]
@@ -333,13 +329,13 @@ fn one_active_token_ends_the_suspicion_and_a_fault_is_no_token() {
     let (clock, issuer) = (Clock::new(), Issuer::new(inactive()));
     let mut instance = Instance::new(&[], &issuer, &clock);
     instance.get("/", "t");
-    issuer.says(active(""));
+    issuer.responds(active(""));
     instance.get("/", "good");
-    issuer.says(inactive());
+    issuer.responds(inactive());
     for n in 0..100 {
         instance.get("/", &format!("t{n}"));
     }
-    assert_eq!(instance.log, Vec::<String>::new());
+    assert_eq!(instance.host.log, Vec::<String>::new());
 
     let (clock, issuer) = (Clock::new(), Issuer::new(http(500, "text/html", "")));
     let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
@@ -349,7 +345,7 @@ fn one_active_token_ends_the_suspicion_and_a_fault_is_no_token() {
             Some(Reason::IssuerFailed)
         );
     }
-    assert_eq!(instance.log.len(), 1, "{:?}", instance.log);
+    assert_eq!(instance.host.log.len(), 1, "{:?}", instance.host.log);
 }
 
 #[test]
@@ -362,18 +358,18 @@ fn an_open_circuit_and_stale_facts_are_told() {
     ];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     instance.get("/", "t");
-    issuer.says(http(503, "text/html", ""));
-    clock.forward_ms(1_000);
+    issuer.responds(http(503, "text/html", ""));
+    clock.advance_ms(1_000);
     for _ in 0..3 {
         instance.get("/", "t");
         instance.get("/", "other");
     }
     assert_eq!(
-        instance.log,
+        instance.host.log,
         [
-            "issuer_failed: the issuer answered with HTTP status 503",
-            "stale: what the issuer said counts past its time while it fails",
-            "issuer_circuit_open: The issuer failed repeatedly and is not asked for a moment.",
+            "issuer_failed: the issuer responded with HTTP status 503",
+            "stale: cached results are used past their time while the issuer is unavailable",
+            "issuer_circuit_open: The issuer failed repeatedly and is not called for a moment.",
         ]
     );
 }

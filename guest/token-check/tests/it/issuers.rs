@@ -1,132 +1,40 @@
-//! What real issuers send: each row is an answer that somebody's issuer gave, and what becomes of the request.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may panic as tests do"
-)]
+//! Responses of real issuers, and what becomes of the request.
 
-use std::time::Duration;
+use token_check::{CacheStatus, Reason};
 
-use token_check::{
-    AnswerBody, AuthCheck, CacheUse, Decision, Ended, Errand, IssuerAnswer, Now, Outcome, Policy,
-    Progress, Reason, RequestHead, Step, Verdict,
-};
+use crate::fixture::{Clock, Instance, Issuer, Outcome, START, reason as reason_of};
 
-const NOW: u64 = 1_800_000_000;
-
-fn policy(settings: &[(&str, &str)]) -> Policy {
-    let base = [
-        ("introspect_url", "http://127.0.0.1:9/introspect"),
-        ("resource_client_id", "svc"),
-        ("resource_client_secret", "secret"),
-    ];
-    let settings = base.iter().chain(settings);
-    Policy::new(settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).unwrap()
-}
-
-/// What came of one request: the reason of the refusal, the log, and whether the next request asks again.
+/// What one response leads to.
 #[derive(Debug, PartialEq)]
 struct Seen {
     reason: Option<Reason>,
     log: Vec<String>,
-    asks_again: bool,
+    /// Whether a second request introspects again.
+    introspects_again: bool,
 }
 
-fn outcome(answer: &Answer) -> Outcome {
-    let mut body = AnswerBody::default();
-    assert!(body.push(answer.body.as_bytes()));
-    let field = |value: &'static str| (!value.is_empty()).then(|| value.as_bytes().to_vec());
-    Outcome::Answered(IssuerAnswer {
-        status: answer.status,
-        content_type: field(answer.media),
-        content_encoding: field(answer.coding),
-        www_authenticate: field(answer.challenge).into_iter().collect(),
-        body,
-        ..IssuerAnswer::default()
-    })
+fn answer(status: u16, media_type: &'static str, body: &str) -> Outcome {
+    Outcome::http(status, media_type, body.replace("NOW", &START.to_string()))
 }
 
-#[derive(Clone)]
-struct Answer {
-    status: u16,
-    media: &'static str,
-    coding: &'static str,
-    challenge: &'static str,
-    body: String,
-}
-
-fn answer(status: u16, media: &'static str, body: &str) -> Answer {
-    Answer {
-        status,
-        media,
-        coding: "",
-        challenge: "",
-        body: body.replace("NOW", &NOW.to_string()),
-    }
-}
-
-fn json(body: &str) -> Answer {
+fn json(body: &str) -> Outcome {
     answer(200, "application/json", body)
 }
 
-fn now() -> Now {
-    Now {
-        unix: Duration::from_secs(NOW),
-        monotonic: Duration::from_secs(100),
-    }
-}
-
-/// One request, and whether a second one is answered from what is remembered.
-fn see(settings: &[(&str, &str)], token: &str, answer: &Answer) -> Seen {
-    let mut check: AuthCheck<()> = AuthCheck::new(policy(settings), [7; 16]);
-    let line = format!("Bearer {token}");
-    let mut log = Vec::new();
-    let (verdict, _) = request(&mut check, &line, answer, &mut log);
-    let reason = match &verdict.decision {
-        Decision::Granted(_) => None,
-        Decision::Refused(refusal) => Some(refusal.reason()),
-    };
-    let (_, asks_again) = request(&mut check, &line, answer, &mut Vec::new());
+/// Two requests with the same token.
+fn see(settings: &[(&str, &str)], token: &str, outcome: &Outcome) -> Seen {
+    // The leeway of the default.
+    let settings = [&[("leeway", "30")], settings].concat();
+    let issuer = Issuer::new(outcome.clone());
+    let mut instance = Instance::new(&settings, &issuer, &Clock::new());
+    let reason = reason_of(&instance.request("/data", token).decision);
+    let log = instance.host.log.clone();
+    issuer.calls();
+    let _ = instance.request("/data", token);
     Seen {
         reason,
         log,
-        asks_again,
-    }
-}
-
-fn request(
-    check: &mut AuthCheck<()>,
-    line: &str,
-    answer: &Answer,
-    log: &mut Vec<String>,
-) -> (Verdict, bool) {
-    let head = RequestHead {
-        authorization: &[line.as_bytes()],
-        method: b"GET",
-        authority: None,
-        path_and_query: Some(b"/data"),
-        traceparent: &[],
-    };
-    let mut asked = false;
-    let mut step = check.begin(&head, now());
-    loop {
-        match step {
-            Step::Done(verdict) => {
-                log.extend(verdict.note.as_ref().map(ToString::to_string));
-                return (verdict, asked);
-            }
-            Step::Lead(waiting, flight, Errand::Ask(_)) => {
-                asked = true;
-                let Progress::Ended(Ended { note, .. }) =
-                    check.settle(flight, outcome(answer), now())
-                else {
-                    panic!("an answer ends the flight")
-                };
-                log.extend(note.as_ref().map(ToString::to_string));
-                step = check.resume(waiting, now());
-            }
-            other => panic!("{other:?}"),
-        }
+        introspects_again: issuer.calls() > 0,
     }
 }
 
@@ -231,7 +139,11 @@ fn token_types_names_more_and_opens_nothing_that_is_known_to_be_another_token() 
         (r#"{"active":true,"token_type":"DPoP"}"#, wrong),
     ] {
         let seen = see(&named, "tok", &json(body));
-        assert_eq!((seen.reason, seen.asks_again), (expected, false), "{body}");
+        assert_eq!(
+            (seen.reason, seen.introspects_again),
+            (expected, false),
+            "{body}"
+        );
     }
     let body = r#"{"active":true,"token_type":"vendor","aud":["a","b"],"scope":"read write"}"#;
     let demands = [
@@ -242,7 +154,7 @@ fn token_types_names_more_and_opens_nothing_that_is_known_to_be_another_token() 
     assert_eq!(reason(&demands, body), None);
 }
 
-const REMEMBERS: [(&str, &str); 3] = [
+const CACHES: [(&str, &str); 3] = [
     ("cache_ttl", "60"),
     ("negative_cache_ttl", "60"),
     ("breaker_faults", "1"),
@@ -251,29 +163,29 @@ const REMEMBERS: [(&str, &str); 3] = [
 #[test]
 fn an_error_that_speaks_of_the_token_is_its_callers_and_is_remembered() {
     let jwt = r#"{"error":"unsupported_token_type","error_description":"Structured JWT Tokens cannot be introspected"}"#;
-    for answer in [
-        answer(400, "application/json; charset=utf-8", jwt),
-        answer(400, "application/json", r#"{"error":"invalid_token"}"#),
-        answer(401, "application/json", r#"{"active":false}"#),
-        answer(401, "application/json", r#"{"active":false,"error":null}"#),
-        answer(400, "application/json", r#"{"active":false}"#),
+    for (status, media_type, body) in [
+        (400, "application/json; charset=utf-8", jwt),
+        (400, "application/json", r#"{"error":"invalid_token"}"#),
+        (401, "application/json", r#"{"active":false}"#),
+        (401, "application/json", r#"{"active":false,"error":null}"#),
+        (400, "application/json", r#"{"active":false}"#),
     ] {
         let told = format!(
-            "inactive: the issuer answered with HTTP status {} and said that it is for the token; some issuers do not tell about JWTs",
-            answer.status
+            "inactive: the issuer responded with HTTP status {status} and an error about the token; some issuers do not introspect JWTs"
         );
         let expected = Seen {
             reason: Some(Reason::Inactive),
             log: vec![told],
-            asks_again: false,
+            introspects_again: false,
         };
-        assert_eq!(see(&REMEMBERS, "tok", &answer), expected, "{}", answer.body);
+        let seen = see(&CACHES, "tok", &answer(status, media_type, body));
+        assert_eq!(seen, expected, "{body}");
     }
 }
 
 #[test]
 fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_credentials() {
-    use Reason::{IssuerRefusedUs as Us, IssuerUnexpectedStatus as Unexpected};
+    use Reason::{IssuerRejectedClient as Us, IssuerUnexpectedStatus as Unexpected};
     let html = "<html><head><title>403 Forbidden</title></head></html>";
     let ibm = r#"{"error":"request_unauthorized","error_description":"CSIAQ0155E The client could not be authenticated."}"#;
     let okta = r#"{"errorCode":"invalid_client","errorSummary":"Invalid value for 'client_id' parameter."}"#;
@@ -354,41 +266,28 @@ fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_
             Unexpected,
         ),
         (
-            Answer {
-                challenge: "Basic realm=\"issuer\"",
-                ..answer(401, "text/html", html)
-            },
+            answer(401, "text/html", html).challenge("Basic realm=\"issuer\""),
             Us,
         ),
         (
-            Answer {
-                challenge: "Basic realm=\"issuer\"",
-                ..answer(403, "text/html", html)
-            },
+            answer(403, "text/html", html).challenge("Basic realm=\"issuer\""),
             Unexpected,
         ),
         (
-            Answer {
-                challenge: "Bearer",
-                ..answer(401, "text/html", html)
-            },
+            answer(401, "text/html", html).challenge("Bearer"),
             Unexpected,
         ),
         (
-            Answer {
-                coding: "gzip",
-                ..answer(401, "application/json", r#"{"active":false}"#)
-            },
+            answer(401, "application/json", r#"{"active":false}"#).coded("gzip"),
             Unexpected,
         ),
     ];
     for (answer, expected) in rows {
-        let seen = see(&REMEMBERS, "tok", &answer);
-        let what = (answer.status, answer.media, &answer.body);
+        let seen = see(&CACHES, "tok", &answer);
         assert_eq!(
-            (seen.reason, seen.asks_again),
+            (seen.reason, seen.introspects_again),
             (Some(expected), true),
-            "{what:?}"
+            "{answer:?}"
         );
     }
 }
@@ -402,23 +301,17 @@ fn rfc9110_s8_4_an_answer_with_a_content_coding_is_the_issuers_fault() {
         ("deflate", "the content coding deflate"),
         ("snappy", "an unknown content coding"),
     ] {
-        let coded = Answer {
-            coding,
-            ..json(r#"{"active":true}"#)
-        };
+        let coded = json(r#"{"active":true}"#).coded(coding);
         let expected = Seen {
             reason: Some(Reason::IssuerAnswerMalformed),
             log: vec![format!(
-                "issuer_answer_malformed: the issuer's answer has {told}; the question allows none"
+                "issuer_answer_malformed: the issuer's response has {told}; the call accepts none"
             )],
-            asks_again: true,
+            introspects_again: true,
         };
-        assert_eq!(see(&REMEMBERS, "tok", &coded), expected);
+        assert_eq!(see(&CACHES, "tok", &coded), expected);
     }
-    let plain = Answer {
-        coding: "identity",
-        ..json(r#"{"active":true}"#)
-    };
+    let plain = json(r#"{"active":true}"#).coded("identity");
     assert_eq!(see(&[], "tok", &plain).reason, None);
 }
 
@@ -455,7 +348,7 @@ fn each_public_report_comes_out_as_it_should() {
             "tok.~abc",
             doorkeeper,
             Some(Reason::Expired),
-            "expired: the issuer wrote an exp of 0 or less for an active token; a token that never expires has no exp",
+            "expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp",
         ),
         (
             "Gluu's milliseconds",
@@ -479,7 +372,7 @@ fn each_public_report_comes_out_as_it_should() {
             "tok.~abc",
             wso2,
             Some(Reason::NoAudience),
-            r#"no_audience: the issuer named no aud; expected "orders-api""#,
+            r#"no_audience: the token has no aud; expected "orders-api""#,
         ),
     ];
     for (name, settings, token, body, reason, told) in rows {
@@ -494,22 +387,19 @@ fn each_public_report_comes_out_as_it_should() {
 
 #[test]
 fn a_caller_with_a_token_that_the_issuer_refuses_by_an_error_shuts_nobody_out() {
-    let mut check: AuthCheck<()> = AuthCheck::new(policy(&REMEMBERS), [7; 16]);
-    let refused = answer(
+    let issuer = Issuer::new(answer(
         400,
         "application/json",
         r#"{"error":"unsupported_token_type"}"#,
-    );
-    let mut log = Vec::new();
+    ));
+    let mut instance = Instance::new(&CACHES, &issuer, &Clock::new());
     for n in 0..10 {
-        let line = format!("Bearer eyJ{n}.e30.x");
-        let (verdict, asked) = request(&mut check, &line, &refused, &mut log);
-        assert!(asked);
-        assert!(matches!(verdict.decision, Decision::Refused(r) if r.reason() == Reason::Inactive));
+        let verdict = instance.request("/data", &format!("eyJ{n}.e30.x"));
+        assert_eq!(reason_of(&verdict.decision), Some(Reason::Inactive));
+        assert_eq!(issuer.calls(), 1);
     }
-    assert_eq!(log.len(), 1, "{log:?}");
-    let good = json(r#"{"active":true}"#);
-    let (verdict, _) = request(&mut check, "Bearer good", &good, &mut log);
-    assert!(matches!(verdict.decision, Decision::Granted(_)));
-    assert_eq!(verdict.cache, Some(CacheUse::Miss));
+    assert_eq!(instance.host.log.len(), 1, "{:?}", instance.host.log);
+    issuer.responds(json(r#"{"active":true}"#));
+    let granted = (None, Some(CacheStatus::Miss));
+    assert_eq!(instance.get("/data", "good"), granted);
 }

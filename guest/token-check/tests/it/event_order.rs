@@ -1,8 +1,10 @@
 //! Orders of events in which something older must not count any more.
 
-use crate::world::{Clock, Instance, Issuer, Ran, Says, SharedStore, active, inactive};
+use crate::fixture::{
+    Clock, Instance, Issuer, Outcome, SharedStore, TIMED_OUT, active, inactive, introspects,
+};
 use std::time::Duration;
-use token_check::{CacheUse, CallFailure, Errand, Outcome, Progress, Reason, Sharing, Step};
+use token_check::{CacheStatus, CallFailure, Reason, Sharing, Step};
 
 #[test]
 fn whoever_heard_that_a_token_is_not_active_believes_no_older_record() {
@@ -20,19 +22,14 @@ fn whoever_heard_that_a_token_is_not_active_believes_no_older_record() {
         ];
         let mk = || Instance::sharing(&s, &issuer, &clock, Sharing::CompareAndSwap, &store);
         let (mut a, mut b) = (mk(), mk());
-        let Step::Lead(_w, flight, errand) = a.begin("/", "t") else {
-            panic!()
-        };
-        let Ran::Asks(slow) = a.run(flight, errand) else {
-            panic!()
-        };
-        clock.forward_ms(100);
-        issuer.says(inactive());
+        let (_w, slow) = a.call("/", "t");
+        clock.advance_ms(100);
+        issuer.responds(inactive());
         assert_eq!(b.get("/never", "t").0, Some(Reason::Inactive));
-        issuer.says(active(""));
-        let _ = a.ask(slow); // the answer to the older question, written over
-        clock.forward_ms(6_000);
-        issuer.says(inactive());
+        issuer.responds(active(""));
+        let _ = a.respond(slow); // the answer to the older question, written over
+        clock.advance_ms(6_000);
+        issuer.responds(inactive());
         assert_eq!(b.get("/", "t").0, Some(Reason::Inactive), "neg={neg}");
     }
 }
@@ -47,16 +44,16 @@ fn nor_does_it_while_the_issuer_fails_if_the_record_could_not_be_erased() {
     let s = [("cache_ttl", "10"), ("stale_if_error", "3600")];
     let mut b = Instance::sharing(&s, &issuer, &clock, Sharing::Plain, &store);
     assert_eq!(b.get("/", "t").0, None);
-    clock.forward_ms(10_000);
-    issuer.says(inactive());
+    clock.advance_ms(10_000);
+    issuer.responds(inactive());
     store.is_broken.set(true);
     assert_eq!(b.get("/", "t").0, Some(Reason::Inactive));
     store.is_broken.set(false);
-    clock.forward_ms(1_000);
-    issuer.says(Says::TimesOut);
+    clock.advance_ms(1_000);
+    issuer.responds(TIMED_OUT);
     assert_eq!(
         b.get("/", "t"),
-        (Some(Reason::IssuerTimeout), Some(CacheUse::Miss))
+        (Some(Reason::IssuerTimeout), Some(CacheStatus::Miss))
     );
 }
 
@@ -70,29 +67,22 @@ fn that_a_caller_has_no_time_left_is_no_fault_of_the_issuer() {
     ];
     let mut i = Instance::new(&s, &issuer, &clock);
     assert_eq!(i.get("/", "revoked").0, None);
-    clock.forward_ms(10_000);
-    issuer.says(inactive());
-    let Step::Lead(_l, mut flight, _) = i.begin("/", "revoked") else {
-        panic!()
-    };
-    let Step::Join(mut x) = i.begin("/", "revoked") else {
-        panic!()
-    };
+    clock.advance_ms(10_000);
+    issuer.responds(inactive());
+    let (_l, mut flight) = i.call("/", "revoked");
+    let mut x = i.join("/", "revoked");
     // Its callers hang up before each answer of an issuer that takes 100 ms.
     for _ in 0..100 {
-        clock.forward_ms(50);
-        let p = i.check.settle(flight, Outcome::Abandoned, clock.now());
-        assert!(matches!(p, Progress::Ended(_)));
-        let Step::Lead(_l, f, _) = i.begin("/", "revoked") else {
-            panic!()
-        };
+        clock.advance_ms(50);
+        let _ = i.check.abandon(flight, clock.now());
+        let (_l, f) = i.call("/", "revoked");
         flight = f;
         match i.check.resume(x, clock.now()) {
             Step::Join(w) => x = w,
             Step::Done(v) => {
                 assert_ne!(
                     v.cache,
-                    Some(CacheUse::Stale),
+                    Some(CacheStatus::Stale),
                     "a healthy issuer was never heard"
                 );
                 return;
@@ -108,23 +98,16 @@ fn questions_without_time_open_no_circuit() {
     let mut i = Instance::new(&[("timeout", "5")], &issuer, &clock);
     for n in 0..5 {
         let t = format!("t{n}");
-        let Step::Lead(_l, flight, _) = i.begin("/", &t) else {
-            panic!()
-        };
-        let Step::Join(x) = i.begin("/", &t) else {
-            panic!()
-        };
-        clock.forward_ms(4_999);
-        let _ = i.check.settle(flight, Outcome::Abandoned, clock.now());
-        let Step::Lead(w, flight, errand) = i.check.resume(x, clock.now()) else {
-            panic!()
-        };
-        let Errand::Ask(call) = errand else { panic!() };
+        let (_l, flight) = i.call("/", &t);
+        let x = i.join("/", &t);
+        clock.advance_ms(4_999);
+        let _ = i.check.abandon(flight, clock.now());
+        let (w, ticket, call) = introspects(i.check.resume(x, clock.now()));
         assert_eq!(call.timeout(), Duration::from_millis(1));
-        clock.forward_ms(1);
+        clock.advance_ms(1);
         let _ = i
             .check
-            .settle(flight, Outcome::Failed(CallFailure::Timeout), clock.now());
+            .responded(ticket, Err(CallFailure::Timeout), clock.now());
         let _ = i.check.resume(w, clock.now());
     }
     assert_eq!(
@@ -151,26 +134,24 @@ fn newer_facts_that_are_too_large_to_keep_end_older_ones() {
         let _ = n;
         assert_eq!(i.get("/write", "t").0, None);
     }
-    issuer.says(active(&format!(
+    issuer.responds(active(&format!(
         r#","scope":"read","x":"{}""#,
         "y".repeat(9000)
     )));
-    clock.forward_ms(1000);
+    clock.advance_ms(1000);
     assert_eq!(i.get("/never", "t").0, None);
     assert_eq!(i.get("/write", "t").0, Some(Reason::InsufficientScope));
 }
 
 #[test]
 fn a_shorter_pause_does_not_end_a_longer_one() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(429, Some("60"))));
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(429, Some("60"))));
     let mut i = Instance::new(&[], &issuer, &clock);
-    let Step::Lead(_w, early, _) = i.begin("/", "early") else {
-        panic!()
-    };
+    let (_w, early) = i.call("/", "early");
     assert_eq!(i.retry_after("/", "a").1, Some(60));
-    issuer.says(Says::Status(429, Some("1")));
-    let _ = i.ask(early); // asked before
-    clock.forward_ms(1_000);
-    issuer.says(active(""));
+    issuer.responds(Outcome::status(429, Some("1")));
+    let _ = i.respond(early); // asked before
+    clock.advance_ms(1_000);
+    issuer.responds(active(""));
     assert!(i.get("/", "b").0.is_some(), "59 s are left");
 }

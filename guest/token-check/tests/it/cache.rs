@@ -1,11 +1,13 @@
 //! ATTACKS.md, group Cache.
 
-use token_check::{CacheUse, Reason};
+use token_check::{CacheStatus, Reason};
 
-use crate::world::{Clock, Instance, Issuer, START, Says, active, inactive};
+use crate::fixture::{
+    Clock, DENIED, Instance, Issuer, Outcome, START, TIMED_OUT, UNREACHABLE, active, inactive,
+};
 
-const HIT: Option<CacheUse> = Some(CacheUse::Hit);
-const MISS: Option<CacheUse> = Some(CacheUse::Miss);
+const HIT: Option<CacheStatus> = Some(CacheStatus::Hit);
+const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
 
 #[test]
 fn with_a_ttl_of_0_every_request_asks() {
@@ -14,11 +16,11 @@ fn with_a_ttl_of_0_every_request_asks() {
     for _ in 0..3 {
         assert_eq!(instance.get("/", "t"), (None, MISS));
     }
-    issuer.says(inactive());
+    issuer.responds(inactive());
     for _ in 0..3 {
         assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
     }
-    assert_eq!(issuer.asked(), 6);
+    assert_eq!(issuer.calls(), 6);
 }
 
 #[test]
@@ -32,7 +34,7 @@ fn c1_a_hit_is_checked_for_the_scope_of_its_route() {
         (Some(Reason::InsufficientScope), HIT)
     );
     assert_eq!(instance.get("/r1", "t"), (None, HIT));
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.calls(), 1);
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn c3_c5_a_hit_is_checked_for_audience_issuer_client_and_grant_of_its_route() {
     ] {
         assert_eq!(instance.get(path, "t"), (Some(reason), HIT), "{path}");
     }
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.calls(), 1);
 }
 
 #[test]
@@ -70,11 +72,11 @@ fn c4_a_route_with_a_short_ttl_is_not_served_from_one_with_a_long_ttl() {
     assert_eq!(instance.get("/short", "t"), (None, HIT));
     assert_eq!(instance.get("/never", "t"), (None, MISS));
     assert_eq!(instance.get("/other", "t"), (None, MISS), "cache_ttl is 0");
-    clock.forward_ms(11_000);
+    clock.advance_ms(11_000);
     assert_eq!(instance.get("/long", "t"), (None, HIT));
     assert_eq!(instance.get("/short", "t"), (None, MISS));
     assert_eq!(instance.get("/short", "t"), (None, HIT));
-    assert_eq!(issuer.asked(), 4);
+    assert_eq!(issuer.calls(), 4);
 }
 
 #[test]
@@ -85,13 +87,13 @@ fn c6_nothing_is_used_past_exp_less_the_leeway() {
         let settings = [("cache_ttl", "300"), ("leeway", leeway)];
         let mut instance = Instance::new(&settings, &issuer, &clock);
         assert_eq!(instance.get("/", "t"), (None, MISS));
-        clock.forward_ms(last_hit_ms);
+        clock.advance_ms(last_hit_ms);
         assert_eq!(instance.get("/", "t"), (None, HIT), "leeway {leeway}");
-        clock.forward_ms(1);
+        clock.advance_ms(1);
         // The issuer is asked again; what it says is still checked.
         let expected = (refused_from_ms <= last_hit_ms + 1).then_some(Reason::Expired);
         assert_eq!(instance.get("/", "t"), (expected, MISS), "leeway {leeway}");
-        clock.forward_ms(refused_from_ms - last_hit_ms - 1);
+        clock.advance_ms(refused_from_ms - last_hit_ms - 1);
         assert_eq!(instance.get("/", "t"), (Some(Reason::Expired), MISS));
     }
 }
@@ -108,7 +110,7 @@ fn c2_c7_another_policy_knows_nothing_of_a_token_that_this_one_knows() {
     let mut at_b = Instance::new(&[("cache_ttl", "60"), elsewhere], &b, &clock);
     assert_eq!(at_a.get("/", "t"), (None, MISS));
     assert_eq!(at_b.get("/", "t"), (Some(Reason::Inactive), MISS));
-    assert_eq!((a.asked(), b.asked()), (1, 1));
+    assert_eq!((a.calls(), b.calls()), (1, 1));
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn c9_a_spray_of_tokens_that_are_not_active_drives_out_no_active_one() {
     for token in &good {
         assert_eq!(instance.get("/", token), (None, MISS));
     }
-    issuer.says(inactive());
+    issuer.responds(inactive());
     for n in 0..10_000 {
         let verdict = instance.get("/", &format!("bad{n}"));
         assert_eq!(verdict, (Some(Reason::Inactive), MISS));
@@ -151,20 +153,20 @@ fn c9_a_spray_of_tokens_that_are_not_active_drives_out_no_active_one() {
         (Some(Reason::Inactive), HIT),
         "the newest of the others is known too"
     );
-    assert_eq!(issuer.asked(), 10_050);
+    assert_eq!(issuer.calls(), 10_050);
 }
 
 #[test]
 fn c11_a_fault_of_the_issuer_is_never_kept() {
     let faults = [
-        Says::Status(500, None),
-        Says::Status(429, None),
-        Says::Status(401, None),
-        Says::Json("{}".to_owned()),
-        Says::Json("nonsense".to_owned()),
-        Says::Unreachable,
-        Says::TimesOut,
-        Says::Denied,
+        Outcome::status(500, None),
+        Outcome::status(429, None),
+        Outcome::status(401, None),
+        Outcome::json("{}"),
+        Outcome::json("nonsense"),
+        UNREACHABLE,
+        TIMED_OUT,
+        DENIED,
     ];
     for fault in faults {
         let (clock, issuer) = (Clock::new(), Issuer::new(fault));
@@ -172,7 +174,7 @@ fn c11_a_fault_of_the_issuer_is_never_kept() {
         let mut instance = Instance::new(&settings, &issuer, &clock);
         let (refused, cache) = instance.get("/", "t");
         assert_eq!((refused.unwrap().status(), cache), (503, MISS));
-        issuer.says(active(""));
+        issuer.responds(active(""));
         assert_eq!(instance.get("/", "t"), (None, MISS));
     }
 }
@@ -183,17 +185,17 @@ fn c12_a_revocation_is_seen_when_the_ttl_is_over_and_not_later() {
     let mut instance = Instance::new(&[("cache_ttl", "10")], &issuer, &clock);
     // The token is revoked while the answer is on its way: the ttl counts from the question.
     let step = instance.begin("/", "t");
-    clock.forward_ms(2_000);
+    clock.advance_ms(2_000);
     let verdict = instance.finish(step);
     assert_eq!(verdict.cache, MISS);
-    issuer.says(inactive());
-    clock.forward_ms(7_998);
+    issuer.responds(inactive());
+    clock.advance_ms(7_998);
     assert_eq!(instance.get("/", "t"), (None, HIT));
-    clock.forward_ms(2);
+    clock.advance_ms(2);
     assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
     // And the token that was good is forgotten.
     assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
-    assert_eq!(issuer.asked(), 3);
+    assert_eq!(issuer.calls(), 3);
 }
 
 #[test]
@@ -210,11 +212,11 @@ fn that_a_token_is_not_active_is_kept_for_its_own_time_and_never_longer_than_a_r
     assert_eq!(instance.get("/", "t"), (refused, MISS));
     assert_eq!(instance.get("/short", "t"), (refused, HIT));
     assert_eq!(instance.get("/never", "t"), (refused, MISS));
-    clock.forward_ms(2_000);
+    clock.advance_ms(2_000);
     assert_eq!(instance.get("/", "t"), (refused, HIT));
     assert_eq!(instance.get("/short", "t"), (refused, MISS));
-    clock.forward_ms(5_000);
-    issuer.says(active(""));
+    clock.advance_ms(5_000);
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "t"), (None, MISS));
     assert_eq!(instance.get("/", "t"), (None, HIT));
 }
@@ -232,7 +234,7 @@ fn of_more_tokens_than_entries_those_in_use_stay() {
             instance.get("/", &format!("once{}", round * 500 + n));
         }
     }
-    issuer.asked();
+    issuer.calls();
     for n in 0..100 {
         assert_eq!(instance.get("/", &format!("hot{n}")), (None, HIT), "{n}");
     }

@@ -1,9 +1,10 @@
 //! What is kept, in bytes, and what a hit allocates.
 
 use allocation_counter::{AllocationInfo, measure};
-use token_check::{CacheUse, Decision, Reason, RequestHead, Step, Verdict};
+use token_check::test_util::Host as _;
+use token_check::{CacheStatus, Decision, Reason, RequestHead, Step, Verdict};
 
-use crate::world::{Clock, Instance, Issuer, START, active, inactive, reason};
+use crate::fixture::{Clock, Instance, Issuer, START, active, inactive, reason};
 
 /// As IBM Verify answers for a client-credentials token.
 fn ibm() -> String {
@@ -29,7 +30,7 @@ fn hit(instance: &mut Instance, token: &str) -> (Verdict, AllocationInfo) {
         path_and_query: Some(b"/data"),
         traceparent: &[],
     };
-    let now = instance.clock.now();
+    let now = instance.host.now();
     let mut step = None;
     let allocated = measure(|| step = Some(instance.check.begin(&head, now)));
     let Some(Step::Done(verdict)) = step else {
@@ -44,10 +45,10 @@ fn a_hit_allocates_what_it_forwards_and_nothing_else() {
     let mut instance = Instance::new(&[("cache_ttl", "60")], &issuer, &clock);
     assert_eq!(
         instance.get("/data", &token(1)),
-        (None, Some(CacheUse::Miss))
+        (None, Some(CacheStatus::Miss))
     );
     let (verdict, allocated) = hit(&mut instance, &token(1));
-    assert_eq!(verdict.cache, Some(CacheUse::Hit));
+    assert_eq!(verdict.cache, Some(CacheStatus::Hit));
     let Decision::Granted(grant) = verdict.decision else {
         panic!("must be granted")
     };
@@ -62,10 +63,10 @@ fn a_refusal_on_a_hit_allocates_nothing() {
     let (clock, issuer) = (Clock::new(), Issuer::new(inactive()));
     let settings = [("cache_ttl", "60"), ("negative_cache_ttl", "60")];
     let mut instance = Instance::new(&settings, &issuer, &clock);
-    let refused = (Some(Reason::Inactive), Some(CacheUse::Miss));
+    let refused = (Some(Reason::Inactive), Some(CacheStatus::Miss));
     assert_eq!(instance.get("/data", &token(1)), refused);
     let (verdict, allocated) = hit(&mut instance, &token(1));
-    assert_eq!(reason(&verdict), Some(Reason::Inactive));
+    assert_eq!(reason(&verdict.decision), Some(Reason::Inactive));
     assert_eq!(allocated.count_total, 0);
 }
 
@@ -103,7 +104,7 @@ fn c9_a_million_random_tokens_stay_under_the_cap_and_the_good_ones_are_still_hit
     let mut instance = Instance::new(&settings, &issuer, &clock);
     let kept = measure(|| {
         let _filled = fill(&mut instance, GOOD);
-        issuer.says(inactive());
+        issuer.responds(inactive());
         for n in 0..1_000_000_usize {
             let random = format!("{:x}.{n}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15_usize));
             assert_eq!(instance.get("/", &random).0, Some(Reason::Inactive));
@@ -115,6 +116,6 @@ fn c9_a_million_random_tokens_stay_under_the_cap_and_the_good_ones_are_still_hit
     );
     assert!(kept.bytes_max < CAP_BYTES, "{} bytes", kept.bytes_max);
     for n in 0..GOOD {
-        assert_eq!(instance.get("/", &token(n)), (None, Some(CacheUse::Hit)));
+        assert_eq!(instance.get("/", &token(n)), (None, Some(CacheStatus::Hit)));
     }
 }

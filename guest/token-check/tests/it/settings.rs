@@ -1,8 +1,8 @@
 //! What becomes of settings: refused with the line that an operator sees, or in force and told at the start.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use token_check::{
-    Given, Place, Policy, SETTINGS, SettingsError, Summary, spin_variables, unknown_variable,
+    Policy, SETTINGS, SettingSource, SettingValues, SettingsError, Summary, spin_variables,
+    unknown_variable,
 };
 
 const SECRET: &str = "s3cr3t";
@@ -38,10 +38,10 @@ fn a_value_with_more_in_it_than_was_meant_is_refused_in_every_setting_but_the_ru
         ),
         ("x\r", "has a carriage return in it"),
         ("\u{feff}x", "has a byte order mark (U+FEFF) in it"),
-        (" x", "begins or ends with a blank"),
-        ("x ", "begins or ends with a blank"),
-        ("\"x\"", "stands in quotes (\") that are part of it"),
-        ("'x'", "stands in quotes (') that are part of it"),
+        (" x", "begins or ends with a space"),
+        ("x ", "begins or ends with a space"),
+        ("\"x\"", "has quotes (\") around it that are part of it"),
+        ("'x'", "has quotes (') around it that are part of it"),
         ("x\u{200b}", "has the invisible character U+200B in it"),
     ];
     for setting in SETTINGS.iter().filter(|setting| setting.key != "rules") {
@@ -81,7 +81,7 @@ fn a_list_with_a_comma_is_refused_and_more_than_one_space_is_one() {
             assert_eq!(
                 refused(&[(key, value)]),
                 format!(
-                    "setting `{key}` (WORKOUT18_{}) has a comma: separate by spaces; a value that has a comma in it can be demanded by a rule",
+                    "setting `{key}` (WORKOUT18_{}) has a comma: separate by spaces; only a rule can require a value that contains a comma",
                     key.to_uppercase()
                 )
             );
@@ -89,7 +89,7 @@ fn a_list_with_a_comma_is_refused_and_more_than_one_space_is_one() {
     }
     let (line, _) = summary(&[("expected_aud", "a  b")]);
     assert!(
-        line.starts_with(r#"demanded of a token: audience "a" or "b", "#),
+        line.starts_with(r#"required of a token: audience "a" or "b", "#),
         "{line}"
     );
 }
@@ -155,7 +155,7 @@ fn rfc7617_s2_basic_raw_takes_no_client_id_with_a_colon() {
     assert_eq!(
         refused(&[("resource_client_id", "svc:b"), raw]),
         "setting `resource_client_id` (WORKOUT18_RESOURCE_CLIENT_ID) has a colon, at which `client_auth` = `basic-raw` \
-         would cut it off: use `basic` or `post`"
+         would truncate it: use `basic` or `post`"
     );
     assert!(policy(&[("resource_client_secret", "p%Q+r:s"), raw]).is_ok());
     assert!(policy(&[("resource_client_id", "svc:b")]).is_ok());
@@ -178,7 +178,7 @@ fn require_refuses_a_policy_that_lacks_the_demand() {
     ];
     for (word, setting) in demands {
         let line = format!(
-            "setting `require` (WORKOUT18_REQUIRE) has `{word}`, and none is demanded: set `{setting}`"
+            "setting `require` (WORKOUT18_REQUIRE) has `{word}`, and none is required: set `{setting}`"
         );
         assert_eq!(refused(&[("require", word)]), line);
         assert_eq!(refused(&[("require", word), (setting, "")]), line);
@@ -190,7 +190,7 @@ fn require_refuses_a_policy_that_lacks_the_demand() {
     }
     assert_eq!(
         refused(&[("require", "audience scope"), ("expected_aud", "a")]),
-        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and none is demanded: set `required_scope`"
+        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and none is required: set `required_scope`"
     );
 }
 
@@ -203,15 +203,13 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
     let lacking = rules(&rule(r#","audiences":["a"]"#));
     assert_eq!(
         refused(&[("require", "client"), ("rules", &lacking)]),
-        "setting `require` (WORKOUT18_REQUIRE) has `client`, and rule 2 (\"orders\") lets tokens through without one: \
-         demand it there, or set `allowed_clients`"
+        "setting `require` (WORKOUT18_REQUIRE) has `client`, and rule 2 (\"orders\") accepts tokens without one: require it there, or set `allowed_clients`"
     );
     assert!(policy(&[("require", "audience"), ("rules", &lacking)]).is_ok());
     let unnamed = r#"[{"path":{"exact":"/a"},"scopes":{"any":["s"]}},{"clients":["a"]}]"#;
     assert_eq!(
         refused(&[("require", "scope"), ("rules", unnamed)]),
-        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and rule 2 lets tokens through without one: \
-         demand it there, or set `required_scope`"
+        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and rule 2 accepts tokens without one: require it there, or set `required_scope`"
     );
     let closed = r#"[{"path":{"exact":"/a"},"scopes":{"any":["s"]}},{"deny":true}]"#;
     assert!(policy(&[("require", "scope"), ("rules", closed)]).is_ok());
@@ -219,13 +217,13 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
     let public = r#"[{"public":true}]"#;
     assert_eq!(
         refused(&[("require", "scope"), ("rules", public)]),
-        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and none is demanded: set `required_scope`"
+        "setting `require` (WORKOUT18_REQUIRE) has `scope`, and none is required: set `required_scope`"
     );
 }
 
 #[test]
 fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
-    use Place::*;
+    use SettingSource::*;
     let rows = [
         (Environment, ""),
         (
@@ -249,7 +247,7 @@ fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
         let error = policy(&[("require", "audience")]).unwrap_err().at(place);
         let line = error.to_string();
         let (_, told) = line.split_once("has `audience`, and ").unwrap();
-        assert_eq!(told, format!("none is demanded: set `expected_aud`{hint}"));
+        assert_eq!(told, format!("none is required: set `expected_aud`{hint}"));
     }
 }
 
@@ -257,20 +255,16 @@ fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
 fn require_takes_its_own_words_only() {
     let rows = [
         ("audiences", "did you mean `audience`?"),
-        (
-            "aud",
-            "the demands are `audience`, `scope`, `client` and `issuer`",
-        ),
+        ("aud", "use `audience`, `scope`, `client` and `issuer`"),
         ("scopes", "did you mean `scope`?"),
         (
             "everything",
-            "the demands are `audience`, `scope`, `client` and `issuer`",
+            "use `audience`, `scope`, `client` and `issuer`",
         ),
     ];
     for (word, hint) in rows {
-        let line = format!(
-            "setting `require` (WORKOUT18_REQUIRE) has the word `{word}`, which is no demand: {hint}"
-        );
+        let line =
+            format!("setting `require` (WORKOUT18_REQUIRE) has the unknown word `{word}`: {hint}");
         assert_eq!(refused(&[("require", word)]), line);
     }
 }
@@ -288,7 +282,7 @@ fn what_is_demanded_is_told_in_one_line() {
             ("cache_ttl", "60"),
         ]),
         line(concat!(
-            r#"demanded of a token: audience "https://b" or "c", scope "read" and "write", client "shop", "#,
+            r#"required of a token: audience "https://b" or "c", scope "read" and "write", client "shop", "#,
             r#"issuer "https://idp.example.com", grant type "client_credentials"; rules: none; cache: 60 s"#
         ))
     );
@@ -301,14 +295,14 @@ fn what_is_demanded_is_told_in_one_line() {
             ),
         ]),
         line(concat!(
-            r#"demanded of a token: audience "b", scope any, client any, issuer any, grant type any; "#,
-            "rules: 3, 1 of them public, 0 demand nothing; cache: by the `ttl` of rules"
+            r#"required of a token: audience "b", scope any, client any, issuer any, grant type any; "#,
+            "rules: 3, 1 of them public, 0 require nothing; cache: by the `ttl` of rules"
         ))
     );
     assert_eq!(
         summary(&[("rules", r#"[{"clients":["a"]}]"#)]),
         line(
-            "every request meets a rule; rules: 1, 0 of them public, 0 demand nothing; cache: none"
+            "every request matches a rule; rules: 1, 0 of them public, 0 require nothing; cache: none"
         )
     );
     let many: Vec<_> = (1..=12).map(|n| format!("c{n}")).collect();
@@ -325,14 +319,14 @@ fn where_nothing_is_demanded_the_line_says_who_gets_in_and_is_a_warning() {
     assert_eq!(
         summary(&[]),
         open(
-            "nothing is demanded: every active token of this issuer gets in; rules: none; cache: none"
+            "nothing is required: every active token of this issuer is accepted; rules: none; cache: none"
         )
     );
     assert_eq!(
         summary(&[("rules", r#"[{"path":{"exact":"/a"},"clients":["a"]}]"#)]),
         open(
-            "where no rule matches nothing is demanded: every active token of this issuer gets in; \
-             rules: 1, 0 of them public, 0 demand nothing; cache: none"
+            "where no rule matches, nothing is required: every active token of this issuer is accepted; \
+             rules: 1, 0 of them public, 0 require nothing; cache: none"
         )
     );
     assert_eq!(
@@ -341,21 +335,21 @@ fn where_nothing_is_demanded_the_line_says_who_gets_in_and_is_a_warning() {
             r#"[{"name":"all","path":{"prefix":"/a"}},{"deny":true}]"#
         )]),
         open(
-            "rule 1 (\"all\") demands nothing: every active token of this issuer gets in there; \
-             rules: 2, 0 of them public, 1 demand nothing; cache: none"
+            "rule 1 (\"all\") requires nothing: every active token of this issuer is accepted there; \
+             rules: 2, 0 of them public, 1 require nothing; cache: none"
         )
     );
 }
 
-fn given(json: &str, place: Place) -> Result<Given, SettingsError> {
-    let mut given = Given::new();
-    given.put_json(json, place)?;
+fn given(json: &str, place: SettingSource) -> Result<SettingValues, SettingsError> {
+    let mut given = SettingValues::new();
+    given.merge_json(json, place)?;
     Ok(given)
 }
 
 #[test]
 fn a_setting_is_called_what_it_is_called_where_it_stands() {
-    use Place::*;
+    use SettingSource::*;
     let missing = [
         (
             Environment,
@@ -380,7 +374,7 @@ fn a_setting_is_called_what_it_is_called_where_it_stands() {
         ),
     ];
     for (place, line) in missing {
-        let error = Given::new().into_policy(place).unwrap_err();
+        let error = Policy::from_values(&SettingValues::new(), place).unwrap_err();
         assert_eq!(error.to_string(), line);
     }
     let wrong = [
@@ -400,16 +394,16 @@ fn a_setting_is_called_what_it_is_called_where_it_stands() {
         ),
     ];
     for (place, start) in wrong {
-        let mut given = Given::new();
+        let mut given = SettingValues::new();
         for (key, value) in [
             ("introspect_url", "https://idp.example.com/"),
             ("resource_client_id", "b"),
             ("resource_client_secret", SECRET),
         ] {
-            given.put(key, value.to_owned(), Environment);
+            given.set(key, value.to_owned(), Environment);
         }
-        given.put("timeout", "0".to_owned(), place);
-        let error = given.into_policy(Environment).unwrap_err();
+        given.set("timeout", "0".to_owned(), place);
+        let error = Policy::from_values(&given, Environment).unwrap_err();
         let line = format!("{start}must be a whole number of seconds from 1 to 60");
         assert_eq!(error.to_string(), line);
     }
@@ -427,13 +421,12 @@ fn a_misspelt_key_is_refused_with_the_one_that_was_meant() {
     ];
     for (key, hint) in rows {
         // Whatever else is wrong or missing.
-        let given = given(&format!(r#"{{"{key}":""}}"#), Place::SpinSettings).unwrap();
+        let given = given(&format!(r#"{{"{key}":""}}"#), SettingSource::SpinSettings).unwrap();
         assert_eq!(
-            given
-                .into_policy(Place::SpinVariable)
+            Policy::from_values(&given, SettingSource::SpinVariable)
                 .unwrap_err()
                 .to_string(),
-            format!("setting `{key}` (in the Spin variable auth_settings) is not known: {hint}")
+            format!("setting `{key}` (in the Spin variable auth_settings) is unknown: {hint}")
         );
     }
 }
@@ -452,7 +445,7 @@ fn json_is_one_object_of_single_values() {
         ),
         (
             r#"{"expected_aud":["a","b"]}"#,
-            "setting `expected_aud` (in the Spin variable auth_settings) must be one value; a list is one string, \
+            "setting `expected_aud` (in the Spin variable auth_settings) must be a single value; a list is one string, \
              separated by spaces",
         ),
         (
@@ -461,12 +454,14 @@ fn json_is_one_object_of_single_values() {
         ),
     ];
     for (json, line) in rows {
-        let error = given(json, Place::SpinSettings).map(|_| ()).unwrap_err();
+        let error = given(json, SettingSource::SpinSettings)
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(error.to_string(), line);
     }
     let given = given(
         r#"{"timeout":7,"audit":true,"realm":null,"rules":[{"deny":true}]}"#,
-        Place::SpinSettings,
+        SettingSource::SpinSettings,
     )
     .unwrap();
     let values = ["timeout", "audit", "realm", "rules"].map(|key| given.get(key));
@@ -486,10 +481,12 @@ fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
             ("resource_client_secret", SECRET),
         ];
         let variables = base.iter().chain(more);
-        Given::of_spin(variables.map(|(key, value)| (*key, (*value).to_owned())))
-            .and_then(|given| given.into_policy(Place::SpinVariable))
-            .map(|policy| policy.timeout().as_secs())
-            .map_err(|error| error.to_string())
+        SettingValues::from_spin_variables(
+            variables.map(|(key, value)| (*key, (*value).to_owned())),
+        )
+        .and_then(|given| Policy::from_values(&given, SettingSource::SpinVariable))
+        .map(|policy| policy.timeout().as_secs())
+        .map_err(|error| error.to_string())
     };
     assert_eq!(of("", &[("timeout", "7")]), Ok(7));
     assert_eq!(of(r#"{"timeout":7}"#, &[]), Ok(7));
@@ -498,7 +495,7 @@ fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
     assert_eq!(of(r#"{"timeout":""}"#, &[("timeout", "7")]), Ok(7));
     assert_eq!(
         of(r#"{"timeout":7}"#, &[("timeout", "7")]),
-        Err("setting `timeout` (Spin variable auth_timeout) is given in auth_settings too: remove one of the two".to_owned())
+        Err("setting `timeout` (Spin variable auth_timeout) is also given in auth_settings: remove one of the two".to_owned())
     );
     let names: Vec<_> = spin_variables().collect();
     assert_eq!(
@@ -512,7 +509,7 @@ fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
 /// What docs/settings.md shows is what an operator sees.
 #[test]
 fn the_lines_of_the_documentation_are_those_of_the_code() {
-    const DOCUMENT: &str = include_str!("../../../docs/settings.md");
+    const DOCUMENT: &str = include_str!("../../../../docs/settings.md");
     let rules = format!(
         r#"[{PUBLIC},{{"name":"orders","path":{{"prefix":"/orders"}}}},{{"clients":["a"]}}]"#
     );
@@ -520,34 +517,35 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
         ("introspect_url", "https://idp.example.com/introspect"),
         ("introspect_origin", "https://idp.example.com/"),
     ];
-    let misspelt = given(r#"{"expected_audience":"b"}"#, Place::EnvoyConfiguration).unwrap();
+    let misspelt = given(
+        r#"{"expected_audience":"b"}"#,
+        SettingSource::EnvoyConfiguration,
+    )
+    .unwrap();
     let lines = [
         unknown_variable(["WORKOUT18_EXPECTED_AUDIENCE"])
             .unwrap()
             .to_string(),
-        misspelt
-            .into_policy(Place::EnvoyEnvironment)
+        Policy::from_values(&misspelt, SettingSource::EnvoyEnvironment)
             .unwrap_err()
             .to_string(),
         refused(&[("require", "audience")]),
         policy(&[("require", "audience")])
             .unwrap_err()
-            .at(Place::EnvoyEnvironment)
+            .at(SettingSource::EnvoyEnvironment)
             .to_string(),
         refused(&[("require", "client"), ("rules", &rules)]),
         refused(&[("resource_client_secret", "secret\n")]),
         refused(&[("required_scope", "read,write")]),
-        Given::new()
-            .into_policy(Place::EnvoyEnvironment)
+        Policy::from_values(&SettingValues::new(), SettingSource::EnvoyEnvironment)
             .unwrap_err()
             .to_string(),
-        Given::new()
-            .into_policy(Place::SpinVariable)
+        Policy::from_values(&SettingValues::new(), SettingSource::SpinVariable)
             .unwrap_err()
             .to_string(),
         policy(&origin)
             .unwrap_err()
-            .at(Place::SpinVariable)
+            .at(SettingSource::SpinVariable)
             .to_string(),
         summary(&[
             ("expected_aud", "https://orders"),
@@ -565,18 +563,24 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
 /// The JSON of the sample is taken as it stands: no template of Spin's is in it.
 #[test]
 fn the_sample_of_a_spin_app_makes_a_policy() {
-    const DOCUMENT: &str = include_str!("../../../docs/spin.md");
+    const DOCUMENT: &str = include_str!("../../../../docs/spin.md");
     let (_, rest) = DOCUMENT.split_once("auth_settings = '").unwrap();
     let (json, _) = rest.split_once('\'').unwrap();
     assert!(!json.contains("{{"), "{json}");
-    let mut given = given(json, Place::SpinSettings).unwrap();
+    let mut given = given(json, SettingSource::SpinSettings).unwrap();
     let secret = SECRET.to_owned();
     given
-        .put_once("resource_client_secret", secret, Place::SpinVariable)
+        .set_once(
+            "resource_client_secret",
+            secret,
+            SettingSource::SpinVariable,
+        )
         .unwrap();
-    let Summary { line, is_open } = given.into_policy(Place::SpinVariable).unwrap().summary();
+    let Summary { line, is_open } = Policy::from_values(&given, SettingSource::SpinVariable)
+        .unwrap()
+        .summary();
     assert!(
-        line.starts_with(r#"demanded of a token: audience "service-a", "#),
+        line.starts_with(r#"required of a token: audience "service-a", "#),
         "{line}"
     );
     assert!(!is_open);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use token_check::RequestHead;
 
-use crate::world::{Clock, Instance, Issuer, START, Says, active, inactive};
+use crate::fixture::{Clock, Instance, Issuer, START, TIMED_OUT, active, inactive};
 
 fn line(instance: &mut Instance, path: &str, token: &str) -> Value {
     let line = instance.request(path, token).audit.unwrap();
@@ -33,7 +33,7 @@ fn a_line_says_who_was_let_in_where_and_why() {
         Issuer::new(active(r#","sub":"s","client_id":"c""#)),
     );
     let mut instance = instance(&issuer, &clock);
-    clock.forward_ms(7);
+    clock.advance_ms(7);
     let token = "cace6X_XtokenQyXzUw";
     let fingerprint = line(&mut instance, "/", token)["token"].clone();
     let hex = fingerprint.as_str().unwrap();
@@ -61,8 +61,8 @@ fn a_line_says_who_was_let_in_where_and_why() {
             None
         )
     );
-    clock.forward_ms(10_000);
-    issuer.says(Says::TimesOut);
+    clock.advance_ms(10_000);
+    issuer.responds(TIMED_OUT);
     let stale = line(&mut instance, "/", token);
     assert_eq!(stale["cache"], "stale");
     assert_eq!(stale["issuer_ms"], 0);

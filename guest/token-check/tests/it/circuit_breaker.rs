@@ -2,46 +2,44 @@
 
 use std::time::Duration;
 
-use token_check::{CacheUse, Fault, Outcome, Progress, Reason, Sharing, Step};
+use token_check::{Action, CacheStatus, CallFailure, Fault, Progress, Reason, Sharing};
 
-use crate::world::{Clock, Instance, Issuer, Ran, START, Says, SharedStore, active, inactive};
+use crate::fixture::{
+    Clock, DENIED, Instance, Issuer, Outcome, START, SharedStore, TIMED_OUT, UNREACHABLE, active,
+    inactive,
+};
 
-const MISS: Option<CacheUse> = Some(CacheUse::Miss);
-const STALE: Option<CacheUse> = Some(CacheUse::Stale);
+const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
+const STALE: Option<CacheStatus> = Some(CacheStatus::Stale);
 const OPEN: Option<Reason> = Some(Reason::IssuerCircuitOpen);
 
 #[test]
 fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
     for (first, second, questions, reason) in [
-        (Says::Unreachable, active(""), 2, None),
+        (UNREACHABLE, active(""), 2, None),
+        (UNREACHABLE, UNREACHABLE, 2, Some(Reason::IssuerUnreachable)),
         (
-            Says::Unreachable,
-            Says::Unreachable,
-            2,
-            Some(Reason::IssuerUnreachable),
-        ),
-        (
-            Says::Unreachable,
-            Says::Status(500, None),
+            UNREACHABLE,
+            Outcome::status(500, None),
             2,
             Some(Reason::IssuerFailed),
         ),
         (
-            Says::Status(500, None),
+            Outcome::status(500, None),
             active(""),
             1,
             Some(Reason::IssuerFailed),
         ),
         (
-            Says::Status(429, None),
+            Outcome::status(429, None),
             active(""),
             1,
             Some(Reason::IssuerOverloaded),
         ),
-        (Says::TimesOut, active(""), 1, Some(Reason::IssuerTimeout)),
-        (Says::Denied, active(""), 1, Some(Reason::IssuerCallDenied)),
+        (TIMED_OUT, active(""), 1, Some(Reason::IssuerTimeout)),
+        (DENIED, active(""), 1, Some(Reason::IssuerCallDenied)),
         (
-            Says::Json("{".to_owned()),
+            Outcome::json("{"),
             active(""),
             1,
             Some(Reason::IssuerAnswerMalformed),
@@ -49,30 +47,27 @@ fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
         (inactive(), active(""), 1, Some(Reason::Inactive)),
     ] {
         let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-        issuer.says_in_turn([first, second]);
+        issuer.responds_in_turn([first, second]);
         let mut instance = Instance::new(&[], &issuer, &clock);
         assert_eq!(instance.get("/", "t"), (reason, MISS));
-        assert_eq!(issuer.asked(), questions, "{reason:?}");
+        assert_eq!(issuer.calls(), questions, "{reason:?}");
     }
 }
 
 #[test]
 fn the_second_try_has_what_is_left_of_the_callers_time() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Unreachable));
+    let (clock, issuer) = (Clock::new(), Issuer::new(UNREACHABLE));
     let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
     for (spent_ms, left_ms) in [(1_000, Some(4_000)), (5_000, None)] {
-        let Step::Lead(waiting, flight, errand) = instance.begin("/", "t") else {
-            panic!("must lead")
-        };
-        drop(errand);
-        clock.forward_ms(spent_ms);
-        let outcome = Outcome::Failed(token_check::CallFailure::Unreachable);
-        let progress = instance.check.settle(flight, outcome, clock.now());
+        let (waiting, flight) = instance.call("/", "t");
+        clock.advance_ms(spent_ms);
+        let failed = Err(CallFailure::Unreachable);
+        let progress = instance.check.responded(flight, failed, clock.now());
         match (progress, left_ms) {
-            (Progress::More(_, token_check::Errand::Ask(call)), Some(left)) => {
+            (Progress::Continue(Action::Introspect(_, call)), Some(left)) => {
                 assert_eq!(call.timeout(), Duration::from_millis(left));
             }
-            (Progress::Ended(ended), None) => {
+            (Progress::Finished(ended), None) => {
                 assert_eq!(
                     ended.fault.map(Fault::reason),
                     Some(Reason::IssuerUnreachable)
@@ -86,13 +81,13 @@ fn the_second_try_has_what_is_left_of_the_callers_time() {
 
 /// Breaks the circuit.
 fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
-    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(503, None)));
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, None)));
     let mut instance = Instance::new(settings, &issuer, &clock);
     for n in 0..5 {
         let failed = instance.get("/", &format!("t{n}"));
         assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
     }
-    assert_eq!(issuer.asked(), 5);
+    assert_eq!(issuer.calls(), 5);
     (clock, issuer, instance)
 }
 
@@ -100,33 +95,34 @@ fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
 fn after_five_faults_in_a_row_nobody_asks_until_the_interval_is_over() {
     let (clock, issuer, mut instance) = broken(&[("probe_interval", "3")]);
     assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(3)));
-    clock.forward_ms(1_000);
+    clock.advance_ms(1_000);
     assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(2)));
-    clock.forward_ms(1_999);
+    clock.advance_ms(1_999);
     assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(1)));
-    assert_eq!(issuer.asked(), 0);
-    clock.forward_ms(1);
-    issuer.says(active(""));
+    assert_eq!(issuer.calls(), 0);
+    clock.advance_ms(1);
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "t"), (None, MISS));
     for _ in 0..3 {
         assert_eq!(instance.get("/", "t"), (None, MISS), "it is closed");
     }
-    assert_eq!(issuer.asked(), 4);
+    assert_eq!(issuer.calls(), 4);
 }
 
 #[test]
 fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
     let (clock, issuer, mut instance) = broken(&[]);
-    clock.forward_ms(1_000);
-    let Step::Lead(waiting, flight, _) = instance.begin("/", "probe") else {
-        panic!("must probe")
-    };
+    clock.advance_ms(1_000);
+    let (waiting, flight) = instance.call("/", "probe");
     for _ in 0..10 {
         assert_eq!(instance.get("/", "other"), (OPEN, MISS));
     }
     // Not even with the same token.
-    assert_eq!(instance.get("/", "probe"), (OPEN, Some(CacheUse::Joined)));
-    let ended = instance.ask(flight);
+    assert_eq!(
+        instance.get("/", "probe"),
+        (OPEN, Some(CacheStatus::Collapsed))
+    );
+    let ended = instance.respond(flight);
     assert_eq!(ended.fault.map(Fault::reason), Some(Reason::IssuerFailed));
     assert_eq!(
         instance.resume(waiting).cache,
@@ -134,37 +130,30 @@ fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
         "the probe tells what it met"
     );
     assert_eq!(instance.get("/", "other"), (OPEN, MISS));
-    clock.forward_ms(999);
+    clock.advance_ms(999);
     assert_eq!(instance.get("/", "other"), (OPEN, MISS));
-    clock.forward_ms(1);
-    issuer.asked();
-    issuer.says(active(""));
+    clock.advance_ms(1);
+    issuer.calls();
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "other"), (None, MISS));
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.calls(), 1);
 }
 
 #[test]
 fn a_probe_that_is_given_up_or_lost_makes_room_for_the_next() {
     let (clock, issuer, mut instance) = broken(&[("timeout", "5")]);
-    clock.forward_ms(1_000);
-    issuer.says(active(""));
-    let Step::Lead(_, flight, _) = instance.begin("/", "a") else {
-        panic!("must probe")
-    };
-    let progress = instance
-        .check
-        .settle(flight, Outcome::Abandoned, clock.now());
-    assert!(matches!(progress, Progress::Ended(_)));
-    let Step::Lead(_, flight, _) = instance.begin("/", "b") else {
-        panic!("the next one probes")
-    };
+    clock.advance_ms(1_000);
+    issuer.responds(active(""));
+    let (_, flight) = instance.call("/", "a");
+    let _ = instance.check.abandon(flight, clock.now());
+    let (_, flight) = instance.call("/", "b");
     drop(flight);
     assert_eq!(
         instance.get("/", "c"),
         (OPEN, MISS),
         "nobody told the core yet"
     );
-    clock.forward_ms(5_000);
+    clock.advance_ms(5_000);
     assert_eq!(instance.get("/", "c"), (None, MISS), "its time is over");
 }
 
@@ -173,42 +162,42 @@ fn an_answer_in_between_begins_the_count_anew() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for _ in 0..10 {
-        issuer.says(Says::Status(503, None));
+        issuer.responds(Outcome::status(503, None));
         for n in 0..4 {
             let failed = instance.get("/", &format!("t{n}"));
             assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
         }
         // Not the answer that we wish for; but the issuer is there.
-        issuer.says(Says::Status(401, None));
+        issuer.responds(Outcome::status(401, None));
         let refused = instance.get("/", "t");
-        assert_eq!(refused, (Some(Reason::IssuerRefusedUs), MISS));
+        assert_eq!(refused, (Some(Reason::IssuerRejectedClient), MISS));
     }
-    assert_eq!(issuer.asked(), 50);
+    assert_eq!(issuer.calls(), 50);
 }
 
 #[test]
 fn what_is_not_an_outage_opens_nothing_and_0_never_opens() {
     for says in [
         // Some issuers give it for a token that they cannot read, and any caller can send one.
-        Says::Status(500, None),
-        Says::Status(401, None),
-        Says::Status(302, None),
-        Says::Json("nonsense".to_owned()),
-        Says::Denied,
+        Outcome::status(500, None),
+        Outcome::status(401, None),
+        Outcome::status(302, None),
+        Outcome::json("nonsense"),
+        DENIED,
     ] {
         let (clock, issuer) = (Clock::new(), Issuer::new(says));
         let mut instance = Instance::new(&[], &issuer, &clock);
         for _ in 0..20 {
             assert_ne!(instance.get("/", "t").0, OPEN);
         }
-        assert_eq!(issuer.asked(), 20);
+        assert_eq!(issuer.calls(), 20);
     }
-    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(503, None)));
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, None)));
     let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
     for _ in 0..20 {
         assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerFailed), MISS));
     }
-    assert_eq!(issuer.asked(), 20);
+    assert_eq!(issuer.calls(), 20);
 }
 
 #[test]
@@ -229,17 +218,17 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
     ] {
         let (clock, issuer) = (
             Clock::new(),
-            Issuer::new(Says::Status(status, Some(header))),
+            Issuer::new(Outcome::status(status, Some(header))),
         );
         let mut instance = Instance::new(&[], &issuer, &clock);
         let told = (Some(reason), Some(seconds));
         assert_eq!(instance.retry_after("/", "a"), told, "{header}");
-        issuer.says(active(""));
+        issuer.responds(active(""));
         assert_eq!(instance.retry_after("/", "b"), told, "{header}");
-        clock.forward_ms(u64::from(seconds) * 1000 - 1);
+        clock.advance_ms(u64::from(seconds) * 1000 - 1);
         assert_eq!(instance.get("/", "b"), (Some(reason), MISS));
-        assert_eq!(issuer.asked(), 1, "{header}");
-        clock.forward_ms(1);
+        assert_eq!(issuer.calls(), 1, "{header}");
+        clock.advance_ms(1);
         assert_eq!(instance.get("/", "b"), (None, MISS));
     }
     for header in [
@@ -251,11 +240,14 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
         "Fri, 15 Jan 2027 07:59:59 GMT",
         "99999999999999999999999",
     ] {
-        let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(429, Some(header))));
+        let (clock, issuer) = (
+            Clock::new(),
+            Issuer::new(Outcome::status(429, Some(header))),
+        );
         let mut instance = Instance::new(&[], &issuer, &clock);
         let told = (Some(Reason::IssuerOverloaded), Some(1));
         assert_eq!(instance.retry_after("/", "a"), told, "{header}");
-        issuer.says(active(""));
+        issuer.responds(active(""));
         assert_eq!(instance.get("/", "b"), (None, MISS), "{header}: no pause");
     }
 }
@@ -263,10 +255,10 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
 #[test]
 fn stale_facts_count_while_the_issuer_fails_for_so_long_and_no_longer() {
     for says in [
-        Says::Unreachable,
-        Says::TimesOut,
-        Says::Status(500, None),
-        Says::Status(429, None),
+        UNREACHABLE,
+        TIMED_OUT,
+        Outcome::status(500, None),
+        Outcome::status(429, None),
     ] {
         let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
         let settings = [
@@ -276,20 +268,20 @@ fn stale_facts_count_while_the_issuer_fails_for_so_long_and_no_longer() {
         ];
         let mut instance = Instance::new(&settings, &issuer, &clock);
         assert_eq!(instance.get("/", "t"), (None, MISS));
-        issuer.says(says);
-        clock.forward_ms(10_000);
+        issuer.responds(says);
+        clock.advance_ms(10_000);
         assert_eq!(instance.get("/", "t"), (None, STALE));
-        clock.forward_ms(19_999);
+        clock.advance_ms(19_999);
         assert_eq!(instance.get("/", "t"), (None, STALE));
         let (refused, cache) = instance.get("/", "never-seen");
         assert_eq!((refused.unwrap().status(), cache), (503, MISS));
-        clock.forward_ms(1);
+        clock.advance_ms(1);
         let (refused, cache) = instance.get("/", "t");
         assert_eq!((refused.unwrap().status(), cache), (503, MISS));
         // It is back: its word counts again, and only that.
-        issuer.says(inactive());
+        issuer.responds(inactive());
         assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
-        issuer.says(Says::Unreachable);
+        issuer.responds(UNREACHABLE);
         let (refused, _) = instance.get("/", "t");
         assert_eq!(refused, Some(Reason::IssuerUnreachable));
     }
@@ -307,10 +299,10 @@ fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_a
     ];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.forward_ms(10_000);
-    issuer.says(Says::Status(502, None));
+    clock.advance_ms(10_000);
+    issuer.responds(Outcome::status(502, None));
     assert_eq!(instance.get("/", "t"), (None, STALE));
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.calls(), 2);
     assert_eq!(instance.get("/", "t"), (None, STALE));
     assert_eq!(
         instance.get("/write", "t"),
@@ -321,7 +313,7 @@ fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_a
         (OPEN, MISS),
         "a route that allows no age allows this none"
     );
-    assert_eq!(issuer.asked(), 0);
+    assert_eq!(issuer.calls(), 0);
 }
 
 #[test]
@@ -331,24 +323,21 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
     let settings = [("cache_ttl", "10"), ("stale_if_error", "600")];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.forward_ms(10_000);
+    clock.advance_ms(10_000);
     for (says, reason) in [
-        (Says::Status(401, None), Reason::IssuerRefusedUs),
-        (Says::Status(302, None), Reason::IssuerRedirected),
-        (Says::Status(404, None), Reason::IssuerUnexpectedStatus),
-        (
-            Says::Json("nonsense".to_owned()),
-            Reason::IssuerAnswerMalformed,
-        ),
-        (Says::Denied, Reason::IssuerCallDenied),
+        (Outcome::status(401, None), Reason::IssuerRejectedClient),
+        (Outcome::status(302, None), Reason::IssuerRedirected),
+        (Outcome::status(404, None), Reason::IssuerUnexpectedStatus),
+        (Outcome::json("nonsense"), Reason::IssuerAnswerMalformed),
+        (DENIED, Reason::IssuerCallDenied),
     ] {
-        issuer.says(says);
+        issuer.responds(says);
         assert_eq!(instance.get("/", "t"), (Some(reason), MISS));
     }
-    issuer.says(Says::TimesOut);
-    clock.forward_ms(4_999);
+    issuer.responds(TIMED_OUT);
+    clock.advance_ms(4_999);
     assert_eq!(instance.get("/", "t"), (None, STALE));
-    clock.forward_ms(1);
+    clock.advance_ms(1);
     assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerTimeout), MISS));
 }
 
@@ -362,26 +351,22 @@ fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
     ];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.forward_ms(10_000);
-    let Step::Lead(_, _flight, _) = instance.begin("/", "t") else {
-        panic!("must ask")
-    };
-    let Step::Join(waiting) = instance.begin("/", "t") else {
-        panic!("must join")
-    };
-    clock.forward_ms(2_000);
+    clock.advance_ms(10_000);
+    let (_, _flight) = instance.call("/", "t");
+    let waiting = instance.join("/", "t");
+    clock.advance_ms(2_000);
     assert_eq!(instance.resume(waiting).cache, STALE);
 }
 
 #[test]
 fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(Says::Status(502, None)));
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(502, None)));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for _ in 0..20 {
         let failed = instance.get("/", "poison");
         assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
     }
-    issuer.says(active(""));
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "good"), (None, MISS));
 }
 
@@ -389,17 +374,17 @@ fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
 fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
     let (clock, issuer, mut instance) = broken(&[]);
     // The last one that failed is back first.
-    clock.forward_ms(1_000);
+    clock.advance_ms(1_000);
     assert_eq!(instance.retry_after("/", "t4"), (OPEN, Some(1)));
-    assert_eq!(issuer.asked(), 0);
-    issuer.says(active(""));
+    assert_eq!(issuer.calls(), 0);
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "good"), (None, MISS));
     // With nobody else there it is, an interval later.
     let (clock, issuer, mut instance) = broken(&[]);
-    clock.forward_ms(1_999);
+    clock.advance_ms(1_999);
     assert_eq!(instance.get("/", "t4"), (OPEN, MISS));
-    clock.forward_ms(1);
-    issuer.says(active(""));
+    clock.advance_ms(1);
+    issuer.responds(active(""));
     assert_eq!(instance.get("/", "t4"), (None, MISS));
 }
 
@@ -407,29 +392,27 @@ fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
 fn an_answer_to_an_older_question_does_not_end_a_pause_that_the_issuer_asked_for() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[], &issuer, &clock);
-    let Step::Lead(_waiting, early, _) = instance.begin("/", "early") else {
-        panic!("must ask")
-    };
-    clock.forward_ms(10);
-    issuer.says(Says::Status(429, Some("9")));
+    let (_waiting, early) = instance.call("/", "early");
+    clock.advance_ms(10);
+    issuer.responds(Outcome::status(429, Some("9")));
     let told = (Some(Reason::IssuerOverloaded), Some(9));
     assert_eq!(instance.retry_after("/", "a"), told);
-    issuer.says(active(""));
-    let _ended = instance.ask(early);
+    issuer.responds(active(""));
+    let _ended = instance.respond(early);
     assert_eq!(instance.retry_after("/", "b"), told);
 }
 
 #[test]
 fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_is_back() {
-    for says in [Says::Unreachable, Says::TimesOut] {
+    for says in [UNREACHABLE, TIMED_OUT] {
         let (clock, issuer) = (Clock::new(), Issuer::new(says));
         let mut instance = Instance::new(&[], &issuer, &clock);
         for _ in 0..5 {
             assert_ne!(instance.get("/", "only").0, OPEN);
         }
         assert_eq!(instance.get("/", "only"), (OPEN, MISS));
-        clock.forward_ms(1_000);
-        issuer.says(active(""));
+        clock.advance_ms(1_000);
+        issuer.responds(active(""));
         assert_eq!(instance.get("/", "only"), (None, MISS));
     }
 }
@@ -445,13 +428,11 @@ fn with_the_circuit_open_only_the_one_who_probes_waits_for_the_issuer() {
     ];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.forward_ms(10_000);
-    issuer.says(Says::TimesOut);
+    clock.advance_ms(10_000);
+    issuer.responds(TIMED_OUT);
     assert_eq!(instance.get("/", "t"), (None, STALE));
-    clock.forward_ms(1_000);
-    let Step::Lead(_, probe, _) = instance.begin("/", "t") else {
-        panic!("must probe")
-    };
+    clock.advance_ms(1_000);
+    let (_, probe) = instance.call("/", "t");
     assert_eq!(instance.get("/", "t"), (None, STALE));
     assert_eq!(instance.get("/", "other"), (OPEN, MISS));
     drop(probe);
@@ -470,18 +451,13 @@ fn with_the_circuit_open_nobody_waits_for_the_probe_of_another_instance() {
         || Instance::sharing(&settings, &issuer, &clock, Sharing::CompareAndSwap, &store);
     let (mut one, mut other) = (instance(), instance());
     assert_eq!(one.get("/", "t"), (None, MISS));
-    clock.forward_ms(10_000);
-    issuer.says(Says::TimesOut);
+    clock.advance_ms(10_000);
+    issuer.responds(TIMED_OUT);
     for instance in [&mut one, &mut other] {
         assert_eq!(instance.get("/", "x"), (Some(Reason::IssuerTimeout), MISS));
     }
     // One's breaker lets a probe through, the other's was opened a little later.
-    clock.forward_ms(1_000);
-    let Step::Lead(_, flight, errand) = one.begin("/", "t") else {
-        panic!("must probe")
-    };
-    let Ran::Asks(_probe) = one.run(flight, errand) else {
-        panic!("must ask")
-    };
+    clock.advance_ms(1_000);
+    let (_, _probe) = one.call("/", "t");
     assert_eq!(other.get("/", "t"), (None, STALE));
 }

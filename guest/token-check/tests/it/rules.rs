@@ -1,9 +1,4 @@
 //! Rules per route, from the document to the verdict.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may panic as tests do"
-)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,38 +7,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use token_check::{
-    AnswerBody, AuthCheck, Decision, Ended, Errand, IssuerAnswer, MAX_RULES, MAX_RULES_BYTES, Now,
-    Outcome, Policy, Problem, Progress, Reason, RequestHead, RulesError, RulesFault, SettingsError,
-    Step, Verdict,
+    AuthCheck, Decision, MAX_RULES, MAX_RULES_BYTES, Now, Problem, Reason, RequestHead, RulesError,
+    RulesFault, SettingsError, Step, Verdict,
 };
 
+use crate::fixture::{Outcome, START, finishes, introspects, policy, reason, try_policy};
+
 const NOW: Now = Now {
-    unix: Duration::from_secs(1_800_000_000),
+    unix: Duration::from_secs(START),
     monotonic: Duration::from_secs(100),
 };
 
-fn policy(extra: &[(&str, &str)]) -> Result<Policy, SettingsError> {
-    let base = [
-        (
-            "introspect_url",
-            "https://tenant.verify.ibm.com/oauth2/introspect",
-        ),
-        ("resource_client_id", "b"),
-        ("resource_client_secret", "s"),
-    ];
-    Policy::new(
-        base.iter()
-            .chain(extra)
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
-    )
-}
-
 fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
-    AuthCheck::new(policy(extra).unwrap(), [7; 16])
+    AuthCheck::new(policy(extra), [7; 16])
 }
 
 fn rules_error(document: &str) -> Option<RulesError> {
-    match policy(&[("rules", document)]) {
+    match try_policy(&[("rules", document)]) {
         Ok(_) => None,
         Err(SettingsError {
             problem: Problem::Rules(error),
@@ -102,34 +82,13 @@ fn route(
 fn call(check: &mut AuthCheck<u32>, target: &str, body: &str) -> (Decision, bool) {
     let lines: &[&[u8]] = &[b"Bearer tok"];
     let request = head(lines, "GET", Some("h"), Some(target.as_bytes()));
-    let (waiting, flight) = match check.begin(&request, NOW) {
-        Step::Done(verdict) => return (verdict.decision, false),
-        Step::Lead(waiting, flight, Errand::Ask(_)) => (waiting, flight),
-        other => panic!("{other:?}"),
-    };
-    assert!(matches!(
-        check.settle(flight, answer(body), NOW),
-        Progress::Ended(Ended { .. })
-    ));
-    (done(check.resume(waiting, NOW)).decision, true)
-}
-
-fn answer(body: &str) -> Outcome {
-    let mut collected = AnswerBody::default();
-    assert!(collected.push(body.as_bytes()));
-    Outcome::Answered(IssuerAnswer {
-        status: 200,
-        content_type: Some(b"application/json".to_vec()),
-        body: collected,
-        ..IssuerAnswer::default()
-    })
-}
-
-fn reason(decision: &Decision) -> Option<Reason> {
-    match decision {
-        Decision::Granted(_) => None,
-        Decision::Refused(refusal) => Some(refusal.reason()),
+    let step = check.begin(&request, NOW);
+    if let Step::Done(verdict) = step {
+        return (verdict.decision, false);
     }
+    let (request, ticket, _) = introspects(step);
+    let _ = finishes(check.responded(ticket, Outcome::json(body).response(), NOW));
+    (done(check.resume(request, NOW)).decision, true)
 }
 
 /// The `www-authenticate` field of a refusal.
@@ -137,9 +96,9 @@ fn challenge(check: &AuthCheck<u32>, decision: Decision) -> Option<String> {
     let Decision::Refused(refusal) = decision else {
         panic!("was granted")
     };
-    let reply = refusal.reply(check.policy());
-    assert_eq!(reply.status, refusal.reason().status());
-    let mut headers = reply.headers.into_iter();
+    let response = refusal.response(check.policy());
+    assert_eq!(response.status, refusal.reason().status());
+    let mut headers = response.headers.into_iter();
     headers
         .find(|(name, _)| *name == "www-authenticate")
         .map(|(_, value)| value)
@@ -201,7 +160,7 @@ fn every_good_document_leads_each_request_to_the_rule_beside_it() {
 fn every_bad_document_is_refused_with_the_text_beside_it() {
     for name in ["bad/structure", "bad/meaning"] {
         for (path, document) in documents(name) {
-            let error = policy(&[("rules", &document)]).unwrap_err();
+            let error = try_policy(&[("rules", &document)]).unwrap_err();
             assert_eq!(error.key, "rules");
             golden(&path, &format!("{error}\n"));
         }
@@ -211,7 +170,7 @@ fn every_bad_document_is_refused_with_the_text_beside_it() {
 #[test]
 fn the_schema_takes_every_good_document_and_none_of_wrong_structure() {
     let read = |text: &str| serde_json::from_str::<Value>(text);
-    let schema = read(include_str!("../rules.schema.json")).unwrap();
+    let schema = read(include_str!("../../rules.schema.json")).unwrap();
     assert!(jsonschema::draft202012::meta::is_valid(&schema));
     let schema = jsonschema::draft202012::new(&schema).unwrap();
     for (path, document) in documents("ok") {
@@ -293,9 +252,7 @@ fn c1_two_routes_that_share_one_question_about_a_token_still_decide_each_for_its
     let begin = |check: &mut AuthCheck<u32>, target: &'static [u8]| {
         check.begin(&head(lines, "GET", None, Some(target)), NOW)
     };
-    let Step::Lead(first, flight, _) = begin(&mut check, b"/r1") else {
-        panic!("must ask")
-    };
+    let (first, ticket, _) = introspects(begin(&mut check, b"/r1"));
     let Step::Join(second) = begin(&mut check, b"/r2") else {
         panic!("must join")
     };
@@ -307,10 +264,7 @@ fn c1_two_routes_that_share_one_question_about_a_token_still_decide_each_for_its
         Some(Reason::DeniedByRule)
     );
     let body = r#"{"active":true,"scope":"read"}"#;
-    assert!(matches!(
-        check.settle(flight, answer(body), NOW),
-        Progress::Ended(_)
-    ));
+    let _ = finishes(check.responded(ticket, Outcome::json(body).response(), NOW));
     let expected = [
         (first, None, Some("#1")),
         (second, Some(Reason::InsufficientScope), Some("#2")),
@@ -462,11 +416,11 @@ fn a_denied_route_is_a_403_whatever_the_token_and_names_no_way_in() {
     let Decision::Refused(refusal) = &decision else {
         panic!("was granted")
     };
-    let reply = refusal.reply(check.policy());
-    assert_eq!(reply.status, 403);
+    let response = refusal.response(check.policy());
+    assert_eq!(response.status, 403);
     assert_eq!(
-        reply.body,
-        r#"{"error":"access_denied","error_description":"Nobody may do this here.","reason":"denied_by_rule"}"#
+        response.body,
+        r#"{"error":"access_denied","error_description":"Access to this resource is denied.","reason":"denied_by_rule"}"#
     );
     assert_eq!(challenge(&check, decision), None);
 }
@@ -750,7 +704,7 @@ fn a_request_whose_host_cannot_be_told_meets_no_rule_of_a_host_and_no_public_one
 
 #[test]
 fn the_rules_of_the_documentation_say_what_it_says_of_them() {
-    let document = include_str!("../../../docs/rules.md");
+    let document = include_str!("../../../../docs/rules.md");
     let (_, document) = document.split_once("```json\n").unwrap();
     let (document, _) = document.split_once("```").unwrap();
     let mut check = check(&[("rules", document)]);
