@@ -5,8 +5,8 @@ use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Given, Place, Policy, Problem, SETTINGS, SettingsError, UnknownVariable,
-    unknown_variable, variable,
+    ENVOY_SETTINGS, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
+    UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
 
@@ -83,7 +83,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the environment, and the plugin's configuration on top, see [`Given::put_json`]. An empty
+    /// Reads the environment, and the plugin's configuration on top, see [`SettingValues::merge_json`]. An empty
     /// value means that the setting is not set.
     ///
     /// # Errors
@@ -99,37 +99,38 @@ impl Config {
         if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
             return Err(ConfigError::Unknown(unknown));
         }
-        let mut given = Given::new();
+        let mut values = SettingValues::new();
         for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
             let name = variable(setting.key);
             let found = environment.iter().find(|(known, _)| *known == name);
             if let Some((_, value)) = found {
-                let place = Place::EnvoyEnvironment;
-                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(place);
+                let source = SettingSource::EnvoyEnvironment;
+                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(source);
                 let value = value.to_str().ok_or_else(unreadable)?;
-                given.put(setting.key, value.to_owned(), place);
+                values.set(setting.key, value.to_owned(), source);
             }
         }
-        let place = Place::EnvoyConfiguration;
+        let source = SettingSource::EnvoyConfiguration;
         if !configuration.trim_ascii().is_empty() {
             let not_utf8 = |_| {
-                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned()))).at(place)
+                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned())))
+                    .at(source)
             };
             let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
-            given.put_json(configuration, place)?;
+            values.merge_json(configuration, source)?;
         }
-        given.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
-        let issuer_cluster = given.take(ISSUER_CLUSTER)?;
-        let whoami_path = given.take(WHOAMI_PATH)?;
+        values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
+        let issuer_cluster = values.take(ISSUER_CLUSTER)?;
+        let whoami_path = values.take(WHOAMI_PATH)?;
         if whoami_path
             .as_ref()
             .is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']))
         {
             return Err(ConfigError::NotAPath);
         }
-        let issuer = given.get(INTROSPECT_URL).and_then(Origin::parse);
-        let policy = given.into_policy(Place::EnvoyEnvironment)?;
-        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(place);
+        let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
+        let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
+        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(source);
         Ok(Self {
             policy,
             issuer: issuer.ok_or_else(not_a_url)?,
@@ -218,7 +219,7 @@ mod tests {
         ];
         let lacking = |demand: &str| {
             format!(
-                "setting `require` (in the plugin's configuration) has `{demand}`, and none is demanded: set"
+                "setting `require` (in the plugin's configuration) has `{demand}`, and none is required: set"
             )
         };
         for (configuration, demand) in [
@@ -241,7 +242,7 @@ mod tests {
         let error = Config::read(b"", environment).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must answer"
+            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must respond"
         );
     }
 
@@ -273,11 +274,11 @@ mod tests {
             ),
             (
                 r#"{"timeouts":1}"#,
-                "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
+                "setting `timeouts` (in the plugin's configuration) is unknown: did you mean `timeout`?",
             ),
             (
                 r#"{"whoami":"/data"}"#,
-                "setting `whoami` (in the plugin's configuration) is not known: did you mean `whoami_path`?",
+                "setting `whoami` (in the plugin's configuration) is unknown: did you mean `whoami_path`?",
             ),
             (
                 r#"{"issuer_cluster":"idp\n"}"#,
@@ -325,7 +326,8 @@ mod tests {
             assert_eq!(setting.default, Some(""));
             table.push_str(&format!(
                 "| `{}` | none | {} |\n",
-                setting.key, setting.meaning
+                setting.key,
+                setting.description()
             ));
         }
         assert!(

@@ -101,8 +101,7 @@ fn a_token_is_introspected_in_every_worker_if_nothing_is_cached() {
 fn one_worker_logs_what_is_required_of_tokens() {
     let store = SharedStore::default();
     let [one, other] = [(); 2].map(|()| Worker::sharing(&Configuration::default(), &store));
-    let line =
-        "nothing is demanded: every active token of this issuer gets in; rules: none; cache: none";
+    let line = "nothing is required: every active token of this issuer is accepted; rules: none; cache: none";
     assert_eq!(one.log(), [(LogLevel::Warn, line.to_owned())]);
     assert_eq!(other.log(), []);
 }
