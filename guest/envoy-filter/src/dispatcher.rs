@@ -6,6 +6,7 @@
 //! context only: a request queues its call and schedules one, which Envoy makes in the same turn of
 //! the worker's loop.
 
+use core::task::Poll;
 use core::time::Duration;
 
 use token_check::{
@@ -66,28 +67,28 @@ impl<H: Host> Dispatcher<H> {
         &self.metrics
     }
 
-    /// A request has arrived. `None`: it waits.
+    /// A request has arrived. Pending: it waits.
     pub(crate) fn begin(
         &mut self,
         stream: u32,
         head: &RequestHead<'_>,
         whoami_method: Option<&[u8]>,
         now: Now,
-    ) -> Option<Verdict> {
+    ) -> Poll<Verdict> {
         match self.check.begin(head, now) {
-            Step::Done(verdict) => Some(verdict),
+            Step::Done(verdict) => Poll::Ready(verdict),
             step => self.advance(stream, step, whoami_method, now),
         }
     }
 
-    /// A request that waited can continue. `None`: it waits again.
+    /// A request that waited can continue. Pending: it waits again.
     pub(crate) fn resume(
         &mut self,
         stream: u32,
         pending: PendingRequest,
         whoami_method: Option<&[u8]>,
         now: Now,
-    ) -> Option<Verdict> {
+    ) -> Poll<Verdict> {
         let step = self.check.resume(pending, now);
         self.advance(stream, step, whoami_method, now)
     }
@@ -189,13 +190,13 @@ impl<H: Host> Dispatcher<H> {
         mut step: Step,
         whoami_method: Option<&[u8]>,
         now: Now,
-    ) -> Option<Verdict> {
+    ) -> Poll<Verdict> {
         let pending = loop {
             match step {
-                Step::Done(verdict) => return Some(verdict),
+                Step::Done(verdict) => return Poll::Ready(verdict),
                 Step::Lead(pending, action) => match self.run(stream, action, None, now) {
-                    None => break pending,
-                    Some(finished) => {
+                    Poll::Pending => break pending,
+                    Poll::Ready(finished) => {
                         self.finish(finished);
                         if self.waiting.has_ready() {
                             self.scheduler.schedule();
@@ -218,17 +219,17 @@ impl<H: Host> Dispatcher<H> {
         };
         self.waiting.insert(stream, request);
         self.set_tick_period();
-        None
+        Poll::Pending
     }
 
-    /// Runs actions of a flight until one takes time. `Some`: the flight has finished.
+    /// Runs actions of a flight until it has finished. Pending: one takes time.
     fn run(
         &mut self,
         leader: u32,
         mut action: Action,
         warm_up_first: Option<CallFailure>,
         now: Now,
-    ) -> Option<Finished<u32>> {
+    ) -> Poll<Finished<u32>> {
         let mut version = None;
         loop {
             let progress = match action {
@@ -241,7 +242,7 @@ impl<H: Host> Dispatcher<H> {
                         warm_up_first,
                     });
                     self.scheduler.schedule();
-                    return None;
+                    return Poll::Pending;
                 }
                 Action::StoreGet(ticket, key) => {
                     let value = self.host.shared_data(key.as_str()).map(|data| {
@@ -263,12 +264,12 @@ impl<H: Host> Dispatcher<H> {
                         until: now.monotonic.saturating_add(time),
                     });
                     self.set_tick_period();
-                    return None;
+                    return Poll::Pending;
                 }
             };
             match progress {
                 Progress::Continue(next) => action = next,
-                Progress::Finished(finished) => return Some(finished),
+                Progress::Finished(finished) => return Poll::Ready(finished),
             }
         }
     }
@@ -287,11 +288,11 @@ impl<H: Host> Dispatcher<H> {
         warm_up_first: Option<CallFailure>,
         now: Now,
     ) {
-        let finished = match progress {
+        let status = match progress {
             Progress::Continue(action) => self.run(leader, action, warm_up_first, now),
-            Progress::Finished(finished) => Some(finished),
+            Progress::Finished(finished) => Poll::Ready(finished),
         };
-        if let Some(finished) = finished {
+        if let Poll::Ready(finished) = status {
             self.waiting.make_ready([leader]);
             self.finish(finished);
         }

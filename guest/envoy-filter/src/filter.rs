@@ -1,6 +1,7 @@
 //! Takes each request to its verdict, and applies that to the request's stream.
 
 use core::cell::RefCell;
+use core::task::Poll;
 use std::rc::Rc;
 
 use token_check::{
@@ -75,8 +76,8 @@ impl<H: Host> Filter<H> {
         };
         let now = self.host.now();
         match self.dispatcher.begin(stream, &head, whoami_method, now) {
-            Some(verdict) => self.apply(verdict, whoami_method),
-            None => Applied::Waits,
+            Poll::Ready(verdict) => self.apply(verdict, whoami_method),
+            Poll::Pending => Applied::Waits,
         }
     }
 
@@ -124,8 +125,8 @@ impl<H: Host> Filter<H> {
                 break;
             };
             let whoami_method = request.whoami_method.as_deref();
-            let verdict = (self.dispatcher).resume(stream, request.pending, whoami_method, now);
-            if let Some(verdict) = verdict
+            let status = (self.dispatcher).resume(stream, request.pending, whoami_method, now);
+            if let Poll::Ready(verdict) = status
                 && self.host.set_effective_context(stream)
             {
                 match self.apply(verdict, whoami_method) {

@@ -1,7 +1,7 @@
 //! What the filter needs of Envoy.
 //!
-//! Header values and bodies travel as bytes, and no call panics: one odd byte of a caller must not
-//! trap the VM, which all callers of a worker share.
+//! Header values and bodies are bytes, and failures are values: one odd byte of a caller must not trap
+//! the VM, which all callers of a worker share.
 
 use core::time::Duration;
 use std::ffi::OsString;

@@ -253,6 +253,10 @@ impl Simulation {
             let latest = state.begun + TIMEOUT + TICK + self.slack;
             let Some((end, ended)) = &state.end else {
                 assert!(self.now() <= latest, "{stream} waits longer than it may");
+                assert!(
+                    !self.missed_an_answer(&stream, &state),
+                    "{stream} was not woken"
+                );
                 self.open.push(stream);
                 continue;
             };
@@ -313,6 +317,14 @@ impl Simulation {
                 && contradicted.is_none_or(|later| answer.sent + ROUNDING >= later.first_attempt)
         });
         assert!(is_justified, "{stream} was granted without a reason");
+    }
+
+    /// Whether the flight that the stream waits for has ended long ago.
+    fn missed_an_answer(&self, stream: &OpenStream, state: &Stream) -> bool {
+        (self.answers.iter())
+            .filter(|answer| (answer.worker, answer.root) == (stream.worker, state.root))
+            .filter(|answer| answer.token == stream.token && answer.received > state.begun)
+            .any(|answer| self.now() > answer.received + TICK + self.slack)
     }
 
     /// For each token at most one call of each configuration is on its way.
