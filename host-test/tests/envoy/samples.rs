@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use envoy_filter::settings::Settings;
+use envoy_filter::config::Config;
 use envoy_runner::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::{ENVOY_SETTINGS, SETTINGS};
@@ -34,7 +34,7 @@ fn is_accepted(configuration: &Value, variables: &[String]) {
         let environment = environment
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        Settings::read(configuration.to_string().as_bytes(), environment)
+        Config::read(configuration.to_string().as_bytes(), environment)
     };
     let (_, lost) = environment.split_last().unwrap();
     assert_eq!(

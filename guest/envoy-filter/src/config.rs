@@ -1,11 +1,12 @@
-//! Settings from the environment (`host_env_keys`) and from the plugin's JSON configuration, which wins.
+//! The configuration: settings from the environment (`host_env_keys`) and from the plugin's JSON
+//! configuration, which wins.
 
 use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Given, Place, Policy, Problem, SETTINGS, SettingsError, UnknownVariable,
-    unknown_variable, variable,
+    ENVOY_SETTINGS, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
+    UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
 
@@ -28,7 +29,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn of(url: &str) -> Option<Self> {
+    fn parse(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok()?;
         Some(Self {
             https: url.scheme() == "https",
@@ -37,27 +38,27 @@ impl Origin {
     }
 }
 
-/// Valid settings of the filter.
+/// A valid configuration.
 #[derive(Debug)]
-pub struct Settings {
-    /// What the core demands of a token.
+pub struct Config {
+    /// What is required of a token.
     pub policy: Policy,
-    /// Where the issuer is.
+    /// The issuer's origin.
     pub issuer: Origin,
-    /// The cluster that reaches the issuer, if not the shipped ones.
+    /// The cluster that reaches the issuer, if it is not one of the shipped ones.
     pub issuer_cluster: Option<String>,
-    /// The path that the filter answers itself.
+    /// The path whose requests the filter answers itself.
     pub whoami_path: Option<String>,
 }
 
-/// Settings that cannot be used. Names the key, never the value.
+/// Why a configuration is rejected. Names the setting, never its value.
 #[derive(Debug)]
 pub enum ConfigError {
     /// `whoami_path` is not a path.
     NotAPath,
     /// A setting of the core.
     Setting(SettingsError),
-    /// A variable of the environment that nothing reads.
+    /// An environment variable with our prefix that is no setting.
     Unknown(UnknownVariable),
 }
 
@@ -81,11 +82,12 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-impl Settings {
-    /// Reads the plugin's configuration over the environment, see [`Given::put_json`]. An empty value is the same as none.
+impl Config {
+    /// Reads the environment, and the plugin's configuration on top, see [`SettingValues::merge_json`]. An empty
+    /// value means that the setting is not set.
     ///
     /// # Errors
-    /// The first setting that is missing, unknown or wrong.
+    /// The first setting that is missing, unknown or invalid.
     pub fn read(
         configuration: &[u8],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -97,37 +99,38 @@ impl Settings {
         if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
             return Err(ConfigError::Unknown(unknown));
         }
-        let mut given = Given::new();
+        let mut values = SettingValues::new();
         for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
             let name = variable(setting.key);
             let found = environment.iter().find(|(known, _)| *known == name);
             if let Some((_, value)) = found {
-                let place = Place::EnvoyEnvironment;
-                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(place);
+                let source = SettingSource::EnvoyEnvironment;
+                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(source);
                 let value = value.to_str().ok_or_else(unreadable)?;
-                given.put(setting.key, value.to_owned(), place);
+                values.set(setting.key, value.to_owned(), source);
             }
         }
-        let place = Place::EnvoyConfiguration;
+        let source = SettingSource::EnvoyConfiguration;
         if !configuration.trim_ascii().is_empty() {
             let not_utf8 = |_| {
-                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned()))).at(place)
+                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned())))
+                    .at(source)
             };
             let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
-            given.put_json(configuration, place)?;
+            values.merge_json(configuration, source)?;
         }
-        given.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
-        let issuer_cluster = given.take(ISSUER_CLUSTER)?;
-        let whoami_path = given.take(WHOAMI_PATH)?;
+        values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
+        let issuer_cluster = values.take(ISSUER_CLUSTER)?;
+        let whoami_path = values.take(WHOAMI_PATH)?;
         if whoami_path
             .as_ref()
             .is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']))
         {
             return Err(ConfigError::NotAPath);
         }
-        let issuer = given.get(INTROSPECT_URL).and_then(Origin::of);
-        let policy = given.into_policy(Place::EnvoyEnvironment)?;
-        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(place);
+        let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
+        let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
+        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(source);
         Ok(Self {
             policy,
             issuer: issuer.ok_or_else(not_a_url)?,
@@ -152,51 +155,51 @@ mod tests {
         ("WORKOUT18_WHOAMI_PATH", "/data"),
     ];
 
-    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Settings, String> {
+    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Config, String> {
         let environment = ENVIRONMENT.iter().chain(more);
         let environment = environment.map(|(name, value)| (name.into(), value.into()));
-        Settings::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
+        Config::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
     }
 
-    fn read(configuration: &str) -> Result<Settings, String> {
+    fn read(configuration: &str) -> Result<Config, String> {
         read_with(&[], configuration)
     }
 
     #[test]
-    fn the_environment_alone_is_enough() {
+    fn the_environment_alone_is_a_complete_configuration() {
         for configuration in ["", " \n", "{}"] {
-            let settings = read(configuration).unwrap();
-            assert_eq!(settings.policy.timeout().as_secs(), 7);
-            assert_eq!(settings.whoami_path.as_deref(), Some("/data"));
-            assert_eq!(settings.issuer_cluster, None);
+            let config = read(configuration).unwrap();
+            assert_eq!(config.policy.timeout().as_secs(), 7);
+            assert_eq!(config.whoami_path.as_deref(), Some("/data"));
+            assert_eq!(config.issuer_cluster, None);
             let issuer = Origin {
                 https: true,
                 authority: "i".to_owned(),
             };
-            assert_eq!(settings.issuer, issuer);
+            assert_eq!(config.issuer, issuer);
         }
     }
 
     #[test]
-    fn the_configuration_wins_over_the_environment_whatever_its_types() {
-        let settings = read(
+    fn the_configuration_overrides_the_environment_whatever_its_json_types() {
+        let config = read(
             r#"{"timeout":3,"forward_token":true,"whoami_path":"/me","issuer_cluster":"idp","expected_aud":null}"#,
         )
         .unwrap();
-        assert_eq!(settings.policy.timeout().as_secs(), 3);
-        assert_eq!(settings.whoami_path.as_deref(), Some("/me"));
-        assert_eq!(settings.issuer_cluster.as_deref(), Some("idp"));
+        assert_eq!(config.policy.timeout().as_secs(), 3);
+        assert_eq!(config.whoami_path.as_deref(), Some("/me"));
+        assert_eq!(config.issuer_cluster.as_deref(), Some("idp"));
     }
 
     #[test]
-    fn what_the_environment_demands_is_not_lost_to_an_empty_member_of_the_configuration() {
+    fn an_empty_member_of_the_configuration_does_not_drop_a_requirement_of_the_environment() {
         let environment = [
             ("WORKOUT18_EXPECTED_AUD", "https://b"),
             ("WORKOUT18_REQUIRED_SCOPE", "read"),
         ];
         let demanded = |configuration: &str| {
-            let settings = read_with(&environment, configuration).unwrap();
-            settings.policy.summary().line
+            let config = read_with(&environment, configuration).unwrap();
+            config.policy.summary().line
         };
         for configuration in [
             r#"{"expected_aud":"","required_scope":""}"#,
@@ -204,19 +207,19 @@ mod tests {
         ] {
             assert_eq!(demanded(configuration), demanded(""), "{configuration}");
         }
-        // Of no other is anything known, so it is refused as ever.
+        // An unknown key is rejected even if it is empty.
         assert!(read_with(&environment, r#"{"expected_audience":""}"#).is_err());
     }
 
     #[test]
-    fn what_either_of_the_two_requires_must_be_demanded() {
+    fn what_require_names_in_either_source_must_be_required() {
         let scope = [
             ("WORKOUT18_REQUIRE", "scope"),
             ("WORKOUT18_EXPECTED_AUD", "https://b"),
         ];
         let lacking = |demand: &str| {
             format!(
-                "setting `require` (in the plugin's configuration) has `{demand}`, and none is demanded: set"
+                "setting `require` (in the plugin's configuration) has `{demand}`, and none is required: set"
             )
         };
         for (configuration, demand) in [
@@ -228,23 +231,23 @@ mod tests {
         }
         let both = r#"{"require":"audience scope","required_scope":"read"}"#;
         assert!(read_with(&scope, both).is_ok());
-        // As ever where there is only one.
+        // With one source only, an empty list is rejected.
         assert!(read_with(&scope, r#"{"require":""}"#).is_err());
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_not_one_that_is_not_set() {
+    fn an_unreadable_value_is_an_error_and_not_an_unset_setting() {
         let not_utf8 = OsString::from_vec(vec![0xff]);
         let environment = [("WORKOUT18_EXPECTED_AUD".into(), not_utf8)];
-        let error = Settings::read(b"", environment).unwrap_err();
+        let error = Config::read(b"", environment).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must answer"
+            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must respond"
         );
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_the_name_of_its_key() {
+    fn an_invalid_setting_is_rejected_with_its_key() {
         let object = "the plugin's configuration is not a JSON object";
         let path =
             "setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query";
@@ -271,11 +274,11 @@ mod tests {
             ),
             (
                 r#"{"timeouts":1}"#,
-                "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
+                "setting `timeouts` (in the plugin's configuration) is unknown: did you mean `timeout`?",
             ),
             (
                 r#"{"whoami":"/data"}"#,
-                "setting `whoami` (in the plugin's configuration) is not known: did you mean `whoami_path`?",
+                "setting `whoami` (in the plugin's configuration) is unknown: did you mean `whoami_path`?",
             ),
             (
                 r#"{"issuer_cluster":"idp\n"}"#,
@@ -290,7 +293,7 @@ mod tests {
                 "{configuration}"
             );
         }
-        let empty = Settings::read(br#"{"introspect_url":""}"#, []).unwrap_err();
+        let empty = Config::read(br#"{"introspect_url":""}"#, []).unwrap_err();
         assert_eq!(
             empty.to_string(),
             "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_nothing_reads_is_refused_whatever_its_value() {
+    fn an_unknown_variable_is_rejected_whatever_its_value() {
         for value in ["https://b", ""] {
             assert_eq!(
                 read_with(&[("WORKOUT18_EXPECTED_AUDIENCE", value)], "").map(|_| ()),
@@ -311,19 +314,20 @@ mod tests {
                 )
             );
         }
-        // Service A's, in the same shell.
+        // A setting of Service A, which may share the shell.
         assert!(read_with(&[("WORKOUT18_CLIENT_ID", "a")], "").is_ok());
     }
 
     #[test]
-    fn the_table_of_envoys_own_settings_is_the_one_in_the_code() {
+    fn the_documents_table_of_envoy_settings_matches_the_code() {
         const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
         let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
         for setting in ENVOY_SETTINGS {
             assert_eq!(setting.default, Some(""));
             table.push_str(&format!(
                 "| `{}` | none | {} |\n",
-                setting.key, setting.meaning
+                setting.key,
+                setting.description()
             ));
         }
         assert!(
