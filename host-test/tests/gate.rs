@@ -433,12 +433,12 @@ async fn an_instance_says_what_it_demands_and_warns_if_that_is_nothing() {
     let rows: [(&[(&str, &str)], &str); 2] = [
         (
             &[("expected_aud", "orders"), ("require", "audience")],
-            "auth-check: demanded of a token: audience \"orders\", scope any, client any, issuer any, grant type any; \
+            "auth-check: required of a token: audience \"orders\", scope any, client any, issuer any, grant type any; \
              rules: none; cache: none",
         ),
         (
             &[],
-            "auth-check: warning: nothing is demanded: every active token of this issuer gets in; rules: none; \
+            "auth-check: warning: nothing is required: every active token of this issuer is accepted; rules: none; \
              cache: none",
         ),
     ];

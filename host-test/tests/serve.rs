@@ -112,7 +112,7 @@ fn wrong_settings_end_it_before_it_listens() {
         ),
         (
             ("REQUIRE", "audience"),
-            "component service-b: setting `require` (Spin variable auth_require) has `audience`, and none is demanded: \
+            "component service-b: setting `require` (Spin variable auth_require) has `audience`, and none is required: \
              set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of spin.toml?",
         ),
         (
@@ -149,11 +149,11 @@ fn what_is_demanded_is_said_once_at_the_start() {
     let table = [
         (
             vec![],
-            "component service-b: warning: nothing is demanded: every active token of this issuer gets in; rules: none; cache: none",
+            "component service-b: warning: nothing is required: every active token of this issuer is accepted; rules: none; cache: none",
         ),
         (
             vec![("EXPECTED_AUD", "https://b"), ("CACHE_TTL", "60")],
-            "component service-b: demanded of a token: audience \"https://b\", scope any, client any, issuer any, grant type any; \
+            "component service-b: required of a token: audience \"https://b\", scope any, client any, issuer any, grant type any; \
              rules: none; cache: 60 s",
         ),
     ];

@@ -105,14 +105,14 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
         assert_eq!(
             checked(MANIFEST, "", &["PATH", "WORKOUT18_CLIENT_ID"]),
             Ok(vec![
-                "component shop: warning: nothing is demanded: every active token of this issuer gets in; rules: none; cache: none"
+                "component shop: warning: nothing is required: every active token of this issuer is accepted; rules: none; cache: none"
                     .to_owned()
             ])
         );
         assert_eq!(
             checked(MANIFEST, r#","expected_aud":"shop","require":"audience""#, &[]),
             Ok(vec![
-                "component shop: demanded of a token: audience \"shop\", scope any, client any, issuer any, \
+                "component shop: required of a token: audience \"shop\", scope any, client any, issuer any, \
                  grant type any; rules: none; cache: none"
                     .to_owned()
             ])

@@ -111,7 +111,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
             at(untrusted.address().port()),
             &trusted,
             unreachable,
-            "its certificate is of an authority that is not trusted here",
+            "its certificate was issued by an authority that is not trusted here",
             vec![1, 5],
         ),
         (
@@ -132,7 +132,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
             at(plain.address().port()),
             &trusted,
             unreachable,
-            "what listens there does not speak TLS",
+            "the server does not speak TLS",
             vec![3, 5],
         ),
         (
@@ -164,7 +164,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
             (503, reason),
             "{url}"
         );
-        let line = format!("{reason}: no answer of the issuer: {line}");
+        let line = format!("{reason}: no response from the issuer: {line}");
         until(async || world.envoy.log().contains(&line)).await;
         let stats = world.envoy.stats().await.unwrap();
         let grown: Vec<usize> = (0..COUNTERS.len())

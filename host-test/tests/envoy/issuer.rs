@@ -63,7 +63,7 @@ async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_f
             json(StatusCode::TOO_MANY_REQUESTS).into(),
         ),
         (
-            "issuer_refused_us",
+            "issuer_rejected_client",
             StubAnswer::request_unauthorized().into(),
         ),
         (

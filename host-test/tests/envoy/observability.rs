@@ -32,7 +32,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     for line in [
         r#"trust_triangle_decisions{reason="granted"} 2"#,
         r#"trust_triangle_decisions{reason="inactive"} 1"#,
-        r#"trust_triangle_decisions{reason="issuer_refused_us"} 1"#,
+        r#"trust_triangle_decisions{reason="issuer_rejected_client"} 1"#,
         r#"trust_triangle_decisions{reason="issuer_timeout"} 1"#,
         r#"trust_triangle_decisions{reason="issuer_unreachable"} 1"#,
         r#"trust_triangle_decisions{reason="no_credentials"} 1"#,
@@ -43,7 +43,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         // A broken connection is tried once more.
         r#"trust_triangle_introspections{outcome="unreachable"} 2"#,
         r#"trust_triangle_issuer_faults{reason="issuer_unreachable"} 1"#,
-        r#"trust_triangle_issuer_faults{reason="issuer_refused_us"} 1"#,
+        r#"trust_triangle_issuer_faults{reason="issuer_rejected_client"} 1"#,
         r#"trust_triangle_cache{use="miss"} 6"#,
         r#"trust_triangle_cache{use="hit"} 0"#,
         r#"trust_triangle_flights_joined{} 0"#,
@@ -64,7 +64,9 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     }
     // A fault that is not the caller's is in the log under its name.
     let log = world.envoy.log();
-    assert!(log.contains("issuer_refused_us: the issuer answered with HTTP status 401: check "));
+    assert!(
+        log.contains("issuer_rejected_client: the issuer responded with HTTP status 401: check ")
+    );
     assert!(!log.contains("inactive"));
     world.finish().await;
 }

@@ -39,7 +39,7 @@ fn is_accepted(configuration: &Value, variables: &[String]) {
     let (_, lost) = environment.split_last().unwrap();
     assert_eq!(
         read(lost).unwrap_err().to_string(),
-        "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?"
+        "setting `require` (in the plugin's configuration) has `audience`, and none is required: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?"
     );
     let settings = read(&environment);
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));

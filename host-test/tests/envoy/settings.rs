@@ -60,7 +60,7 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("timeout", "5"),
             json!({ "timeouts": 5 }),
-            "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
+            "setting `timeouts` (in the plugin's configuration) is unknown: did you mean `timeout`?",
         ),
         (
             ("resource_client_secret", "s3cr3t\n"),
@@ -77,7 +77,7 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("require", "audience"),
             json!({}),
-            "setting `require` (WORKOUT18_REQUIRE) has `audience`, and none is demanded: set `expected_aud`; if it is \
+            "setting `require` (WORKOUT18_REQUIRE) has `audience`, and none is required: set `expected_aud`; if it is \
              set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
         ),
         (
@@ -146,12 +146,12 @@ async fn what_is_demanded_is_in_the_log_once_whatever_the_number_of_workers() {
     let rows: [(&[(&str, &str)], &str); 2] = [
         (
             &[("expected_aud", "orders"), ("require", "audience")],
-            "[info][wasm] LINE demanded of a token: audience \"orders\", scope any, client any, issuer any, \
+            "[info][wasm] LINE required of a token: audience \"orders\", scope any, client any, issuer any, \
              grant type any; rules: none; cache: none",
         ),
         (
             &[],
-            "[warning][wasm] LINE nothing is demanded: every active token of this issuer gets in; rules: none; \
+            "[warning][wasm] LINE nothing is required: every active token of this issuer is accepted; rules: none; \
              cache: none",
         ),
     ];
@@ -181,7 +181,7 @@ async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
         .cloned()
         .collect();
     assert_eq!(lost.len() + 1, handed_over.len());
-    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is required: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
     for (handed_over, audience, error) in [
         (&handed_over, "service-b", None),
         (&handed_over, "", Some(none)),

@@ -32,6 +32,10 @@ fn main() {
         arguments.test_threads.get_or_insert(threads);
         libtest_mimic::run(&arguments, trials)
     };
+    if !arguments.list {
+        // Before times in documents begin to count: this may take a minute. A trial reports a failure.
+        let _ = fixture::app::shared();
+    }
     let hosts = single::Hosts::new(runtime.handle(), &log);
     let single = run(SINGLE_THREADS, hosts.trials());
     // Ends what they started; `exit` would skip it.

@@ -99,7 +99,7 @@ impl Scene {
             }
             Self::ARefusalOfOurCredentialsIsOurs => {
                 let token = service_a::token(issuer, Some(RESOURCE)).await?;
-                expect(&url, &token, 503, Some("issuer_refused_us")).await
+                expect(&url, &token, 503, Some("issuer_rejected_client")).await
             }
         }
     }

@@ -2,11 +2,10 @@
 //! request with a key-value store between them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use host_test::wire::{exchange, get};
-use spin_host::{App, KeyValueStore, Running, ServeOptions, StoreFault};
+use spin_host::{KeyValueStore, Running, ServeOptions, StoreFault};
 use tokio::runtime::Handle;
 
 use super::{Answer, Driver, Host, Memory, Reply, gates, is_audit, issuer_of, settings};
@@ -21,18 +20,14 @@ const STORE: &str = "default";
 pub(crate) struct Component {
     runtime: Handle,
     log: Log,
-    app: Arc<OnceLock<Result<App, String>>>,
     has_memory: bool,
 }
 
 /// The driver of one instance, and that of many.
 pub(crate) fn drivers(runtime: &Handle, log: &Log) -> [Component; 2] {
-    // Compiled for the first sequence that needs it.
-    let app = Arc::new(OnceLock::new());
     [true, false].map(|has_memory| Component {
         runtime: runtime.clone(),
         log: log.clone(),
-        app: Arc::clone(&app),
         has_memory,
     })
 }
@@ -55,10 +50,7 @@ impl Driver for Component {
     }
 
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
-        let app = self
-            .app
-            .get_or_init(|| app::load("sequences-spin.toml").map_err(|error| format!("{error:#}")))
-            .clone()?;
+        let app = app::shared()?;
         let issuers = Issuers::start(&self.runtime);
         let gates = gates(sequence).iter().map(|gate| {
             let issuer = issuer_of(sequence, *gate);

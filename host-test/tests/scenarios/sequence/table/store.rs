@@ -1,5 +1,7 @@
 //! What somebody who can write into the shared store can do with it: nothing.
 
+use spin_host::StoreFault;
+
 use super::ACTIVE;
 use crate::sequence::row::{Facts, Says, Sequence, Step, Tamper, sequence};
 

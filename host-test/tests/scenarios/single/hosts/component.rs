@@ -1,9 +1,9 @@
 //! The component that ships, in the embedded host, with the echo app behind it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spin_host::{App, Running, ServeOptions};
+use spin_host::{Running, ServeOptions};
 use tokio::runtime::Handle;
 
 use super::{Driver, settings};
@@ -19,14 +19,8 @@ pub(crate) struct Component {
     runtime: Handle,
     stub: Arc<SharedStub>,
     log: Log,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    app: Option<App>,
     /// One for all scenarios with the same settings.
-    running: BTreeMap<Settings, Arc<Running>>,
+    running: Mutex<BTreeMap<Settings, Arc<Running>>>,
 }
 
 impl Component {
@@ -35,26 +29,20 @@ impl Component {
             runtime,
             stub,
             log,
-            state: Mutex::default(),
+            running: Mutex::default(),
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Settings, Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(&self, settings: Settings) -> Result<Arc<Running>, String> {
-        let mut state = self.state();
-        if let Some(running) = state.running.get(&settings) {
+        let mut all = self.running();
+        if let Some(running) = all.get(&settings) {
             return Ok(Arc::clone(running));
         }
-        let app = match &state.app {
-            Some(app) => app.clone(),
-            None => state
-                .app
-                .insert(app::load("scenarios-spin.toml").map_err(|error| format!("{error:#}"))?)
-                .clone(),
-        };
+        let app = app::shared()?;
         let options = ServeOptions {
             environment: Some(BTreeMap::new()),
             variables: settings.iter().cloned().collect(),
@@ -65,10 +53,7 @@ impl Component {
             .block_on(app.serve(options))
             .map_err(|error| format!("{error:#}"))?;
         Ok(Arc::clone(
-            state
-                .running
-                .entry(settings)
-                .or_insert_with(|| Arc::new(running)),
+            all.entry(settings).or_insert_with(|| Arc::new(running)),
         ))
     }
 }
@@ -84,9 +69,8 @@ impl Driver for Component {
     }
 
     fn printed(&self) -> Vec<String> {
-        let state = self.state();
-        let guests = state
-            .running
+        let running = self.running();
+        let guests = running
             .values()
             .flat_map(|running| running.logs())
             .map(|line| line.text);
@@ -95,8 +79,7 @@ impl Driver for Component {
 
     fn healthy(&self) -> Result<(), String> {
         let traps: u64 = self
-            .state()
-            .running
+            .running()
             .values()
             .map(|running| running.stats().traps)
             .sum();

@@ -21,7 +21,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .with("expected_aud", "orders-api")
             .says(ALL_NULL)
             .refused(401, "no_audience")
-            .tells(r#"no_audience: the issuer named no aud; expected "orders-api""#),
+            .tells(r#"no_audience: the token has no aud; expected "orders-api""#),
         scenario("an_issuer_that_is_null_is_none")
             .with("expected_issuer", "https://jans.example.test")
             .says(ALL_NULL)
@@ -52,7 +52,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("doorkeeper_writes_an_exp_of_0_for_a_token_that_never_expires")
             .says(r#"{"active":true,"scope":"public","client_id":"abc123","token_type":"Bearer","exp":0,"iat":{now-10}}"#)
             .refused(401, "expired")
-            .tells("expired: the issuer wrote an exp of 0 or less for an active token; a token that never expires has no exp"),
+            .tells("expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp"),
         scenario("gluu_writes_milliseconds")
             .says(r#"{"active":true,"client_id":"shop-batch","token_type":"bearer","scope":"orders.read","exp":4000000000000,"iat":1800000000000}"#)
             .refused(503, "issuer_answer_malformed")
@@ -64,14 +64,14 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("oidc_provider_introspects_no_jwt")
             .issuer(Issuer::Answers(answer(400, "application/json", UNSUPPORTED)))
             .refused(401, "inactive")
-            .tells("inactive: the issuer answered with HTTP status 400 and said that it is for the token; some issuers do not tell about JWTs"),
+            .tells("inactive: the issuer responded with HTTP status 400 and an error about the token; some issuers do not introspect JWTs"),
         scenario("oauth_toolkit_answers_401_for_a_token_it_does_not_know")
             .issuer(Issuer::Answers(answer(401, "application/json", r#"{"active":false}"#)))
             .refused(401, "inactive"),
         scenario("a_firewall_that_refuses_the_question_is_not_about_our_credentials")
             .issuer(Issuer::Answers(answer(403, "text/html", FORBIDDEN)))
             .refused(503, "issuer_unexpected_status")
-            .tells("issuer_unexpected_status: the issuer answered with HTTP status 403: check introspect_url, and what stands between here and the issuer"),
+            .tells("issuer_unexpected_status: the issuer responded with HTTP status 403: check introspect_url, and any proxy between here and the issuer"),
         scenario("oauth_toolkit_refuses_our_credentials_with_403_and_no_body")
             .issuer(Issuer::Answers(answer(403, "text/html", "")))
             .refused(503, "issuer_rejected_client"),
@@ -81,7 +81,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("rfc6749_s2_3_1_an_issuer_that_does_not_decode_our_credentials")
             .issuer(Issuer::Answers(answer(401, "application/json", r#"{"error":"invalid_client"}"#)))
             .refused(503, "issuer_rejected_client")
-            .tells("issuer_rejected_client: the issuer answered with HTTP status 401: check resource_client_id, resource_client_secret and client_auth; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post"),
+            .tells("issuer_rejected_client: the issuer responded with HTTP status 401: check resource_client_id, resource_client_secret and client_auth; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post"),
     ];
     let mut basic = answer(401, "text/html", FORBIDDEN);
     basic
@@ -98,7 +98,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("rfc9110_s12_5_3_a_content_coding_was_not_asked_for")
             .issuer(Issuer::Answers(coded))
             .refused(503, "issuer_answer_malformed")
-            .tells("issuer_answer_malformed: the issuer's answer has the content coding gzip; the question allows none"),
+            .tells("issuer_answer_malformed: the issuer's response has the content coding gzip; the call accepts none"),
     );
     for (name, document) in ACCESS_TOKENS {
         rows.push(scenario(name).says(document).granted(&[], document));
