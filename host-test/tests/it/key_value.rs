@@ -1,10 +1,5 @@
 //! Key-value stores of the embedded host, as a guest meets them.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

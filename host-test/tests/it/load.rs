@@ -1,20 +1,14 @@
 //! The gate under load and while its issuer is in trouble: the components that ship, in the embedded host.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::support::{self, bearer, derived, load, stub};
 use futures::future::join_all;
 use host_test::wire::{Reply, exchange, get};
 use programs::{Guest, repository};
 use spin_host::{App, Running, ServeOptions};
-use support::{bearer, derived, load, stub};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;

@@ -1,10 +1,5 @@
 //! The embedded host with the repository's own components.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::OnceLock, time::Duration};
 
 use programs::{Guest, components, repository};

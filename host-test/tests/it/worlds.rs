@@ -1,10 +1,4 @@
 //! wit/worlds.wit is the budget of capabilities: the components import what their worlds name, and nothing else.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a helper that fails is a test that fails"
-)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

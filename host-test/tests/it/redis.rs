@@ -1,10 +1,4 @@
 //! Key-value stores in Redis: two embedded hosts on one real `redis-server`, as two `spin up` would be.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
-mod support;
 
 use std::{
     env,
@@ -16,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{self, bearer, load, stub};
 use host_test::wire::{Reply, exchange, get};
 use programs::{Guest, Process, install::debian, on_path, repository};
 use spin_host::{App, Running, ServeOptions};
-use support::{bearer, load, stub};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

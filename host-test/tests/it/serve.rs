@@ -1,8 +1,4 @@
 //! `cargo serve` as a process: how it starts, what it says and how it ends.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
 
 use std::{
     net::SocketAddr,

@@ -1,8 +1,4 @@
 //! examples/your-app: an app that is not ours, with the fewest lines that gate it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,10 +1,4 @@
 //! Outbound TLS of the embedded host: private certificate authorities by `[[client_tls]]`, and issuers that speak HTTP/2.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
-mod support;
 
 use std::{
     net::SocketAddr,
@@ -12,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use crate::support::{self, bearer, load};
 use bytes::Bytes;
 use host_test::wire::{exchange, get};
 use http::{Request, Response, Version};
@@ -28,7 +23,6 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use spin_host::{App, Running, ServeOptions};
-use support::{bearer, load};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

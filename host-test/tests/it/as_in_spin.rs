@@ -1,9 +1,5 @@
 //! What Spin does to requests before and after a component: the embedded host does the same. Read in the source of Spin 4.1
 //! (crates/trigger-http) and seen in a running one.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::OnceLock};
 
