@@ -283,11 +283,11 @@ const EXPIRED: &[(&str, &str)] = &[
 const NOT_YET_VALID: &[(&str, &str)] = &[
     (
         "rfc7519_s4_1_5_an_nbf_ahead_is_not_yet_valid",
-        r#"{"active":true,"nbf":{now+60}}"#,
+        r#"{"active":true,"nbf":{now+600}}"#,
     ),
     (
         "rfc7519_s4_1_6_an_iat_ahead_is_not_yet_valid",
-        r#"{"active":true,"iat":{now+60}}"#,
+        r#"{"active":true,"iat":{now+600}}"#,
     ),
 ];
 
