@@ -1,36 +1,8 @@
-//! Text that came from the network, and how it may be shown.
+//! Escapes whatever a terminal would act on, in text and in JSON.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
-
-/// Characters of one text that are kept. Longer ones explain nothing more.
-const LONGEST: usize = 2048;
-
-/// Text that somebody else wrote. It has no `Display`: a terminal would obey the control characters in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub(crate) struct Foreign(String);
-
-impl Foreign {
-    /// Keeps the first characters; an ellipsis says that there was more.
-    pub(crate) fn new(text: &str) -> Self {
-        match text.char_indices().nth(LONGEST) {
-            Some((end, _)) => Self(format!("{}…", text.get(..end).unwrap_or_default())),
-            None => Self(text.to_owned()),
-        }
-    }
-
-    /// For decisions, not for print.
-    pub(crate) fn as_written(&self) -> &str {
-        &self.0
-    }
-
-    /// For a terminal.
-    pub(crate) fn shown(&self) -> String {
-        escaped(&self.0)
-    }
-}
 
 /// `text` with everything escaped that a terminal would act on rather than print.
 pub(crate) fn escaped(text: &str) -> String {
@@ -41,8 +13,8 @@ pub(crate) fn escaped(text: &str) -> String {
     shown
 }
 
-/// JSON whose strings hold nothing raw that a terminal would act on. serde_json leaves DEL, C1 and bidi marks raw, and
-/// nothing outside strings can be one of those.
+/// `value` as JSON whose strings hold nothing raw that a terminal would act on. serde_json leaves
+/// DEL, C1 controls and bidirectional marks raw; outside of strings JSON has none of them.
 pub(crate) fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).unwrap_or_default();
     let mut shown = String::with_capacity(text.len());
@@ -59,14 +31,14 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     shown
 }
 
-/// As Python's `repr` writes a character that it does not print.
+/// Appends `c`; an unprintable character is escaped as Python's `repr` does.
 pub(crate) fn push_escaped(text: &mut String, c: char) {
     if is_printable(c) {
         text.push(c);
         return;
     }
     let code = u32::from(c);
-    // A String takes every write.
+    // Writing to a String cannot fail.
     let _ = match c {
         '\t' => text.write_str("\\t"),
         '\n' => text.write_str("\\n"),
@@ -77,8 +49,9 @@ pub(crate) fn push_escaped(text: &mut String, c: char) {
     };
 }
 
-/// Whether the character only leaves ink: the standard library's table, which knows control, format, private and
-/// unassigned characters. The letter before it keeps combining marks printable, as they follow something.
+/// Whether the character is printable, by the standard library's table of control, format, private
+/// and unassigned characters. The letter before it keeps combining marks printable: `escape_debug`
+/// escapes them only at the start of a string.
 fn is_printable(c: char) -> bool {
     let mut buffer = [0; 5];
     let (letter, rest) = buffer.split_at_mut(1);
@@ -96,11 +69,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_act_on_is_escaped() {
+        let plain = "plain, é, 漢, 🦀, e\u{301}, \"'\\";
         let table = [
-            (
-                "plain, é, 漢, 🦀, e\u{301}, \"'\\",
-                "plain, é, 漢, 🦀, e\u{301}, \"'\\",
-            ),
+            (plain, plain),
             ("\u{1b}[2J", "\\x1b[2J"),
             ("a\r\n\tb\0", "a\\r\\n\\tb\\x00"),
             ("\u{7f}\u{9b}1m", "\\x7f\\x9b1m"),
@@ -109,7 +80,6 @@ mod tests {
         ];
         for (text, shown) in table {
             assert_eq!(escaped(text), shown);
-            assert_eq!(Foreign::new(text).shown(), shown);
         }
     }
 
@@ -119,15 +89,5 @@ mod tests {
         let shown = json(&text);
         assert_eq!(shown, r#""\u001b\u007f\u009b\u202e\udb40\udc01é\"\\\n""#);
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
-    }
-
-    #[test]
-    fn long_text_is_cut() {
-        let text = "é".repeat(LONGEST);
-        assert_eq!(Foreign::new(&text).as_written(), text);
-        assert_eq!(
-            Foreign::new(&format!("{text}é")).as_written(),
-            format!("{text}…")
-        );
     }
 }

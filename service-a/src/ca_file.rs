@@ -1,7 +1,8 @@
-//! Which authorities are trusted for https: the system's, or those in the file that `SSL_CERT_FILE` names.
+//! Checks the file of certificate authorities that `SSL_CERT_FILE` names in place of the system's.
 //!
-//! The verifier reads the file itself, and takes one that is missing or empty as nothing to trust. Then each connection
-//! fails and none of the errors names the file, so it is looked at first.
+//! The TLS verifier reads the file itself and takes a missing or empty one for "trust nobody".
+//! Every connection would then fail with an error that does not name the file, so it is checked
+//! first.
 
 use std::{env, path::Path};
 
@@ -10,24 +11,24 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-/// Names the file.
+/// The environment variable that names the file.
 pub(crate) const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// Whether the file that the environment names, if it names one, can be used.
+/// Checks the file, if the environment names one.
 pub(crate) fn check() -> Result<(), String> {
     match env::var_os(VARIABLE) {
-        Some(path) => usable(Path::new(&path)),
+        Some(path) => check_file(Path::new(&path)),
         None => Ok(()),
     }
 }
 
-fn usable(path: &Path) -> Result<(), String> {
+fn check_file(path: &Path) -> Result<(), String> {
     if path.as_os_str().is_empty() {
         return Err("is empty: unset it, or name a file of certificate authorities".to_owned());
     }
     let named = |problem: &str| format!("names {}, which {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| named(&format!("cannot be read: {error}")))?;
-    // As the verifier reads it: bundles of systems hold parts that cannot be used beside those that can.
+    // As the verifier does, skip certificates that it cannot parse: system bundles hold some.
     let certificates = CertificateDer::pem_reader_iter(bytes.as_slice());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates.filter_map(Result::ok));

@@ -1,6 +1,7 @@
-//! The access token: one request for many callers, kept, refreshed early, renewed once when it is refused.
+//! The source of access tokens: many callers share one request; the token is kept, refreshed before
+//! it expires, and renewed once if Service B refuses it.
 //!
-//! There is no cache to look a token up in. A [`TokenSource`] owns the [`Grant`] that its tokens are for and holds at
+//! There is no cache with keys. A [`TokenSource`] owns the [`Grant`] of its tokens and holds at
 //! most one of them.
 
 use std::{
@@ -20,27 +21,29 @@ use tokio::{sync::OnceCell, task, time::Instant};
 
 use crate::{
     discovery::TokenEndpoint,
-    exchange::{self, Granted, Refused},
     failure::Failure,
+    grant::Grant,
     http::Http,
     secret::{AccessToken, ClientSecret},
-    settings::{Grant, secret_from_file},
+    secret_source,
+    token_request::{self, NewToken, TokenRequestError},
 };
 
-/// A token is replaced so long before it expires: a call that is under way with it should still arrive in time.
+/// How long before its expiry a token is replaced, so that a call in progress still arrives in
+/// time.
 const REFRESH_MARGIN: Duration = Duration::from_secs(30);
-/// Of a short-lived token at most this part of its life is given away.
+/// The margin is at most this part of the lifetime: a quarter.
 const REFRESH_MARGIN_DIVISOR: u32 = 4;
-/// After a failed token request the issuer is left alone for so long; callers share the failure, or the token that is
-/// still valid.
-const ISSUER_REST: Duration = Duration::from_secs(1);
-/// The same after a refusal that the next request would get too, and the longest that `Retry-After` is obeyed.
-const LONG_ISSUER_REST: Duration = Duration::from_secs(60);
-/// A token that came from a renewal and that Service B never took is not renewed for so long: another one would not be
-/// taken either.
-const RENEWAL_REST: Duration = Duration::from_secs(60);
+/// How long no token request is sent after one failed. Meanwhile callers get the failure, or the
+/// token that is still valid.
+const ISSUER_COOLDOWN: Duration = Duration::from_secs(1);
+/// The same after a refusal that the next request would get too. Also the limit of `Retry-After`.
+const LONG_ISSUER_COOLDOWN: Duration = Duration::from_secs(60);
+/// How long a renewed token that Service B has never accepted is not renewed again: it would not
+/// accept the next one either.
+const RENEWAL_COOLDOWN: Duration = Duration::from_secs(60);
 
-/// An access token and what is known of it.
+/// An access token and its state.
 #[derive(Debug)]
 pub(crate) struct Token {
     access: AccessToken,
@@ -57,13 +60,13 @@ impl Token {
         &self.access
     }
 
-    /// Its lifetime when it was obtained, as the issuer said.
+    /// `expires_in` of the token response.
     pub(crate) const fn expires_in(&self) -> Option<Duration> {
         self.expires_in
     }
 
-    /// Service B did not refuse it.
-    pub(crate) fn was_accepted(&self) {
+    /// Records that Service B did not refuse it.
+    pub(crate) fn set_accepted(&self) {
         self.accepted.store(true, Ordering::Relaxed);
     }
 
@@ -72,8 +75,9 @@ impl Token {
             .is_none_or(|lifetime| now.duration_since(self.obtained) < lifetime)
     }
 
-    /// Whether it is time for the next one. RFC 6749 section 5.1: without `expires_in` nobody knows.
-    fn is_due(&self, now: Instant) -> bool {
+    /// Whether it should be refreshed. Without `expires_in` its expiry is unknown (RFC 6749 section
+    /// 5.1), and it is never refreshed.
+    fn needs_refresh(&self, now: Instant) -> bool {
         self.expires_in.is_some_and(|lifetime| {
             let margin = REFRESH_MARGIN.min(lifetime / REFRESH_MARGIN_DIVISOR);
             now.duration_since(self.obtained) >= lifetime.saturating_sub(margin)
@@ -83,43 +87,44 @@ impl Token {
     fn may_be_renewed(&self, now: Instant) -> bool {
         !self.from_renewal
             || self.accepted.load(Ordering::Relaxed)
-            || now.duration_since(self.obtained) >= RENEWAL_REST
+            || now.duration_since(self.obtained) >= RENEWAL_COOLDOWN
     }
 }
 
-/// How long the parts of getting a token took, the last time.
+/// How long discovery and the last token request took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
+pub(crate) struct Timings {
     pub(crate) discovery: Option<Duration>,
     pub(crate) token: Option<Duration>,
 }
 
-type Outcome = Result<Arc<Token>, Arc<Failure>>;
-/// A token request under way. All who wait for it drive it, so that no caller's end is the request's end (attack S2).
-type Flight = Shared<BoxFuture<'static, Outcome>>;
+/// A token request in progress. All its callers poll it, so that it survives the cancellation of
+/// any of them (attack S2).
+#[derive(Clone)]
+struct Flight(Shared<BoxFuture<'static, Result<Arc<Token>, Arc<Failure>>>>);
 
 #[derive(Default)]
 struct State {
     token: Option<Arc<Token>>,
     flight: Option<Flight>,
     failure: Option<(Instant, Arc<Failure>)>,
-    tokens: u64,
+    issued_tokens: u64,
     requests: u64,
-    spent: Spent,
-    /// The secret in the file, once it differs from that of the settings.
-    newer_secret: Option<Arc<ClientSecret>>,
+    timings: Timings,
+    /// The secret in the file, once it differs from the one in the settings.
+    rotated_secret: Option<Arc<ClientSecret>>,
 }
 
 impl State {
     fn recent_failure(&self, now: Instant) -> Option<Arc<Failure>> {
         let (at, failure) = self.failure.as_ref()?;
-        let rest = if failure.is_final() {
-            LONG_ISSUER_REST
+        let cooldown = if failure.is_final() {
+            LONG_ISSUER_COOLDOWN
         } else {
-            let asked_for = failure.retry_after().unwrap_or_default();
-            asked_for.clamp(ISSUER_REST, LONG_ISSUER_REST)
+            let retry_after = failure.retry_after().unwrap_or_default();
+            retry_after.clamp(ISSUER_COOLDOWN, LONG_ISSUER_COOLDOWN)
         };
-        (now.duration_since(*at) < rest).then(|| Arc::clone(failure))
+        (now.duration_since(*at) < cooldown).then(|| Arc::clone(failure))
     }
 }
 
@@ -130,7 +135,7 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// Gives out the token of one grant.
+/// Returns the token of one grant.
 #[derive(Clone)]
 pub(crate) struct TokenSource(Arc<Inner>);
 
@@ -145,16 +150,17 @@ impl TokenSource {
         }))
     }
 
-    /// The token at hand, or a new one. Nobody waits for an early refresh: the token at hand is still good.
-    pub(crate) async fn token(&self) -> Outcome {
+    /// The current token, or a new one. No caller waits for an early refresh, since the current
+    /// token is still valid.
+    pub(crate) async fn token(&self) -> Result<Arc<Token>, Arc<Failure>> {
         let now = Instant::now();
         let flight = {
             let mut state = self.0.state();
             let failure = state.recent_failure(now);
             match state.token.clone().filter(|token| token.is_valid(now)) {
                 Some(token) => {
-                    if token.is_due(now) && failure.is_none() && state.flight.is_none() {
-                        tokio::spawn(self.join(&mut state, false));
+                    if token.needs_refresh(now) && failure.is_none() && state.flight.is_none() {
+                        tokio::spawn(self.join(&mut state, false).0);
                     }
                     return Ok(token);
                 }
@@ -164,10 +170,11 @@ impl TokenSource {
                 },
             }
         };
-        flight.await
+        flight.0.await
     }
 
-    /// Another token than `refused`, which Service B answered with 401; `None` if it makes no sense to ask for one.
+    /// A token other than `refused`, which got a 401 from Service B. `None` if a new one would not
+    /// help.
     pub(crate) async fn renewed(
         &self,
         refused: &Token,
@@ -189,34 +196,33 @@ impl TokenSource {
             }
             self.join(&mut state, true)
         };
-        flight.await.map(Some)
+        flight.0.await.map(Some)
     }
 
-    /// `text` without the secrets that this source knows, should somebody have sent them back.
+    /// `text` without the secrets of this source, in case a peer has sent them back.
     pub(crate) fn redact(&self, text: &str) -> String {
         self.0.redact(text)
     }
 
-    /// Token requests that were sent.
+    /// The number of token requests sent.
     pub(crate) fn requests(&self) -> u64 {
         self.0.state().requests
     }
 
-    /// How long they took.
-    pub(crate) fn spent(&self) -> Spent {
-        self.0.state().spent
+    /// How long discovery and the last token request took.
+    pub(crate) fn timings(&self) -> Timings {
+        self.0.state().timings
     }
 
-    /// The request under way, or a new one.
+    /// The request in progress, or a new one.
     fn join(&self, state: &mut State, renewal: bool) -> Flight {
         let new = || {
             let inner = Arc::clone(&self.0);
-            async move {
-                let granted = inner.ask().await;
-                inner.land(granted, renewal)
-            }
-            .boxed()
-            .shared()
+            let request = async move {
+                let outcome = inner.request_token().await;
+                inner.finish(outcome, renewal)
+            };
+            Flight(request.boxed().shared())
         };
         state.flight.get_or_insert_with(new).clone()
     }
@@ -232,24 +238,29 @@ impl Inner {
             secret, client_id, ..
         } = &self.grant;
         let text = secret.redact(client_id, text);
-        match self.state().newer_secret.clone() {
-            Some(newer) => newer.redact(client_id, &text),
+        match self.state().rotated_secret.clone() {
+            Some(rotated) => rotated.redact(client_id, &text),
             None => text,
         }
     }
 
-    fn land(&self, granted: Result<Granted, Failure>, from_renewal: bool) -> Outcome {
+    /// Ends the flight and stores its outcome.
+    fn finish(
+        &self,
+        outcome: Result<NewToken, Failure>,
+        from_renewal: bool,
+    ) -> Result<Arc<Token>, Arc<Failure>> {
         let now = Instant::now();
         let mut state = self.state();
         state.flight = None;
-        match granted {
-            Ok(granted) => {
-                state.tokens += 1;
+        match outcome {
+            Ok(new) => {
+                state.issued_tokens += 1;
                 let token = Arc::new(Token {
-                    access: granted.access,
-                    serial: state.tokens,
+                    access: new.access,
+                    serial: state.issued_tokens,
                     obtained: now,
-                    expires_in: granted.expires_in,
+                    expires_in: new.expires_in,
                     from_renewal,
                     accepted: AtomicBool::new(false),
                 });
@@ -265,60 +276,58 @@ impl Inner {
         }
     }
 
-    /// One token request; a second one only if the file of the secret holds another secret than the refused one
-    /// (attack S4).
-    async fn ask(&self) -> Result<Granted, Failure> {
+    /// Sends one token request, and a second one only if the secret file now holds another secret
+    /// than the rejected one (attack S4).
+    async fn request_token(&self) -> Result<NewToken, Failure> {
         let endpoint = self
             .endpoint
             .get_or_try_init(|| async {
                 let endpoint = &self.grant.endpoint;
                 let redact = |text: &str| self.redact(text);
                 let started = Instant::now();
-                let found = endpoint.find(&self.http, &redact).await;
-                if let TokenEndpoint::Of(_) = endpoint {
-                    self.state().spent.discovery = Some(started.elapsed());
+                let outcome = endpoint.find(&self.http, &redact).await;
+                if let TokenEndpoint::Discover(_) = endpoint {
+                    self.state().timings.discovery = Some(started.elapsed());
                 }
-                found
+                outcome
             })
             .await?;
-        let newer = self.state().newer_secret.clone();
-        let secret = newer.as_deref().unwrap_or(&self.grant.secret);
-        match self.exchange(endpoint, secret).await {
-            Err(Refused {
+        let rotated = self.state().rotated_secret.clone();
+        let secret = rotated.as_deref().unwrap_or(&self.grant.secret);
+        match self.send(endpoint, secret).await {
+            Err(TokenRequestError {
                 failure,
                 wrong_client: true,
-            }) => match self.read_again().await {
-                Some(read) if !read.is(secret) => {
-                    let read = Arc::new(read);
-                    self.state().newer_secret = Some(Arc::clone(&read));
-                    self.exchange(endpoint, &read)
+            }) => match self.reread_secret().await {
+                Some(rotated) if !rotated.is_same_as(secret) => {
+                    let rotated = Arc::new(rotated);
+                    self.state().rotated_secret = Some(Arc::clone(&rotated));
+                    self.send(endpoint, &rotated)
                         .await
-                        .map_err(|refused| refused.failure)
+                        .map_err(|error| error.failure)
                 }
                 _ => Err(failure),
             },
-            outcome => outcome.map_err(|refused| refused.failure),
+            outcome => outcome.map_err(|error| error.failure),
         }
     }
 
-    async fn read_again(&self) -> Option<ClientSecret> {
+    async fn reread_secret(&self) -> Option<ClientSecret> {
         let path = self.grant.secret_file.clone()?;
-        let read = task::spawn_blocking(move || secret_from_file(&path));
+        let read = task::spawn_blocking(move || secret_source::read_file(&path));
         read.await.ok()?.ok()
     }
 
-    /// RFC 6749 section 4.4.2.
-    async fn exchange(
+    /// Sends one token request; counts it and measures its time.
+    async fn send(
         &self,
         endpoint: &TokenUrl,
         secret: &ClientSecret,
-    ) -> Result<Granted, Refused> {
+    ) -> Result<NewToken, TokenRequestError> {
         let started = Instant::now();
-        {
-            self.state().requests += 1;
-        }
-        let outcome = exchange::token(&self.http, &self.grant, endpoint, secret).await;
-        self.state().spent.token = Some(started.elapsed());
+        self.state().requests += 1;
+        let outcome = token_request::send(&self.http, &self.grant, endpoint, secret).await;
+        self.state().timings.token = Some(started.elapsed());
         outcome
     }
 }
@@ -330,7 +339,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
     use super::*;
-    use crate::{cli::ClientAuth, discovery::Issuer, http::Timeouts};
+    use crate::{discovery::Issuer, grant::ClientAuth, http::Timeouts};
 
     fn token(serial: u64, expires_in: Option<u64>, from_renewal: bool) -> Token {
         Token {
@@ -344,8 +353,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_due_30_seconds_before_its_end_or_in_its_last_quarter() {
-        // Lifetime, due at, invalid at; in seconds.
+    fn a_token_needs_a_refresh_30_seconds_before_its_expiry_or_in_its_last_quarter() {
+        // Lifetime, refresh at, invalid at; in seconds.
         let table = [
             (7199, 7169, 7199),
             (120, 90, 120),
@@ -357,15 +366,15 @@ mod tests {
             let token = token(1, Some(lifetime), false);
             let at = |seconds| token.obtained + Duration::from_secs(seconds);
             if lifetime > 0 {
-                assert!(!token.is_due(at(due - 1)), "{lifetime}");
+                assert!(!token.needs_refresh(at(due - 1)), "{lifetime}");
                 assert!(token.is_valid(at(invalid - 1)), "{lifetime}");
             }
-            assert!(token.is_due(at(due)), "{lifetime}");
+            assert!(token.needs_refresh(at(due)), "{lifetime}");
             assert!(!token.is_valid(at(invalid)), "{lifetime}");
         }
         let lasting = token(1, None, false);
         let later = lasting.obtained + Duration::from_secs(1_000_000);
-        assert!(!lasting.is_due(later) && lasting.is_valid(later));
+        assert!(!lasting.needs_refresh(later) && lasting.is_valid(later));
     }
 
     #[test]
@@ -374,9 +383,11 @@ mod tests {
         assert!(first.may_be_renewed(first.obtained));
         let renewed = token(2, None, true);
         assert!(!renewed.may_be_renewed(renewed.obtained));
-        assert!(!renewed.may_be_renewed(renewed.obtained + RENEWAL_REST - Duration::from_secs(1)));
-        assert!(renewed.may_be_renewed(renewed.obtained + RENEWAL_REST));
-        renewed.was_accepted();
+        assert!(
+            !renewed.may_be_renewed(renewed.obtained + RENEWAL_COOLDOWN - Duration::from_secs(1))
+        );
+        assert!(renewed.may_be_renewed(renewed.obtained + RENEWAL_COOLDOWN));
+        renewed.set_accepted();
         assert!(renewed.may_be_renewed(renewed.obtained));
     }
 
@@ -413,7 +424,7 @@ mod tests {
         let text = server.uri();
         let url = Url::parse(&text).unwrap();
         Grant {
-            endpoint: TokenEndpoint::Of(Issuer::new(text, url)),
+            endpoint: TokenEndpoint::Discover(Issuer::new(text, url)),
             client_id: "a".into(),
             secret: ClientSecret::new("b".into()).unwrap(),
             secret_file: None,
@@ -456,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn s2_a_caller_that_goes_away_does_not_take_the_token_from_the_others() {
+    async fn s2_a_cancelled_caller_does_not_cancel_the_request_of_the_others() {
         let server = issuer(Duration::from_millis(300)).await;
         let source = source(grant(&server));
         let leader = tokio::spawn({
@@ -489,7 +500,7 @@ mod tests {
         for renewed in futures::future::join_all(renewals).await {
             assert_eq!(renewed.unwrap().unwrap().serial, 2);
         }
-        // Late comers get the new one, and the new one is not renewed in turn.
+        // Later callers get the new token too, and it is not renewed in turn.
         let renewed = source.renewed(&refused).await.unwrap().unwrap();
         assert_eq!(renewed.serial, 2);
         assert!(source.renewed(&renewed).await.unwrap().is_none());
@@ -523,7 +534,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_shared_and_the_issuer_gets_a_rest() {
+    async fn a_failure_is_shared_and_the_issuer_gets_a_cooldown() {
         let server = MockServer::start().await;
         Mock::given(method("POST"))
             .respond_with(ResponseTemplate::new(503))
@@ -531,11 +542,11 @@ mod tests {
             .await;
         let source = source(grant(&server));
         for failed in futures::future::join_all((0..50).map(|_| source.token())).await {
-            assert_eq!(failed.unwrap_err().reason().as_written(), "issuer_failed");
+            assert_eq!(failed.unwrap_err().reason().raw(), "issuer_failed");
         }
         assert!(source.token().await.is_err());
         assert_eq!(token_requests(&server).await, 1);
-        tokio::time::sleep(ISSUER_REST).await;
+        tokio::time::sleep(ISSUER_COOLDOWN).await;
         assert!(source.token().await.is_err());
         assert_eq!(token_requests(&server).await, 2);
     }
