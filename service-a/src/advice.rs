@@ -59,7 +59,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "issuer_circuit_open" | "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
             "Try again later: the issuer of Service B is failing."
         }
-        "issuer_rejected_client" | "issuer_rejected_client" => {
+        "issuer_rejected_client" => {
             "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer rejects them."
         }
         "issuer_unreachable" => {
