@@ -533,3 +533,43 @@ fn whoever_waits_for_a_worker_that_is_dead_asks_itself_in_time() {
     let _ended = live.respond(flight);
     assert_eq!(live.resume(waiting).cache, MISS);
 }
+
+/// Both clocks agree; the second one was read a moment before the first one.
+#[test]
+fn a_lease_taken_a_millisecond_later_holds() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let mut first = shared.instance();
+    shared.clock.advance_ms(1);
+    let (_leader, _calling) = first.call("/", TOKEN);
+    // Its clock is behind.
+    let behind = Clock::new();
+    let mut second = Instance::sharing(
+        &shared.settings,
+        &shared.issuer,
+        &behind,
+        shared.sharing,
+        &shared.store,
+    );
+    let (_, action) = second.lead("/", TOKEN);
+    assert!(matches!(second.run(action), Ran::Sleeps(..)));
+}
+
+/// The first one finishes after the second one has read the facts, and before it reads the lease.
+#[test]
+fn facts_written_between_two_reads_are_found() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let (mut first, mut second) = (shared.instance(), shared.instance());
+    let (_leader, calling) = first.call("/", TOKEN);
+    let (follower, action) = second.lead("/", TOKEN);
+    let Action::StoreGet(ticket, _) = action else {
+        panic!("must read: {action:?}")
+    };
+    let read = second
+        .check
+        .store_read(ticket, Ok(None), shared.clock.now());
+    let action = continues(read);
+    let _finished = first.respond(calling);
+    assert!(matches!(second.run(action), Ran::Finished));
+    assert_eq!(second.resume(follower).cache, SHARED);
+    assert_eq!(shared.issuer.calls(), 1);
+}
