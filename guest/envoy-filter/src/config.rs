@@ -83,8 +83,8 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the environment, and the plugin's configuration on top, see [`SettingValues::merge_json`]. An empty
-    /// value means that the setting is not set.
+    /// Reads the environment, and on top the plugin's configuration, see
+    /// [`SettingValues::merge_json`]. An empty value means that the setting is not set.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or invalid.
@@ -92,33 +92,8 @@ impl Config {
         configuration: &[u8],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let environment: Vec<_> = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-            .collect();
-        if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
-            return Err(ConfigError::Unknown(unknown));
-        }
-        let mut values = SettingValues::new();
-        for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
-            let name = variable(setting.key);
-            let found = environment.iter().find(|(known, _)| *known == name);
-            if let Some((_, value)) = found {
-                let source = SettingSource::EnvoyEnvironment;
-                let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(source);
-                let value = value.to_str().ok_or_else(unreadable)?;
-                values.set(setting.key, value.to_owned(), source);
-            }
-        }
-        let source = SettingSource::EnvoyConfiguration;
-        if !configuration.trim_ascii().is_empty() {
-            let not_utf8 = |_| {
-                SettingsError::new("", Problem::NotAnObject(Some("not UTF-8".to_owned())))
-                    .at(source)
-            };
-            let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
-            values.merge_json(configuration, source)?;
-        }
+        let mut values = read_environment(environment)?;
+        merge_configuration(&mut values, configuration)?;
         values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
         let issuer_cluster = values.take(ISSUER_CLUSTER)?;
         let whoami_path = values.take(WHOAMI_PATH)?;
@@ -130,7 +105,10 @@ impl Config {
         }
         let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
         let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
-        let not_a_url = || SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl).at(source);
+        let not_a_url = || {
+            SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl)
+                .at(SettingSource::EnvoyConfiguration)
+        };
         Ok(Self {
             policy,
             issuer: issuer.ok_or_else(not_a_url)?,
@@ -138,6 +116,45 @@ impl Config {
             whoami_path,
         })
     }
+}
+
+fn read_environment(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<SettingValues, ConfigError> {
+    let environment: Vec<_> = environment
+        .into_iter()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+        .collect();
+    if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
+        return Err(ConfigError::Unknown(unknown));
+    }
+    let source = SettingSource::EnvoyEnvironment;
+    let mut values = SettingValues::new();
+    for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
+        let name = variable(setting.key);
+        if let Some((_, value)) = environment.iter().find(|(known, _)| *known == name) {
+            let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(source);
+            let value = value.to_str().ok_or_else(unreadable)?;
+            values.set(setting.key, value.to_owned(), source);
+        }
+    }
+    Ok(values)
+}
+
+fn merge_configuration(
+    values: &mut SettingValues,
+    configuration: &[u8],
+) -> Result<(), SettingsError> {
+    if configuration.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let source = SettingSource::EnvoyConfiguration;
+    let not_utf8 = |_| {
+        let problem = Problem::NotAnObject(Some("not UTF-8".to_owned()));
+        SettingsError::new("", problem).at(source)
+    };
+    let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
+    values.merge_json(configuration, source)
 }
 
 #[cfg(test)]

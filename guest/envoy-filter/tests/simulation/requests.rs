@@ -28,13 +28,13 @@ fn a_cached_request_costs_nine_host_calls_and_one_of_them_copies_data_in() {
         [
             "request_headers",
             "now",
-            "record_metric",
+            "increment_metric",
             "set_filter_state",
             "set_filter_state",
             "add_request_header",
             "add_request_header",
             "remove_request_header",
-            "record_metric",
+            "increment_metric",
         ]
     );
 }

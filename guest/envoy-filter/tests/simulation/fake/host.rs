@@ -208,6 +208,11 @@ impl State {
         self.max_depth = self.max_depth.max(self.depth);
     }
 
+    fn add_to_metric(&mut self, metric: u32, value: u64) {
+        let metric = usize::try_from(metric).unwrap();
+        self.metrics[metric].1.push(value);
+    }
+
     pub(super) fn exists(&self, context: u32) -> bool {
         let stream = self.streams.get(&context);
         self.timers.contains_key(&context) || stream.is_some_and(|stream| stream.exists)
@@ -431,12 +436,10 @@ impl Host for FakeHost {
     }
 
     fn increment_metric(&self, metric: u32) {
-        self.record_metric(metric, 1);
+        self.call("increment_metric").add_to_metric(metric, 1);
     }
 
     fn record_metric(&self, metric: u32, value: u64) {
-        let mut state = self.call("record_metric");
-        let metric = usize::try_from(metric).unwrap();
-        state.metrics[metric].1.push(value);
+        self.call("record_metric").add_to_metric(metric, value);
     }
 }

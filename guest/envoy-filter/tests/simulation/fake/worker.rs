@@ -376,7 +376,7 @@ impl Worker {
         self.host.state().max_depth
     }
 
-    /// What a metric has counted, without its common prefix.
+    /// What was added to a metric, named without its common prefix.
     pub(crate) fn metric(&self, name: &str) -> Vec<u64> {
         let state = self.host.state();
         let name = format!("trust_triangle_{name}");
