@@ -127,14 +127,12 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
             (
                 MANIFEST.to_owned(),
                 r#","expected_audience":"shop""#,
-                "component shop: setting `expected_audience` (in the Spin variable auth_settings) is not known: \
-                 did you mean `expected_aud`?",
+                "component shop: setting `expected_audience` (in the Spin variable auth_settings) is unknown: did you mean `expected_aud`?",
             ),
             (
                 MANIFEST.to_owned(),
                 r#","require":"audience""#,
-                "component shop: setting `require` (in the Spin variable auth_settings) has `audience`, and none is \
-                 demanded: set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of \
+                "component shop: setting `require` (in the Spin variable auth_settings) has `audience`, and none is required: set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of \
                  spin.toml?",
             ),
             (

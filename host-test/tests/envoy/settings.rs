@@ -71,8 +71,7 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("required_scope", "read,write"),
             json!({}),
-            "setting `required_scope` (WORKOUT18_REQUIRED_SCOPE) has a comma: separate by spaces; a value that has a \
-             comma in it can be demanded by a rule",
+            "setting `required_scope` (WORKOUT18_REQUIRED_SCOPE) has a comma: separate by spaces; only a rule can require a value that contains a comma",
         ),
         (
             ("require", "audience"),

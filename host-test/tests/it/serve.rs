@@ -159,7 +159,7 @@ fn what_is_demanded_is_said_once_at_the_start() {
         let log = serve.log();
         let said: Vec<_> = log
             .lines()
-            .filter(|line| line.contains("demanded"))
+            .filter(|line| line.contains(" required"))
             .collect();
         assert_eq!(said, [expected], "{log}");
     }

@@ -53,6 +53,23 @@ fn every_path_of_the_layout_exists() {
     }
 }
 
+#[test]
+fn every_path_in_the_documents_for_contributors_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (document, least) in [("docs/architecture.md", 40), ("CONTRIBUTING.md", 3)] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        let words = text.split('`').skip(1).step_by(2);
+        let paths: Vec<_> = words
+            .filter(|word| word.contains('/') && !word.contains([' ', ':', '<', '*', '{']))
+            .filter(|word| !word.starts_with(['/', '~']))
+            .collect();
+        assert!(paths.len() >= least, "{document}: {paths:?}");
+        for path in paths {
+            assert!(root.join(path).exists(), "{document}: {path}");
+        }
+    }
+}
+
 /// An issuer on the developer's machine, as the table of settings says of `introspect_origin`.
 #[test]
 fn spin_toml_grants_loopback_with_and_without_tls() {
