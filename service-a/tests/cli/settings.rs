@@ -80,7 +80,7 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
     let plain_issuer = "is plain http to another machine, which exposes the secret to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses";
     let plain_b = "is plain http to another machine, which exposes the token to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses";
     let blanks = "begins or ends with a space: remove what does not belong to it";
-    let quotes = "stands in quotes (') that are part of it: remove what does not belong to it";
+    let quotes = "has quotes (') around it that are part of it: remove what does not belong to it";
     let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
     let comma = "has a comma: separate with spaces";
     let uris = "must be absolute URIs without a fragment (RFC 8707 section 2)";
@@ -305,7 +305,7 @@ async fn rfc7617_2_raw_basic_refuses_a_colon_in_the_id() {
 #[tokio::test]
 async fn unusable_secrets_are_refused() {
     let world = World::working().await;
-    let quotes = "stands in quotes (') that are part of it: remove what does not belong to it";
+    let quotes = "has quotes (') around it that are part of it: remove what does not belong to it";
     let blanks = "begins or ends with a space: remove what does not belong to it";
     let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
     let table = [
