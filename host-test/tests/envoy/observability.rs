@@ -143,7 +143,7 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         caches
     };
     let mut expected = vec!["none"; 4];
-    expected.extend(["joined", "joined", "miss", "store"]);
+    expected.extend(["collapsed", "collapsed", "miss", "shared"]);
     assert_eq!(caches(), expected);
 
     let [a, b, ..] = &mut connections;
@@ -152,12 +152,12 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     ask(b, "good", 200).await;
     ask(b, "good", 200).await;
     // What is common, a hit, is counted, and not in the access log.
-    expected.extend(["miss", "none", "store", "none"]);
+    expected.extend(["miss", "none", "shared", "none"]);
     // That a token is not active is shared as well.
     ask(a, "bad", 401).await;
     ask(a, "bad", 401).await;
     ask(b, "bad", 401).await;
-    expected.extend(["miss", "none", "store"]);
+    expected.extend(["miss", "none", "shared"]);
 
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let failed = StubAnswer::json(http::StatusCode::BAD_GATEWAY, &json!({}));
@@ -178,8 +178,8 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     for (name, count) in [
         ("cache.use.miss", 6),
         ("cache.use.hit", 3),
-        ("cache.use.store", 3),
-        ("cache.use.joined", 2),
+        ("cache.use.shared", 3),
+        ("cache.use.collapsed", 2),
         ("cache.use.stale", 3),
         ("flights_joined", 2),
         ("decisions.reason.granted", 11),

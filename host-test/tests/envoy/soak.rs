@@ -213,7 +213,7 @@ async fn spray_drives_out_no_good_token(first: u64, all: u64) {
     };
     let cache = async || {
         let stats = world.envoy.stats().await.unwrap();
-        ["miss", "store", "hit"]
+        ["miss", "shared", "hit"]
             .map(|use_| stats[&format!("wasmcustom.trust_triangle_cache.use.{use_}")])
     };
     present_good_ones().await;

@@ -86,14 +86,14 @@ pub(crate) async fn one_cold_token() -> Result<(), String> {
         )
     };
     println!(
-        "{} joined, {} found it in the store",
+        "{} collapsed, {} found it in the store",
         used("collapsed"),
         used("shared")
     );
     same("asked", &used("miss"), &1)?;
     // The other worker's leader finds it there.
     same("found", &used("shared"), &1)?;
-    same("joined", &used("collapsed"), &(REQUESTS - 2))?;
+    same("collapsed", &used("collapsed"), &(REQUESTS - 2))?;
     same("VMs", &envoy.vms().await.unwrap(), &envoy.vms_at_start())
 }
 
