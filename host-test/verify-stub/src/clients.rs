@@ -1,4 +1,4 @@
-//! The clients that the stub knows.
+//! The clients of the stub.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use super::tokens::random;
 /// An OAuth client of the stub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StubClient {
-    /// What tests and log lines call it; callers never see it.
+    /// The name in tests and log lines; never sent to callers.
     pub name: String,
-    /// `client_id`: a UUID as IBM gives, unless one was set.
+    /// `client_id`: a UUID, as IBM Verify assigns, unless a test set another one.
     pub id: String,
     /// `client_secret`.
     pub secret: String,
-    /// `aud` of its tokens. Empty: its own id, as IBM does unless told otherwise.
+    /// `aud` of its tokens. Empty: its own id, the default of IBM Verify.
     pub audience: Vec<String>,
-    /// Scopes it may have. None: whatever it asks for.
+    /// The scopes that it may request. `None`: any.
     pub scopes: Option<Vec<String>>,
 }
 
 impl StubClient {
-    /// A client with an id and a secret that nobody had before.
+    /// A client with a random id and secret.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -72,7 +72,7 @@ pub(super) fn new_uuid() -> String {
         .to_string()
 }
 
-/// The client with these credentials. Every client is compared, so the time says nothing about which one it is.
+/// The client with these credentials. Compares with every client, in constant time.
 pub(super) fn authenticate<'a>(
     clients: &'a [StubClient],
     id: &str,
