@@ -16,10 +16,6 @@ pub struct StubClient {
     pub id: String,
     /// `client_secret`.
     pub secret: String,
-    /// `aud` of its tokens. Empty: its own id, the default of IBM Verify.
-    pub audience: Vec<String>,
-    /// The scopes that it may request. `None`: any.
-    pub scopes: Option<Vec<String>>,
 }
 
 impl StubClient {
@@ -29,8 +25,6 @@ impl StubClient {
             name: name.into(),
             id: new_uuid(),
             secret: URL_SAFE_NO_PAD.encode(random::<32>()),
-            audience: Vec::new(),
-            scopes: None,
         }
     }
 
@@ -43,15 +37,6 @@ impl StubClient {
             ..self
         }
     }
-
-    /// `aud` of its tokens.
-    pub(super) fn audience(&self) -> Vec<String> {
-        if self.audience.is_empty() {
-            vec![self.id.clone()]
-        } else {
-            self.audience.clone()
-        }
-    }
 }
 
 impl fmt::Debug for StubClient {
@@ -59,8 +44,6 @@ impl fmt::Debug for StubClient {
         f.debug_struct("StubClient")
             .field("name", &self.name)
             .field("id", &self.id)
-            .field("audience", &self.audience)
-            .field("scopes", &self.scopes)
             .finish_non_exhaustive()
     }
 }

@@ -26,8 +26,6 @@ pub struct Counters {
     pub connections_accepted: u64,
     /// Connections open now.
     pub connections_open: u64,
-    /// The highest number of connections open at the same time.
-    pub connections_open_most: u64,
 }
 
 #[derive(Default)]
@@ -35,7 +33,6 @@ pub(super) struct Counts {
     calls: [AtomicU64; Endpoint::ALL.len()],
     connections_accepted: AtomicU64,
     connections_open: AtomicU64,
-    connections_open_most: AtomicU64,
 }
 
 impl Counts {
@@ -53,8 +50,7 @@ impl Counts {
     /// Counts a connection as open until the returned guard is dropped.
     pub(super) fn connection(&self) -> OpenConnection<'_> {
         self.connections_accepted.fetch_add(1, Relaxed);
-        let open = self.connections_open.fetch_add(1, Relaxed) + 1;
-        self.connections_open_most.fetch_max(open, Relaxed);
+        self.connections_open.fetch_add(1, Relaxed);
         OpenConnection(self)
     }
 
@@ -72,7 +68,6 @@ impl Counts {
             other: calls(Endpoint::Other),
             connections_accepted: self.connections_accepted.load(Relaxed),
             connections_open: self.connections_open.load(Relaxed),
-            connections_open_most: self.connections_open_most.load(Relaxed),
         }
     }
 }

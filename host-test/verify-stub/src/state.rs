@@ -129,21 +129,18 @@ impl State {
         let lifetime = spec
             .expires_in
             .unwrap_or_else(|| seconds(self.token_lifetime));
-        let document = match spec.document {
-            Some(document) => TokenDocument::Fixed(document),
-            None => TokenDocument::FromClaims(Box::new(Claims {
-                audience: spec.audience.unwrap_or_else(|| client.audience()),
-                scope: spec.scope,
-                issued: now,
-                grant_id: grant_id.clone(),
-                members: spec.members,
-            })),
+        let claims = Claims {
+            audience: spec.audience.unwrap_or_else(|| vec![client.id.clone()]),
+            scope: spec.scope,
+            issued: now,
+            grant_id: grant_id.clone(),
+            members: spec.members,
         };
         let entry = Token {
             client_id: Some(client.id.clone()),
             expires: now.saturating_add(lifetime),
             revoked: false,
-            document,
+            document: TokenDocument::FromClaims(Box::new(claims)),
         };
         put(&mut lock(&self.tokens), token.clone(), entry, MAX_TOKENS);
         Ok((token, grant_id))

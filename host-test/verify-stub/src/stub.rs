@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
@@ -220,11 +219,6 @@ impl VerifyStub {
     /// Makes `token` an active token with this introspection document.
     pub fn register(&self, token: &str, document: &Value) {
         self.state.register(token, document.to_string().into());
-    }
-
-    /// Makes `token` a token for which introspection returns these bytes, JSON or not.
-    pub fn register_bytes(&self, token: &str, document: impl Into<Bytes>) {
-        self.state.register(token, document.into());
     }
 
     /// Makes a token inactive.

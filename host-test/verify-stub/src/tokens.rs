@@ -53,8 +53,7 @@ pub struct TokenSpec {
     pub(super) audience: Option<Vec<String>>,
     pub(super) scope: String,
     pub(super) expires_in: Option<i64>,
-    pub(super) members: Vec<(String, Option<Value>)>,
-    pub(super) document: Option<Bytes>,
+    pub(super) members: Vec<(String, Value)>,
 }
 
 impl TokenSpec {
@@ -90,21 +89,7 @@ impl TokenSpec {
     /// only: it does not change when the token expires.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.members.push((name.into(), Some(value.into())));
-        self
-    }
-
-    /// Removes a member from the introspection document.
-    #[must_use]
-    pub fn without(mut self, name: impl Into<String>) -> Self {
-        self.members.push((name.into(), None));
-        self
-    }
-
-    /// Sets the introspection document, byte for byte, JSON or not.
-    #[must_use]
-    pub fn document(mut self, document: impl Into<Bytes>) -> Self {
-        self.document = Some(document.into());
+        self.members.push((name.into(), value.into()));
         self
     }
 }
@@ -140,7 +125,7 @@ pub(super) struct Claims {
     pub(super) scope: String,
     pub(super) issued: i64,
     pub(super) grant_id: String,
-    pub(super) members: Vec<(String, Option<Value>)>,
+    pub(super) members: Vec<(String, Value)>,
 }
 
 impl Claims {
@@ -180,10 +165,7 @@ impl Claims {
             set("uniqueSecurityName", client_id.into());
         }
         for (name, value) in &self.members {
-            match value {
-                Some(value) => _ = document.insert(name.clone(), value.clone()),
-                None => _ = document.remove(name),
-            }
+            set(name, value.clone());
         }
         Value::Object(document)
     }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use verify_stub::{Endpoint, Reaction, StubOptions, TokenSpec, VerifyStub};
 
-use crate::caller::{PATIENCE, Response, introspect, introspection, send_bytes, start};
+use crate::caller::{PATIENCE, introspect, introspection, send_bytes, start};
 
 /// Waits until an introspection call for the token has arrived.
 async fn introspected(stub: &VerifyStub, token: &str) {
@@ -99,21 +99,4 @@ async fn dropping_the_stub_closes_its_connections() {
     let end = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
     assert!(end.unwrap().is_err());
     refused(to).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_concurrent_connections_are_served_and_counted() {
-    let stub = start(StubOptions::default()).await;
-    let token = stub.issue(TokenSpec::default());
-    let slow = Reaction::normal().after(Duration::from_millis(1500));
-    stub.script(&token, vec![slow]);
-    let calls = (0..1000).map(|_| send_bytes(stub.address(), introspection(&stub, &token)));
-    for bytes in futures::future::join_all(calls).await {
-        assert_eq!(Response::parse(bytes.unwrap()).json()["active"], true);
-    }
-    let counters = stub.counters();
-    assert_eq!(counters.introspect, 1000);
-    assert_eq!(counters.connections_accepted, 1000);
-    assert_eq!(counters.connections_open_most, 1000);
-    assert_eq!(stub.introspections_of(&token), 1000);
 }
