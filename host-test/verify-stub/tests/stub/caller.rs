@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 use verify_stub::{StubClient, StubOptions, VerifyStub};
@@ -88,20 +88,15 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
 }
 
 /// Everything that arrives on one connection.
-pub(crate) async fn exchange(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: &[u8],
-) -> io::Result<Vec<u8>> {
-    stream.write_all(request).await?;
-    let mut response = Vec::new();
-    stream.read_to_end(&mut response).await?;
-    Ok(response)
-}
-
 pub(crate) async fn send_bytes(to: SocketAddr, request: Vec<u8>) -> io::Result<Vec<u8>> {
-    let stream = TcpStream::connect(to).await?;
-    let response = tokio::time::timeout(PATIENCE, exchange(stream, &request));
-    response
+    let exchange = async {
+        let mut stream = TcpStream::connect(to).await?;
+        stream.write_all(&request).await?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await?;
+        Ok(response)
+    };
+    tokio::time::timeout(PATIENCE, exchange)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -123,25 +123,3 @@ async fn it_prints_exports_and_logs_calls_without_tokens_and_secrets() {
         assert!(!log.contains(&secret), "{secret:?} is in {log}");
     }
 }
-
-#[tokio::test]
-async fn the_exports_are_lines_for_a_shell() {
-    let mut program = Program::start(
-        &["--service-b-url", "http://127.0.0.1:1/a b"],
-        &[("WORKOUT18_RESOURCE_CLIENT_ID", "it's me")],
-    );
-    let mut lines = Vec::new();
-    for _ in 0..8 {
-        lines.push(program.line().await);
-    }
-    assert!(lines[0].starts_with("export WORKOUT18_ISSUER=http://127.0.0.1:"));
-    let url = "export WORKOUT18_SERVICE_B_URL='http://127.0.0.1:1/a b'";
-    assert_eq!(lines[3], url);
-    let id = r"export WORKOUT18_RESOURCE_CLIENT_ID='it'\''s me'";
-    assert_eq!(lines[5], id);
-    let id = lines[1].strip_prefix("export WORKOUT18_CLIENT_ID=");
-    let audience = format!("export WORKOUT18_EXPECTED_AUD={}", id.unwrap());
-    assert_eq!(lines[7], audience);
-    let errors = program.interrupt().await;
-    assert!(errors.starts_with("Service A:\nService B:\nListening on 127.0.0.1:"));
-}

@@ -2,20 +2,14 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, StatusCode};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use verify_stub::{
-    Endpoint, Provider, Reaction, StubOptions, StubResponse, StubTls, TokenSpec, VerifyStub,
-};
+use verify_stub::{Endpoint, Provider, Reaction, StubOptions, StubResponse, TokenSpec};
 
 use crate::caller::{
-    INACTIVE, Response, exchange, form, get, introspect, introspection, post, send_bytes, start,
+    INACTIVE, Response, form, get, introspect, introspection, post, send_bytes, start,
 };
 
 #[tokio::test]
@@ -110,43 +104,6 @@ async fn every_reaction_does_what_it_says() {
     assert!(redirect.has("location: http://127.0.0.1:1/"));
     let html = response(StubResponse::text(StatusCode::OK, "text/html", "<p>").into()).await;
     assert!(html.has("content-type: text/html"));
-}
-
-#[tokio::test]
-async fn faults_over_tls_end_the_connection_below_tls() {
-    let stub = start(StubOptions {
-        tls: Some(StubTls::default()),
-        ..StubOptions::default()
-    })
-    .await;
-    let call = async |stub: &VerifyStub| -> io::Result<Response> {
-        let mut roots = RootCertStore::empty();
-        let certificate = stub.certificate().unwrap();
-        assert!(certificate.pem.starts_with("-----BEGIN CERTIFICATE-----"));
-        roots.add(certificate.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(stub.address()).await?;
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream).await?;
-        let bytes = exchange(stream, &introspection(stub, "unknown")).await?;
-        Ok(Response::parse(bytes))
-    };
-    assert_eq!(stub.issuer(), format!("https://{}/oauth2", stub.address()));
-    assert_eq!(call(&stub).await.unwrap().body, INACTIVE);
-    for (reaction, kind) in [
-        (Reaction::reset(), io::ErrorKind::ConnectionReset),
-        // Without `close_notify`.
-        (Reaction::cut(None, 3), io::ErrorKind::UnexpectedEof),
-    ] {
-        stub.script("unknown", vec![reaction]);
-        assert_eq!(call(&stub).await.err().unwrap().kind(), kind);
-    }
 }
 
 #[test]
