@@ -180,7 +180,7 @@ impl Stage<'_> {
                 .problems
                 .push(format!("expected this output:\n{}", expected.trim_end()));
         }
-        let asked = token.map_or(0, |token| self.stub.questions_about(&token));
+        let asked = token.map_or(0, |token| self.stub.introspections_of(&token));
         outcome.issuer_asked = Some(asked);
         outcome.expect("questions to the issuer:", &asked, &1, u64::to_string);
         outcome.output = Some(printed + complaints.as_ref());
@@ -237,7 +237,7 @@ impl Stage<'_> {
         }
         outcome.expect("body", &answer.body, &expected.body, String::clone);
         if let Some(token) = token {
-            let count = self.stub.questions_about(token);
+            let count = self.stub.introspections_of(token);
             outcome.issuer_asked = Some(count);
             outcome.expect("questions to the issuer:", &count, &asked, u64::to_string);
         }

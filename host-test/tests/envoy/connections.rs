@@ -53,7 +53,7 @@ async fn an_issuer_may_speak_http1_or_http2_only_and_tls13_only() {
         .await;
         let answer = get(world.address(), "/data", "good").await;
         assert_eq!(answer.status, 200, "{http2_only} {tls13_only}: {answer:?}");
-        assert_eq!(stub.questions_about("good"), 1);
+        assert_eq!(stub.introspections_of("good"), 1);
         let stats = world.envoy.stats().await.unwrap();
         let version =
             |version: u8| stats[&format!("cluster.issuer_https.upstream_cx_http{version}_total")];

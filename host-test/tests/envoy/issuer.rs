@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use host_test::wire::Reply;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
-use verify_stub::{Reaction, StubAnswer, StubOptions, StubTls, VerifyStub};
+use verify_stub::{Reaction, StubOptions, StubResponse, StubTls, VerifyStub};
 
 use crate::{
     wire::get,
@@ -28,7 +28,7 @@ fn is_unavailable(answer: &Reply, reason: &str) {
 async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_fault() {
     skip_without_envoy!();
     let world = World::start(&[("timeout", "1"), ("breaker_faults", "0")]).await;
-    let json = |status| StubAnswer::json(status, &json!({"error": "scripted"}));
+    let json = |status| StubResponse::json(status, &json!({"error": "scripted"}));
     let every = Duration::from_millis(100);
     let rows: Vec<(&str, Reaction)> = vec![
         ("issuer_timeout", Reaction::hang()),
@@ -64,17 +64,20 @@ async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_f
         ),
         (
             "issuer_rejected_client",
-            StubAnswer::request_unauthorized().into(),
+            StubResponse::request_unauthorized().into(),
         ),
         (
             "issuer_redirected",
-            StubAnswer::redirect(
+            StubResponse::redirect(
                 StatusCode::FOUND,
                 HeaderValue::from_static("http://127.0.0.1:1/"),
             )
             .into(),
         ),
-        ("issuer_unexpected_status", StubAnswer::wrong_url().into()),
+        (
+            "issuer_unexpected_status",
+            StubResponse::unknown_url().into(),
+        ),
         // A name that is not ASCII must not trap the VM either.
         (
             "issuer_unreachable",
@@ -96,7 +99,7 @@ async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_f
         is_unavailable(&answer, reason);
         let took = start.elapsed();
         assert!(took < TIMEOUT + GRACE, "{at} {reason}: {took:?}");
-        assert!(world.stub.questions_about(&token) <= 2, "{at} {reason}");
+        assert!(world.stub.introspections_of(&token) <= 2, "{at} {reason}");
     }
     assert!(world.app.seen().is_empty());
     // Nothing of that is left behind.
@@ -139,15 +142,15 @@ async fn a_connection_that_breaks_is_tried_once_more_and_an_answer_never() {
             200,
             "{token}"
         );
-        assert_eq!(world.stub.questions_about(token), 2, "{token}");
+        assert_eq!(world.stub.introspections_of(token), 2, "{token}");
     }
     world.active("failed");
-    let failed = StubAnswer::json(StatusCode::BAD_GATEWAY, &json!({})).into();
+    let failed = StubResponse::json(StatusCode::BAD_GATEWAY, &json!({})).into();
     world
         .stub
         .script("failed", vec![failed, Reaction::normal()]);
     assert_eq!(get(world.address(), "/data", "failed").await.status, 503);
-    assert_eq!(world.stub.questions_about("failed"), 1);
+    assert_eq!(world.stub.introspections_of("failed"), 1);
     world.finish().await;
 }
 
@@ -174,12 +177,12 @@ async fn an_https_issuer_is_believed_only_with_a_certificate_for_its_name_from_a
             }
         })
         .await;
-        let before = stub.questions_about("good");
+        let before = stub.introspections_of("good");
         let answer = get(world.address(), "/data", "good").await;
         assert_eq!(answer.status, status, "{answer:?}");
         if !trust {
             is_unavailable(&answer, "issuer_unreachable");
-            assert_eq!(stub.questions_about("good"), before);
+            assert_eq!(stub.introspections_of("good"), before);
         }
         world.finish().await;
     }

@@ -28,7 +28,7 @@ async fn waiting(world: &World, token: &str) -> Vec<Connection> {
     until(async || {
         let stats = world.envoy.stats().await.unwrap();
         let joined = stats["wasmcustom.trust_triangle_flights_joined"];
-        joined + world.stub.questions_about(token) == 20
+        joined + world.stub.introspections_of(token) == 20
     })
     .await;
     callers
@@ -51,7 +51,7 @@ async fn requests_that_wait_while_the_listener_drains_are_answered() {
         let answer = caller.answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    assert_eq!(world.stub.questions_about("slow"), 1);
+    assert_eq!(world.stub.introspections_of("slow"), 1);
     world.finish().await;
 }
 

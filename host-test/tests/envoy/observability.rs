@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use verify_stub::{Endpoint, Reaction, StubAnswer};
+use verify_stub::{Endpoint, Reaction, StubResponse};
 
 use crate::{
     waiting::until,
@@ -19,7 +19,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     world.active("ours");
     world
         .stub
-        .script("ours", vec![StubAnswer::request_unauthorized().into()]);
+        .script("ours", vec![StubResponse::request_unauthorized().into()]);
     world.active("hang");
     world.stub.script("hang", vec![Reaction::hang()]);
     world.active("reset");
@@ -160,7 +160,7 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     expected.extend(["miss", "none", "shared"]);
 
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    let failed = StubAnswer::json(http::StatusCode::BAD_GATEWAY, &json!({}));
+    let failed = StubResponse::json(http::StatusCode::BAD_GATEWAY, &json!({}));
     let failed = vec![Reaction::from(failed)];
     world.stub.script_endpoint(Endpoint::Introspect, failed);
     // The first fault opens the breaker of this worker, and the other one has its own.

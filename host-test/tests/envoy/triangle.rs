@@ -32,7 +32,7 @@ async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
             "scopes": null,
         })
     );
-    assert_eq!(world.stub.questions_about(&token), 1);
+    assert_eq!(world.stub.introspections_of(&token), 1);
 
     world.stub.revoke(&token);
     let answer = get(world.address(), "/data", &token).await;

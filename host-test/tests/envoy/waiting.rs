@@ -27,7 +27,7 @@ async fn a_thousand_requests_with_one_cold_token_ask_once_per_worker() {
     for answer in &answers {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    let asked = world.stub.questions_about("cold");
+    let asked = world.stub.introspections_of("cold");
     assert!((1..=2).contains(&asked), "{asked} questions");
     let stats = world.envoy.stats().await.unwrap();
     assert_eq!(
@@ -49,13 +49,13 @@ async fn an_answer_that_comes_after_its_caller_has_left_serves_those_who_joined(
     // The one that asks.
     let mut first = Connection::open(to).await;
     first.write(&head("GET", "/data", &bearer("slow"))).await;
-    until(async || world.stub.questions_about("slow") == 1).await;
+    until(async || world.stub.introspections_of("slow") == 1).await;
     let mut second = Connection::open(to).await;
     second.write(&head("GET", "/data", &bearer("slow"))).await;
     until(async || joined(&world).await == 1).await;
     drop(first);
     assert_eq!(second.answer().await.status, 200);
-    assert_eq!(world.stub.questions_about("slow"), 1);
+    assert_eq!(world.stub.introspections_of("slow"), 1);
     world.finish().await;
 }
 
@@ -70,7 +70,7 @@ async fn an_answer_that_comes_after_everybody_has_left_does_no_harm() {
     for asked in 1..=5 {
         let mut caller = Connection::open(to).await;
         caller.write(&head("GET", "/data", &bearer("slow"))).await;
-        until(async || world.stub.questions_about("slow") == asked).await;
+        until(async || world.stub.introspections_of("slow") == asked).await;
         drop(caller);
         until(async || answered(&world).await == asked).await;
     }
@@ -145,7 +145,7 @@ async fn streams_that_are_reset_do_not_take_their_neighbours_along() {
             assert_eq!(answer.await.unwrap().status(), 200, "{at}");
         }
     }
-    assert_eq!(world.stub.questions_about("slow"), 1);
+    assert_eq!(world.stub.introspections_of("slow"), 1);
     driver.abort();
     world.finish().await;
 }

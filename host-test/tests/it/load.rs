@@ -158,7 +158,10 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
     let to = running.address();
     let token = stub.issue(TokenSpec::default());
     let all_are_here = CancellationToken::new();
-    stub.script(&token, vec![Reaction::normal().once(all_are_here.clone())]);
+    stub.script(
+        &token,
+        vec![Reaction::normal().held_until(all_are_here.clone())],
+    );
     let request = get("/data", bearer(&token));
     let callers = join_all((0..CALLERS).map(|_| exchange(to, &request)));
     let release = async {
@@ -175,7 +178,7 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert!(reply.text().starts_with(&document), "{}", reply.text());
     }
-    let (asked, stats) = (stub.questions_about(&token), running.stats());
+    let (asked, stats) = (stub.introspections_of(&token), running.stats());
     // One that was started for a request and found it taken may be gone again.
     let live = stats.live_instances_most;
     println!("{CALLERS} callers at once, {live} live instances, {asked} questions");
@@ -205,7 +208,7 @@ async fn callers_beyond_the_last_instance_of_the_pool_get_a_500_and_nobody_gets_
     let the_pool_is_empty = CancellationToken::new();
     stub.script(
         &token,
-        vec![Reaction::normal().once(the_pool_is_empty.clone())],
+        vec![Reaction::normal().held_until(the_pool_is_empty.clone())],
     );
     let request = get("/data", bearer(&token));
     let callers = join_all((0..CALLERS).map(|_| exchange(running.address(), &request)));
@@ -233,13 +236,13 @@ async fn a_leader_whose_caller_leaves_strands_nobody() {
     let leader_has_gone = CancellationToken::new();
     stub.script(
         &token,
-        vec![Reaction::normal().once(leader_has_gone.clone())],
+        vec![Reaction::normal().held_until(leader_has_gone.clone())],
     );
     let request = get("/data", bearer(&token));
 
     let mut leader = TcpStream::connect(running.address()).await.unwrap();
     leader.write_all(&request).await.unwrap();
-    while stub.questions_about(&token) == 0 {
+    while stub.introspections_of(&token) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // Fifteen more fit into the leader's instance, the sixteenth does not.
@@ -255,7 +258,7 @@ async fn a_leader_whose_caller_leaves_strands_nobody() {
     for reply in replies {
         assert_eq!(reply.unwrap().status, 200);
     }
-    let (asked, stats) = (stub.questions_about(&token), running.stats());
+    let (asked, stats) = (stub.introspections_of(&token), running.stats());
     assert!(
         asked <= stats.live_instances_most,
         "{asked} questions of {} instances",

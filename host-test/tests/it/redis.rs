@@ -166,7 +166,7 @@ async fn what_one_host_has_asked_another_one_knows_until_the_token_is_too_old() 
             assert_eq!(call(host, &token).await.status, 200);
         }
     }
-    assert_eq!(stub.questions_about(&token), 1);
+    assert_eq!(stub.introspections_of(&token), 1);
     assert_eq!(redis.ask("DBSIZE").await.as_deref(), Some(":1\r\n"));
     // No token stands in the database, and no key but ours.
     let keys = redis.ask("KEYS *").await.unwrap();
@@ -197,13 +197,13 @@ async fn a_server_that_hangs_dies_or_comes_back_costs_no_caller_an_answer() {
     let token = stub.issue(TokenSpec::default());
     assert_eq!(call(&host, &token).await.status, 200);
     assert_eq!(call(&host, &token).await.status, 200);
-    assert_eq!(stub.questions_about(&token), 1);
+    assert_eq!(stub.introspections_of(&token), 1);
 
     redis.signal("-STOP");
     for _ in 0..3 {
         assert_eq!(call(&host, &token).await.status, 200, "while it hangs");
     }
-    let asked = stub.questions_about(&token);
+    let asked = stub.introspections_of(&token);
     assert!((2..=4).contains(&asked), "{asked}");
     redis.signal("-CONT");
     until_shared(&host, &stub).await;
@@ -230,7 +230,7 @@ async fn a_host_starts_without_its_server_and_uses_it_once_it_is_there() {
     let token = stub.issue(TokenSpec::default());
     assert_eq!(call(&host, &token).await.status, 200);
     assert_eq!(call(&host, &token).await.status, 200);
-    assert_eq!(stub.questions_about(&token), 2);
+    assert_eq!(stub.introspections_of(&token), 2);
     redis.start().await;
     until_shared(&host, &stub).await;
 }
@@ -243,7 +243,7 @@ async fn until_shared(host: &Running, stub: &VerifyStub) {
         for _ in 0..2 {
             assert_eq!(call(host, &token).await.status, 200);
         }
-        if stub.questions_about(&token) == 1 {
+        if stub.introspections_of(&token) == 1 {
             return;
         }
         assert!(begin.elapsed() < PATIENCE, "the store is not used again");

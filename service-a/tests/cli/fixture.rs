@@ -256,6 +256,13 @@ impl Finished {
         }
     }
 
+    /// Wrong settings: each error on its own line, and the hint at the help.
+    pub(crate) fn wrong_settings(errors: &[&str]) -> Self {
+        let lines = errors.iter().map(|error| format!("Error: {error}\n"));
+        let hint = "Run service-a --help for all settings.\n";
+        Self::failed(2, lines.collect::<String>() + hint)
+    }
+
     /// What `--json` printed: one object on one line.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.stdout.matches('\n').count(), 1, "{}", self.stdout);

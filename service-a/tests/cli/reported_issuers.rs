@@ -15,12 +15,11 @@ async fn case_14_a_line_end_in_the_id_and_a_bom_in_the_secret_file_are_named() {
     let file = TemporaryFile::new("case-14", &format!("\u{feff}{SECRET}\n"));
     let mut command = world.service_a(&["--secret-file", file.path()]);
     command.env("WORKOUT18_CLIENT_ID", "svc\n");
-    let expected = "\
-Error: WORKOUT18_CLIENT_ID (--client-id) has a line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it
-Error: WORKOUT18_SECRET_FILE (--secret-file) has a byte order mark (U+FEFF) in it: remove what does not belong to it
-Run service-a --help for all settings.
-";
-    assert_eq!(run(command).await, Finished::failed(2, expected));
+    let errors = [
+        "WORKOUT18_CLIENT_ID (--client-id) has a line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it",
+        "WORKOUT18_SECRET_FILE (--secret-file) has a byte order mark (U+FEFF) in it: remove what does not belong to it",
+    ];
+    assert_eq!(run(command).await, Finished::wrong_settings(&errors));
     assert_eq!(received(&world.issuer).await.len(), 0);
 }
 
@@ -139,12 +138,9 @@ async fn case_37_an_http_issuer_of_a_compose_network_needs_allow_http() {
         command.env("http_proxy", world.issuer.uri());
         command
     };
-    let expected = "\
-Error: WORKOUT18_ISSUER (--issuer) is plain http to another machine, which exposes the secret to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses
-Run service-a --help for all settings.
-";
+    let error = "WORKOUT18_ISSUER (--issuer) is plain http to another machine, which exposes the secret to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses";
     let finished = run(proxied(&["--token-only"])).await;
-    assert_eq!(finished, Finished::failed(2, expected));
+    assert_eq!(finished, Finished::wrong_settings(&[error]));
     assert_eq!(received(&world.issuer).await.len(), 0);
 
     let granted = Finished::ok("keycloak-token-0123456789\n");

@@ -2,16 +2,12 @@
 
 use crate::fixture::{Finished, SECRET, TOKEN, TemporaryFile, World, bare, run};
 
+const BLANKS: &str = "begins or ends with a space: remove what does not belong to it";
+const QUOTES: &str =
+    "has quotes (') around it that are part of it: remove what does not belong to it";
+const BOM: &str = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
 const RETURN: &str = "has a carriage return in it: remove what does not belong to it";
 const LINE: &str = "has a line feed in it, which `echo` adds and `printf %s` does not: remove what does not belong to it";
-
-fn failed(lines: &[&str]) -> Finished {
-    let mut stderr = String::new();
-    for line in lines {
-        stderr.push_str(&format!("Error: {line}\n"));
-    }
-    Finished::failed(2, stderr + "Run service-a --help for all settings.\n")
-}
 
 const MISSING: [&str; 3] = [
     "WORKOUT18_ISSUER (--issuer) is missing or empty: set it",
@@ -21,7 +17,7 @@ const MISSING: [&str; 3] = [
 
 #[tokio::test]
 async fn every_missing_setting_is_named() {
-    assert_eq!(run(bare(&[])).await, failed(&MISSING));
+    assert_eq!(run(bare(&[])).await, Finished::wrong_settings(&MISSING));
 }
 
 #[tokio::test]
@@ -36,7 +32,7 @@ async fn an_empty_value_is_not_set() {
     ] {
         command.env(format!("WORKOUT18_{variable}"), "");
     }
-    assert_eq!(run(command).await, failed(&MISSING));
+    assert_eq!(run(command).await, Finished::wrong_settings(&MISSING));
 }
 
 #[tokio::test]
@@ -79,9 +75,6 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
     let extras = "must not have a user, a password or a fragment";
     let plain_issuer = "is plain http to another machine, which exposes the secret to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses";
     let plain_b = "is plain http to another machine, which exposes the token to the network: use https, or add --allow-http (WORKOUT18_ALLOW_HTTP=true) on a network that nobody else uses";
-    let blanks = "begins or ends with a space: remove what does not belong to it";
-    let quotes = "has quotes (') around it that are part of it: remove what does not belong to it";
-    let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
     let comma = "has a comma: separate with spaces";
     let uris = "must be absolute URIs without a fragment (RFC 8707 section 2)";
     let table = [
@@ -93,20 +86,20 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
         ("ISSUER", "ftp://tenant/", not_a_url),
         ("ISSUER", "https://", not_a_url),
         ("ISSUER", "https://ten ant/", not_a_url),
-        ("ISSUER", "https://tenant/ ", blanks),
-        ("ISSUER", "'https://tenant/'", quotes),
-        ("ISSUER", "\u{feff}https://tenant/", bom),
+        ("ISSUER", "https://tenant/ ", BLANKS),
+        ("ISSUER", "'https://tenant/'", QUOTES),
+        ("ISSUER", "\u{feff}https://tenant/", BOM),
         ("ISSUER", "https://ten\nant/", LINE),
         ("CLIENT_ID", "svc\n", LINE),
-        ("CLIENT_ID", " svc", blanks),
-        ("CLIENT_ID", "'svc'", quotes),
-        ("CLIENT_ID", "svc\u{feff}", bom),
+        ("CLIENT_ID", " svc", BLANKS),
+        ("CLIENT_ID", "'svc'", QUOTES),
+        ("CLIENT_ID", "svc\u{feff}", BOM),
         ("SERVICE_B_URL", "http://127.0.0.1/\n", LINE),
         ("AUDIENCE", "b\r\n", RETURN),
-        ("AUDIENCE", "'b'", quotes),
+        ("AUDIENCE", "'b'", QUOTES),
         ("SCOPE", "read,write", comma),
         ("SCOPE", "read, write", comma),
-        ("SCOPE", "'read write'", quotes),
+        ("SCOPE", "'read write'", QUOTES),
         ("RESOURCE", "https://b,https://c", comma),
         ("RESOURCE", "https://b\n", LINE),
         ("RESOURCE", "b", uris),
@@ -133,7 +126,7 @@ async fn wrong_settings_are_named_with_their_problem_and_without_their_value() {
     let world = World::working().await;
     for (name, value, problem) in table {
         let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
-        let expected = failed(&[&format!("WORKOUT18_{name} ({flag}) {problem}")]);
+        let expected = Finished::wrong_settings(&[&format!("WORKOUT18_{name} ({flag}) {problem}")]);
         let mut command = world.service_a(&[]);
         command.env(format!("WORKOUT18_{name}"), value);
         if name == "TOKEN_URL" {
@@ -152,10 +145,10 @@ async fn only_one_setting_decides_where_the_secret_is_sent() {
     let world = World::working().await;
     let mut exported = world.service_a(&[]);
     exported.env("WORKOUT18_TOKEN_URL", world.token_url());
-    assert_eq!(run(exported).await, failed(&[both]));
+    assert_eq!(run(exported).await, Finished::wrong_settings(&[both]));
     let (issuer, url) = (world.issuer_url(), world.token_url());
     let typed = world.service_a(&["--issuer", &issuer, "--token-url", &url]);
-    assert_eq!(run(typed).await, failed(&[both]));
+    assert_eq!(run(typed).await, Finished::wrong_settings(&[both]));
     assert_eq!(world.token_requests().await.len(), 0);
 
     // A flag takes precedence over a variable, both ways.
@@ -285,7 +278,7 @@ async fn an_unknown_variable_is_refused_with_the_name_that_was_meant() {
         .env("WORKOUT18_SCOPES", "admin")
         .env("WORKOUT18_EXPECTED_AUDIENCE", "https://b")
         .env("WORKOUT18_QQQ", "");
-    let expected = failed(&[
+    let expected = Finished::wrong_settings(&[
         "environment variable WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean WORKOUT18_EXPECTED_AUD?",
         "environment variable WORKOUT18_QQQ is not a setting: unset it, or see the table of settings in README.md",
         "environment variable WORKOUT18_SCOPES is not a setting: did you mean WORKOUT18_SCOPE?",
@@ -299,41 +292,42 @@ async fn rfc7617_2_raw_basic_refuses_a_colon_in_the_id() {
     let world = World::working().await;
     let arguments = ["--client-id", "a:b", "--client-auth", "basic-raw"];
     let problem = "WORKOUT18_CLIENT_ID (--client-id) has a colon, which --client-auth basic-raw cannot send (RFC 7617 section 2): use basic or post";
-    assert_eq!(run(world.service_a(&arguments)).await, failed(&[problem]));
+    assert_eq!(
+        run(world.service_a(&arguments)).await,
+        Finished::wrong_settings(&[problem])
+    );
 }
 
 #[tokio::test]
 async fn unusable_secrets_are_refused() {
     let world = World::working().await;
-    let quotes = "has quotes (') around it that are part of it: remove what does not belong to it";
-    let blanks = "begins or ends with a space: remove what does not belong to it";
-    let bom = "has a byte order mark (U+FEFF) in it: remove what does not belong to it";
     let table = [
         ("two\nlines", LINE),
         ("s3cret\n", LINE),
         ("s3cret\r\n", RETURN),
-        (" s3cret ", blanks),
-        ("'s3cret'", quotes),
-        ("\u{feff}s3cret", bom),
+        (" s3cret ", BLANKS),
+        ("'s3cret'", QUOTES),
+        ("\u{feff}s3cret", BOM),
     ];
     for (secret, problem) in table {
         let mut command = world.service_a(&[]);
         command.env("WORKOUT18_CLIENT_SECRET", secret);
         let named = "WORKOUT18_CLIENT_SECRET (--secret-file, --secret-stdin)";
-        let expected = failed(&[&format!("{named} {problem}")]);
+        let expected = Finished::wrong_settings(&[&format!("{named} {problem}")]);
         assert_eq!(run(command).await, expected, "{secret:?}");
     }
     // Only one line end at the end of a file is dropped.
     let table = [
         ("two\nlines\n", LINE),
         ("s3cret\n\n", LINE),
-        ("s3cret \n", blanks),
-        ("'s3cret'\n", quotes),
-        ("\u{feff}s3cret\r\n", bom),
+        ("s3cret \n", BLANKS),
+        ("'s3cret'\n", QUOTES),
+        ("\u{feff}s3cret\r\n", BOM),
     ];
     for (content, problem) in table {
         let file = TemporaryFile::new("unusable", content);
-        let expected = failed(&[&format!("WORKOUT18_SECRET_FILE (--secret-file) {problem}")]);
+        let error = format!("WORKOUT18_SECRET_FILE (--secret-file) {problem}");
+        let expected = Finished::wrong_settings(&[&error]);
         let command = world.service_a(&["--secret-file", file.path()]);
         assert_eq!(run(command).await, expected, "{content:?}");
         let mut command = world.service_a(&[]);
@@ -341,61 +335,60 @@ async fn unusable_secrets_are_refused() {
         assert_eq!(run(command).await, expected, "{content:?}");
     }
 
-    let missing = world.service_a(&["--secret-file", "/nowhere/secret"]);
-    let problem = "WORKOUT18_SECRET_FILE (--secret-file) cannot be read: No such file or directory (os error 2)";
-    assert_eq!(run(missing).await, failed(&[problem]));
-
-    let endless = world.service_a(&["--secret-file", "/dev/zero"]);
-    let problem =
-        "WORKOUT18_SECRET_FILE (--secret-file) holds more than 65536 bytes, which is no secret";
-    assert_eq!(run(endless).await, failed(&[problem]));
-
-    // Standard input of these runs is empty.
-    let empty = world.service_a(&["--secret-stdin"]);
-    assert_eq!(
-        run(empty).await,
-        failed(&["WORKOUT18_SECRET_STDIN (--secret-stdin) holds an empty secret"])
-    );
+    let table: [(&[&str], &str); 3] = [
+        (
+            &["--secret-file", "/nowhere/secret"],
+            "WORKOUT18_SECRET_FILE (--secret-file) cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            &["--secret-file", "/dev/zero"],
+            "WORKOUT18_SECRET_FILE (--secret-file) holds more than 65536 bytes, which is no secret",
+        ),
+        // Standard input of these runs is empty.
+        (
+            &["--secret-stdin"],
+            "WORKOUT18_SECRET_STDIN (--secret-stdin) holds an empty secret",
+        ),
+    ];
+    for (arguments, error) in table {
+        let finished = run(world.service_a(arguments)).await;
+        assert_eq!(finished, Finished::wrong_settings(&[error]));
+    }
 }
 
 #[tokio::test]
 async fn allow_http_permits_plain_http_to_another_machine() {
     let world = World::working().await;
     // Nothing responds in TEST-NET-1.
-    let arguments = [
-        "--json",
-        "--service-b-url",
-        "http://192.0.2.1/",
-        "--allow-http",
-        "--timeout",
-        "0.2",
-    ];
+    let arguments = "--json --service-b-url http://192.0.2.1/ --allow-http --timeout 0.2";
+    let arguments: Vec<_> = arguments.split(' ').collect();
     assert_eq!(run(world.service_a(&arguments)).await.code, Some(6));
 }
 
 #[tokio::test]
 async fn contradictory_and_meaningless_flags_are_refused() {
-    let table: [&[&str]; 13] = [
-        &["--token-only", "--json"],
-        &["--token-only", "--repeat", "2"],
-        &["--token-only", "--watch"],
-        &["--repeat", "2", "--watch"],
-        &["--concurrency", "2"],
-        &["--rate", "2"],
-        &["--repeat", "0"],
-        &["--repeat", "2", "--concurrency", "0"],
-        &["--repeat", "2", "--rate", "nan"],
-        &["--timeout", "0"],
-        &["--timeout", "inf"],
-        &["--client-auth", "none"],
-        &["--secret-file", "x", "--secret-stdin"],
+    let table = [
+        "--token-only --json",
+        "--token-only --repeat 2",
+        "--token-only --watch",
+        "--repeat 2 --watch",
+        "--concurrency 2",
+        "--rate 2",
+        "--repeat 0",
+        "--repeat 2 --concurrency 0",
+        "--repeat 2 --rate nan",
+        "--timeout 0",
+        "--timeout inf",
+        "--client-auth none",
+        "--secret-file x --secret-stdin",
     ];
     let world = World::working().await;
-    for arguments in table {
-        let finished = run(world.service_a(arguments)).await;
-        assert_eq!(finished.code, Some(2), "{arguments:?}");
+    for flags in table {
+        let flags: Vec<_> = flags.split(' ').collect();
+        let finished = run(world.service_a(&flags)).await;
+        assert_eq!(finished.code, Some(2), "{flags:?}");
         let output = finished.stdout + &finished.stderr;
-        let json = arguments.contains(&"--json");
+        let json = flags.contains(&"--json");
         assert!(output.starts_with("error: ") != json, "{output}");
     }
     assert_eq!(world.token_requests().await.len(), 0);

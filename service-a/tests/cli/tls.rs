@@ -120,13 +120,8 @@ async fn https_metadata_may_name_a_token_endpoint_of_another_origin() {
     command.env("SSL_CERT_FILE", authority.roots.path());
     let finished = run(command).await;
     assert_eq!(finished.stdout, format!("{TOKEN}\n"), "{}", finished.stderr);
-    assert!(
-        requests
-            .recv()
-            .await
-            .unwrap()
-            .starts_with("POST /t HTTP/1.1\r\n")
-    );
+    let head = requests.recv().await.unwrap();
+    assert!(head.starts_with("POST /t HTTP/1.1\r\n"), "{head}");
 }
 
 #[tokio::test]
@@ -139,13 +134,8 @@ async fn nothing_is_sent_to_a_server_with_an_untrusted_certificate() {
     command.env("SSL_CERT_FILE", trusted.roots.path());
     let finished = run(command).await;
     assert_eq!(finished.code, Some(3));
-    assert!(
-        finished
-            .stderr
-            .contains("\n  reason: certificate_refused\n"),
-        "{}",
-        finished.stderr
-    );
+    let reason = "\n  reason: certificate_refused\n";
+    assert!(finished.stderr.contains(reason), "{}", finished.stderr);
     assert!(requests.try_recv().is_err());
 }
 
@@ -191,17 +181,9 @@ async fn rfc7301_an_issuer_and_a_service_b_with_http2_only_are_reached() {
     let mut command = service_a(&origin, &["--verbose", "--service-b-url", &data]);
     command.env("SSL_CERT_FILE", authority.roots.path());
     let finished = run(command).await;
-    assert_eq!(
-        finished.stdout,
-        format!(
-            "{TOKEN_LINE}\
-Service B response:
-  message: Service B trusted the token
-"
-        ),
-        "{}",
-        finished.stderr
-    );
+    let document = "Service B response:\n  message: Service B trusted the token\n";
+    let expected = format!("{TOKEN_LINE}{document}");
+    assert_eq!(finished.stdout, expected, "{}", finished.stderr);
     assert_eq!(finished.code, Some(0));
     assert_eq!(finished.stderr.matches("\n< HTTP/2.0 200 OK\n").count(), 3);
 }
@@ -218,15 +200,12 @@ async fn an_unusable_ssl_cert_file_is_named() {
     let table = [
         (
             "/nowhere/ca.pem",
-            "cannot be read: No such file or directory (os error 2)".to_owned(),
+            "cannot be read: No such file or directory (os error 2)",
         ),
-        (
-            "/",
-            "cannot be read: Is a directory (os error 21)".to_owned(),
-        ),
-        (empty.path(), none.to_owned()),
-        (key.path(), none.to_owned()),
-        (broken.path(), none.to_owned()),
+        ("/", "cannot be read: Is a directory (os error 21)"),
+        (empty.path(), none),
+        (key.path(), none),
+        (broken.path(), none),
     ];
     let with_roots = |path: &str, issuer: &str| {
         let mut command = service_a(issuer, &[]);
@@ -234,19 +213,14 @@ async fn an_unusable_ssl_cert_file_is_named() {
         command
     };
     for (path, problem) in table {
-        let expected = Finished::failed(
-            2,
-            format!(
-                "Error: SSL_CERT_FILE names {path}, which {problem}\nRun service-a --help for all settings.\n"
-            ),
-        );
+        let error = format!("SSL_CERT_FILE names {path}, which {problem}");
+        let expected = Finished::wrong_settings(&[&error]);
         assert_eq!(run(with_roots(path, "https://127.0.0.1:1")).await, expected);
         // Without https the file is not needed.
         let finished = run(with_roots(path, "http://127.0.0.1:1")).await;
         assert_eq!(finished.code, Some(3), "{}", finished.stderr);
     }
-    assert_eq!(
-        run(with_roots("", "https://127.0.0.1:1")).await,
-        Finished::failed(2, "Error: SSL_CERT_FILE is empty: unset it, or name a file of certificate authorities\nRun service-a --help for all settings.\n".to_owned())
-    );
+    let error = "SSL_CERT_FILE is empty: unset it, or name a file of certificate authorities";
+    let finished = run(with_roots("", "https://127.0.0.1:1")).await;
+    assert_eq!(finished, Finished::wrong_settings(&[error]));
 }

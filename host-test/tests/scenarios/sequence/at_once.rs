@@ -44,7 +44,10 @@ pub(crate) async fn one_cold_token() -> Result<(), String> {
     let envoy = serve(&stub, &echo).await;
     let token = stub.issue(TokenSpec::default());
     let all_are_here = CancellationToken::new();
-    stub.script(&token, vec![Reaction::normal().once(all_are_here.clone())]);
+    stub.script(
+        &token,
+        vec![Reaction::normal().held_until(all_are_here.clone())],
+    );
 
     let request = get("/", format!("Bearer {token}"));
     let callers = join_all((0..REQUESTS).map(|_| exchange(envoy.address(), &request)));
@@ -65,7 +68,7 @@ pub(crate) async fn one_cold_token() -> Result<(), String> {
         reply.is_ok_and(|reply| reply.status == 200)
     });
     same("granted", &granted.count(), &replies.len())?;
-    same("questions", &stub.questions_about(&token), &1)?;
+    same("questions", &stub.introspections_of(&token), &1)?;
     same("questions in all", &stub.counters().introspect, &1)?;
     same("requests at the app", &echo.requests(), &REQUESTS)?;
 
@@ -126,7 +129,7 @@ pub(crate) async fn many_cold_tokens() -> Result<(), String> {
         }
         same(
             "questions",
-            &(number, stub.questions_about(&token)),
+            &(number, stub.introspections_of(&token)),
             &(number, 1),
         )?;
     }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 use tokio::runtime::Handle;
-use verify_stub::{Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
+use verify_stub::{Reaction, StubClient, StubOptions, StubResponse, VerifyStub};
 
 use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
 use crate::sequence::hosts::Answer;
@@ -35,14 +35,14 @@ impl Issuers {
 
     pub(crate) fn says(&self, which: usize, token: &str, answer: &Answer) {
         let answer = match answer {
-            Answer::Document(text) => StubAnswer::document(text.clone()),
-            Answer::Inactive => StubAnswer::inactive(),
-            Answer::Status(status) => StubAnswer::json(
+            Answer::Document(text) => StubResponse::document(text.clone()),
+            Answer::Inactive => StubResponse::inactive(),
+            Answer::Status(status) => StubResponse::json(
                 StatusCode::from_u16(*status).unwrap(),
                 &json!({ "error": "invalid_client" }),
             ),
         };
-        self.stubs[which].script(token, vec![Reaction::answer(answer)]);
+        self.stubs[which].script(token, vec![Reaction::respond(answer)]);
     }
 
     pub(crate) fn listens(&self, it_does: bool) {

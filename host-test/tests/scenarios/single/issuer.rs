@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpSocket;
-use verify_stub::{Endpoint, Reaction, StubAnswer, StubClient, StubOptions, VerifyStub};
+use verify_stub::{Endpoint, Reaction, StubClient, StubOptions, StubResponse, VerifyStub};
 
 use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
 use crate::single::scenario::{Answer, Issuer, Scenario};
@@ -48,7 +48,7 @@ impl SharedStub {
     /// Tells the stub what to do when it is asked about the scenario's token.
     pub(crate) fn prepare(&self, scenario: &Scenario, token: &str) {
         let reaction = match &scenario.issuer {
-            Issuer::Answers(answer) => Reaction::answer(stub_answer(answer)),
+            Issuer::Answers(answer) => Reaction::respond(stub_answer(answer)),
             Issuer::Drops => Reaction::drop_connection(),
             Issuer::Resets => Reaction::reset(),
             Issuer::Hangs => Reaction::hang(),
@@ -61,7 +61,7 @@ impl SharedStub {
     }
 
     pub(crate) fn asked(&self, token: &str) -> u64 {
-        self.stub.questions_about(token)
+        self.stub.introspections_of(token)
     }
 
     /// Whether the question was put as RFC 7662 section 2.1 and RFC 6749 section 2.3.1 say.
@@ -127,9 +127,9 @@ impl SharedStub {
     }
 }
 
-fn stub_answer(answer: &Answer) -> StubAnswer {
+fn stub_answer(answer: &Answer) -> StubResponse {
     let mut stub =
-        StubAnswer::new(StatusCode::from_u16(answer.status).unwrap()).body(answer.body.clone());
+        StubResponse::new(StatusCode::from_u16(answer.status).unwrap()).body(answer.body.clone());
     for (name, value) in &answer.headers {
         stub = stub.header(
             HeaderName::from_static(name),

@@ -133,7 +133,7 @@ impl Host for RunningHost {
 
     fn asked(&self, gate: Gate, token: &str) -> u64 {
         let (issuer, _) = self.gates[gate as usize];
-        self.issuers.stub(issuer).questions_about(token)
+        self.issuers.stub(issuer).introspections_of(token)
     }
 
     fn wait(&mut self, time: Duration) {
