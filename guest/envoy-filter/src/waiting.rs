@@ -13,42 +13,57 @@ pub(crate) struct WaitingRequest {
     pub(crate) whoami_method: Option<Vec<u8>>,
 }
 
+struct Entry {
+    request: WaitingRequest,
+    /// Whether the request is in [`WaitingRequests::ready`].
+    is_ready: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct WaitingRequests {
     /// By stream context.
-    requests: IdMap<WaitingRequest>,
-    /// Stream contexts of requests that can continue. Some may have ended or continued since.
+    entries: IdMap<Entry>,
+    /// Stream contexts of requests that can continue. Some may have ended since.
     ready: VecDeque<u32>,
 }
 
 impl WaitingRequests {
     pub(crate) fn insert(&mut self, stream: u32, request: WaitingRequest) {
-        self.requests.insert(stream, request);
+        let is_ready = false;
+        self.entries.insert(stream, Entry { request, is_ready });
     }
 
     pub(crate) fn remove(&mut self, stream: u32) {
-        self.requests.remove(&stream);
+        self.entries.remove(&stream);
     }
 
     pub(crate) fn contains(&self, stream: u32) -> bool {
-        self.requests.contains_key(&stream)
+        self.entries.contains_key(&stream)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.entries.is_empty()
     }
 
+    /// These requests can continue, as far as they still wait.
     pub(crate) fn make_ready(&mut self, streams: impl IntoIterator<Item = u32>) {
-        self.ready.extend(streams);
+        for stream in streams {
+            if let Some(entry) = self.entries.get_mut(&stream)
+                && !entry.is_ready
+            {
+                entry.is_ready = true;
+                self.ready.push_back(stream);
+            }
+        }
     }
 
-    /// Makes the requests ready whose deadline has come, unless others still are.
+    /// Requests whose deadline has come can continue.
     pub(crate) fn make_overdue_ready(&mut self, now: Duration) {
-        if self.ready.is_empty() {
-            let overdue = (self.requests.iter())
-                .filter(|(_, request)| now >= request.pending.deadline())
-                .map(|(stream, _)| *stream);
-            self.ready.extend(overdue);
+        for (stream, entry) in &mut self.entries {
+            if !entry.is_ready && now >= entry.request.pending.deadline() {
+                entry.is_ready = true;
+                self.ready.push_back(*stream);
+            }
         }
     }
 
@@ -59,8 +74,8 @@ impl WaitingRequests {
     /// Removes the next request that can continue.
     pub(crate) fn take_ready(&mut self) -> Option<(u32, WaitingRequest)> {
         while let Some(stream) = self.ready.pop_front() {
-            if let Some(request) = self.requests.remove(&stream) {
-                return Some((stream, request));
+            if let Some(entry) = self.entries.remove(&stream) {
+                return Some((stream, entry.request));
             }
         }
         None

@@ -44,6 +44,22 @@ fn a_deadline_passes_by_a_tick_if_envoy_never_calls_back() {
 }
 
 #[test]
+fn a_deadline_is_kept_in_the_tick_that_gives_another_call_up() {
+    let mut worker = Worker::new(&Configuration::default());
+    let begun = worker.now();
+    let _stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.lose(worker.only_call().id);
+    worker.advance(ms(1001));
+    let stream = worker.request(request("b"));
+    worker.run_posted();
+    worker.lose(worker.calls()[1].id);
+    worker.advance(ms(2000));
+    assert_eq!(worker.metric("introspections.outcome.timeout"), [1]);
+    assert_eq!(worker.stream(stream).ended(), Some(begun + ms(2050)));
+}
+
+#[test]
 fn a_request_that_envoy_answered_is_forgotten() {
     let mut worker = Worker::new(&Configuration::default());
     let stream = worker.request(request("a"));
