@@ -50,21 +50,25 @@ mod build;
 mod compose;
 mod connector;
 mod engine;
+mod epoch_budget;
 mod instance;
 mod key_value;
 mod key_value_import;
 mod manifest;
+mod options;
 mod outbound;
 mod output;
 mod redis_store;
 mod request;
 mod router;
+mod running;
 mod runtime_config;
 mod serve_command;
 mod server;
 mod settings;
 mod stats;
 mod template;
+mod timeouts;
 mod tls;
 mod variables;
 
@@ -73,8 +77,9 @@ pub use self::{
     build::BuildCommand,
     key_value::{KeyValueStore, STORE_BYTES, StoreFault, StoreFull},
     manifest::Manifest,
+    options::ServeOptions,
     output::{LogLine, Stream},
+    running::Running,
     serve_command::ServeCommand,
-    server::{Running, ServeOptions},
     stats::Stats,
 };
