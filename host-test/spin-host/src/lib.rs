@@ -14,7 +14,7 @@
 //! | apps | handlers of all its versions | `wasi:http/handler@0.3.0` | what auth-check can be put in front of |
 //! | calls of an app to itself or to its other components | can be granted | refused at start or denied | nothing here needs them |
 //! | a grant that cannot be read | every call is denied | refused at start | a mistake is seen at once |
-//! | grants for ranges of addresses | yes | refused at start | nothing here needs them |
+//! | grants for ranges of addresses or ports, or schemes other than HTTP's | yes | refused at start | nothing here needs them |
 //! | `[[variables_provider]]` | env, vault, azure, static | env | nothing here needs the others |
 //! | stores of type `spin` | SQLite in `.spin` | in memory, 32 MiB | tests read, change and break them |
 //! | stores of type `redis` | also over TLS | without TLS | one TLS library is enough |
