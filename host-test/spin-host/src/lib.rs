@@ -14,7 +14,7 @@
 //! | apps | handlers of all its versions | `wasi:http/handler@0.3.0` | what auth-check can be put in front of |
 //! | calls of an app to itself or to its other components | can be granted | refused at start or denied | nothing here needs them |
 //! | a grant that cannot be read | every call is denied | refused at start | a mistake is seen at once |
-//! | grants for ranges of addresses | yes | refused at start | nothing here needs them |
+//! | grants for ranges of addresses or ports, or schemes other than HTTP's | yes | refused at start | nothing here needs them |
 //! | `[[variables_provider]]` | env, vault, azure, static | env | nothing here needs the others |
 //! | stores of type `spin` | SQLite in `.spin` | in memory, 32 MiB | tests read, change and break them |
 //! | stores of type `redis` | also over TLS | without TLS | one TLS library is enough |
@@ -50,21 +50,25 @@ mod build;
 mod compose;
 mod connector;
 mod engine;
+mod epoch_budget;
 mod instance;
 mod key_value;
 mod key_value_import;
 mod manifest;
+mod options;
 mod outbound;
 mod output;
 mod redis_store;
 mod request;
 mod router;
+mod running;
 mod runtime_config;
 mod serve_command;
 mod server;
 mod settings;
 mod stats;
 mod template;
+mod timeouts;
 mod tls;
 mod variables;
 
@@ -73,8 +77,9 @@ pub use self::{
     build::BuildCommand,
     key_value::{KeyValueStore, STORE_BYTES, StoreFault, StoreFull},
     manifest::Manifest,
+    options::ServeOptions,
     output::{LogLine, Stream},
+    running::Running,
     serve_command::ServeCommand,
-    server::{Running, ServeOptions},
     stats::Stats,
 };

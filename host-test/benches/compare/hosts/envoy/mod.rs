@@ -223,7 +223,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             OURS_MISS,
-            "trust-triangle, asks for each request",
+            "trust-triangle, introspects each request",
             // As the others that ask have it; the shipped ones find an issuer anywhere.
             Filter::Ours(json!({ "issuer_cluster": ISSUER_CLUSTER })),
             &different,
@@ -232,7 +232,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             OURS_MISS_SHIPPED,
-            "trust-triangle, asks for each request, shipped cluster",
+            "trust-triangle, introspects each request, shipped cluster",
             Filter::Ours(json!({})),
             &different,
             bad,
@@ -240,7 +240,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             FLOOR_ASKS,
-            "wasm filter that asks for each request, does nothing else",
+            "wasm filter that introspects each request, does nothing else",
             floor("asks"),
             &different,
             None,
@@ -248,7 +248,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             LUA,
-            "Lua that asks for each request, validates nothing",
+            "Lua that introspects each request, validates nothing",
             other(lua(issuer)),
             &different,
             bad,

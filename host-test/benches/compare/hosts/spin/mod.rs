@@ -159,7 +159,7 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
         ),
         (
             names.miss,
-            "trust-triangle, asks for each request",
+            "trust-triangle, introspects each request",
             Gate::AuthCheck,
             None,
             &different,
