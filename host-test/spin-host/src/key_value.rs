@@ -10,14 +10,17 @@ use tokio::sync::watch;
 
 use super::redis_store::RedisStore;
 
-/// Bytes one store may hold, keys and bookkeeping included. Far above what the apps of this repository keep, far below
-/// the 128 MiB that Spin hands over in one answer, so that limit needs no check here.
+/// Bytes one store may hold, keys and bookkeeping included. Far above what the apps of this
+/// repository keep, far below the 128 MiB that Spin hands over in one answer, so that limit needs
+/// no check here.
 pub const STORE_BYTES: usize = 32 * 1024 * 1024;
 
-/// What an entry costs beside the bytes of its key and value: without it, empty values would cost nothing.
+/// What an entry costs beside the bytes of its key and value: without it, empty values would cost
+/// nothing.
 const ENTRY_BYTES: usize = size_of::<(String, Vec<u8>)>();
 
-/// A store in memory, shared by all instances that were granted its label. Clones are handles of the same store.
+/// A store in memory, shared by all instances that were granted its label. Clones are handles of
+/// the same store.
 ///
 /// Values are never printed: a guest may keep secrets here.
 #[derive(Clone, Debug, Default)]

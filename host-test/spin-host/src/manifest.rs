@@ -1,7 +1,8 @@
 //! `spin.toml`, as far as this host supports it.
 //!
-//! What Spin knows and this host does not (files, databases, models, other triggers, remote sources, ...) is refused when
-//! the manifest is read, never ignored: a test that passes here must mean something there.
+//! What Spin knows and this host does not (files, databases, models, other triggers, remote
+//! sources, ...) is refused when the manifest is read, never ignored: a test that passes here must
+//! mean something there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -412,7 +413,8 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Variable names are lower snake case: they have to survive being turned into names of environment variables.
+/// Variable names are lower snake case: they have to survive being turned into names of environment
+/// variables.
 pub(crate) fn check_key(name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "must not be empty"

@@ -15,11 +15,13 @@ use clap::Parser;
 use super::{App, Manifest, Running, ServeOptions, settings};
 use programs::repository;
 
-/// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
+/// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants
+/// as in spin.toml.
 #[derive(Parser)]
 #[command(name = "serve", version, max_term_width = 100)]
 pub struct ServeCommand {
-    /// The manifest. By default ./spin.toml, or the one of the repository this program was built in.
+    /// The manifest. By default ./spin.toml, or the one of the repository this program was built
+    /// in.
     #[arg(short = 'f', long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
@@ -32,8 +34,8 @@ pub struct ServeCommand {
     )]
     listen: SocketAddr,
 
-    /// Says where variables are read from. By default runtime-config.toml beside the manifest, if there is one;
-    /// without one a variable is read from SPIN_VARIABLE_NAME.
+    /// Says where variables are read from. By default runtime-config.toml beside the manifest, if
+    /// there is one; without one a variable is read from SPIN_VARIABLE_NAME.
     #[arg(
         long,
         alias = "runtime-config-file",
@@ -42,8 +44,8 @@ pub struct ServeCommand {
     )]
     runtime_config: Option<PathBuf>,
 
-    /// Sets an application variable, whatever the environment says. May be repeated. Not for secrets: other users of
-    /// the machine can read command lines.
+    /// Sets an application variable, whatever the environment says. May be repeated. Not for
+    /// secrets: other users of the machine can read command lines.
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = assignment)]
     variables: Vec<(String, String)>,
 
