@@ -45,11 +45,17 @@ impl App {
     /// Reads the manifest, then composes and compiles its components.
     ///
     /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an app.
+    ///
+    /// # Errors
+    /// The manifest is invalid, or a component cannot be composed or compiled.
     pub fn load(manifest: &Path, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
         Self::from_manifest(Manifest::read(manifest)?, replaced)
     }
 
     /// Like [`App::load`], for a manifest that was already read.
+    ///
+    /// # Errors
+    /// A component cannot be composed or compiled.
     pub fn from_manifest(manifest: Manifest, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
         let mut sources = BTreeMap::new();
         for (id, source) in replaced {

@@ -42,7 +42,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// One component on its way into a composition.
+/// One component of a composition.
 pub(crate) struct Part<'a> {
     pub(crate) id: &'a str,
     pub(crate) path: &'a Path,

@@ -25,7 +25,7 @@ pub struct ServeCommand {
     #[arg(short = 'f', long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(
         long,
         env = "SPIN_HTTP_LISTEN_ADDR",
@@ -61,17 +61,20 @@ pub struct ServeCommand {
     #[arg(long, default_value = "16", value_name = "COUNT")]
     max_instance_concurrent_reuse_count: NonZeroUsize,
 
-    /// How long a component may take to answer: 5s, 300ms. By default as long as it likes.
+    /// How long a component may take to respond: 5s, 300ms. Unlimited by default.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     request_timeout: Option<Duration>,
 
-    /// How long an instance without requests is kept.
+    /// How long an idle instance is kept.
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
     idle_instance_timeout: Duration,
 }
 
 impl ServeCommand {
     /// Serves until the future of `stop_signal` is done, then lets requests finish.
+    ///
+    /// # Errors
+    /// The app cannot be loaded or served.
     pub async fn run<F>(self, stop_signal: impl FnOnce() -> io::Result<F>) -> Result<()>
     where
         F: Future<Output = ()>,

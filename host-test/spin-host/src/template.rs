@@ -15,7 +15,7 @@ pub(crate) enum Part {
 }
 
 impl Template {
-    /// Reads a template. The only mistake possible is a `{{` that is never closed.
+    /// Parses a template. The only possible error is a `{{` without `}}`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut parts = Vec::new();
         let mut rest = text;
