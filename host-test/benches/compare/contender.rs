@@ -30,10 +30,11 @@ pub(crate) struct Contender {
     pub(crate) asks: RangeInclusive<f64>,
 }
 
-/// Questions to the issuer per request of a contender that has cached what it needs, or needs no issuer.
+/// Questions to the issuer per request of a contender that has cached what it needs, or needs no
+/// issuer.
 pub(crate) const NEVER: RangeInclusive<f64> = 0.0..=0.0;
-/// One that is still on its way when the load ends is a question without a request; a second question for one in fifty
-/// requests is too many.
+/// One that is still on its way when the load ends is a question without a request; a second
+/// question for one in fifty requests is too many.
 pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=1.02;
 
 impl Contender {
@@ -64,7 +65,8 @@ impl Contender {
         Ok(())
     }
 
-    /// The issuer was asked so many more times while so many requests were answered: is that what was to be measured?
+    /// The issuer was asked so many more times while so many requests were answered: is that what
+    /// was to be measured?
     pub(crate) fn check_questions(&self, questions: u64, requests: u64) -> Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let is_right = self.asks.contains(&(questions as f64 / requests as f64));

@@ -1,5 +1,5 @@
-//! An issuer that costs next to nothing: one answer for every token, and another one for a bad one. The stub of IBM Verify
-//! records what it is asked and would be in the way.
+//! An issuer that costs next to nothing: one answer for every token, and another one for a bad one.
+//! The stub of IBM Verify records what it is asked and would be in the way.
 
 use std::{
     convert::Infallible,
@@ -44,7 +44,7 @@ impl Issuer {
         let questions = Arc::<AtomicU64>::default();
         let count = Arc::clone(&questions);
         let accepting = tokio::spawn(async move {
-            // Dropped with this task, and the connections with it.
+            // Dropped with this task, which closes the connections.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 // Without it answers wait for acknowledgements; with an error they are only slower.

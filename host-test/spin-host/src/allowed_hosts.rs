@@ -1,7 +1,8 @@
 //! `allowed_outbound_hosts`: which hosts a component may call, by Spin's rules.
 //!
-//! This host makes HTTP calls only, so it refuses grants of anything else: other schemes, ranges of ports
-//! and addresses, calls of the app to itself (`self`) and service chaining (`*.spin.internal`).
+//! This host makes HTTP calls only, so it refuses grants of anything else: other schemes, ranges of
+//! ports and addresses, calls of the app to itself (`self`) and service chaining
+//! (`*.spin.internal`).
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Uri;

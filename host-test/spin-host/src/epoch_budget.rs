@@ -15,9 +15,9 @@ use super::engine::EPOCH;
 
 /// Counts the epochs in which a guest computes without waiting for anything.
 ///
-/// Epochs also pass while a guest waits, so a deadline alone does not mean that it computes. A guest
-/// that still computes is forced to yield once per epoch; when it returns control by itself, the
-/// count starts again.
+/// Epochs also pass while a guest waits, so a deadline alone does not mean that it computes. A
+/// guest that still computes is forced to yield once per epoch; when it returns control by itself,
+/// the count starts again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EpochBudget(Arc<Ticks>);
 

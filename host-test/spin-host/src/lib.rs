@@ -1,13 +1,15 @@
 //! The embedded host: what `spin up` does, for the part of Spin this repository needs.
 //!
-//! It reads the repository's own `spin.toml` and `runtime-config.toml`, composes middleware as Spin does and dispatches
-//! with the same `ProxyHandler` of wasmtime, at the version of Spin 4.1. It refuses to guess: a manifest key it does not
-//! know, a capability a middleware was not given, a call to a host that was not granted are errors.
+//! It reads the repository's own `spin.toml` and `runtime-config.toml`, composes middleware as Spin
+//! does and dispatches with the same `ProxyHandler` of wasmtime, at the version of Spin 4.1. It
+//! refuses to guess: a manifest key it does not know, a capability a middleware was not given, a
+//! call to a host that was not granted are errors.
 //!
 //! # Where it differs from Spin
 //!
-//! Everything else that a request, a component or a caller can see is meant to be as in Spin 4.1, down to what is odd: a
-//! header that is not UTF-8 is a 500 without a body, and without a Host the connection is closed without an answer.
+//! Everything else that a request, a component or a caller can see is meant to be as in Spin 4.1,
+//! down to what is odd: a header that is not UTF-8 is a 500 without a body, and without a Host the
+//! connection is closed without an answer.
 //!
 //! | | Spin | here | why |
 //! | --- | --- | --- | --- |
@@ -41,7 +43,8 @@
 //! # }
 //! ```
 //!
-//! [`App::load`] compiles and is expensive; [`App::serve`] is cheap and may be called as often as a test likes.
+//! [`App::load`] compiles and is expensive; [`App::serve`] is cheap and may be called as often as a
+//! test likes.
 
 mod allowed_hosts;
 mod app;

@@ -21,7 +21,8 @@ use super::{
 pub struct ServeOptions {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The runtime configuration. Without one, variables come from `SPIN_VARIABLE_NAME`, as in Spin.
+    /// The runtime configuration. Without one, variables come from `SPIN_VARIABLE_NAME`, as in
+    /// Spin.
     pub runtime_config: Option<PathBuf>,
     /// Values of application variables that take precedence over every provider.
     pub variables: BTreeMap<String, String>,

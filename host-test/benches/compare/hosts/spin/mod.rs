@@ -1,5 +1,5 @@
-//! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in the embedded host, and in
-//! Spin where it is installed.
+//! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in
+//! the embedded host, and in Spin where it is installed.
 
 mod manifest;
 mod serve;
@@ -191,7 +191,8 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
     Ok((servers, contenders))
 }
 
-/// What a miss adds for a caller that is alone: its median, less that of the app and less that of the issuer.
+/// What a miss adds for a caller that is alone: its median, less that of the app and less that of
+/// the issuer.
 async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result<Target> {
     let Bench {
         issuer,
