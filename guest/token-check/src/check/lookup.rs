@@ -65,6 +65,7 @@ impl Lookup {
     /// The first action: read the shared store, if there is one, else introspect.
     ///
     /// Routes with a `ttl` of 0 read the store too, so that an inactive result can erase the record.
+    #[inline]
     pub(super) fn start(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
         match &flight.shared {
             Some(shared) => {
@@ -184,6 +185,7 @@ impl Lookup {
         Next::Sleep(backoff)
     }
 
+    #[inline]
     fn introspect(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
         let context = &flight.context;
         let left = flight.time_left(now.monotonic);
@@ -212,6 +214,7 @@ impl Lookup {
         ))
     }
 
+    #[inline]
     pub(super) fn responded(
         &mut self,
         flight: &mut FlightState,
@@ -290,6 +293,7 @@ impl Lookup {
     }
 
     /// Caches the result, and lists what the host has to do about it.
+    #[inline]
     pub(super) fn finish(
         &mut self,
         flight: &mut FlightState,
