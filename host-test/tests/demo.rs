@@ -159,7 +159,8 @@ fn machines_get_one_json_object() {
     );
 }
 
-/// A folder with the demo, the embedded host, and a script in place of Service A. Removed at the end.
+/// A folder with the demo, the embedded host, and a script in place of Service A. Removed at the
+/// end.
 struct Staged(PathBuf);
 
 impl Staged {

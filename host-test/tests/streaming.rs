@@ -1,5 +1,5 @@
-//! Bodies flow through the gate in both directions and are never held. In a process of its own, one test at a time, for
-//! memory is measured.
+//! Bodies flow through the gate in both directions and are never held. In a process of its own, one
+//! test at a time, for memory is measured.
 #![expect(
     clippy::unwrap_used,
     reason = "a helper that fails is a test that fails"

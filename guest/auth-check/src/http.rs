@@ -80,8 +80,9 @@ impl Head {
         }
     }
 
-    /// The fields with the grant's identity headers in place of client-sent ones. This edits a copy of the
-    /// request's own fields: Spin shows `host` to guests and refuses it in fields that a guest creates.
+    /// The fields with the grant's identity headers in place of client-sent ones. This edits a copy
+    /// of the request's own fields: Spin shows `host` to guests and refuses it in fields that a
+    /// guest creates.
     fn edited(&self, request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
         let fields = request.get_headers().clone();
         let refused = |_| ErrorCode::HttpProtocolError;

@@ -1,4 +1,5 @@
-//! The auth check of this component instance, configured from Spin's variables by the first request.
+//! The auth check of this component instance, configured from Spin's variables by the first
+//! request.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -22,8 +23,8 @@ pub(crate) struct Instance {
     pub(crate) host: Wasi,
 }
 
-/// How long the first request of an instance waits after reading the settings: the shortest time that
-/// host timers resolve.
+/// How long the first request of an instance waits after reading the settings: the shortest time
+/// that host timers resolve.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 
 thread_local! {
@@ -61,7 +62,8 @@ pub(crate) async fn get() -> Rc<Option<Instance>> {
     };
     // Spin reads variables on a thread that it takes out of its scheduler until the guest waits for
     // something. Another thread at once picks up what the guest sends before that: head and body
-    // leave in two segments, and the second waits 40 ms for the delayed acknowledgement of the first.
+    // leave in two segments, and the second waits 40 ms for the delayed acknowledgement of the
+    // first.
     sleep(FIRST_WAIT).await;
     // Of concurrent first requests, the first one here wins: all share one table of flights.
     let first = || {
@@ -103,8 +105,8 @@ async fn policy() -> Result<Policy, SettingsError> {
     for key in spin_variables() {
         match variables::get(format!("{SPIN_PREFIX}{key}")).await {
             Ok(value) => values.push((key, value)),
-            // A variable that the manifest does not pass on counts as not set: the policy reports the ones
-            // that it needs.
+            // A variable that the manifest does not pass on counts as not set: the policy reports
+            // the ones that it needs.
             Err(Error::Undefined(_)) => {}
             Err(_) => {
                 return Err(

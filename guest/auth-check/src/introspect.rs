@@ -29,8 +29,8 @@ pub(crate) async fn introspect(
     }
 }
 
-/// Maps WASI's error codes. Spin uses one code for all TLS failures, and one for a broken connection
-/// and for bytes that are not HTTP.
+/// Maps WASI's error codes. Spin uses one code for all TLS failures, and one for a broken
+/// connection and for bytes that are not HTTP.
 fn failure(code: &ErrorCode) -> CallFailure {
     match code {
         ErrorCode::HttpRequestDenied => CallFailure::Denied,

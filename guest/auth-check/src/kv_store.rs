@@ -57,8 +57,8 @@ impl KvStore {
         in_time(read).await.ok_or(StoreFailed)
     }
 
-    /// Writes the records in the background, then erases expired ones under the keys of `sweep`, since
-    /// the store itself has no expiry. A failed write only costs an introspection call.
+    /// Writes the records in the background, then erases expired ones under the keys of `sweep`,
+    /// since the store itself has no expiry. A failed write only costs an introspection call.
     pub(crate) fn write(
         self: &Rc<Self>,
         records: Vec<Record>,

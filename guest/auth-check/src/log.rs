@@ -13,8 +13,8 @@ pub(crate) fn audit(line: &str) {
     write(&format!("{line}\n"));
 }
 
-/// In one write, since all instances of an app share the file. Requests continue if it fails, on a full
-/// disk for instance: `eprintln!` would panic.
+/// In one write, since all instances of an app share the file. Requests continue if it fails, on a
+/// full disk for instance: `eprintln!` would panic.
 fn write(line: &str) {
     let _ = stderr().write_all(line.as_bytes());
 }

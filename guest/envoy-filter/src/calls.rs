@@ -20,8 +20,8 @@ pub(crate) struct FlightCall {
     pub(crate) ticket: AwaitingResponse,
     pub(crate) call: IntrospectionCall,
     pub(crate) deadline: Duration,
-    /// The attempt before found no connection, for this reason: Envoy may not know the issuer's address
-    /// yet.
+    /// The attempt before found no connection, for this reason: Envoy may not know the issuer's
+    /// address yet.
     pub(crate) warm_up_first: Option<CallFailure>,
 }
 
@@ -80,8 +80,8 @@ impl<H: Host> Calls<H> {
         !self.sent.is_empty()
     }
 
-    /// Warms the path to the issuer up, so that Envoy knows its address when the first introspection
-    /// call comes.
+    /// Warms the path to the issuer up, so that Envoy knows its address when the first
+    /// introspection call comes.
     pub(crate) fn warm_up(&mut self, now: Duration) {
         let timeout = FIRST_WARM_UP_TIMEOUT;
         if let Ok(id) = self.upstream.warm_up(timeout) {
@@ -172,8 +172,8 @@ impl<H: Host> Calls<H> {
             CallOutcome::Response(response) => (Ok(response), None),
             CallOutcome::Failed(failure) => (Err(failure), None),
             CallOutcome::NoConnection(failure) => {
-                // A response to HEAD has no body that could say why: the attempt before failed for the
-                // same reason.
+                // A response to HEAD has no body that could say why: the attempt before failed for
+                // the same reason.
                 let failure = call.warm_up_first.unwrap_or(failure);
                 (Err(failure), Some(failure))
             }

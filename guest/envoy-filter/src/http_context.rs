@@ -65,8 +65,8 @@ impl<H: Host> HttpContext<H> {
         }
     }
 
-    /// For a request that waits this happens only if Envoy answered it, for example after a timeout of
-    /// its own. Its stream may exist for as long as its caller does not read the response.
+    /// For a request that waits this happens only if Envoy answered it, for example after a timeout
+    /// of its own. Its stream may exist for as long as its caller does not read the response.
     pub fn on_response_headers(&mut self) {
         self.forget();
     }

@@ -2,8 +2,8 @@
 
 use token_check::CallFailure;
 
-/// What its text contains, the most specific first, as of Envoy 1.40. The part after `transport failure
-/// reason` exists only if the runtime key
+/// What its text contains, the most specific first, as of Envoy 1.40. The part after `transport
+/// failure reason` exists only if the runtime key
 /// `envoy.reloadable_features.hide_transport_failure_reason_in_response_body` is false.
 const FAILURES: [(&str, CallFailure); 14] = [
     ("verify SAN list", CallFailure::CertificateForAnotherName),

@@ -32,8 +32,8 @@ impl<H: Host> RootContext<H> {
         }
     }
 
-    /// Reads the configuration, `size` bytes. `false`: Envoy rejects it, and with `fail_open: false`
-    /// every request that needs it.
+    /// Reads the configuration, `size` bytes. `false`: Envoy rejects it, and with `fail_open:
+    /// false` every request that needs it.
     #[must_use]
     pub fn on_configure(&mut self, size: usize) -> bool {
         match self.configure(size) {

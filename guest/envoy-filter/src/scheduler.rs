@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::host::Host;
 
-/// While anything is pending, to see deadlines that pass. Envoy's own timeouts are exact; this is the
-/// second line.
+/// While anything is pending, to see deadlines that pass. Envoy's own timeouts are exact; this is
+/// the second line.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// While another worker introspects a token that a request waits for here. Envoy's workers cannot
 /// call each other.
@@ -37,8 +37,8 @@ impl<H: Host> Scheduler<H> {
         }
     }
 
-    /// Asks for a callback of the root context right after this one. If the queue does not work, the
-    /// next tick comes instead.
+    /// Asks for a callback of the root context right after this one. If the queue does not work,
+    /// the next tick comes instead.
     pub(crate) fn schedule(&mut self) {
         if !self.is_scheduled {
             self.is_scheduled = true;

@@ -1,5 +1,5 @@
-//! The way to the issuer, an Envoy cluster: how calls are sent through it, and how to read what came
-//! back.
+//! The way to the issuer, an Envoy cluster: how calls are sent through it, and how to read what
+//! came back.
 
 use core::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::local_reply;
 /// Envoy's router adds it to every response that came from upstream, and to none that Envoy made.
 const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
-/// Envoy's timers use a clock that a worker reads once per turn of its loop, so a timeout may appear to
-/// fire up to this much early.
+/// Envoy's timers use a clock that a worker reads once per turn of its loop, so a timeout may
+/// appear to fire up to this much early.
 const CLOCK_SLACK: Duration = Duration::from_millis(20);
 
 /// How much of a local reply of Envoy is read, in bytes: its text, and the names of a certificate.
@@ -95,9 +95,9 @@ impl<H: Host> Upstream<H> {
         self.dispatch(headers, Some(call.body()), timeout)
     }
 
-    /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body while
-    /// it resolves the host name; one without a body waits for the name, and so makes the next
-    /// introspection call possible.
+    /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body
+    /// while it resolves the host name; one without a body waits for the name, and so makes the
+    /// next introspection call possible.
     pub(crate) fn warm_up(&self, timeout: Duration) -> Result<u32, DispatchError> {
         let headers = vec![
             (":method", "HEAD"),
@@ -122,8 +122,8 @@ impl<H: Host> Upstream<H> {
 
     /// Reads the response to a call, in its callback.
     pub(crate) fn read_response(&self, ended: EndedCall, max_answer_bytes: usize) -> CallOutcome {
-        // There are no headers if the response broke off, if it was over Envoy's own limit, or if the
-        // timeout fired in the middle of it.
+        // There are no headers if the response broke off, if it was over Envoy's own limit, or if
+        // the timeout fired in the middle of it.
         if ended.headers == 0 {
             let timed_out = ended.took.saturating_add(CLOCK_SLACK) >= ended.timeout;
             return CallOutcome::Failed(if timed_out {

@@ -1,5 +1,5 @@
-//! Strict JSON: a duplicate name in an object is an error at every depth (RFC 8259 section 4 leaves open
-//! which one counts, so two parsers could see two documents), and so is too deep a nesting.
+//! Strict JSON: a duplicate name in an object is an error at every depth (RFC 8259 section 4 leaves
+//! open which one counts, so two parsers could see two documents), and so is too deep a nesting.
 
 use core::cell::Cell;
 use core::fmt;
@@ -7,11 +7,12 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Deepest nesting accepted. Claims are flat except for `act`, `cnf` and the like, and parsing recurses.
+/// Deepest nesting accepted. Claims are flat except for `act`, `cnf` and the like, and parsing
+/// recurses.
 const MAX_DEPTH: usize = 16;
 
-/// Most members accepted in one object, since each name is compared with all before it. Responses have
-/// about 15.
+/// Most members accepted in one object, since each name is compared with all before it. Responses
+/// have about 15.
 const MAX_MEMBERS: usize = 512;
 
 /// A type of JSON values.
@@ -62,8 +63,8 @@ impl Json<'_> {
         }
     }
 
-    /// The value as an environment variable would hold it: strings verbatim, everything else as JSON.
-    /// `None` if it contains a number that is not whole, which no setting accepts.
+    /// The value as an environment variable would hold it: strings verbatim, everything else as
+    /// JSON. `None` if it contains a number that is not whole, which no setting accepts.
     pub(crate) fn into_setting(self) -> Option<String> {
         match self {
             Self::Null => Some(String::new()),

@@ -20,15 +20,15 @@
 //! ```
 //!
 //! 1. [`AuthCheck::begin`] finds the rule of the route and reads the credentials (RFC 6750).
-//! 2. On [`Step::Lead`] the host runs the [`Action`] and reports its outcome to the method that takes
-//!    the action's ticket, until the flight has [`Finished`].
+//! 2. On [`Step::Lead`] the host runs the [`Action`] and reports its outcome to the method that
+//!    takes the action's ticket, until the flight has [`Finished`].
 //! 3. On [`Step::Join`] another request leads a flight for the same token: [`AuthCheck::park`].
 //! 4. [`AuthCheck::resume`] consumes the [`PendingRequest`] and returns the next step.
 //!
 //! **Facts are cached, decisions never are.** [`Facts`] are what the issuer says about a token. A
-//! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time, for
-//! every request anew. So `decision` cannot see `memory`: each module uses only those above it in
-//! this list.
+//! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time,
+//! for every request anew. So `decision` cannot see `memory`: each module uses only those above it
+//! in this list.
 //!
 //! | layer | modules |
 //! | --- | --- |
@@ -38,8 +38,8 @@
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
 //!
-//! No refusal has a status below 400, and nothing from a token or from the issuer's response is ever
-//! part of one.
+//! No refusal has a status below 400, and nothing from a token or from the issuer's response is
+//! ever part of one.
 //!
 //! ```
 //! use core::time::Duration;

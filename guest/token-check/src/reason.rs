@@ -1,7 +1,7 @@
 //! Why a request was refused, and which RFC error that is.
 
-/// Default `Retry-After` of a 503, in seconds: long enough to spare an issuer in trouble, short enough
-/// to notice at once that it is back.
+/// Default `Retry-After` of a 503, in seconds: long enough to spare an issuer in trouble, short
+/// enough to notice at once that it is back.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The error codes of RFC 6750 section 3.1, and those that go beyond them.
@@ -25,8 +25,8 @@ pub(crate) enum ErrorClass {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $snake:literal, $kind:ident, $text:literal;)*) => {
-        /// Why a request was refused: one variant per violation. None has a payload, so that nothing sent by
-        /// a caller or an issuer can travel in one.
+        /// Why a request was refused: one variant per violation. None has a payload, so that
+        /// nothing sent by a caller or an issuer can travel in one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
@@ -82,7 +82,8 @@ reasons! {
     IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
     /// The issuer responded with 429, or the time of its `Retry-After` is not over.
     IssuerOverloaded = "issuer_overloaded", Unavailable, "The issuer asks for fewer requests.";
-    /// The issuer responded with a redirect, which is never followed: it would leak our credentials.
+    /// The issuer responded with a redirect, which is never followed: it would leak our
+    /// credentials.
     IssuerRedirected = "issuer_redirected", Unavailable, "The issuer answered with a redirect.";
     /// The issuer rejected the credentials of *this service*.
     IssuerRejectedClient = "issuer_rejected_client", Unavailable, "The issuer rejected the credentials of this service.";
@@ -140,8 +141,8 @@ impl Reason {
         }
     }
 
-    /// The `error` member of the body; RFC 6750 section 3.1 where it has a code, else RFC 6749 section 4.1.2.1's
-    /// `access_denied` or `temporarily_unavailable`.
+    /// The `error` member of the body; RFC 6750 section 3.1 where it has a code, else RFC 6749
+    /// section 4.1.2.1's `access_denied` or `temporarily_unavailable`.
     #[must_use]
     pub const fn error(self) -> &'static str {
         match self.class() {
@@ -153,8 +154,8 @@ impl Reason {
         }
     }
 
-    /// Whether the issuer is unavailable, so that `stale_if_error` applies. It does not apply to an issuer
-    /// that responds, but incorrectly, or that rejects our credentials.
+    /// Whether the issuer is unavailable, so that `stale_if_error` applies. It does not apply to an
+    /// issuer that responds, but incorrectly, or that rejects our credentials.
     pub(crate) const fn is_outage(self) -> bool {
         matches!(
             self,

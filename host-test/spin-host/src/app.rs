@@ -44,7 +44,8 @@ pub(crate) struct Unit {
 impl App {
     /// Reads the manifest, then composes and compiles its components.
     ///
-    /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an app.
+    /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an
+    /// app.
     ///
     /// # Errors
     /// The manifest is invalid, or a component cannot be composed or compiled.

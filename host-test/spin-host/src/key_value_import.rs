@@ -30,8 +30,8 @@ impl GuestStores {
     }
 }
 
-/// `spin:key-value/key-value.error`, in its WIT order. A label that was granted and does not exist is refused before
-/// anything is served, in Spin too, so no guest ever meets `no-such-store`.
+/// `spin:key-value/key-value.error`, in its WIT order. A label that was granted and does not exist
+/// is refused before anything is served, in Spin too, so no guest ever meets `no-such-store`.
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
 enum KeyValueError {

@@ -1,4 +1,5 @@
-//! `runtime-config.toml`, as far as this host supports it: where variables are read from, and key-value stores.
+//! `runtime-config.toml`, as far as this host supports it: where variables are read from, and
+//! key-value stores.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! The connection to the issuer: what is spoken on it, and where an operator sees why there is none.
+//! The connection to the issuer: what is spoken on it, and where an operator sees why there is
+//! none.
 
 use envoy_runner::EnvoyOptions;
 use serde_json::json;
@@ -97,7 +98,8 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
     let silent = (silent.local_addr().unwrap().port(), silent);
     let at = |port: u16| format!("https://localhost:{port}/introspect");
     let named = at(trusted.address().port());
-    // The URL, whose authority is trusted, the reason callers are told, what the log says, and which counters are not 0.
+    // The URL, whose authority is trusted, the reason callers are told, what the log says, and
+    // which counters are not 0.
     let unreachable = "issuer_unreachable";
     let rows = [
         (

@@ -182,7 +182,8 @@ async fn what_a_caller_says_of_its_way_here_changes_nothing() {
     world.finish().await;
 }
 
-/// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other plugins tell users to.
+/// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other
+/// plugins tell users to.
 const ON_HEADERS_STOP: &str = "allow_on_headers_stop_iteration";
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What happens to requests that wait while Envoy drains or takes a new configuration, and when a VM fails.
+//! What happens to requests that wait while Envoy drains or takes a new configuration, and when a
+//! VM fails.
 
 use std::time::Duration;
 

@@ -124,7 +124,8 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         let answer = connection.answer().await;
         assert_eq!(answer.status, status, "{token}: {answer:?}");
     };
-    // Four callers at once: on either worker one leads and one joins; one of the leaders asks, the other one waits for it.
+    // Four callers at once: on either worker one leads and one joins; one of the leaders asks, the
+    // other one waits for it.
     for connection in &mut connections {
         connection
             .write(&head("GET", "/data", &bearer("slow")))

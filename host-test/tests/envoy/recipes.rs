@@ -1,4 +1,5 @@
-//! The ways to an issuer that `envoy/recipes` has, each used as its first lines say, with the names and ports of the test.
+//! The ways to an issuer that `envoy/recipes` has, each used as its first lines say, with the names
+//! and ports of the test.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,8 @@ fn port(number: u16) -> String {
     format!("port_value: {number} }}")
 }
 
-/// An issuer with these names in its certificate, which is the only thing that knows the public name.
+/// An issuer with these names in its certificate, which is the only thing that knows the public
+/// name.
 async fn issuer(host: &str, tls: Option<StubTls>) -> VerifyStub {
     let stub = VerifyStub::start(StubOptions {
         tls,

@@ -43,7 +43,8 @@ async fn on_a_route_without_the_check_nothing_that_a_caller_claims_to_be_gets_th
     skip_without_envoy!();
     let world = World::start_with(&[], |options, _| {
         with_open_route(options);
-        // As shipped, Envoy refuses a name with an underscore. What is removed does not depend on that.
+        // As shipped, Envoy refuses a name with an underscore. What is removed does not depend on
+        // that.
         let path =
             format!("{MANAGER}/common_http_protocol_options/headers_with_underscores_action");
         options.overrides.push((path, json!("ALLOW")));

@@ -1,4 +1,5 @@
-//! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as far as it goes offline.
+//! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as
+//! far as it goes offline.
 
 use std::ffi::OsString;
 
@@ -18,8 +19,9 @@ fn has_only(value: &Value, known: &[&str]) {
     }
 }
 
-/// The plugin's configuration with what has to be in the environment, and with every variable handed over: one that is
-/// not would be taken for one that is not set. Were it the audience, the filter would not start.
+/// The plugin's configuration with what has to be in the environment, and with every variable
+/// handed over: one that is not would be taken for one that is not set. Were it the audience, the
+/// filter would not start.
 fn is_accepted(configuration: &Value, variables: &[String]) {
     let environment = [
         (

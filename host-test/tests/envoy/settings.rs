@@ -108,7 +108,8 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
     }
 }
 
-/// In `key_values` too the filter sees it, and in the `host_env_keys` of somebody who took the wrong name for the right one.
+/// In `key_values` too the filter sees it, and in the `host_env_keys` of somebody who took the
+/// wrong name for the right one.
 #[tokio::test]
 async fn envoy_does_not_start_with_a_variable_that_nothing_reads() {
     skip_without_envoy!();

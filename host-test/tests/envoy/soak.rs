@@ -1,5 +1,5 @@
-//! Hundreds of thousands of requests with tokens that were never seen before. A million of them, in several minutes:
-//! `cargo test --test envoy -- --ignored --nocapture million`.
+//! Hundreds of thousands of requests with tokens that were never seen before. A million of them, in
+//! several minutes: `cargo test --test envoy -- --ignored --nocapture million`.
 
 use std::{
     collections::HashMap,
@@ -76,7 +76,8 @@ const INACTIVE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nc
 const ACTIVE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"active\":true}";
 const KNOCK: &[u8] = b"HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n";
 
-/// One question is under way on a connection at a time, so what comes until the end of the form is one.
+/// One question is under way on a connection at a time, so what comes until the end of the form is
+/// one.
 async fn answer(mut stream: TcpStream, asked: Arc<Asked>) {
     let mut bytes = Vec::with_capacity(4096);
     while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {

@@ -104,7 +104,8 @@ async fn the_app_gets_who_calls_in_headers_of_ours_only_and_no_token() {
         let answer = send(world.address(), &head("GET", "/data", &extra)).await;
         assert_eq!(answer.status, 400, "{answer:?}");
     }
-    // Named in Connection, our headers would be taken off on the way; a server does not get to see such a request.
+    // Named in Connection, our headers would be taken off on the way; a server does not get to see
+    // such a request.
     for named in ["x-auth-subject", "x-auth-claims"] {
         let mut extra = bearer("good");
         extra.extend_from_slice(format!("connection: {named}\r\n").as_bytes());

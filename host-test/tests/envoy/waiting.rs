@@ -150,7 +150,8 @@ async fn streams_that_are_reset_do_not_take_their_neighbours_along() {
     world.finish().await;
 }
 
-/// A caller who does not read what Envoy answered after a timeout of its own keeps the stream, and so its context, alive.
+/// A caller who does not read what Envoy answered after a timeout of its own keeps the stream, and
+/// so its context, alive.
 #[tokio::test]
 async fn a_request_that_envoy_has_answered_is_not_decided_any_more() {
     skip_without_envoy!();

@@ -81,7 +81,8 @@ impl World {
         self.finish_changed().await;
     }
 
-    /// The same, after a change of the listener: Envoy tries the new configuration out in a VM of its own.
+    /// The same, after a change of the listener: Envoy tries the new configuration out in a VM of
+    /// its own.
     pub(crate) async fn finish_changed(self) {
         let vms = self.envoy.vms().await.unwrap();
         assert_eq!(vms.reloaded, 0);

@@ -1,5 +1,5 @@
-//! What Spin does to requests before and after a component: the embedded host does the same. Read in the source of Spin 4.1
-//! (crates/trigger-http) and seen in a running one.
+//! What Spin does to requests before and after a component: the embedded host does the same. Read
+//! in the source of Spin 4.1 (crates/trigger-http) and seen in a running one.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::OnceLock};
 

@@ -1,4 +1,5 @@
-//! Outbound TLS of the embedded host: private certificate authorities by `[[client_tls]]`, and issuers that speak HTTP/2.
+//! Outbound TLS of the embedded host: private certificate authorities by `[[client_tls]]`, and
+//! issuers that speak HTTP/2.
 
 use std::{
     net::SocketAddr,

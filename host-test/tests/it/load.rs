@@ -1,4 +1,5 @@
-//! The gate under load and while its issuer is in trouble: the components that ship, in the embedded host.
+//! The gate under load and while its issuer is in trouble: the components that ship, in the
+//! embedded host.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -186,7 +187,8 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
         (1..=live).contains(&asked),
         "{asked} questions of {live} live instances"
     );
-    // At sixteen each they need 25. Spin makes one wherever none is free at that moment, and its pool has room for 500.
+    // At sixteen each they need 25. Spin makes one wherever none is free at that moment, and its
+    // pool has room for 500.
     assert!((25..=500).contains(&live), "{live} live instances");
     // Nobody came after the answer.
     assert_eq!((stats.requests, stats.traps), (CALLERS as u64, 0));
@@ -273,7 +275,8 @@ const PATIENT: [(&str, &str); 2] = [("timeout", "30"), ("first_byte_timeout", "3
 /// How long whatever was set going gets to come to rest, where nothing tells when it has.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// Waits until that many requests have reached an instance, and wait there for what the stub holds back.
+/// Waits until that many requests have reached an instance, and wait there for what the stub holds
+/// back.
 async fn arrived(running: &Running, requests: u64) {
     let begin = Instant::now();
     while running.stats().requests < requests {

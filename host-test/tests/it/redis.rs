@@ -1,4 +1,5 @@
-//! Key-value stores in Redis: two embedded hosts on one real `redis-server`, as two `spin up` would be.
+//! Key-value stores in Redis: two embedded hosts on one real `redis-server`, as two `spin up` would
+//! be.
 
 use std::{
     env,
@@ -28,7 +29,8 @@ const SKIP: &str = "SKIP_REDIS";
 /// How long a process may take to get ready, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A caller waits no longer for an answer, whatever ails the store: far below the time limit of the question.
+/// A caller waits no longer for an answer, whatever ails the store: far below the time limit of the
+/// question.
 const IN_TIME: Duration = Duration::from_secs(5);
 
 /// A server of the test's own. Dropped, it is gone.
@@ -56,7 +58,8 @@ fn redis() -> Option<Redis> {
             )
         }
     };
-    // Free a moment ago; should another process take it meanwhile, the server does not start and says so.
+    // Free a moment ago; should another process take it meanwhile, the server does not start and
+    // says so.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     Some(Redis {

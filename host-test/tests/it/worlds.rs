@@ -1,4 +1,5 @@
-//! wit/worlds.wit is the budget of capabilities: the components import what their worlds name, and nothing else.
+//! wit/worlds.wit is the budget of capabilities: the components import what their worlds name, and
+//! nothing else.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use wit_parser::{Resolve, UnresolvedPackageGroup, World, WorldId};
 
 const WORLDS: &str = "wit/worlds.wit";
 
-/// The patch of WASI 0.2 that Rust's standard library names. wasmtime carries the WIT of a later one; patches only add.
+/// The patch of WASI 0.2 that Rust's standard library names. wasmtime carries the WIT of a later
+/// one; patches only add.
 const RUST_STD: &str = "0.2.6";
 
 #[test]

@@ -1,5 +1,5 @@
-//! An open-loop load: requests are due at fixed times, whatever became of those before, and a caller's wait counts from
-//! when its request was due.
+//! An open-loop load: requests are due at fixed times, whatever became of those before, and a
+//! caller's wait counts from when its request was due.
 
 use std::{
     collections::VecDeque,

@@ -1,8 +1,9 @@
-//! The issuer dies under a load of 200 requests per second and comes back: in real Envoy with two workers, and for the
-//! component in the embedded host.
+//! The issuer dies under a load of 200 requests per second and comes back: in real Envoy with two
+//! workers, and for the component in the embedded host.
 //!
-//! `cargo test` has the issuer down for a few seconds and is lenient about time, as the machine may be busy. The strict
-//! runs, 30 s each with the limits of the requirement, are for a machine that does nothing else:
+//! `cargo test` has the issuer down for a few seconds and is lenient about time, as the machine may
+//! be busy. The strict runs, 30 s each with the limits of the requirement, are for a machine that
+//! does nothing else:
 //!
 //! ```text
 //! cargo test --test outage -- --ignored --nocapture --test-threads 1 strict
@@ -172,7 +173,8 @@ async fn run(gate: &Gate, stub: &VerifyStub, tokens: Tokens, outage: Outage) -> 
 }
 
 impl Run {
-    /// Nobody who must not gets in, nobody who may is told that it is at fault, and nobody waits too long, ever.
+    /// Nobody who must not gets in, nobody who may is told that it is at fault, and nobody waits
+    /// too long, ever.
     fn check_always(&self) {
         for answer in &self.answers {
             let right = match answer.kind {
@@ -205,8 +207,8 @@ impl Run {
         self.while_down().filter(move |answer| answer.due >= from)
     }
 
-    /// Nobody gets in whom the issuer has to be asked about. The share of the requests with a cached token that do, in
-    /// percent.
+    /// Nobody gets in whom the issuer has to be asked about. The share of the requests with a
+    /// cached token that do, in percent.
     fn check_down(&self) -> usize {
         let (mut granted, mut all) = (0, 0);
         for answer in self.while_down() {
@@ -223,7 +225,8 @@ impl Run {
         granted * 100 / all
     }
 
-    /// The time from when the issuer was back to when the first request was due that needed it and was granted.
+    /// The time from when the issuer was back to when the first request was due that needed it and
+    /// was granted.
     fn recovery(&self) -> Duration {
         let first = self
             .answers
@@ -334,7 +337,8 @@ async fn in_envoy(outage: Outage, settings: &[(&str, &str)], name: &str) {
     gate.finish().await;
 }
 
-/// Each instance, which serves 128 requests, has a breaker of its own, so there is always one that still has to learn.
+/// Each instance, which serves 128 requests, has a breaker of its own, so there is always one that
+/// still has to learn.
 async fn in_the_component(outage: Outage, settings: &[(&str, &str)], name: &str) {
     let stub = stub().await;
     let mut all = vec![("cache_store", "default")];
@@ -346,7 +350,8 @@ async fn in_the_component(outage: Outage, settings: &[(&str, &str)], name: &str)
     let run = run(&gate, &stub, tokens, outage).await;
     run.report(name);
     run.check_always();
-    // Tokens whose slot in the store another token has taken are not known to new instances: of 40, hardly ever four.
+    // Tokens whose slot in the store another token has taken are not known to new instances: of 40,
+    // hardly ever four.
     let cached = run.check_down();
     assert!(cached >= 90, "{cached} % of the cached tokens work");
     let (mut right, mut all) = (0, 0);

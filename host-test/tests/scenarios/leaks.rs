@@ -1,12 +1,13 @@
-//! F13: no token and no form of the client secret is in anything that was logged, answered, stored or
-//! printed by Debug.
+//! F13: no token and no form of the client secret is in anything that was logged, answered, stored
+//! or printed by Debug.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
 
-/// The client secret verbatim, form-encoded, in Basic with and without form-encoding, in JSON and in Debug.
+/// The client secret verbatim, form-encoded, in Basic with and without form-encoding, in JSON and
+/// in Debug.
 fn own_secrets() -> Vec<String> {
     let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     vec![

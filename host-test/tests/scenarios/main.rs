@@ -1,7 +1,8 @@
 //! The scenarios: what every host has to do with a request, and with a sequence of requests.
 //!
-//! `cargo test --test scenarios component::h1` runs some of them. Hosts are the core alone, the component in
-//! the embedded host, the filter in real Envoy, and the component in Spin itself where there is one.
+//! `cargo test --test scenarios component::h1` runs some of them. Hosts are the core alone, the
+//! component in the embedded host, the filter in real Envoy, and the component in Spin itself where
+//! there is one.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +34,8 @@ fn main() {
         libtest_mimic::run(&arguments, trials)
     };
     if !arguments.list {
-        // Before times in documents begin to count: this may take a minute. A trial reports a failure.
+        // Before times in documents begin to count: this may take a minute. A trial reports a
+        // failure.
         let _ = fixture::app::shared();
     }
     let hosts = single::Hosts::new(runtime.handle(), &log);

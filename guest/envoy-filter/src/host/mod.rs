@@ -1,7 +1,7 @@
 //! What the filter needs of Envoy.
 //!
-//! Header values and bodies are bytes, and failures are values: one odd byte of a caller must not trap
-//! the VM, which all callers of a worker share.
+//! Header values and bodies are bytes, and failures are values: one odd byte of a caller must not
+//! trap the VM, which all callers of a worker share.
 
 use core::time::Duration;
 use std::ffi::OsString;
@@ -75,8 +75,8 @@ pub trait Host: Clone {
     /// Takes the item of one [`enqueue`](Self::enqueue) out of the queue.
     fn dequeue(&self, queue: u32);
 
-    /// Sends an HTTP request to a cluster. The context in whose callback this happens is called back
-    /// with the returned id; if it is gone by then, nobody is.
+    /// Sends an HTTP request to a cluster. The context in whose callback this happens is called
+    /// back with the returned id; if it is gone by then, nobody is.
     ///
     /// # Errors
     /// Envoy did not accept the call.

@@ -1,4 +1,5 @@
-//! Requests that wait: held, answered by somebody else, overdue, or in front of a new configuration.
+//! Requests that wait: held, answered by somebody else, overdue, or in front of a new
+//! configuration.
 
 use core::time::Duration;
 

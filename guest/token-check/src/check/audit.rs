@@ -10,8 +10,8 @@ use crate::decision::Decision;
 use crate::introspection::Claims;
 use crate::json;
 
-/// Longest string of a caller or an issuer in a line, in bytes, so that log collectors take the line
-/// whole.
+/// Longest string of a caller or an issuer in a line, in bytes, so that log collectors take the
+/// line whole.
 const MAX_STRING_BYTES: usize = 256;
 
 /// JSON escapes every control character and every quote, so no string can begin another line or

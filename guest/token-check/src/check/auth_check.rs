@@ -183,8 +183,8 @@ impl<W> AuthCheck<W> {
         self.advance(flight, next, now)
     }
 
-    /// The host gives a flight up, because its request was cancelled. The parked requests start over
-    /// when they are resumed.
+    /// The host gives a flight up, because its request was cancelled. The parked requests start
+    /// over when they are resumed.
     pub fn abandon(&mut self, flight: impl Into<Flight>, now: Now) -> Finished<W> {
         self.finish(flight.into(), FlightResult::Abandoned, now)
     }
@@ -224,7 +224,8 @@ impl<W> AuthCheck<W> {
         }
     }
 
-    /// Whether these bytes of the shared store are an expired record of ours, which the host may erase.
+    /// Whether these bytes of the shared store are an expired record of ours, which the host may
+    /// erase.
     #[must_use]
     pub fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
         let store = self.lookup.store.as_ref();

@@ -1,5 +1,5 @@
-//! What is logged besides the audit line. Each kind once per interval, so that neither callers nor the
-//! issuer can flood the log.
+//! What is logged besides the audit line. Each kind once per interval, so that neither callers nor
+//! the issuer can flood the log.
 
 use core::fmt;
 use core::time::Duration;
@@ -14,15 +14,16 @@ use crate::time::Now;
 /// Repeat the same line at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// This many inactive tokens since the start, and no active one, are no coincidence: the issuer does
-/// not tell this client about tokens.
+/// This many inactive tokens since the start, and no active one, are no coincidence: the issuer
+/// does not tell this client about tokens.
 const SUSPICIOUSLY_MANY_INACTIVE: u32 = 20;
 
-/// Longest list of names in a line, in bytes before quoting, so that the issuer cannot fill the log.
+/// Longest list of names in a line, in bytes before quoting, so that the issuer cannot fill the
+/// log.
 const MAX_NAMES_BYTES: usize = 256;
 
-/// A line for the log. Only [`LogEvent::Mismatch`] contains strings of the issuer: quoted as JSON in
-/// ASCII, and truncated.
+/// A line for the log. Only [`LogEvent::Mismatch`] contains strings of the issuer: quoted as JSON
+/// in ASCII, and truncated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEvent {
     /// The issuer failed, or the path to it.
@@ -49,7 +50,8 @@ pub struct Mismatch {
 }
 
 impl LogEvent {
-    /// Whether the issuer or this service is at fault, which is an error; anything else is a warning.
+    /// Whether the issuer or this service is at fault, which is an error; anything else is a
+    /// warning.
     #[must_use]
     pub const fn is_error(&self) -> bool {
         matches!(self, Self::Fault(_))
@@ -141,8 +143,8 @@ impl LogThrottle {
             .then_some(LogEvent::Fault(fault))
     }
 
-    /// A request was refused because the issuer is unavailable. Other faults than the open circuit were
-    /// logged when they occurred.
+    /// A request was refused because the issuer is unavailable. Other faults than the open circuit
+    /// were logged when they occurred.
     pub(super) fn unavailable(&mut self, reason: Reason, now: Now) -> Option<LogEvent> {
         match reason {
             Reason::IssuerCircuitOpen => self.fault(Fault::new(reason, Detail::None), now),

@@ -64,7 +64,8 @@ impl Lookup {
 
     /// The first action: read the shared store, if there is one, else introspect.
     ///
-    /// Routes with a `ttl` of 0 read the store too, so that an inactive result can erase the record.
+    /// Routes with a `ttl` of 0 read the store too, so that an inactive result can erase the
+    /// record.
     #[inline]
     pub(super) fn start(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
         match &flight.shared {

@@ -17,8 +17,9 @@ pub enum Step {
     /// This request leads a flight: run the action, report its outcome, run the next action, and
     /// when the flight has finished, call [`AuthCheck::resume`](crate::AuthCheck::resume).
     Lead(PendingRequest, Action),
-    /// Another request leads a flight for the same token: [`AuthCheck::park`](crate::AuthCheck::park)
-    /// this one, and [`AuthCheck::resume`](crate::AuthCheck::resume) it when it is woken or when its
+    /// Another request leads a flight for the same token:
+    /// [`AuthCheck::park`](crate::AuthCheck::park) this one, and
+    /// [`AuthCheck::resume`](crate::AuthCheck::resume) it when it is woken or when its
     /// [`PendingRequest::deadline`] has come.
     Join(PendingRequest),
 }
@@ -93,8 +94,9 @@ pub struct Finished<W> {
     /// Values to write to the shared store. Best effort: a failed write only costs other instances
     /// an introspection call.
     pub records: Vec<Record>,
-    /// Keys of the shared store to check with [`AuthCheck::has_expired`](crate::AuthCheck::has_expired)
-    /// and erase, in a host whose store has no expiry. No request waits for it.
+    /// Keys of the shared store to check with
+    /// [`AuthCheck::has_expired`](crate::AuthCheck::has_expired) and erase, in a host whose store
+    /// has no expiry. No request waits for it.
     pub sweep: Vec<StoreKey>,
     /// What was wrong with the issuer, for metrics. Once per introspection call.
     pub fault: Option<Fault>,

@@ -28,7 +28,8 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: no rule matches.
+    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: no rule
+    /// matches.
     #[must_use]
     pub fn rule(&self) -> Option<&str> {
         match self {
@@ -49,8 +50,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Header fields to set, after all client-sent ones that match [`crate::is_identity_header`] are
-    /// removed.
+    /// Header fields to set, after all client-sent ones that match [`crate::is_identity_header`]
+    /// are removed.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.identity.iter().flat_map(Identity::headers)
     }

@@ -16,8 +16,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// The response to a request that is refused on no particular route. Without a policy there is no
-    /// challenge.
+    /// The response to a request that is refused on no particular route. Without a policy there is
+    /// no challenge.
     #[must_use]
     pub fn for_reason(reason: Reason, policy: Option<&Policy>) -> Self {
         Self::new(reason, policy, None, RETRY_AFTER_SECONDS)

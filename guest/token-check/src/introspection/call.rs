@@ -69,8 +69,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether form-encoding changes the id or the secret in the Authorization header. Some issuers do
-    /// not decode them there.
+    /// Whether form-encoding changes the id or the secret in the Authorization header. Some issuers
+    /// do not decode them there.
     pub(crate) const fn encoding_changes_credentials(&self) -> bool {
         self.encoding_changes_credentials
     }
@@ -90,8 +90,8 @@ fn form(bytes: &[u8]) -> String {
     form_urlencoded::byte_serialize(bytes).collect()
 }
 
-/// An HTTP `POST` for the host to send once, without following redirects. It holds the token and our
-/// secret, so it cannot be printed.
+/// An HTTP `POST` for the host to send once, without following redirects. It holds the token and
+/// our secret, so it cannot be printed.
 pub struct IntrospectionCall {
     endpoint: Arc<Endpoint>,
     body: Zeroizing<String>,
@@ -117,8 +117,8 @@ impl IntrospectionCall {
         traceparent: Option<Box<str>>,
         timeouts: Timeouts,
     ) -> Self {
-        // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a copy
-        // of the token behind.
+        // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a
+        // copy of the token behind.
         let mut body = Zeroizing::new(String::with_capacity(
             "token=".len() + 3 * token.secret().len() + HINT.len() + endpoint.credentials.len(),
         ));

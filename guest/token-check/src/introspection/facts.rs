@@ -28,7 +28,8 @@ struct Head {
     unknown_types: u8,
     is_other_token: bool,
     is_key_bound: bool,
-    /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per response.
+    /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per
+    /// response.
     header_safe: [bool; CLAIM_MEMBERS.len()],
 }
 

@@ -102,7 +102,8 @@ fn subject(response: &IssuerResponse) -> Subject {
         // RFC 6749 section 5.2: an error, or a Basic challenge.
         (401 | 403, Some(_)) => Subject::Credentials,
         (401, None) if response.challenges_basic() => Subject::Credentials,
-        // Django OAuth Toolkit and Glewlwyd reject a client without a body. A firewall sends a page.
+        // Django OAuth Toolkit and Glewlwyd reject a client without a body. A firewall sends a
+        // page.
         (401 | 403, None) if response.body.is_empty() => Subject::Credentials,
         _ => Subject::Unknown,
     }

@@ -141,8 +141,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it is an
-    /// error, not two scopes.
+    /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it
+    /// is an error, not two scopes.
     pub(crate) fn scopes(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
         let scopes: Vec<_> = match self.get("scope") {
             Some(Json::Text(Cow::Borrowed(scope))) => words(scope).map(Cow::Borrowed).collect(),

@@ -2,8 +2,8 @@
 
 use super::fault::{Coding, Media};
 
-/// Default of `max_answer_bytes`, in bytes. A typical response has 400; one that lists many groups has
-/// tens of thousands.
+/// Default of `max_answer_bytes`, in bytes. A typical response has 400; one that lists many groups
+/// has tens of thousands.
 const DEFAULT_MAX_BYTES: usize = 65_536;
 
 /// Collects the body of a response while it streams, up to a limit.
@@ -96,8 +96,8 @@ pub struct IssuerResponse {
 }
 
 impl IssuerResponse {
-    /// The media type, unless it is `application/json` or has the `+json` suffix (RFC 9110 section 8.3;
-    /// parameters are ignored).
+    /// The media type, unless it is `application/json` or has the `+json` suffix (RFC 9110 section
+    /// 8.3; parameters are ignored).
     pub(crate) fn media_unless_json(&self) -> Option<Media> {
         let value = self.content_type.as_deref().unwrap_or_default();
         let essence = value.split(|b| *b == b';').next();
@@ -124,7 +124,8 @@ impl IssuerResponse {
         }
     }
 
-    /// The content coding of the body (RFC 9110 section 8.4), although the call accepts only `identity`.
+    /// The content coding of the body (RFC 9110 section 8.4), although the call accepts only
+    /// `identity`.
     pub(crate) fn coding(&self) -> Option<Coding> {
         let value = self.content_encoding.as_deref().unwrap_or_default();
         let value = value.trim_ascii();
@@ -134,8 +135,8 @@ impl IssuerResponse {
             .map_or(Some(Coding::Other), |(_, coding)| *coding)
     }
 
-    /// Whether there is a Basic challenge: the response to rejected Basic credentials (RFC 6749 section
-    /// 5.2).
+    /// Whether there is a Basic challenge: the response to rejected Basic credentials (RFC 6749
+    /// section 5.2).
     pub(crate) fn challenges_basic(&self) -> bool {
         let parts = self
             .www_authenticate

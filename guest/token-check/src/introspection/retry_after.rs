@@ -6,8 +6,8 @@ use super::response::IssuerResponse;
 use crate::reason::RETRY_AFTER_SECONDS;
 use crate::time::Now;
 
-/// The longest `Retry-After` obeyed, in seconds: no token is accepted meanwhile, and one call a minute
-/// is no burden.
+/// The longest `Retry-After` obeyed, in seconds: no token is accepted meanwhile, and one call a
+/// minute is no burden.
 const MAX_WAIT_SECONDS: u64 = 60;
 
 /// The `Retry-After` of a 429 or 503: seconds, or a date.
@@ -38,8 +38,8 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// RFC 9110 section 5.6.7, the one format that may still be sent: `Fri, 15 Jan 2027 08:00:07 GMT`.
-/// Since 1970. Written by hand because the `httpdate` crate adds 11 KB of the standard library's clock
-/// to the component.
+/// Since 1970. Written by hand because the `httpdate` crate adds 11 KB of the standard library's
+/// clock to the component.
 fn imf_fixdate(text: &str) -> Option<Duration> {
     let (_, date) = text.strip_suffix(" GMT")?.split_once(", ")?;
     let mut parts = date.splitn(4, ' ');
@@ -62,8 +62,8 @@ fn number(text: &str, digits: usize, low: u64, high: u64) -> Option<u64> {
     number.filter(|number| (low..=high).contains(number))
 }
 
-/// Days from 1970 to a day of the Gregorian calendar. Years begin in March here, so that a leap day is
-/// the last day of its year.
+/// Days from 1970 to a day of the Gregorian calendar. Years begin in March here, so that a leap day
+/// is the last day of its year.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     /// From 1 March of the year 0 to 1 January 1970.
     const TO_1970: u64 = 719_468;

@@ -14,8 +14,8 @@ use crate::time::{Now, milliseconds};
 /// memory too. A typical response has 400.
 const BYTES_PER_ENTRY: usize = 1024;
 
-/// Facts, and when the introspection call for them was sent, in milliseconds of the host's monotonic
-/// clock. Not when the response came: the token may have been revoked in between.
+/// Facts, and when the introspection call for them was sent, in milliseconds of the host's
+/// monotonic clock. Not when the response came: the token may have been revoked in between.
 #[derive(Clone)]
 pub(crate) struct CachedFacts {
     pub(crate) facts: Facts,

@@ -2,9 +2,9 @@
 //!
 //! Whoever can write to the store must not be able to let anybody in. So a record carries an
 //! HMAC-SHA-256 over everything in it, with a key derived from our client secret, the issuer's
-//! endpoint and our client id. It names its token by a keyed digest, and the time of the introspection
-//! call: a record that is replayed later, or copied to another token's slot, is worthless. A record
-//! holds the issuer's response as it came, and is parsed as strictly.
+//! endpoint and our client id. It names its token by a keyed digest, and the time of the
+//! introspection call: a record that is replayed later, or copied to another token's slot, is
+//! worthless. A record holds the issuer's response as it came, and is parsed as strictly.
 
 use core::time::Duration;
 
@@ -280,8 +280,8 @@ impl SharedStore {
         }
     }
 
-    /// Keys of further slots to check for expired records. None where workers share memory: its slots
-    /// are never freed, and its content ends with the process.
+    /// Keys of further slots to check for expired records. None where workers share memory: its
+    /// slots are never freed, and its content ends with the process.
     pub(crate) fn keys_to_sweep(&self, token: &SharedToken) -> Vec<StoreKey> {
         if self.supports_leases {
             return Vec::new();
@@ -293,7 +293,8 @@ impl SharedStore {
             .collect()
     }
 
-    /// Whether these bytes are an authentic record that has expired. Foreign values are never erased.
+    /// Whether these bytes are an authentic record that has expired. Foreign values are never
+    /// erased.
     pub(crate) fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
         self.read(bytes)
             .is_some_and(|record| self.is_expired(&record, now))
@@ -336,8 +337,8 @@ impl SharedStore {
         bytes
     }
 
-    /// Whether another instance introspects this token now. `longest`: the longest call; a lease that
-    /// ends later is invalid.
+    /// Whether another instance introspects this token now. `longest`: the longest call; a lease
+    /// that ends later is invalid.
     pub(crate) fn is_leased(
         &self,
         token: &SharedToken,

@@ -6,7 +6,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 /// Stands for a whole token in the memory of this instance, which does not keep the token itself: a
 /// 128-bit keyed hash (SipHash-2-4, a pseudorandom function), so that nobody without the key finds
-/// two tokens with the same hash. The key is random, made at the start, and never leaves the instance.
+/// two tokens with the same hash. The key is random, made at the start, and never leaves the
+/// instance.
 ///
 /// Issuer endpoint and client are part of the key by construction: they belong to the policy, and
 /// each policy has its own [`crate::AuthCheck`] with its own key.

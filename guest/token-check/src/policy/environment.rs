@@ -12,8 +12,9 @@ pub struct UnknownVariable {
     near: Option<String>,
 }
 
-/// The alphabetically first environment variable with our prefix, in whatever case, that neither Service
-/// B nor Service A reads. A setting that is not read has no effect, so nothing should start with it.
+/// The alphabetically first environment variable with our prefix, in whatever case, that neither
+/// Service B nor Service A reads. A setting that is not read has no effect, so nothing should start
+/// with it.
 #[must_use]
 pub fn unknown_variable<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<UnknownVariable> {
     let tables = SETTINGS.iter().chain(ENVOY_SETTINGS);

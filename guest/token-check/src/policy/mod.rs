@@ -71,8 +71,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Makes a policy from keys and values; keys as in [`SETTINGS`]. Of two values for a key the last one
-    /// counts, and an empty value counts as none.
+    /// Makes a policy from keys and values; keys as in [`SETTINGS`]. Of two values for a key the
+    /// last one counts, and an empty value counts as none.
     ///
     /// # Errors
     /// The first setting that is missing, unknown or wrong.
@@ -222,7 +222,8 @@ impl Policy {
         self.max_token_bytes
     }
 
-    /// Values of `token_type` accepted in addition to the known ones, compared without regard to case.
+    /// Values of `token_type` accepted in addition to the known ones, compared without regard to
+    /// case.
     #[must_use]
     pub fn token_types(&self) -> &[String] {
         &self.token_types
@@ -328,7 +329,8 @@ fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
     Ok(url)
 }
 
-/// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is invalid.
+/// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is
+/// invalid.
 fn check_origin(value: &str, introspect_url: &Url) -> Result<(), SettingsError> {
     let expected = introspect_url.origin();
     let (_, authority) = value.split_once("://").unwrap_or_default();

@@ -9,12 +9,12 @@ pub const SPIN_PREFIX: &str = "auth_";
 
 /// Most typing errors (edits) in a name that is still recognized.
 const MAX_EDITS: usize = 2;
-/// Least similarity (Jaro-Winkler, 0 to 1) that is recognized too, for names such as `introspection_url` and
-/// `introspect_url`.
+/// Least similarity (Jaro-Winkler, 0 to 1) that is recognized too, for names such as
+/// `introspection_url` and `introspect_url`.
 const MIN_SIMILARITY: f64 = 0.88;
 
-/// The known name that was probably meant: the one with the fewest edits, else the longest prefix of
-/// `name` (`expected_aud` of `expected_audience`), else the most similar.
+/// The known name that was probably meant: the one with the fewest edits, else the longest prefix
+/// of `name` (`expected_aud` of `expected_audience`), else the most similar.
 pub(crate) fn near<'k>(
     name: &str,
     known: impl Iterator<Item = &'k str> + Clone,

@@ -64,8 +64,8 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: the default policy
-    /// applies.
+    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: the default
+    /// policy applies.
     #[must_use]
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
@@ -97,8 +97,8 @@ impl Requirements {
             && any_scope.is_empty()
     }
 
-    /// The `scope` of a challenge (RFC 6750 section 3). It cannot express "one of these", so it lists all
-    /// scopes that would help.
+    /// The `scope` of a challenge (RFC 6750 section 3). It cannot express "one of these", so it
+    /// lists all scopes that would help.
     pub(crate) fn scope(&self) -> String {
         let all = self.all_scopes.as_slice();
         let mut scope = all.join(" ");

@@ -1,8 +1,10 @@
-//! The one table of settings. README's table, the errors, the JSON schema and the policy come from it.
+//! The one table of settings. README's table, the errors, the JSON schema and the policy come from
+//! it.
 
 use core::fmt;
 
-/// Longest `leeway`, in seconds: beyond five minutes it is no clock difference but a longer lifetime.
+/// Longest `leeway`, in seconds: beyond five minutes it is no clock difference but a longer
+/// lifetime.
 const MAX_LEEWAY_SECONDS: u32 = 300;
 /// Longest timeout, in seconds: proxies in front give up by then.
 const MAX_TIMEOUT_SECONDS: u32 = 60;
@@ -13,14 +15,14 @@ const MAX_CACHE_ENTRIES: u32 = 1_000_000;
 /// Bounds of `max_token_bytes`, in bytes: issuers' tokens are shorter than the minimum, and servers
 /// accept no longer header lines than the maximum.
 const TOKEN_BYTES: (u32, u32) = (256, 65_536);
-/// Bounds of `max_answer_bytes`, in bytes. The maximum bounds the memory of a call; Envoy cuts off at
-/// 1 MiB.
+/// Bounds of `max_answer_bytes`, in bytes. The maximum bounds the memory of a call; Envoy cuts off
+/// at 1 MiB.
 const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
 /// Largest `breaker_faults`: above this the breaker would practically never open.
 const MAX_BREAKER_FAULTS: u32 = 1000;
 
-/// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin variable
-/// `auth_` and the key.
+/// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
+/// variable `auth_` and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key, in lower snake case.
@@ -29,7 +31,8 @@ pub struct Setting {
     pub kind: Kind,
     /// Used when it is not set; `None`: it must be set. Empty means off.
     pub default: Option<&'static str>,
-    /// What it does; `{}` stands for the unit and the range. Not in components, which never show it.
+    /// What it does; `{}` stands for the unit and the range. Not in components, which never show
+    /// it.
     #[cfg(not(target_family = "wasm"))]
     meaning: &'static str,
 }
@@ -230,8 +233,8 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
     },
 ];
 
-/// What only Service A reads. It shares a shell with Service B, and so the prefix of the environment
-/// variables.
+/// What only Service A reads. It shares a shell with Service B, and so the prefix of the
+/// environment variables.
 pub const SERVICE_A_KEYS: &[&str] = &[
     "allow_http",
     "audience",
@@ -259,8 +262,9 @@ pub const SERVICE_A_KEYS: &[&str] = &[
 /// The Spin variable that holds a JSON object of settings.
 pub(super) const SPIN_SETTINGS: &str = "settings";
 
-/// The variables that the middleware reads in Spin, each without [`SPIN_PREFIX`](crate::SPIN_PREFIX):
-/// one that holds a JSON object of any settings, and one for each setting.
+/// The variables that the middleware reads in Spin, each without
+/// [`SPIN_PREFIX`](crate::SPIN_PREFIX): one that holds a JSON object of any settings, and one for
+/// each setting.
 pub fn spin_variables() -> impl Iterator<Item = &'static str> {
     let keys = SETTINGS.iter().map(|setting| setting.key);
     [SPIN_SETTINGS].into_iter().chain(keys)

@@ -1,4 +1,5 @@
-//! What can be wrong with a setting, reported with the name that it has where the operator wrote it.
+//! What can be wrong with a setting, reported with the name that it has where the operator wrote
+//! it.
 
 use core::fmt;
 
@@ -15,8 +16,8 @@ pub enum Problem {
     Missing,
     /// There is no such key. The one that was probably meant.
     Unknown(Option<&'static str>),
-    /// The host does not provide its value, or it is not UTF-8. Not the same as not set: the value may be
-    /// what keeps callers out.
+    /// The host does not provide its value, or it is not UTF-8. Not the same as not set: the value
+    /// may be what keeps callers out.
     Unreadable,
     /// Two sources give it a value.
     GivenTwice,
@@ -36,8 +37,8 @@ pub enum Problem {
     UrlWithExtras,
     /// None of these words.
     NotAChoice(&'static [&'static str]),
-    /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC 7617
-    /// section 2).
+    /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC
+    /// 7617 section 2).
     ColonInClientId,
     /// Neither `true` nor `false`.
     NotABoolean,
@@ -64,7 +65,8 @@ pub enum Problem {
     NotRequired {
         /// The kind.
         kind: RequirementKind,
-        /// The rule that accepts tokens without it, as errors of rules name it. `None`: the default policy.
+        /// The rule that accepts tokens without it, as errors of rules name it. `None`: the default
+        /// policy.
         rule: Option<String>,
     },
 }
@@ -85,8 +87,8 @@ pub enum SettingSource {
     SpinSettings,
 }
 
-/// A setting that cannot be used. It names the key and never the value, except for the wrong part of
-/// rules, which contain no secret.
+/// A setting that cannot be used. It names the key and never the value, except for the wrong part
+/// of rules, which contain no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The key, in lower snake case.

@@ -1,5 +1,5 @@
-//! What is required of a token, in one line for the log at the start: a setting that got lost on its way
-//! shows there, and not only when the wrong caller gets in.
+//! What is required of a token, in one line for the log at the start: a setting that got lost on
+//! its way shows there, and not only when the wrong caller gets in.
 
 use super::requirements::Requirements;
 use super::rules::{self, Rules};

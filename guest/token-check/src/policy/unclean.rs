@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-/// What a file, a shell or a YAML document adds to a value by accident. Such a value is refused, not
-/// trimmed: no two readers of a setting trim alike, and the issuer compares ids and secrets byte by byte.
+/// What a file, a shell or a YAML document adds to a value by accident. Such a value is refused,
+/// not trimmed: no two readers of a setting trim alike, and the issuer compares ids and secrets
+/// byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclean {
     /// A byte order mark, U+FEFF.

@@ -20,7 +20,8 @@ impl SettingValues {
     }
 
     /// The values of a Spin component. `variables`: each with its name without
-    /// [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`](crate::spin_variables) lists them.
+    /// [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`](crate::spin_variables) lists
+    /// them.
     ///
     /// # Errors
     /// The JSON object of settings is not one, or a setting is given twice.
@@ -64,9 +65,9 @@ impl SettingValues {
         Ok(())
     }
 
-    /// Sets the members of a JSON object: strings verbatim, `null` as an empty value, anything else as
-    /// its JSON. Members replace earlier values, but so that no requirement gets lost, an empty one
-    /// leaves the earlier value, and `require` is added to it.
+    /// Sets the members of a JSON object: strings verbatim, `null` as an empty value, anything else
+    /// as its JSON. Members replace earlier values, but so that no requirement gets lost, an empty
+    /// one leaves the earlier value, and `require` is added to it.
     ///
     /// # Errors
     /// It is not an object, or has a value that no setting accepts.

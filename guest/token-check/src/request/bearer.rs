@@ -1,4 +1,5 @@
-//! Finds the bearer token of a request (RFC 6750 section 2). Works on bytes, since callers may send any.
+//! Finds the bearer token of a request (RFC 6750 section 2). Works on bytes, since callers may send
+//! any.
 
 use super::RequestHead;
 use crate::grammar::is_tchar;
@@ -13,7 +14,8 @@ pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&
         _ => return Err(Reason::RepeatedAuthorization),
     };
     let token = credential(value, max_bytes).map_err(|reason| {
-        // A value that parses as one credential cannot hide a second; look only after a parse error.
+        // A value that parses as one credential cannot hide a second; look only after a parse
+        // error.
         if holds_two_credentials(value) {
             Reason::RepeatedAuthorization
         } else {
@@ -57,9 +59,9 @@ fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     Ok(token)
 }
 
-/// RFC 9110 section 5.3: intermediaries may join the lines of a field with commas, as Envoy does. So a
-/// second credential after a comma is a second header: a scheme, a space, and something that is not a
-/// parameter of the first.
+/// RFC 9110 section 5.3: intermediaries may join the lines of a field with commas, as Envoy does.
+/// So a second credential after a comma is a second header: a scheme, a space, and something that
+/// is not a parameter of the first.
 fn holds_two_credentials(value: &[u8]) -> bool {
     value.split(|b| *b == b',').skip(1).any(|part| {
         let part = part.trim_ascii();
@@ -72,11 +74,11 @@ fn holds_two_credentials(value: &[u8]) -> bool {
 /// Check this many bytes without an early exit, so that the loop vectorizes.
 const CHUNK_BYTES: usize = 64;
 
-/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!", which
-/// every access token of Salesforce contains. RFC 6749 appendix A.12 allows any printable character,
-/// but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is never unescaped,
-/// so no parser sees two credentials, a parameter or another token. Separators and quotes (space, comma,
-/// semicolon, quotes, backslash, "=" before the end) are rejected.
+/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!",
+/// which every access token of Salesforce contains. RFC 6749 appendix A.12 allows any printable
+/// character, but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is
+/// never unescaped, so no parser sees two credentials, a parameter or another token. Separators and
+/// quotes (space, comma, semicolon, quotes, backslash, "=" before the end) are rejected.
 fn is_token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len().saturating_sub(padding));

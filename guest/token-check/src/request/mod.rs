@@ -13,8 +13,8 @@ pub struct RequestHead<'a> {
     pub authorization: &'a [&'a [u8]],
     /// The method, as received.
     pub method: &'a [u8],
-    /// The host and optional port that the request is routed by: the `:authority` pseudo-header or the
-    /// Host header. Several Host headers are joined with commas. `None` if there is none.
+    /// The host and optional port that the request is routed by: the `:authority` pseudo-header or
+    /// the Host header. Several Host headers are joined with commas. `None` if there is none.
     pub authority: Option<&'a [u8]>,
     /// Path and query as received. `None` if there is no path (CONNECT).
     pub path_and_query: Option<&'a [u8]>,

@@ -1,8 +1,8 @@
 //! Path and host of a request, in the one form that rules are matched on.
 //!
-//! The app parses the request target again, by its own rules: it may decode `%2e%2e`, fold `//`, drop
-//! `;x` or treat `\` as `/`. A path that two parsers could map to two resources is refused, never
-//! normalized: the app would still see the original.
+//! The app parses the request target again, by its own rules: it may decode `%2e%2e`, fold `//`,
+//! drop `;x` or treat `\` as `/`. A path that two parsers could map to two resources is refused,
+//! never normalized: the app would still see the original.
 
 use core::fmt;
 use std::borrow::Cow;
@@ -59,12 +59,12 @@ impl fmt::Display for Ambiguity {
     }
 }
 
-/// The path of a request target in origin form (RFC 9112 section 3.2.1), without query and trailing `/`,
-/// percent-decoded (RFC 3986 section 6.2.2.2). It splits at `/` into the segments that the sender meant;
-/// the path of `/` is empty.
+/// The path of a request target in origin form (RFC 9112 section 3.2.1), without query and trailing
+/// `/`, percent-decoded (RFC 3986 section 6.2.2.2). It splits at `/` into the segments that the
+/// sender meant; the path of `/` is empty.
 ///
-/// Reserved characters are decoded too, as nearly all apps do: otherwise `/a%3Ab` would evade a rule for
-/// `/a:b`.
+/// Reserved characters are decoded too, as nearly all apps do: otherwise `/a%3Ab` would evade a
+/// rule for `/a:b`.
 pub(crate) fn normalize(target: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
     let path = target.split(|b| *b == b'?').next().unwrap_or_default();
     if !path.starts_with(b"/") {
@@ -152,8 +152,8 @@ pub(crate) enum Host<'a> {
     Name(Cow<'a, str>),
     /// An IPv6 address, which rules cannot name.
     Address,
-    /// Several, joined with commas (RFC 9110 section 5.3): the app may choose another one than we do (RFC
-    /// 9112 section 3.2).
+    /// Several, joined with commas (RFC 9110 section 5.3): the app may choose another one than we
+    /// do (RFC 9112 section 3.2).
     Several,
     /// None, or not a host.
     Unknown,

@@ -55,7 +55,8 @@ fn done(step: Step) -> Verdict {
     }
 }
 
-/// What becomes of a request without a token: `denied NAME`, `public NAME`, `token NAME` or `ambiguous`.
+/// What becomes of a request without a token: `denied NAME`, `public NAME`, `token NAME` or
+/// `ambiguous`.
 fn route(
     check: &mut AuthCheck<u32>,
     method: &str,
@@ -78,7 +79,8 @@ fn route(
     }
 }
 
-/// A GET of `target` with a token of which the issuer says `body`. Says whether the issuer was asked.
+/// A GET of `target` with a token of which the issuer says `body`. Says whether the issuer was
+/// asked.
 fn call(check: &mut AuthCheck<u32>, target: &str, body: &str) -> (Decision, bool) {
     let lines: &[&[u8]] = &[b"Bearer tok"];
     let request = head(lines, "GET", Some("h"), Some(target.as_bytes()));
@@ -427,7 +429,8 @@ fn a_denied_route_is_a_403_whatever_the_token_and_names_no_way_in() {
 
 #[test]
 fn h10_h11_nothing_but_method_authority_and_target_chooses_a_rule() {
-    // All that the core is given of a request: no x-forwarded-*, x-envoy-* or x-http-method-override is among it.
+    // All that the core is given of a request: no x-forwarded-*, x-envoy-* or
+    // x-http-method-override is among it.
     let RequestHead {
         authorization: _,
         method: _,
@@ -656,7 +659,8 @@ fn a_request_whose_host_cannot_be_told_meets_no_rule_of_a_host_and_no_public_one
     let rules = r#"[{"host": "admin.example", "deny": true, "name": "admin"},
         {"path": {"exact": "/open"}, "public": true, "name": "open"},
         {"path": {"exact": "/open"}, "methods": ["GET"], "name": "after"}]"#;
-    // The last rule stands behind a public one that matches all it does, so it is told to be of no use.
+    // The last rule stands behind a public one that matches all it does, so it is told to be of no
+    // use.
     assert_eq!(
         rules_error(rules).unwrap().fault,
         RulesFault::Unreachable(2)
@@ -763,7 +767,8 @@ fn a_thousand_rules_cost_a_request_no_more_than_twice_what_one_costs() {
         }
         start.elapsed()
     };
-    // The least of many short rounds, taken in turn: what else this machine does cannot make that less.
+    // The least of many short rounds, taken in turn: what else this machine does cannot make that
+    // less.
     let mut least = [Duration::MAX; 2];
     for _ in 0..200 {
         for (check, least) in checks.iter_mut().zip(&mut least) {

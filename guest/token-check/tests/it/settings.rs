@@ -1,4 +1,5 @@
-//! What becomes of settings: refused with the line that an operator sees, or in force and told at the start.
+//! What becomes of settings: refused with the line that an operator sees, or in force and told at
+//! the start.
 
 use token_check::{
     Policy, SETTINGS, SettingSource, SettingValues, SettingsError, Summary, spin_variables,
@@ -182,7 +183,8 @@ fn require_refuses_a_policy_that_lacks_the_demand() {
         );
         assert_eq!(refused(&[("require", word)]), line);
         assert_eq!(refused(&[("require", word), (setting, "")]), line);
-        // What is public or denied lets no token through; what no rule matches is under the default policy.
+        // What is public or denied lets no token through; what no rule matches is under the default
+        // policy.
         let rules = format!("[{PUBLIC},{DENIED}]");
         assert_eq!(refused(&[("require", word), ("rules", &rules)]), line);
         let met = [("require", word), (setting, "x"), ("rules", rules.as_str())];
@@ -213,7 +215,8 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
     );
     let closed = r#"[{"path":{"exact":"/a"},"scopes":{"any":["s"]}},{"deny":true}]"#;
     assert!(policy(&[("require", "scope"), ("rules", closed)]).is_ok());
-    // A public rule for everything does not match a request without a path: the default policy does.
+    // A public rule for everything does not match a request without a path: the default policy
+    // does.
     let public = r#"[{"public":true}]"#;
     assert_eq!(
         refused(&[("require", "scope"), ("rules", public)]),

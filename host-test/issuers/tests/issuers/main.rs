@@ -1,4 +1,5 @@
-//! The product against servers that nobody here wrote. `cargo test --test issuers django` runs some of it.
+//! The product against servers that nobody here wrote. `cargo test --test issuers django` runs some
+//! of it.
 
 #![expect(
     clippy::unwrap_used,

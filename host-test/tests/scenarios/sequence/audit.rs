@@ -13,7 +13,8 @@ pub(crate) struct Line {
     pub(crate) token: Option<String>,
     pub(crate) verdict: Verdict,
     pub(crate) cache: Option<&'static str>,
-    /// Or it came from the store: what is over in a memory by its rounding may have a millisecond left there.
+    /// Or it came from the store: what is over in a memory by its rounding may have a millisecond
+    /// left there.
     pub(crate) or_store: bool,
     /// `None`: either.
     pub(crate) was_asked: Option<bool>,

@@ -1,5 +1,5 @@
-//! Scenarios of several steps: every sequence of the table in every host that can hold state, with the same
-//! verdicts in all of them.
+//! Scenarios of several steps: every sequence of the table in every host that can hold state, with
+//! the same verdicts in all of them.
 
 mod at_once;
 mod audit;

@@ -40,7 +40,8 @@ impl Gate {
     }
 }
 
-/// Tokens are called by short names; `{now+N}` in a document is so many seconds from when the issuer begins to say it.
+/// Tokens are called by short names; `{now+N}` in a document is so many seconds from when the
+/// issuer begins to say it.
 #[derive(Clone)]
 pub(crate) enum Step {
     /// [`REQUESTS`] times the same request.
@@ -53,8 +54,8 @@ pub(crate) enum Step {
     Wait(Duration),
     /// So many tokens that nobody has ever issued, each once: each is asked about, and refused.
     Spray(usize),
-    /// The token is revoked now. It is sent again and again until nobody takes it any more, which must not be sooner nor
-    /// later than so long after the issuer was asked about it.
+    /// The token is revoked now. It is sent again and again until nobody takes it any more, which
+    /// must not be sooner nor later than so long after the issuer was asked about it.
     RefusedAfter(&'static str, Duration),
     /// What somebody who can write into the shared store does.
     Tamper(Tamper),
@@ -70,7 +71,8 @@ pub(crate) struct Request {
     /// The first one that each memory sees.
     pub(crate) first: Expect,
     pub(crate) then: Expect,
-    /// For each where no request finds what an earlier one left in memory, if that is something else.
+    /// For each where no request finds what an earlier one left in memory, if that is something
+    /// else.
     pub(crate) forgetful: Option<Expect>,
     /// Each is answered within this.
     pub(crate) within: Option<Duration>,
@@ -128,7 +130,8 @@ pub(crate) enum Tamper {
         of: &'static str,
         over: &'static str,
     },
-    /// Puts back the copy with one bit changed: in the byte at this place, from the end where it is negative.
+    /// Puts back the copy with one bit changed: in the byte at this place, from the end where it is
+    /// negative.
     Flip(&'static str, isize),
     /// Puts back so many bytes of the copy.
     Truncate(&'static str, usize),

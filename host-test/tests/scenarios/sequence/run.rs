@@ -20,8 +20,8 @@ const CACHE_ENTRIES: u64 = 10_000;
 /// Between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What every host has to say to a step: the verdicts on its requests, equal ones next to each other once. `None`: this
-/// host is forced to say something else.
+/// What every host has to say to a step: the verdicts on its requests, equal ones next to each
+/// other once. `None`: this host is forced to say something else.
 pub(crate) type Transcript = Vec<Option<String>>;
 
 pub(crate) fn run(driver: &dyn Driver, sequence: &Sequence) -> Result<Transcript, String> {
@@ -197,7 +197,8 @@ impl Runner<'_> {
             cache,
             or_store: false,
             was_asked: match expect.facts {
-                // A question that nobody hears takes its time too, and one that is not put takes none.
+                // A question that nobody hears takes its time too, and one that is not put takes
+                // none.
                 Facts::Unasked | Facts::StaleUnasked => None,
                 _ => Some(questions > 0),
             },

@@ -1,4 +1,5 @@
-//! Where a host forces another answer than the table's: each with its reason, and nothing else may differ.
+//! Where a host forces another answer than the table's: each with its reason, and nothing else may
+//! differ.
 
 /// What comes out instead. Never a request that reaches the app where the table refuses it.
 pub(crate) enum HostDifference {

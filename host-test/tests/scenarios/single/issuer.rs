@@ -1,4 +1,5 @@
-//! The stub of IBM Verify as scenarios use it: one for all scenarios of a host, told apart by their tokens.
+//! The stub of IBM Verify as scenarios use it: one for all scenarios of a host, told apart by their
+//! tokens.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use verify_stub::{Endpoint, Reaction, StubClient, StubOptions, StubResponse, Ver
 use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
 use crate::single::scenario::{Answer, Issuer, Scenario};
 
-/// Between two bytes of an answer that drips: never done within the timeout, never silent as long as it.
+/// Between two bytes of an answer that drips: never done within the timeout, never silent as long
+/// as it.
 const DRIP: Duration = Duration::from_millis(300);
 
 pub(crate) struct SharedStub {

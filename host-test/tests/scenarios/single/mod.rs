@@ -1,4 +1,5 @@
-//! Scenarios of one request: every row of the table in every host, with the same verdict in all of them.
+//! Scenarios of one request: every row of the table in every host, with the same verdict in all of
+//! them.
 
 mod differences;
 mod hosts;
@@ -157,7 +158,8 @@ impl Hosts {
     }
 }
 
-/// The same status, challenge, body and forwarded request at every host that is not forced to differ.
+/// The same status, challenge, body and forwarded request at every host that is not forced to
+/// differ.
 fn parity(runs: &[Arc<Run>]) -> Result<(), String> {
     let mut first: Option<(&str, String)> = None;
     for run in runs {
@@ -177,7 +179,8 @@ fn parity(runs: &[Arc<Run>]) -> Result<(), String> {
     Ok(())
 }
 
-/// So that no refusal is promised that no request gets. The exceptions have no request that leads to them in every host.
+/// So that no refusal is promised that no request gets. The exceptions have no request that leads
+/// to them in every host.
 fn every_reason_has_a_scenario(table: &[Arc<Scenario>]) -> Result<(), String> {
     // The host's outbound grants are those of the issuer here; `host.rs` denies.
     const ELSEWHERE: &[&str] = &["issuer_call_denied"];

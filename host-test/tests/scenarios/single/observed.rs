@@ -44,7 +44,8 @@ impl SeenBody {
     }
 }
 
-/// Headers that hosts and connections add or drop on their own; everything else must arrive as it was sent.
+/// Headers that hosts and connections add or drop on their own; everything else must arrive as it
+/// was sent.
 const HOP_HEADERS: &[&str] = &[
     "connection",
     "content-length",
@@ -216,7 +217,8 @@ fn error(status: u16, reason: &str) -> &'static str {
     }
 }
 
-/// RFC 6750 section 3: no error code for who did not try, no challenge at all for what is not the token's fault.
+/// RFC 6750 section 3: no error code for who did not try, no challenge at all for what is not the
+/// token's fault.
 fn challenge(
     scenario: &Scenario,
     status: u16,

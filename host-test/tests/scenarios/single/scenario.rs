@@ -7,11 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::fixture::{unix_seconds, with_times};
 
-/// The time that `{now+N}` and `{now-N}` in a text count from, in seconds since 1970: one for all drivers, so that they
-/// see the same documents. Rows keep 10 s from every limit, for the hosts read their own clocks.
+/// The time that `{now+N}` and `{now-N}` in a text count from, in seconds since 1970: one for all
+/// drivers, so that they see the same documents. Rows keep 10 s from every limit, for the hosts
+/// read their own clocks.
 pub(crate) static NOW: LazyLock<i64> = LazyLock::new(unix_seconds);
 
-/// Longest wait for the issuer in every row that does not set it, in seconds: hanging issuers cost a test this much.
+/// Longest wait for the issuer in every row that does not set it, in seconds: hanging issuers cost
+/// a test this much.
 pub(crate) const TIMEOUT: &str = "1";
 
 pub(crate) struct Scenario {
@@ -128,7 +130,8 @@ pub(crate) fn answer(status: u16, content_type: &'static str, body: impl Into<Ve
     }
 }
 
-/// The claims as the gate hands them on: base64url of the document (Envoy's `forward_payload_header`).
+/// The claims as the gate hands them on: base64url of the document (Envoy's
+/// `forward_payload_header`).
 pub(crate) fn claims_header(document: &str) -> (&'static str, String) {
     ("x-auth-claims", URL_SAFE_NO_PAD.encode(timed(document)))
 }
@@ -143,7 +146,8 @@ impl Scenario {
         format!("{}.AAAB-7x_c2VydmljZQ.Q~3+w/8=", self.name)
     }
 
-    /// What the request's Authorization header holds after its scheme, which is what the issuer is asked about.
+    /// What the request's Authorization header holds after its scheme, which is what the issuer is
+    /// asked about.
     pub(crate) fn credential(&self) -> String {
         let sent = self
             .request
@@ -262,7 +266,8 @@ impl Scenario {
         self
     }
 
-    /// The host's log has a line with this text, once per interval for all scenarios with the same settings.
+    /// The host's log has a line with this text, once per interval for all scenarios with the same
+    /// settings.
     pub(crate) fn tells(mut self, line: &'static str) -> Self {
         self.tells = Some(line);
         self

@@ -45,8 +45,8 @@ pub enum RulesFault {
     },
     /// An empty list, which could mean "none is required" or "nobody may".
     EmptyList(&'static str),
-    /// A list element that can match nothing: empty, with control characters, not a scope token (RFC 6749
-    /// section 3.3), or not a method (RFC 9110 section 9.1) in upper case.
+    /// A list element that can match nothing: empty, with control characters, not a scope token
+    /// (RFC 6749 section 3.3), or not a method (RFC 9110 section 9.1) in upper case.
     BadElement {
         /// The key of the list.
         key: &'static str,

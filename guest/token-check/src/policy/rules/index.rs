@@ -94,7 +94,8 @@ impl Index {
 
     /// The first accepted rule that matches `host`, as in [`Pattern::host`], and `path`.
     ///
-    /// For the pattern of a rule, this is the first rule that matches everything that the pattern matches.
+    /// For the pattern of a rule, this is the first rule that matches everything that the pattern
+    /// matches.
     pub(crate) fn first(
         &self,
         host: Option<&str>,
@@ -108,7 +109,8 @@ impl Index {
         };
         search(&self.any_host);
         if let Some(host) = host.filter(|_| self.names_hosts()) {
-            // Try the exact host, then each parent suffix (`.b.c`), under which `*.` patterns are stored.
+            // Try the exact host, then each parent suffix (`.b.c`), under which `*.` patterns are
+            // stored.
             let dots = host.match_indices('.').map(|(at, _)| at);
             for start in [0].into_iter().chain(dots.filter(|at| *at > 0)) {
                 if let Some(paths) = host.get(start..).and_then(|key| get(&self.hosts, key)) {

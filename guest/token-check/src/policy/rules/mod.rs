@@ -1,9 +1,9 @@
-//! Rules per route: which token a request needs, by host, method and path. The first rule that matches
-//! applies.
+//! Rules per route: which token a request needs, by host, method and path. The first rule that
+//! matches applies.
 //!
-//! A request with an ambiguous path is refused without matching, and so is one with several hosts if a
-//! rule names a host. A request without a path or host (`CONNECT`, `OPTIONS *`, no Host) can match rules
-//! that do not look at what is missing, but never a public one.
+//! A request with an ambiguous path is refused without matching, and so is one with several hosts
+//! if a rule names a host. A request without a path or host (`CONNECT`, `OPTIONS *`, no Host) can
+//! match rules that do not look at what is missing, but never a public one.
 
 mod document;
 mod error;

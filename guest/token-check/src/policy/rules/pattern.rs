@@ -19,14 +19,15 @@ pub(crate) enum Segment<'a> {
 
 /// What a rule matches, except methods.
 pub(crate) struct Pattern {
-    /// A host name, or `.` and a host name for any name below it, in lower case. `None`: every request.
+    /// A host name, or `.` and a host name for any name below it, in lower case. `None`: every
+    /// request.
     pub(crate) host: Option<String>,
     /// `None`: every request, also one without a path.
     pub(crate) path: Option<Vec<Segment<'static>>>,
 }
 
-/// Parses the host of a rule: `example.com`, or `*.example.com` for every name with at least one label
-/// before `.example.com`.
+/// Parses the host of a rule: `example.com`, or `*.example.com` for every name with at least one
+/// label before `.example.com`.
 pub(crate) fn host(text: &str) -> Result<String, RulesFault> {
     let name = text.strip_prefix("*.").unwrap_or(text);
     if !is_host_name(name) {
@@ -63,8 +64,8 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     if form != Form::Template && contains_any(text, b"{}*") {
         return Err(PathFault::NotATemplate);
     }
-    // Normalized like a request's path, so that rules and requests compare alike. This decodes no `/`, so
-    // the segments stay the same.
+    // Normalized like a request's path, so that rules and requests compare alike. This decodes no
+    // `/`, so the segments stay the same.
     let decoded = path::normalize(text.as_bytes()).map_err(PathFault::Ambiguous)?;
     let mut segments = Vec::new();
     let mut texts = text.split('/').zip(decoded.split('/')).skip(1);

@@ -82,8 +82,8 @@ impl Rules {
             })
     }
 
-    /// Whether a request can match no rule. It cannot if one rule names no host, method and path, unless
-    /// that is public: public rules need all of these.
+    /// Whether a request can match no rule. It cannot if one rule names no host, method and path,
+    /// unless that is public: public rules need all of these.
     pub(crate) fn may_match_none(&self) -> bool {
         let accepts = |rule| {
             self.get(rule).is_some_and(|rule| {

@@ -1,5 +1,5 @@
-//! The component that ships, in the embedded host, with the echo app behind it: in one instance, or in one instance per
-//! request with a key-value store between them.
+//! The component that ships, in the embedded host, with the echo app behind it: in one instance, or
+//! in one instance per request with a key-value store between them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

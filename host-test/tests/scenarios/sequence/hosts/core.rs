@@ -1,5 +1,5 @@
-//! The core alone, on a clock that only this driver moves: one instance, or one per request with a store
-//! between them.
+//! The core alone, on a clock that only this driver moves: one instance, or one per request with a
+//! store between them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

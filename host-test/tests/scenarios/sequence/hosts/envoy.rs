@@ -1,4 +1,5 @@
-//! The filter that ships, in real Envoy with the shipped configuration and two workers, with an echo as the upstream.
+//! The filter that ships, in real Envoy with the shipped configuration and two workers, with an
+//! echo as the upstream.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
@@ -100,8 +101,8 @@ impl Driver for RealEnvoy {
     }
 }
 
-/// The listener that ships and one beside it with these settings, and where that one listens. Both gates are in the same
-/// VMs, and what their workers share is in the same slots.
+/// The listener that ships and one beside it with these settings, and where that one listens. Both
+/// gates are in the same VMs, and what their workers share is in the same slots.
 fn two_listeners(settings: &Value) -> Result<(SocketAddr, Value), String> {
     const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
     const SETTINGS: &str = "/typed_config/config/configuration/value";

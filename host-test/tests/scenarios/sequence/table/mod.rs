@@ -1,4 +1,5 @@
-//! The one list of sequences that every host runs, and the list for hosts with a store that tests can write into.
+//! The one list of sequences that every host runs, and the list for hosts with a store that tests
+//! can write into.
 
 mod facts;
 mod outage;

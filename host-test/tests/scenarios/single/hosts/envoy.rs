@@ -1,4 +1,5 @@
-//! The filter that ships, in real Envoy with the shipped configuration, with an echo as the upstream.
+//! The filter that ships, in real Envoy with the shipped configuration, with an echo as the
+//! upstream.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -95,7 +95,8 @@ impl Driver for RealSpin {
     }
 }
 
-/// What the embedded host serves, for a program that reads the manifest itself: it names where each component is.
+/// What the embedded host serves, for a program that reads the manifest itself: it names where each
+/// component is.
 fn manifest(file: &str) -> anyhow::Result<PathBuf> {
     let mut manifest = app::gated()?;
     for (id, path) in components(Guest::EchoApp)? {

@@ -1,4 +1,5 @@
-//! What is wrong with the issuer, or with us: never the caller's fault, so 503 with Retry-After and no challenge.
+//! What is wrong with the issuer, or with us: never the caller's fault, so 503 with Retry-After and
+//! no challenge.
 
 use crate::single::scenario::{IBM, Issuer, Scenario, answer, json, scenario};
 

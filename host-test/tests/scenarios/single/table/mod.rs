@@ -1,4 +1,5 @@
-//! The one list of scenarios that every host runs. Names begin with the row of ATTACKS.md or the clause they pin.
+//! The one list of scenarios that every host runs. Names begin with the row of ATTACKS.md or the
+//! clause they pin.
 
 mod answers;
 mod failures;

@@ -2,7 +2,8 @@
 
 use crate::single::scenario::{IBM, Scenario, scenario};
 
-/// Public health, a denied corner, orders that need a scope to write, and a prefix that needs another audience.
+/// Public health, a denied corner, orders that need a scope to write, and a prefix that needs
+/// another audience.
 const RULES: &str = r#"[
     {"name": "health", "path": {"exact": "/health"}, "methods": ["GET"], "public": true},
     {"name": "internal", "path": {"prefix": "/internal"}, "deny": true},
