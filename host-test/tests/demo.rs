@@ -69,7 +69,7 @@ fn everything_comes_out_as_expected_and_is_printed_line_by_line() {
         text,
         format!(
             r#"Issuer:    {issuer}  (a stub of IBM Verify)
-Service B: {service_b}  (behind auth-check, both as spin.toml says)
+Service B: {service_b}  (behind auth-check, both as spin.toml responds)
 
 1. Service A gets a token and calls Service B
 Access token (masked): {token}
@@ -79,7 +79,7 @@ Service B response:
   subject: {id}
   aud: ['{id}']
   scopes: None
-✓ as expected; one question reached the issuer
+✓ as expected; one call reached the issuer
 
 2. The same call without a token
   status: 401 Unauthorized
@@ -90,21 +90,21 @@ Service B response:
 3. With a token that was revoked
   status: 401 Unauthorized
   challenge: Bearer realm="service-b", error="invalid_token", error_description="The issuer says that the access token is not active."
-  reason: inactive (The issuer says that the access token is not active.)
-✓ as expected; one question reached the issuer
+  reason: inactive (The issuer responds that the access token is not active.)
+✓ as expected; one call reached the issuer
 
 4. With a token for another audience
   status: 401 Unauthorized
   challenge: Bearer realm="service-b", error="invalid_token", error_description="The access token is for another audience."
   reason: wrong_audience (The access token is for another audience.)
-✓ as expected; one question reached the issuer
+✓ as expected; one call reached the issuer
 
 5. With a good token while the issuer is stopped
   status: 503 Service Unavailable
   challenge: none
   retry after: 1
   reason: issuer_unreachable (The issuer could not be reached.)
-✓ as expected; no question reached the issuer
+✓ as expected; no call reached the issuer
 
 All 5 calls came out as expected ({seconds} s).
 "#
@@ -189,7 +189,7 @@ impl Drop for Staged {
 }
 
 #[test]
-fn what_is_not_as_expected_is_said_and_the_rest_is_still_shown() {
+fn an_unexpected_result_is_reported_and_the_rest_still_shown() {
     let staged = Staged::new("wrong", "echo 'nonsense'; echo 'a complaint' >&2; exit 5");
     let output = demo(&staged.demo())
         .env("CLICOLOR_FORCE", "1")

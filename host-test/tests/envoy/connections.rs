@@ -8,9 +8,9 @@ use tokio::net::TcpListener;
 use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
+    fixture::{Fixture, active, exports, skip_without_envoy},
     waiting::until,
     wire::get,
-    world::{World, active, exports, skip_without_envoy},
 };
 
 const ROOTS: &str = "/static_resources/clusters/issuer_https/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
@@ -47,15 +47,15 @@ async fn an_issuer_may_speak_http1_or_http2_only_and_tls13_only() {
         })
         .await;
         let mut root = None;
-        let world = World::start_with(&[], |options, _| {
+        let fixture = Fixture::start_with(&[], |options, _| {
             options.settings = exports(&stub, &[]);
             root = Some(trust(options, &stub));
         })
         .await;
-        let answer = get(world.address(), "/data", "good").await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(answer.status, 200, "{http2_only} {tls13_only}: {answer:?}");
         assert_eq!(stub.introspections_of("good"), 1);
-        let stats = world.envoy.stats().await.unwrap();
+        let stats = fixture.envoy.stats().await.unwrap();
         let version =
             |version: u8| stats[&format!("cluster.issuer_https.upstream_cx_http{version}_total")];
         assert_eq!(
@@ -63,7 +63,7 @@ async fn an_issuer_may_speak_http1_or_http2_only_and_tls13_only() {
             (!http2_only, http2_only),
             "{http2_only} {tls13_only}"
         );
-        world.finish().await;
+        fixture.finish().await;
     }
 }
 
@@ -154,26 +154,26 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
     ];
     for (url, authority, reason, line, counted) in rows {
         let mut root = None;
-        let world = World::start_with(&[("timeout", "10")], |options, _| {
+        let fixture = Fixture::start_with(&[("timeout", "10")], |options, _| {
             let url = url.clone();
             options.settings.insert("introspect_url".to_owned(), url);
             root = Some(trust(options, authority));
         })
         .await;
-        let answer = get(world.address(), "/data", "good").await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(
             (answer.status, answer.reason().as_str()),
             (503, reason),
             "{url}"
         );
         let line = format!("{reason}: no response from the issuer: {line}");
-        until(async || world.envoy.log().contains(&line)).await;
-        let stats = world.envoy.stats().await.unwrap();
+        until(async || fixture.envoy.log().contains(&line)).await;
+        let stats = fixture.envoy.stats().await.unwrap();
         let grown: Vec<usize> = (0..COUNTERS.len())
             .filter(|at| stats.get(COUNTERS[*at]).is_some_and(|count| *count > 0))
             .collect();
         assert_eq!(grown, counted, "{url}");
-        world.finish().await;
+        fixture.finish().await;
     }
     drop(silent);
 }

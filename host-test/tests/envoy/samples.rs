@@ -151,8 +151,7 @@ const EARLY: &str = "early_header_mutation_extensions";
 const UNDERSCORES: &str = "headers_with_underscores_action";
 
 #[test]
-fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and_the_shipped_cluster()
- {
+fn the_envoy_gateway_sample_has_a_valid_configuration_and_the_shipped_cluster() {
     let sample = documents(include_str!("../../../envoy/envoy-gateway.yaml"));
     let [policy, traffic, proxy] = &sample[..] else {
         panic!("three documents");

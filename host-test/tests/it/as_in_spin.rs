@@ -83,7 +83,7 @@ async fn a_header_that_is_not_utf8_is_a_500_without_a_body_before_any_component(
 }
 
 #[tokio::test]
-async fn a_request_whose_host_cannot_be_told_gets_no_answer() {
+async fn a_request_with_an_unknown_host_gets_no_response() {
     let running = serve().await;
     for head in [
         "GET /app/ HTTP/1.1",

@@ -96,7 +96,7 @@ async fn an_authority_is_trusted_for_the_components_and_hosts_of_its_entry_alone
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_that_speaks_http2_only_is_asked_over_http2() {
+async fn an_issuer_that_speaks_only_http2_is_called_over_http2() {
     let (address, authority) = http2_issuer().await;
     let folder = TempDir::new().unwrap();
     let entry =

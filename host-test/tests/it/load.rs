@@ -1,4 +1,4 @@
-//! The gate under load and while its issuer is in trouble: the components that ship, in the
+//! The auth check under load and while its issuer is in trouble: the components that ship, in the
 //! embedded host.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ fn the_components_are_as_small_as_promised() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn service_b_answers_data_behind_the_gate_and_health_without_a_token() {
+async fn service_b_serves_data_behind_the_auth_check_and_health_without_a_token() {
     let stub = stub().await;
     let running = serve(&stub, &[]).await;
     let to = running.address();
@@ -82,7 +82,7 @@ async fn service_b_answers_data_behind_the_gate_and_health_without_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_takes_nothing_refuses_nobody() {
+async fn a_log_that_cannot_be_written_refuses_no_request() {
     let stub = stub().await;
     let running = serve(&stub, &[("audit", "true")]).await;
     running.fill_logs();
@@ -121,10 +121,10 @@ async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_without_the_gate_service_b_never_hands_out_the_document() {
+async fn f2_without_the_auth_check_service_b_never_serves_the_document() {
     let manifest = std::fs::read_to_string(repository().join("spin.toml")).unwrap();
-    let (before, gate) = manifest.split_once("dependencies.middleware = [").unwrap();
-    let (_, after) = gate.split_once("\n]\n").unwrap();
+    let (before, deployment) = manifest.split_once("dependencies.middleware = [").unwrap();
+    let (_, after) = deployment.split_once("\n]\n").unwrap();
     let path = derived("gateless-spin.toml", &format!("{before}{after}"));
     let variables = [
         "introspect_url",
@@ -179,13 +179,13 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert!(reply.text().starts_with(&document), "{}", reply.text());
     }
-    let (asked, stats) = (stub.introspections_of(&token), running.stats());
+    let (introspections, stats) = (stub.introspections_of(&token), running.stats());
     // One that was started for a request and found it taken may be gone again.
     let live = stats.live_instances_most;
-    println!("{CALLERS} callers at once, {live} live instances, {asked} questions");
+    println!("{CALLERS} callers at once, {live} live instances, {introspections} questions");
     assert!(
-        (1..=live).contains(&asked),
-        "{asked} questions of {live} live instances"
+        (1..=live).contains(&introspections),
+        "{introspections} questions of {live} live instances"
     );
     // At sixteen each they need 25. Spin makes one wherever none is free at that moment, and its
     // pool has room for 500.
@@ -195,7 +195,7 @@ async fn f11_400_callers_with_one_cold_token_ask_at_most_once_per_live_instance(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_beyond_the_last_instance_of_the_pool_get_a_500_and_nobody_gets_in_by_it() {
+async fn requests_beyond_the_last_instance_of_the_pool_get_a_500_and_are_not_granted() {
     const CALLERS: u64 = 600;
     // Spin's pool has 2000 tables, and the app takes 4 with its auth check.
     const POOL: u64 = 500;
@@ -230,7 +230,7 @@ async fn callers_beyond_the_last_instance_of_the_pool_get_a_500_and_nobody_gets_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_whose_caller_leaves_strands_nobody() {
+async fn a_leader_whose_caller_leaves_strands_no_other_request() {
     const FOLLOWERS: u64 = 16;
     let stub = stub().await;
     let running = serve(&stub, &PATIENT).await;
@@ -260,10 +260,10 @@ async fn a_leader_whose_caller_leaves_strands_nobody() {
     for reply in replies {
         assert_eq!(reply.unwrap().status, 200);
     }
-    let (asked, stats) = (stub.introspections_of(&token), running.stats());
+    let (introspections, stats) = (stub.introspections_of(&token), running.stats());
     assert!(
-        asked <= stats.live_instances_most,
-        "{asked} questions of {} instances",
+        introspections <= stats.live_instances_most,
+        "{introspections} questions of {} instances",
         stats.live_instances_most
     );
     assert_eq!((stats.requests, stats.traps), (FOLLOWERS + 1, 0));
@@ -407,7 +407,7 @@ async fn h16_every_byte_in_authorization_gets_an_answer_and_never_a_trap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_key() {
+async fn with_unusable_settings_every_request_is_refused_and_the_log_names_the_key() {
     let stub = stub().await;
     let running = serve(&stub, &[("timeout", "0")]).await;
     let token = stub.issue(TokenSpec::default());
@@ -429,7 +429,7 @@ async fn with_settings_that_cannot_be_used_nobody_gets_in_and_the_log_names_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_says_what_it_demands_and_warns_if_that_is_nothing() {
+async fn an_instance_logs_its_requirements_and_warns_if_there_are_none() {
     let rows: [(&[(&str, &str)], &str); 2] = [
         (
             &[("expected_aud", "orders"), ("require", "audience")],
@@ -449,8 +449,8 @@ async fn an_instance_says_what_it_demands_and_warns_if_that_is_nothing() {
             .await
             .unwrap();
         let logs = running.logs().into_iter().map(|line| line.text);
-        let told: Vec<_> = logs.filter(|line| line.contains(" required")).collect();
-        assert_eq!(told, [line]);
+        let logged: Vec<_> = logs.filter(|line| line.contains(" required")).collect();
+        assert_eq!(logged, [line]);
     }
 }
 
@@ -470,7 +470,7 @@ async fn an_issuer_that_was_not_granted_is_not_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_callers_traceparent_goes_along_with_both_tries_of_the_question() {
+async fn both_attempts_of_an_introspection_call_carry_the_callers_traceparent() {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let stub = stub().await;
     let running = serve(&stub, &[]).await;

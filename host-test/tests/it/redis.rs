@@ -30,7 +30,7 @@ const SKIP: &str = "SKIP_REDIS";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A caller waits no longer for an answer, whatever ails the store: far below the time limit of the
-/// question.
+/// introspection call.
 const IN_TIME: Duration = Duration::from_secs(5);
 
 /// A server of the test's own. Dropped, it is gone.
@@ -155,7 +155,7 @@ async fn call(running: &Running, token: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_host_has_asked_another_one_knows_until_the_token_is_too_old() {
+async fn a_result_of_one_host_is_used_by_another_until_it_is_too_old() {
     let Some(mut redis) = redis() else { return };
     redis.start().await;
     let stub = stub().await;
@@ -206,8 +206,8 @@ async fn a_server_that_hangs_dies_or_comes_back_costs_no_caller_an_answer() {
     for _ in 0..3 {
         assert_eq!(call(&host, &token).await.status, 200, "while it hangs");
     }
-    let asked = stub.introspections_of(&token);
-    assert!((2..=4).contains(&asked), "{asked}");
+    let introspections = stub.introspections_of(&token);
+    assert!((2..=4).contains(&introspections), "{introspections}");
     redis.signal("-CONT");
     until_shared(&host, &stub).await;
 
@@ -256,7 +256,7 @@ async fn until_shared(host: &Running, stub: &VerifyStub) {
 
 /// The store as any guest meets it.
 #[tokio::test(flavor = "multi_thread")]
-async fn guests_get_set_list_and_delete_and_are_told_what_went_wrong() {
+async fn guests_get_set_list_and_delete_and_see_errors() {
     const MANIFEST: &str = r#"
 spin_manifest_version = 2
 application = { name = "stores" }

@@ -141,7 +141,7 @@ fn wrong_settings_end_it_before_it_listens() {
 }
 
 #[test]
-fn what_is_demanded_is_said_once_at_the_start() {
+fn the_requirements_are_logged_once_at_the_start() {
     let table = [
         (
             vec![],
@@ -157,10 +157,10 @@ fn what_is_demanded_is_said_once_at_the_start() {
         let serve = start(&settings);
         address(&serve);
         let log = serve.log();
-        let said: Vec<_> = log
+        let transcript: Vec<_> = log
             .lines()
             .filter(|line| line.contains(" required"))
             .collect();
-        assert_eq!(said, [expected], "{log}");
+        assert_eq!(transcript, [expected], "{log}");
     }
 }

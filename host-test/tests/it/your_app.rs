@@ -1,4 +1,4 @@
-//! examples/your-app: an app that is not ours, with the fewest lines that gate it.
+//! examples/your-app: an app that is not ours, with the fewest lines that auth check it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn manifest() -> String {
 }
 
 #[test]
-fn the_gate_is_seven_lines_of_spin_toml_as_the_docs_say() {
+fn the_auth_check_takes_seven_lines_of_spin_toml_as_documented() {
     let manifest = manifest();
     let marked = manifest
         .lines()

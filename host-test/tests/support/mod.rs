@@ -1,4 +1,4 @@
-//! Service B behind its gate in the embedded host, for several tests.
+//! Service B behind its auth check in the embedded host, for several tests.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 

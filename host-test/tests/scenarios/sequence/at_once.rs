@@ -1,4 +1,5 @@
-//! Requests with one cold token at once, in real Envoy with two workers: one question in all.
+//! Requests with one cold token at once, in real Envoy with two workers: one introspection call in
+//! all.
 
 use std::collections::BTreeMap;
 
@@ -139,8 +140,8 @@ pub(crate) async fn many_cold_tokens() -> Result<(), String> {
         &(TOKENS as u64),
     )?;
     let stats = envoy.stats().await.unwrap();
-    let asked = stat(&stats, "wasmcustom.trust_triangle_cache.use.miss");
-    same("asked", &asked, &(TOKENS as u64))?;
+    let introspections = stat(&stats, "wasmcustom.trust_triangle_cache.use.miss");
+    same("asked", &introspections, &(TOKENS as u64))?;
     same("VMs", &envoy.vms().await.unwrap(), &envoy.vms_at_start())
 }
 

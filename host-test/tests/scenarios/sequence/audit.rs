@@ -17,7 +17,7 @@ pub(crate) struct Line {
     /// left there.
     pub(crate) or_store: bool,
     /// `None`: either.
-    pub(crate) was_asked: Option<bool>,
+    pub(crate) was_called: Option<bool>,
 }
 
 const MEMBERS: [&str; 10] = [
@@ -62,8 +62,8 @@ fn one<'a>(
         same("cache", &read["cache"], &json!(expected.cache))?;
     }
     same("unix_ms", &read["unix_ms"].is_u64(), &true)?;
-    if let Some(was_asked) = expected.was_asked {
-        same("issuer_ms", &read["issuer_ms"].is_u64(), &was_asked)?;
+    if let Some(was_called) = expected.was_called {
+        same("issuer_ms", &read["issuer_ms"].is_u64(), &was_called)?;
     }
     let Some(token) = &expected.token else {
         return same("token", &read["token"], &Value::Null);

@@ -33,7 +33,7 @@ impl Issuers {
         &self.stubs[which]
     }
 
-    pub(crate) fn says(&self, which: usize, token: &str, answer: &Answer) {
+    pub(crate) fn responds(&self, which: usize, token: &str, answer: &Answer) {
         let answer = match answer {
             Answer::Document(text) => StubResponse::document(text.clone()),
             Answer::Inactive => StubResponse::inactive(),

@@ -24,15 +24,15 @@ use run::Transcript;
 struct Run {
     driver: Arc<dyn Driver>,
     sequence: Arc<Sequence>,
-    said: OnceLock<Result<Transcript, String>>,
+    transcript: OnceLock<Result<Transcript, String>>,
 }
 
 impl Run {
-    fn said(&self) -> Result<&Transcript, String> {
-        let said = self
-            .said
+    fn transcript(&self) -> Result<&Transcript, String> {
+        let transcript = self
+            .transcript
             .get_or_init(|| run::run(&*self.driver, &self.sequence));
-        said.as_ref().map_err(Clone::clone)
+        transcript.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -79,11 +79,11 @@ fn of_sequence(sequence: Sequence, drivers: &[Arc<dyn Driver>]) -> Vec<Trial> {
         let run = Arc::new(Run {
             driver: Arc::clone(driver),
             sequence: Arc::clone(&sequence),
-            said: OnceLock::new(),
+            transcript: OnceLock::new(),
         });
         runs.push(Arc::clone(&run));
         let name = format!("{}::{}", driver.name(), sequence.name);
-        let check = move || run.said().map(drop).map_err(Into::into);
+        let check = move || run.transcript().map(drop).map_err(Into::into);
         trials.push(Trial::test(name, check));
     }
     let name = format!("parity::{}", sequence.name);
@@ -94,11 +94,11 @@ fn of_sequence(sequence: Sequence, drivers: &[Arc<dyn Driver>]) -> Vec<Trial> {
 
 /// The same verdicts, step by step, at every host that is not forced to another one.
 fn parity(runs: &[Arc<Run>]) -> Result<(), String> {
-    let mut said: Vec<(&str, &Transcript)> = Vec::new();
+    let mut transcript: Vec<(&str, &Transcript)> = Vec::new();
     for run in runs {
-        said.push((run.driver.name(), run.said()?));
+        transcript.push((run.driver.name(), run.transcript()?));
     }
-    let Some(((first_name, first), others)) = said.split_first() else {
+    let Some(((first_name, first), others)) = transcript.split_first() else {
         return Err("no host ran it".to_owned());
     };
     for (name, other) in others {

@@ -11,12 +11,12 @@ pub(crate) struct Sequence {
     /// The row of ATTACKS.md or what it pins.
     pub(crate) name: &'static str,
     pub(crate) settings: Vec<(&'static str, String)>,
-    /// A second gate beside the first one.
+    /// A second auth check beside the first one.
     pub(crate) other: Option<Other>,
     pub(crate) steps: Vec<Step>,
 }
 
-/// How the second gate differs.
+/// How the second auth check differs.
 #[derive(Clone)]
 pub(crate) struct Other {
     pub(crate) settings: Vec<(&'static str, String)>,
@@ -25,12 +25,12 @@ pub(crate) struct Other {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(crate) enum Deployment {
     First,
     Other,
 }
 
-impl Gate {
+impl Deployment {
     /// The host that its callers name.
     pub(crate) const fn host(self) -> &'static str {
         match self {
@@ -46,16 +46,16 @@ impl Gate {
 pub(crate) enum Step {
     /// [`REQUESTS`] times the same request.
     Request(Request),
-    /// What the issuer of this gate says about the token from now on.
-    Says(Gate, &'static str, Says),
-    /// The first gate's issuer stops listening.
+    /// What the issuer of this auth check says about the token from now on.
+    Responds(Deployment, &'static str, Responds),
+    /// The first auth check's issuer stops listening.
     Down,
     Up,
     Wait(Duration),
-    /// So many tokens that nobody has ever issued, each once: each is asked about, and refused.
+    /// So many tokens that nobody has ever issued, each once: each is called about, and refused.
     Spray(usize),
     /// The token is revoked now. It is sent again and again until nobody takes it any more, which
-    /// must not be sooner nor later than so long after the issuer was asked about it.
+    /// must not be sooner nor later than so long after the issuer was called about it.
     RefusedAfter(&'static str, Duration),
     /// What somebody who can write into the shared store does.
     Tamper(Tamper),
@@ -65,7 +65,7 @@ pub(crate) enum Step {
 
 #[derive(Clone)]
 pub(crate) struct Request {
-    pub(crate) gate: Gate,
+    pub(crate) deployment: Deployment,
     pub(crate) token: Option<&'static str>,
     pub(crate) path: &'static str,
     /// The first one that each memory sees.
@@ -95,24 +95,24 @@ pub(crate) enum Verdict {
 /// Where the facts of a request come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Facts {
-    /// The issuer is asked once in all, for the first of them.
-    AskedOnce,
-    /// The issuer is asked for each.
-    Asked,
-    /// They are known, and nobody is asked.
-    Known,
-    /// They are known and past their time; the issuer is asked for each.
+    /// The issuer is called once in all, for the first of them.
+    IntrospectedOnce,
+    /// The issuer is called for each.
+    Introspected,
+    /// They are known, and nobody is called.
+    Cached,
+    /// They are known and past their time; the issuer is called for each.
     Stale,
-    /// The same, and no question reaches the issuer.
-    StaleUnasked,
-    /// There are none, and no question reaches the issuer.
-    Unasked,
+    /// The same, and no introspection call reaches the issuer.
+    StaleWithoutCall,
+    /// There are none, and no introspection call reaches the issuer.
+    WithoutCall,
     /// It never came to that.
     None,
 }
 
 #[derive(Clone)]
-pub(crate) enum Says {
+pub(crate) enum Responds {
     /// This document, and that it is active.
     Active(&'static str),
     Inactive,
@@ -139,7 +139,7 @@ pub(crate) enum Tamper {
     Extend(&'static str),
     /// Puts this in place of the record.
     Forge(&'static str, &'static [u8]),
-    /// Puts the copy into the other gate's store.
+    /// Puts the copy into the other auth check's store.
     Import(&'static str),
 }
 
@@ -174,8 +174,8 @@ impl Sequence {
         self
     }
 
-    pub(crate) fn says(self, token: &'static str, says: Says) -> Self {
-        self.step(Step::Says(Gate::First, token, says))
+    pub(crate) fn responds(self, token: &'static str, responds: Responds) -> Self {
+        self.step(Step::Responds(Deployment::First, token, responds))
     }
 
     pub(crate) fn wait_ms(self, milliseconds: u64) -> Self {
@@ -209,7 +209,7 @@ impl Sequence {
     ) -> Self {
         let expect = Expect { verdict, facts };
         self.step(Step::Request(Request {
-            gate: Gate::First,
+            deployment: Deployment::First,
             token: Some(token),
             path,
             first: expect,
@@ -233,9 +233,9 @@ impl Sequence {
         self
     }
 
-    /// The last request goes to the other gate.
+    /// The last request goes to the other auth check.
     pub(crate) fn at_other(self) -> Self {
-        self.change(|request| request.gate = Gate::Other)
+        self.change(|request| request.deployment = Deployment::Other)
     }
 
     /// What the first one that a memory sees gets instead.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::fixture::{readme_tables, same, with_times};
 use crate::leaks;
 use crate::sequence::audit::{self, Line};
-use crate::sequence::hosts::{Answer, Driver, Host, Memory, Reply, gates, issuer_of};
+use crate::sequence::hosts::{Answer, Driver, Host, Memory, Reply, deployments, issuer_of};
 use crate::sequence::row::{
-    Expect, Facts, Gate, REQUESTS, Request, Says, Sequence, Step, Tamper, Verdict,
+    Deployment, Expect, Facts, REQUESTS, Request, Responds, Sequence, Step, Tamper, Verdict,
 };
 
 /// Both ends of a token's age are rounded to milliseconds, away from each other.
@@ -30,20 +30,20 @@ pub(crate) fn run(driver: &dyn Driver, sequence: &Sequence) -> Result<Transcript
         sequence,
         host: driver.start(sequence)?,
         claims: BTreeMap::new(),
-        asked: BTreeMap::new(),
-        questions: BTreeMap::new(),
+        introspections: BTreeMap::new(),
+        calls: BTreeMap::new(),
         copies: BTreeMap::new(),
         lines: BTreeMap::new(),
         tokens: BTreeSet::new(),
         texts: Vec::new(),
     };
-    let mut said = Vec::new();
+    let mut transcript = Vec::new();
     for (number, step) in sequence.steps.iter().enumerate() {
         let ran = runner.step(step);
-        said.extend(ran.map_err(|error| format!("step {number}: {error}"))?);
+        transcript.extend(ran.map_err(|error| format!("step {number}: {error}"))?);
     }
     runner.finish()?;
-    Ok(said)
+    Ok(transcript)
 }
 
 struct Runner<'a> {
@@ -52,13 +52,13 @@ struct Runner<'a> {
     host: Box<dyn Host>,
     /// The last document about a token, by the issuer that says it.
     claims: BTreeMap<(usize, String), String>,
-    /// How often each issuer must have been asked about a token.
-    asked: BTreeMap<(usize, String), u64>,
-    /// When the issuer was last asked about a token: between these two.
-    questions: BTreeMap<String, (Duration, Duration)>,
+    /// How often each issuer must have been called about a token.
+    introspections: BTreeMap<(usize, String), u64>,
+    /// When the issuer was last called about a token: between these two.
+    calls: BTreeMap<String, (Duration, Duration)>,
     /// Key and record.
     copies: BTreeMap<&'static str, (String, Vec<u8>)>,
-    /// What the audit must say, by gate.
+    /// What the audit must say, by auth check.
     lines: BTreeMap<usize, Vec<Line>>,
     tokens: BTreeSet<String>,
     /// What callers and the app saw.
@@ -76,7 +76,9 @@ impl Runner<'_> {
     fn step(&mut self, step: &Step) -> Result<Option<Option<String>>, String> {
         match step {
             Step::Request(request) => return self.requests(request).map(Some),
-            Step::Says(gate, name, says) => self.says(*gate, name, says),
+            Step::Responds(deployment, name, responds) => {
+                self.responds(*deployment, name, responds)
+            }
             Step::Down => self.host.listens(false),
             Step::Up => self.host.listens(true),
             Step::Wait(time) => self.host.wait(*time),
@@ -85,9 +87,9 @@ impl Runner<'_> {
                     let token = self.token(&format!("spray{number}"));
                     let expect = Expect {
                         verdict: Verdict::Refused("inactive"),
-                        facts: Facts::Asked,
+                        facts: Facts::Introspected,
                     };
-                    self.one(Gate::First, Some(token), "/", number, expect)?;
+                    self.one(Deployment::First, Some(token), "/", number, expect)?;
                 }
             }
             Step::RefusedAfter(name, ttl) => self.refused_after(name, *ttl)?,
@@ -103,20 +105,20 @@ impl Runner<'_> {
         Ok(None)
     }
 
-    fn says(&mut self, gate: Gate, name: &str, says: &Says) {
+    fn responds(&mut self, deployment: Deployment, name: &str, responds: &Responds) {
         let token = self.token(name);
-        let answer = match says {
-            Says::Inactive => Answer::Inactive,
-            Says::Status(status) => Answer::Status(*status),
-            Says::Active(document) => {
+        let answer = match responds {
+            Responds::Inactive => Answer::Inactive,
+            Responds::Status(status) => Answer::Status(*status),
+            Responds::Active(document) => {
                 let document = with_times(document, self.host.unix_seconds());
-                let issuer = issuer_of(self.sequence, gate);
+                let issuer = issuer_of(self.sequence, deployment);
                 self.claims
                     .insert((issuer, token.clone()), document.clone());
                 Answer::Document(document)
             }
         };
-        self.host.says(gate, &token, &answer);
+        self.host.responds(deployment, &token, &answer);
     }
 
     fn requests(&mut self, request: &Request) -> Result<Option<String>, String> {
@@ -137,7 +139,7 @@ impl Runner<'_> {
             };
             let start = self.host.now();
             let reply = self
-                .one(request.gate, token.clone(), request.path, nth, expect)
+                .one(request.deployment, token.clone(), request.path, nth, expect)
                 .map_err(|error| format!("{}, request {nth}: {error}", request.path))?;
             let took = self.host.now() - start;
             if request.within.is_some_and(|within| took > within) {
@@ -159,27 +161,31 @@ impl Runner<'_> {
     /// One request, and whether what came of it is what was expected.
     fn one(
         &mut self,
-        gate: Gate,
+        deployment: Deployment,
         token: Option<String>,
         path: &str,
         nth: usize,
         expect: Expect,
     ) -> Result<Reply, String> {
-        let (cache, questions) = came_from(expect.facts, self.driver.memory(), nth);
+        let (cache, calls) = came_from(expect.facts, self.driver.memory(), nth);
         let start = self.host.now();
-        let reply = self.host.request(gate, token.as_deref(), path, nth)?;
+        let reply = self.host.request(deployment, token.as_deref(), path, nth)?;
         self.texts.push(reply.text.clone());
-        let issuer = issuer_of(self.sequence, gate);
+        let issuer = issuer_of(self.sequence, deployment);
         let mut claims = None;
         if let Some(token) = &token {
             let known = (issuer, token.clone());
             claims = self.claims.get(&known).cloned();
-            let expected = self.asked.entry(known).or_default();
-            *expected += questions;
-            same("questions", &self.host.asked(gate, token), expected)?;
-            if questions > 0 {
-                let question = (start, self.host.now());
-                self.questions.insert(token.clone(), question);
+            let expected = self.introspections.entry(known).or_default();
+            *expected += calls;
+            same(
+                "questions",
+                &self.host.introspections(deployment, token),
+                expected,
+            )?;
+            if calls > 0 {
+                let call = (start, self.host.now());
+                self.calls.insert(token.clone(), call);
             }
         }
         // What was decided without facts says nothing about the caller.
@@ -191,18 +197,21 @@ impl Runner<'_> {
             }
             Verdict::Refused(reason) => self.refusal(reason, &reply)?,
         }
-        self.lines.entry(gate as usize).or_default().push(Line {
-            token: token.filter(|_| expect.facts != Facts::None),
-            verdict: expect.verdict,
-            cache,
-            or_store: false,
-            was_asked: match expect.facts {
-                // A question that nobody hears takes its time too, and one that is not put takes
-                // none.
-                Facts::Unasked | Facts::StaleUnasked => None,
-                _ => Some(questions > 0),
-            },
-        });
+        self.lines
+            .entry(deployment as usize)
+            .or_default()
+            .push(Line {
+                token: token.filter(|_| expect.facts != Facts::None),
+                verdict: expect.verdict,
+                cache,
+                or_store: false,
+                was_called: match expect.facts {
+                    // A introspection call that nobody hears takes its time too, and one that is
+                    // not put takes none.
+                    Facts::WithoutCall | Facts::StaleWithoutCall => None,
+                    _ => Some(calls > 0),
+                },
+            });
         Ok(reply)
     }
 
@@ -237,8 +246,9 @@ impl Runner<'_> {
 
     fn refused_after(&mut self, name: &str, ttl: Duration) -> Result<(), String> {
         let token = self.token(name);
-        let (earliest, latest) = self.questions[&token];
-        self.host.says(Gate::First, &token, &Answer::Inactive);
+        let (earliest, latest) = self.calls[&token];
+        self.host
+            .responds(Deployment::First, &token, &Answer::Inactive);
         let known = match self.driver.memory() {
             Memory::Store => "shared",
             Memory::One | Memory::Two => "hit",
@@ -248,7 +258,9 @@ impl Runner<'_> {
             let mut granted = 0;
             for nth in 0..REQUESTS {
                 let start = self.host.now();
-                let reply = self.host.request(Gate::First, Some(&token), "/", nth)?;
+                let reply = self
+                    .host
+                    .request(Deployment::First, Some(&token), "/", nth)?;
                 let end = self.host.now();
                 self.texts.push(reply.text.clone());
                 let verdict = if reply.status == 200 {
@@ -268,20 +280,20 @@ impl Runner<'_> {
                     if end + ROUNDING < earliest + ttl {
                         return Err(format!("refused {:?} after the question", end - earliest));
                     }
-                    let key = (issuer_of(self.sequence, Gate::First), token.clone());
-                    *self.asked.entry(key).or_default() += 1;
+                    let key = (issuer_of(self.sequence, Deployment::First), token.clone());
+                    *self.introspections.entry(key).or_default() += 1;
                     Verdict::Refused("inactive")
                 };
                 let is_known = verdict == Verdict::Granted;
                 self.lines
-                    .entry(Gate::First as usize)
+                    .entry(Deployment::First as usize)
                     .or_default()
                     .push(Line {
                         token: Some(token.clone()),
                         verdict,
                         cache: Some(if is_known { known } else { "miss" }),
                         or_store: is_known,
-                        was_asked: Some(!is_known),
+                        was_called: Some(!is_known),
                     });
             }
             if granted == 0 {
@@ -305,7 +317,10 @@ impl Runner<'_> {
     }
 
     fn tamper(&mut self, tamper: &Tamper) -> Result<(), String> {
-        let store = self.host.store(Gate::First).ok_or("there is no store")?;
+        let store = self
+            .host
+            .store(Deployment::First)
+            .ok_or("there is no store")?;
         let set = |key: &str, record: Vec<u8>| {
             let set = store.set(key, record);
             set.map_err(|error| error.to_string())
@@ -347,7 +362,10 @@ impl Runner<'_> {
             Tamper::Forge(name, record) => set(&self.copies[name].0, record.to_vec()),
             Tamper::Import(name) => {
                 let (key, record) = &self.copies[name];
-                let other = self.host.store(Gate::Other).ok_or("there is no store")?;
+                let other = self
+                    .host
+                    .store(Deployment::Other)
+                    .ok_or("there is no store")?;
                 let set = other.set(key, record.clone());
                 set.map_err(|error| error.to_string())
             }
@@ -356,9 +374,13 @@ impl Runner<'_> {
 
     /// What has to be so when all steps are over.
     fn finish(self) -> Result<(), String> {
-        for (gate, expected) in &self.lines {
-            let gate = if *gate == 0 { Gate::First } else { Gate::Other };
-            let lines = self.host.audit(gate, expected.len());
+        for (deployment, expected) in &self.lines {
+            let deployment = if *deployment == 0 {
+                Deployment::First
+            } else {
+                Deployment::Other
+            };
+            let lines = self.host.audit(deployment, expected.len());
             audit::check(&lines, expected)?;
         }
         let printed = self.host.printed();
@@ -368,8 +390,8 @@ impl Runner<'_> {
             .chain(printed)
             .map(|(what, text)| (what.to_owned(), text.into_bytes()))
             .collect();
-        for gate in gates(self.sequence) {
-            let Some(store) = self.host.store(*gate) else {
+        for deployment in deployments(self.sequence) {
+            let Some(store) = self.host.store(*deployment) else {
                 continue;
             };
             let keys = store.keys();
@@ -404,18 +426,18 @@ impl Sequence {
     }
 }
 
-/// What the audit calls it, and how many questions reach the issuer.
+/// What the audit calls it, and how many introspection calls reach the issuer.
 fn came_from(facts: Facts, memory: Memory, nth: usize) -> (Option<&'static str>, u64) {
     let shared = memory == Memory::Store || (memory == Memory::Two && nth == 1);
     match facts {
-        Facts::AskedOnce if nth == 0 => (Some("miss"), 1),
-        Facts::AskedOnce if shared => (Some("shared"), 0),
-        Facts::Known if memory == Memory::Store => (Some("shared"), 0),
-        Facts::AskedOnce | Facts::Known => (Some("hit"), 0),
-        Facts::Asked => (Some("miss"), 1),
+        Facts::IntrospectedOnce if nth == 0 => (Some("miss"), 1),
+        Facts::IntrospectedOnce if shared => (Some("shared"), 0),
+        Facts::Cached if memory == Memory::Store => (Some("shared"), 0),
+        Facts::IntrospectedOnce | Facts::Cached => (Some("hit"), 0),
+        Facts::Introspected => (Some("miss"), 1),
         Facts::Stale => (Some("stale"), 1),
-        Facts::StaleUnasked => (Some("stale"), 0),
-        Facts::Unasked => (Some("miss"), 0),
+        Facts::StaleWithoutCall => (Some("stale"), 0),
+        Facts::WithoutCall => (Some("miss"), 0),
         Facts::None => (None, 0),
     }
 }

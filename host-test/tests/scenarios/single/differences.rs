@@ -7,7 +7,7 @@ pub(crate) enum HostDifference {
     Answers(u16),
     /// The host closes the connection without an answer.
     Closes,
-    /// The check refuses with another status and reason, and asks so often.
+    /// The check refuses with another status and reason, and calls so often.
     Refuses(u16, &'static str, u64),
     /// The host does not start with these settings.
     RefusesToStart,

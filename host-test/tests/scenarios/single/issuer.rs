@@ -35,7 +35,7 @@ impl SharedStub {
         Self { stub, gone }
     }
 
-    /// Where the scenario's host asks.
+    /// Where the scenario's host calls.
     pub(crate) fn introspect_url(&self, scenario: &Scenario) -> String {
         match scenario.issuer {
             Issuer::Gone => format!(
@@ -47,7 +47,7 @@ impl SharedStub {
         }
     }
 
-    /// Tells the stub what to do when it is asked about the scenario's token.
+    /// Tells the stub what to do when it is called about the scenario's token.
     pub(crate) fn prepare(&self, scenario: &Scenario, token: &str) {
         let reaction = match &scenario.issuer {
             Issuer::Answers(answer) => Reaction::respond(stub_answer(answer)),
@@ -62,14 +62,15 @@ impl SharedStub {
         self.stub.script(token, vec![reaction]);
     }
 
-    pub(crate) fn asked(&self, token: &str) -> u64 {
+    pub(crate) fn introspections(&self, token: &str) -> u64 {
         self.stub.introspections_of(token)
     }
 
-    /// Whether the question was put as RFC 7662 section 2.1 and RFC 6749 section 2.3.1 say.
-    pub(crate) fn check_question(&self, scenario: &Scenario, token: &str) -> Result<(), String> {
+    /// Whether the introspection call was put as RFC 7662 section 2.1 and RFC 6749 section 2.3.1
+    /// say.
+    pub(crate) fn check_call(&self, scenario: &Scenario, token: &str) -> Result<(), String> {
         let requests = self.stub.requests();
-        let Some(question) = requests
+        let Some(call) = requests
             .iter()
             .find(|request| request.parameter("token") == Some(token))
         else {
@@ -93,22 +94,17 @@ impl SharedStub {
             );
             basic = None;
         }
-        let header = |name: &str| {
-            question
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+        let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok());
         let seen = (
-            question.endpoint,
-            question.method.as_str(),
-            question.path_and_query.as_str(),
+            call.endpoint,
+            call.method.as_str(),
+            call.path_and_query.as_str(),
             header("content-type"),
             header("accept"),
             header("accept-encoding"),
             header("user-agent"),
             header("authorization"),
-            question.body.as_ref(),
+            call.body.as_ref(),
         );
         let expected = (
             Endpoint::Introspect,

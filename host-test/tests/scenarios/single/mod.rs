@@ -40,20 +40,22 @@ impl Run {
 
     fn check(&self) -> Result<(), String> {
         let Some(difference) = differences::of(self.scenario.name, self.driver.name()) else {
-            return self.holds(&self.scenario.expect, self.scenario.asked);
+            return self.holds(&self.scenario.expect, self.scenario.introspections);
         };
         let checked = match difference.host_does {
             HostDifference::Answers(status) => match self.observed()? {
-                seen if seen.status == status && seen.app.is_none() && seen.asked == 0 => Ok(()),
+                seen if seen.status == status && seen.app.is_none() && seen.introspections == 0 => {
+                    Ok(())
+                }
                 seen => Err(seen.verdict()),
             },
-            HostDifference::Refuses(status, reason, asked) => self.holds(
+            HostDifference::Refuses(status, reason, introspections) => self.holds(
                 &Expect::Refused {
                     status,
                     reason,
                     scope: None,
                 },
-                asked,
+                introspections,
             ),
             HostDifference::Closes => match self.observed() {
                 Err(error) if error.starts_with("closed after ") => Ok(()),
@@ -74,9 +76,9 @@ impl Run {
         })
     }
 
-    fn holds(&self, expect: &Expect, asked: u64) -> Result<(), String> {
+    fn holds(&self, expect: &Expect, introspections: u64) -> Result<(), String> {
         let observed = self.observed()?;
-        observed::check(&self.scenario, expect, asked, observed)
+        observed::check(&self.scenario, expect, introspections, observed)
             .map_err(|error| format!("{error}\n{}", observed.verdict()))
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::fixture::{readme_tables, same};
 use crate::single::scenario::{Expect, Scenario};
 
-/// What a caller and the app saw, and how often the issuer was asked.
+/// What a caller and the app saw, and how often the issuer was called.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed {
     pub(crate) status: u16,
@@ -16,10 +16,10 @@ pub(crate) struct Observed {
     pub(crate) body: String,
     /// What reached the app; `None` if nothing did.
     pub(crate) app: Option<Seen>,
-    pub(crate) asked: u64,
+    pub(crate) introspections: u64,
 }
 
-/// A request as the app behind the gate saw it.
+/// A request as the app behind the auth check saw it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) method: String,
@@ -71,7 +71,7 @@ impl Observed {
 
     /// What has to be the same at every host.
     pub(crate) fn verdict(&self) -> String {
-        let mut text = format!("{} asked {}\n", self.status, self.asked);
+        let mut text = format!("{} asked {}\n", self.status, self.introspections);
         if let Some(app) = &self.app {
             let mut headers = app.end_to_end();
             headers.sort();
@@ -110,7 +110,7 @@ impl Seen {
 pub(crate) fn check(
     scenario: &Scenario,
     expect: &Expect,
-    asked: u64,
+    introspections: u64,
     observed: &Observed,
 ) -> Result<(), String> {
     match expect {
@@ -198,7 +198,11 @@ pub(crate) fn check(
             same("retry-after", &observed.header("retry-after"), &retry_after)?;
         }
     }
-    same("questions to the issuer", &observed.asked, &asked)
+    same(
+        "questions to the issuer",
+        &observed.introspections,
+        &introspections,
+    )
 }
 
 /// The refusal that no token changes.

@@ -24,12 +24,12 @@ pub(crate) struct Scenario {
     pub(crate) request: Request,
     pub(crate) issuer: Issuer,
     pub(crate) expect: Expect,
-    /// How often the issuer is asked.
-    pub(crate) asked: u64,
+    /// How often the issuer is called.
+    pub(crate) introspections: u64,
     /// How often the same request has come before the one that is looked at.
     pub(crate) before: usize,
     /// A part of a line that the host's log has.
-    pub(crate) tells: Option<&'static str>,
+    pub(crate) logs: Option<&'static str>,
 }
 
 /// `{token}` in a target or a value is the scenario's own token.
@@ -40,7 +40,7 @@ pub(crate) struct Request {
     pub(crate) body: &'static str,
 }
 
-/// What the issuer does when it is asked about the scenario's token.
+/// What the issuer does when it is called about the scenario's token.
 #[derive(Clone, Debug)]
 pub(crate) enum Issuer {
     Answers(Answer),
@@ -48,7 +48,7 @@ pub(crate) enum Issuer {
     Drops,
     /// Resets it.
     Resets,
-    /// Accepts the question and never answers.
+    /// Accepts the introspection call and never answers.
     Hangs,
     /// Announces the whole body and closes after half of it.
     Cuts(Answer),
@@ -111,9 +111,9 @@ pub(crate) fn scenario(name: &'static str) -> Scenario {
             ],
             authorization: None,
         },
-        asked: 1,
+        introspections: 1,
         before: 0,
-        tells: None,
+        logs: None,
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn answer(status: u16, content_type: &'static str, body: impl Into<Ve
     }
 }
 
-/// The claims as the gate hands them on: base64url of the document (Envoy's
+/// The claims as the auth check hands them on: base64url of the document (Envoy's
 /// `forward_payload_header`).
 pub(crate) fn claims_header(document: &str) -> (&'static str, String) {
     ("x-auth-claims", URL_SAFE_NO_PAD.encode(timed(document)))
@@ -147,7 +147,7 @@ impl Scenario {
     }
 
     /// What the request's Authorization header holds after its scheme, which is what the issuer is
-    /// asked about.
+    /// called about.
     pub(crate) fn credential(&self) -> String {
         let sent = self
             .request
@@ -200,14 +200,14 @@ impl Scenario {
     }
 
     /// The issuer answers 200 with this JSON.
-    pub(crate) fn says(self, document: &str) -> Self {
+    pub(crate) fn responds(self, document: &str) -> Self {
         self.issuer(Issuer::Answers(json(document)))
     }
 
     pub(crate) fn issuer(mut self, issuer: Issuer) -> Self {
-        // A question that does not get through reaches nobody who could count it.
+        // A introspection call that does not get through reaches nobody who could count it.
         if matches!(issuer, Issuer::Gone | Issuer::SpeaksNoTls) {
-            self.asked = 0;
+            self.introspections = 0;
         }
         self.issuer = issuer;
         self
@@ -227,13 +227,13 @@ impl Scenario {
         self
     }
 
-    /// Granted without anybody being asked: nothing is known of the caller.
+    /// Granted without anybody being called: nothing is known of the caller.
     pub(crate) fn granted_without_identity(mut self) -> Self {
         self.expect = Expect::Granted {
             identity: Vec::new(),
             authorization: None,
         };
-        self.asked = 0;
+        self.introspections = 0;
         self
     }
 
@@ -254,9 +254,9 @@ impl Scenario {
         self
     }
 
-    /// The issuer is asked so often.
-    pub(crate) fn asked(mut self, times: u64) -> Self {
-        self.asked = times;
+    /// The issuer is called so often.
+    pub(crate) fn introspections(mut self, times: u64) -> Self {
+        self.introspections = times;
         self
     }
 
@@ -268,15 +268,15 @@ impl Scenario {
 
     /// The host's log has a line with this text, once per interval for all scenarios with the same
     /// settings.
-    pub(crate) fn tells(mut self, line: &'static str) -> Self {
-        self.tells = Some(line);
+    pub(crate) fn logs(mut self, line: &'static str) -> Self {
+        self.logs = Some(line);
         self
     }
 
-    /// Refused before anybody is asked.
-    pub(crate) fn refused_unasked(self, status: u16, reason: &'static str) -> Self {
+    /// Refused before anybody is called.
+    pub(crate) fn refused_without_introspection(self, status: u16, reason: &'static str) -> Self {
         let mut scenario = self.refused(status, reason);
-        scenario.asked = 0;
+        scenario.introspections = 0;
         scenario
     }
 

@@ -8,12 +8,12 @@ use host_test::wire::{exchange, get};
 use spin_host::{KeyValueStore, Running, ServeOptions, StoreFault};
 use tokio::runtime::Handle;
 
-use super::{Answer, Driver, Host, Memory, Reply, gates, is_audit, issuer_of, settings};
+use super::{Answer, Driver, Host, Memory, Reply, deployments, is_audit, issuer_of, settings};
 use crate::fixture::app;
 use crate::fixture::log::Log;
 use crate::fixture::until;
 use crate::sequence::issuer::Issuers;
-use crate::sequence::row::{Gate, Sequence};
+use crate::sequence::row::{Deployment, Sequence};
 
 const STORE: &str = "default";
 
@@ -52,12 +52,12 @@ impl Driver for Component {
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
         let app = app::shared()?;
         let issuers = Issuers::start(&self.runtime);
-        let gates = gates(sequence).iter().map(|gate| {
-            let issuer = issuer_of(sequence, *gate);
+        let deployments = deployments(sequence).iter().map(|deployment| {
+            let issuer = issuer_of(sequence, *deployment);
             let url = issuers.stub(issuer).introspect_url();
             let mut options = ServeOptions {
                 environment: Some(BTreeMap::new()),
-                variables: settings(sequence, *gate, url),
+                variables: settings(sequence, *deployment, url),
                 ..ServeOptions::default()
             };
             if self.has_memory {
@@ -72,14 +72,14 @@ impl Driver for Component {
             let running = self.runtime.block_on(app.serve(options));
             Ok((issuer, running.map_err(|error| format!("{error:#}"))?))
         });
-        let gates = gates.collect::<Result<_, String>>()?;
+        let deployments = deployments.collect::<Result<_, String>>()?;
         Ok(Box::new(RunningHost {
             runtime: self.runtime.clone(),
             log: self.log.clone(),
             has_memory: self.has_memory,
             requests: 0,
             issuers,
-            gates,
+            deployments,
             start: Instant::now(),
         }))
     }
@@ -91,24 +91,24 @@ struct RunningHost {
     has_memory: bool,
     requests: u64,
     issuers: Issuers,
-    /// With the issuer that each asks.
-    gates: Vec<(usize, Running)>,
+    /// With the issuer that each calls.
+    deployments: Vec<(usize, Running)>,
     start: Instant,
 }
 
 impl Host for RunningHost {
     fn request(
         &mut self,
-        gate: Gate,
+        deployment: Deployment,
         token: Option<&str>,
         path: &str,
         _nth: usize,
     ) -> Result<Reply, String> {
-        let (_, running) = &self.gates[gate as usize];
+        let (_, running) = &self.deployments[deployment as usize];
         self.requests += 1;
         let bearer = token.map(|token| format!("Bearer {token}"));
         let request = String::from_utf8(get(path, bearer.unwrap_or_default())).unwrap();
-        let request = request.replacen(Gate::First.host(), gate.host(), 1);
+        let request = request.replacen(Deployment::First.host(), deployment.host(), 1);
         let reply = self
             .runtime
             .block_on(exchange(running.address(), request.as_bytes()))
@@ -122,17 +122,17 @@ impl Host for RunningHost {
         Ok(Reply::of_wire(&reply))
     }
 
-    fn says(&mut self, gate: Gate, token: &str, answer: &Answer) {
-        let (issuer, _) = self.gates[gate as usize];
-        self.issuers.says(issuer, token, answer);
+    fn responds(&mut self, deployment: Deployment, token: &str, answer: &Answer) {
+        let (issuer, _) = self.deployments[deployment as usize];
+        self.issuers.responds(issuer, token, answer);
     }
 
     fn listens(&mut self, it_does: bool) {
         self.issuers.listens(it_does);
     }
 
-    fn asked(&self, gate: Gate, token: &str) -> u64 {
-        let (issuer, _) = self.gates[gate as usize];
+    fn introspections(&self, deployment: Deployment, token: &str) -> u64 {
+        let (issuer, _) = self.deployments[deployment as usize];
         self.issuers.stub(issuer).introspections_of(token)
     }
 
@@ -148,23 +148,25 @@ impl Host for RunningHost {
         crate::fixture::unix_seconds()
     }
 
-    fn audit(&self, gate: Gate, lines: usize) -> Vec<String> {
-        let (_, running) = &self.gates[gate as usize];
+    fn audit(&self, deployment: Deployment, lines: usize) -> Vec<String> {
+        let (_, running) = &self.deployments[deployment as usize];
         let audit = || -> Vec<String> {
             let texts = running.logs().into_iter().map(|line| line.text);
-            texts.filter(|line| is_audit(line, gate)).collect()
+            texts.filter(|line| is_audit(line, deployment)).collect()
         };
         // What is missing shows in the lines themselves.
         let _ = until("the lines are there", || audit().len() >= lines);
         audit()
     }
 
-    fn store(&self, gate: Gate) -> Option<KeyValueStore> {
-        self.gates[gate as usize].1.key_value_store(STORE)
+    fn store(&self, deployment: Deployment) -> Option<KeyValueStore> {
+        self.deployments[deployment as usize]
+            .1
+            .key_value_store(STORE)
     }
 
     fn set_store_fault(&mut self, fault: Option<StoreFault>) {
-        let Some(store) = self.store(Gate::First) else {
+        let Some(store) = self.store(Deployment::First) else {
             return;
         };
         match fault {
@@ -174,8 +176,8 @@ impl Host for RunningHost {
     }
 
     fn printed(&self) -> Vec<String> {
-        let gates = self.gates.iter();
-        let guests = gates.flat_map(|(_, running)| running.logs());
+        let deployments = self.deployments.iter();
+        let guests = deployments.flat_map(|(_, running)| running.logs());
         guests
             .map(|line| line.text)
             .chain(self.log.lines())
@@ -183,14 +185,14 @@ impl Host for RunningHost {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        let stats = self.gates.iter().map(|(_, running)| running.stats());
+        let stats = self.deployments.iter().map(|(_, running)| running.stats());
         let (mut traps, mut instances) = (0, 0);
         for stat in stats {
             traps += stat.traps;
             instances += stat.instances;
         }
         let expected = if self.has_memory {
-            self.gates.len() as u64
+            self.deployments.len() as u64
         } else {
             self.requests
         };

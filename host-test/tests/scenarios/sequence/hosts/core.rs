@@ -11,8 +11,8 @@ use token_check::{
     Now, Policy, RequestHead, Sharing, StoreFailed, StoreKey,
 };
 
-use super::{Answer, Driver, Host, Memory, Reply, claims, gates, issuer_of, settings};
-use crate::sequence::row::{Gate, Sequence};
+use super::{Answer, Driver, Host, Memory, Reply, claims, deployments, issuer_of, settings};
+use crate::sequence::row::{Deployment, Sequence};
 
 /// When its clock starts, in seconds since 1970.
 const START: u64 = 1_800_000_000;
@@ -39,23 +39,23 @@ impl Driver for Core {
     }
 
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
-        let gates = gates(sequence).iter().map(|gate| {
-            let issuer = issuer_of(sequence, *gate);
+        let deployments = deployments(sequence).iter().map(|deployment| {
+            let issuer = issuer_of(sequence, *deployment);
             let url = format!("https://issuer{issuer}.test/introspect");
-            let mut gate = OneGate {
+            let mut deployment = RunningDeployment {
                 issuer,
-                settings: settings(sequence, *gate, &url).into_iter().collect(),
+                settings: settings(sequence, *deployment, &url).into_iter().collect(),
                 check: None,
                 store: KeyValueStore::default(),
                 audit: Vec::new(),
             };
             if self.has_memory {
-                gate.check = Some(gate.instance(Sharing::None)?);
+                deployment.check = Some(deployment.instance(Sharing::None)?);
             }
-            Ok(gate)
+            Ok(deployment)
         });
         Ok(Box::new(RunningHost {
-            gates: gates.collect::<Result<_, String>>()?,
+            deployments: deployments.collect::<Result<_, String>>()?,
             issuers: Default::default(),
             clock: Duration::ZERO,
             store_fault: None,
@@ -64,7 +64,7 @@ impl Driver for Core {
     }
 }
 
-struct OneGate {
+struct RunningDeployment {
     issuer: usize,
     settings: Vec<(String, String)>,
     /// `None`: each request has one of its own.
@@ -73,7 +73,7 @@ struct OneGate {
     audit: Vec<String>,
 }
 
-impl OneGate {
+impl RunningDeployment {
     fn instance(&self, sharing: Sharing) -> Result<AuthCheck<()>, String> {
         let policy = Policy::new(self.settings.clone()).map_err(|error| error.to_string())?;
         Ok(AuthCheck::new(policy, [7; 16]).sharing(sharing))
@@ -83,8 +83,8 @@ impl OneGate {
 #[derive(Default)]
 struct Issuer {
     is_down: bool,
-    says: BTreeMap<String, Answer>,
-    asked: BTreeMap<String, u64>,
+    responds: BTreeMap<String, Answer>,
+    introspections: BTreeMap<String, u64>,
 }
 
 impl Issuer {
@@ -92,8 +92,8 @@ impl Issuer {
         if self.is_down {
             return Err(CallFailure::Unreachable);
         }
-        *self.asked.entry(token.to_owned()).or_default() += 1;
-        let (status, text) = match self.says.get(token) {
+        *self.introspections.entry(token.to_owned()).or_default() += 1;
+        let (status, text) = match self.responds.get(token) {
             Some(Answer::Document(text)) => (200, text.as_str()),
             Some(Answer::Inactive) | None => (200, r#"{"active":false}"#),
             Some(Answer::Status(status)) => (*status, r#"{"error":"invalid_client"}"#),
@@ -110,7 +110,7 @@ impl Issuer {
 }
 
 struct RunningHost {
-    gates: Vec<OneGate>,
+    deployments: Vec<RunningDeployment>,
     issuers: [Issuer; 2],
     clock: Duration,
     store_fault: Option<StoreFault>,
@@ -126,7 +126,7 @@ impl RunningHost {
     }
 }
 
-/// One request at one gate.
+/// One request at one auth check.
 struct FakeHost<'a> {
     token: &'a str,
     issuer: &'a mut Issuer,
@@ -179,29 +179,29 @@ impl test_util::Host for FakeHost<'_> {
 impl Host for RunningHost {
     fn request(
         &mut self,
-        gate: Gate,
+        deployment: Deployment,
         token: Option<&str>,
         path: &str,
         _nth: usize,
     ) -> Result<Reply, String> {
-        let at = gate as usize;
-        let kept = self.gates[at].check.take();
+        let at = deployment as usize;
+        let kept = self.deployments[at].check.take();
         let is_kept = kept.is_some();
         let mut check = match kept {
             Some(check) => check,
-            None => self.gates[at].instance(Sharing::Plain)?,
+            None => self.deployments[at].instance(Sharing::Plain)?,
         };
         let line = token.map(|token| format!("Bearer {token}"));
         let authorization: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
         let head = RequestHead {
             authorization: &authorization,
             method: b"GET",
-            authority: Some(gate.host().as_bytes()),
+            authority: Some(deployment.host().as_bytes()),
             path_and_query: Some(path.as_bytes()),
             traceparent: &[],
         };
         let now = self.time();
-        let gate_state = &self.gates[at];
+        let gate_state = &self.deployments[at];
         let mut host = FakeHost {
             token: token.unwrap_or_default(),
             issuer: &mut self.issuers[gate_state.issuer],
@@ -212,7 +212,7 @@ impl Host for RunningHost {
         };
         let verdict = drive(&mut check, &head, &mut host);
         self.printed.push(format!("{verdict:?}"));
-        self.gates[at].audit.extend(verdict.audit.clone());
+        self.deployments[at].audit.extend(verdict.audit.clone());
         let reply = match verdict.decision {
             Decision::Granted(grant) => {
                 let headers: BTreeMap<_, _> = grant.headers().collect();
@@ -238,15 +238,15 @@ impl Host for RunningHost {
             }
         };
         if is_kept {
-            self.gates[at].check = Some(check);
+            self.deployments[at].check = Some(check);
         }
         Ok(reply)
     }
 
-    fn says(&mut self, gate: Gate, token: &str, answer: &Answer) {
-        let issuer = self.gates[gate as usize].issuer;
+    fn responds(&mut self, deployment: Deployment, token: &str, answer: &Answer) {
+        let issuer = self.deployments[deployment as usize].issuer;
         self.issuers[issuer]
-            .says
+            .responds
             .insert(token.to_owned(), answer.clone());
     }
 
@@ -254,10 +254,10 @@ impl Host for RunningHost {
         self.issuers[0].is_down = !it_does;
     }
 
-    fn asked(&self, gate: Gate, token: &str) -> u64 {
-        let issuer = self.gates[gate as usize].issuer;
-        let asked = self.issuers[issuer].asked.get(token);
-        asked.copied().unwrap_or_default()
+    fn introspections(&self, deployment: Deployment, token: &str) -> u64 {
+        let issuer = self.deployments[deployment as usize].issuer;
+        let introspections = self.issuers[issuer].introspections.get(token);
+        introspections.copied().unwrap_or_default()
     }
 
     fn wait(&mut self, time: Duration) {
@@ -272,12 +272,12 @@ impl Host for RunningHost {
         self.time().unix.as_secs().try_into().unwrap()
     }
 
-    fn audit(&self, gate: Gate, _lines: usize) -> Vec<String> {
-        self.gates[gate as usize].audit.clone()
+    fn audit(&self, deployment: Deployment, _lines: usize) -> Vec<String> {
+        self.deployments[deployment as usize].audit.clone()
     }
 
-    fn store(&self, gate: Gate) -> Option<KeyValueStore> {
-        Some(self.gates[gate as usize].store.clone())
+    fn store(&self, deployment: Deployment) -> Option<KeyValueStore> {
+        Some(self.deployments[deployment as usize].store.clone())
     }
 
     fn set_store_fault(&mut self, fault: Option<StoreFault>) {
@@ -285,7 +285,10 @@ impl Host for RunningHost {
     }
 
     fn printed(&self) -> Vec<String> {
-        let lines = self.gates.iter().flat_map(|gate| gate.audit.iter());
+        let lines = self
+            .deployments
+            .iter()
+            .flat_map(|deployment| deployment.audit.iter());
         lines.chain(&self.printed).cloned().collect()
     }
 

@@ -14,10 +14,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use super::{Answer, Driver, Host, Memory, Reply, gates, is_audit, issuer_of, settings};
+use super::{Answer, Driver, Host, Memory, Reply, deployments, is_audit, issuer_of, settings};
 use crate::fixture::until;
 use crate::sequence::issuer::Issuers;
-use crate::sequence::row::{Gate, REQUESTS, Sequence};
+use crate::sequence::row::{Deployment, REQUESTS, Sequence};
 
 pub(crate) const WORKERS: u32 = 2;
 
@@ -51,12 +51,12 @@ impl Driver for RealEnvoy {
     fn start(&self, sequence: &Sequence) -> Result<Box<dyn Host>, String> {
         let issuers = Issuers::start(&self.runtime);
         let echo = self.runtime.block_on(Echo::start()).unwrap();
-        let of = |gate: Gate| {
-            let issuer = issuer_of(sequence, gate);
-            settings(sequence, gate, issuers.stub(issuer).introspect_url())
+        let of = |deployment: Deployment| {
+            let issuer = issuer_of(sequence, deployment);
+            settings(sequence, deployment, issuers.stub(issuer).introspect_url())
         };
         let mut options = EnvoyOptions {
-            settings: of(Gate::First),
+            settings: of(Deployment::First),
             // Everything goes to the upstream.
             plugin_json: Some(json!({})),
             upstream: echo.address(),
@@ -65,7 +65,7 @@ impl Driver for RealEnvoy {
         };
         let mut other = None;
         if sequence.other.is_some() {
-            let (address, listeners) = two_listeners(&json!(of(Gate::Other)))?;
+            let (address, listeners) = two_listeners(&json!(of(Deployment::Other)))?;
             let path = "/static_resources/listeners".to_owned();
             options.overrides.push((path, listeners));
             other = Some(address);
@@ -74,19 +74,19 @@ impl Driver for RealEnvoy {
         let started = self.runtime.block_on(async {
             let envoy = Envoy::start(options).await?;
             let mut started = Vec::new();
-            for (gate, address) in gates(sequence)
+            for (deployment, address) in deployments(sequence)
                 .iter()
                 .zip([Some(envoy.address()), other].into_iter().flatten())
             {
-                started.push(OneGate {
-                    issuer: issuer_of(sequence, *gate),
+                started.push(RunningDeployment {
+                    issuer: issuer_of(sequence, *deployment),
                     connections: connections(&envoy, address).await?,
                 });
             }
             anyhow::Ok((envoy, started))
         });
         drop(one_at_a_time);
-        let (envoy, gates) = started.map_err(|error| format!("{error:#}"))?;
+        let (envoy, deployments) = started.map_err(|error| format!("{error:#}"))?;
         if other == Some(envoy.address()) {
             return Err("the other listener is taken for the first one".to_owned());
         }
@@ -95,14 +95,14 @@ impl Driver for RealEnvoy {
             issuers,
             _echo: echo,
             envoy,
-            gates,
+            deployments,
             start: Instant::now(),
         }))
     }
 }
 
 /// The listener that ships and one beside it with these settings, and where that one listens. Both
-/// gates are in the same VMs, and what their workers share is in the same slots.
+/// auth checks are in the same VMs, and what their workers share is in the same slots.
 fn two_listeners(settings: &Value) -> Result<(SocketAddr, Value), String> {
     const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
     const SETTINGS: &str = "/typed_config/config/configuration/value";
@@ -164,7 +164,7 @@ async fn accepted(envoy: &Envoy) -> anyhow::Result<[u64; WORKERS as usize]> {
     }))
 }
 
-struct OneGate {
+struct RunningDeployment {
     issuer: usize,
     connections: Vec<TcpStream>,
 }
@@ -174,24 +174,24 @@ struct RunningHost {
     issuers: Issuers,
     _echo: Echo,
     envoy: Envoy,
-    gates: Vec<OneGate>,
+    deployments: Vec<RunningDeployment>,
     start: Instant,
 }
 
 impl Host for RunningHost {
     fn request(
         &mut self,
-        gate: Gate,
+        deployment: Deployment,
         token: Option<&str>,
         path: &str,
         nth: usize,
     ) -> Result<Reply, String> {
-        let connections = &mut self.gates[gate as usize].connections;
+        let connections = &mut self.deployments[deployment as usize].connections;
         let at = nth % connections.len();
         let line = token.map(|token| format!("authorization: Bearer {token}\r\n"));
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n",
-            gate.host(),
+            deployment.host(),
             line.unwrap_or_default()
         );
         let exchange = async {
@@ -208,17 +208,17 @@ impl Host for RunningHost {
         ))
     }
 
-    fn says(&mut self, gate: Gate, token: &str, answer: &Answer) {
-        let issuer = self.gates[gate as usize].issuer;
-        self.issuers.says(issuer, token, answer);
+    fn responds(&mut self, deployment: Deployment, token: &str, answer: &Answer) {
+        let issuer = self.deployments[deployment as usize].issuer;
+        self.issuers.responds(issuer, token, answer);
     }
 
     fn listens(&mut self, it_does: bool) {
         self.issuers.listens(it_does);
     }
 
-    fn asked(&self, gate: Gate, token: &str) -> u64 {
-        let issuer = self.gates[gate as usize].issuer;
+    fn introspections(&self, deployment: Deployment, token: &str) -> u64 {
+        let issuer = self.deployments[deployment as usize].issuer;
         self.issuers.stub(issuer).introspections_of(token)
     }
 
@@ -234,19 +234,19 @@ impl Host for RunningHost {
         crate::fixture::unix_seconds()
     }
 
-    fn audit(&self, gate: Gate, lines: usize) -> Vec<String> {
+    fn audit(&self, deployment: Deployment, lines: usize) -> Vec<String> {
         let audit = || -> Vec<String> {
             let log = self.envoy.log();
             let infos = log.lines().filter(|line| line.contains("[info][wasm]"));
             let ends = infos.filter_map(|line| Some(format!("{{{}", line.split_once('{')?.1)));
-            ends.filter(|line| is_audit(line, gate)).collect()
+            ends.filter(|line| is_audit(line, deployment)).collect()
         };
         // What is missing shows in the lines themselves.
         let _ = until("the lines are there", || audit().len() >= lines);
         audit()
     }
 
-    fn store(&self, _gate: Gate) -> Option<KeyValueStore> {
+    fn store(&self, _gate: Deployment) -> Option<KeyValueStore> {
         None
     }
 

@@ -15,9 +15,9 @@ use spin_host::{KeyValueStore, StoreFault};
 
 use crate::fixture;
 
-use crate::sequence::row::{Gate, Sequence};
+use crate::sequence::row::{Deployment, Sequence};
 
-/// What requests of one gate can have in common.
+/// What requests of one auth check can have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// One memory for all.
@@ -39,25 +39,25 @@ pub(crate) trait Host {
     /// The `nth` request of its step.
     fn request(
         &mut self,
-        gate: Gate,
+        deployment: Deployment,
         token: Option<&str>,
         path: &str,
         nth: usize,
     ) -> Result<Reply, String>;
-    fn says(&mut self, gate: Gate, token: &str, answer: &Answer);
-    /// Whether the first gate's issuer listens.
+    fn responds(&mut self, deployment: Deployment, token: &str, answer: &Answer);
+    /// Whether the first auth check's issuer listens.
     fn listens(&mut self, it_does: bool);
-    /// How often the gate's issuer was asked about this token.
-    fn asked(&self, gate: Gate, token: &str) -> u64;
+    /// How often the auth check's issuer was called about this token.
+    fn introspections(&self, deployment: Deployment, token: &str) -> u64;
     fn wait(&mut self, time: Duration);
     /// Since any moment.
     fn now(&self) -> Duration;
     fn unix_seconds(&self) -> i64;
-    /// The audit lines of a gate, once there are so many.
-    fn audit(&self, gate: Gate, lines: usize) -> Vec<String>;
-    /// The store that the gate's instances share, if tests can write into it.
-    fn store(&self, gate: Gate) -> Option<KeyValueStore>;
-    /// What ails the first gate's store from now on.
+    /// The audit lines of an auth check, once there are so many.
+    fn audit(&self, deployment: Deployment, lines: usize) -> Vec<String>;
+    /// The store that the auth check's instances share, if tests can write into it.
+    fn store(&self, deployment: Deployment) -> Option<KeyValueStore>;
+    /// What ails the first auth check's store from now on.
     fn set_store_fault(&mut self, fault: Option<StoreFault>);
     /// Everything that was logged or printed.
     fn printed(&self) -> Vec<String>;
@@ -113,32 +113,36 @@ fn claims(header: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(header).ok()?).ok()
 }
 
-/// Whether it is a line of the audit, about a request to this gate.
-fn is_audit(line: &str, gate: Gate) -> bool {
+/// Whether it is a line of the audit, about a request to this auth check.
+fn is_audit(line: &str, deployment: Deployment) -> bool {
     serde_json::from_str::<Value>(line)
-        .is_ok_and(|line| line.get("unix_ms").is_some() && line["host"] == gate.host())
+        .is_ok_and(|line| line.get("unix_ms").is_some() && line["host"] == deployment.host())
 }
 
-/// Of a gate whose issuer is at `introspect_url`.
-fn settings(sequence: &Sequence, gate: Gate, introspect_url: &str) -> BTreeMap<String, String> {
+/// Of an auth check whose issuer is at `introspect_url`.
+fn settings(
+    sequence: &Sequence,
+    deployment: Deployment,
+    introspect_url: &str,
+) -> BTreeMap<String, String> {
     let audit = ("audit", "true".to_owned());
     let own = sequence.settings.iter().cloned();
     let other = (sequence.other.iter())
-        .filter(|_| gate == Gate::Other)
+        .filter(|_| deployment == Deployment::Other)
         .flat_map(|other| other.settings.iter().cloned());
     fixture::settings(introspect_url, [audit].into_iter().chain(own).chain(other))
 }
 
-/// The gates of a sequence.
-pub(crate) fn gates(sequence: &Sequence) -> &'static [Gate] {
+/// The auth checks of a sequence.
+pub(crate) fn deployments(sequence: &Sequence) -> &'static [Deployment] {
     match sequence.other {
-        None => &[Gate::First],
-        Some(_) => &[Gate::First, Gate::Other],
+        None => &[Deployment::First],
+        Some(_) => &[Deployment::First, Deployment::Other],
     }
 }
 
-/// Which of the issuers a gate asks.
-pub(crate) fn issuer_of(sequence: &Sequence, gate: Gate) -> usize {
+/// Which of the issuers an auth check calls.
+pub(crate) fn issuer_of(sequence: &Sequence, deployment: Deployment) -> usize {
     let has_own = sequence.other.as_ref().is_some_and(|o| o.has_own_issuer);
-    usize::from(gate == Gate::Other && has_own)
+    usize::from(deployment == Deployment::Other && has_own)
 }

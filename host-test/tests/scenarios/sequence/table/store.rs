@@ -3,7 +3,7 @@
 use spin_host::StoreFault;
 
 use super::ACTIVE;
-use crate::sequence::row::{Facts, Says, Sequence, Step, Tamper, sequence};
+use crate::sequence::row::{Facts, Responds, Sequence, Step, Tamper, sequence};
 
 /// Bytes of a record before its document: version, digest of the token, time.
 const HEAD: isize = 4 + 32 + 8;
@@ -18,14 +18,14 @@ pub(crate) fn rows() -> Vec<Sequence> {
         sequence(name)
             .with("cache_ttl", "60")
             .with("cache_entries", ENTRIES)
-            .says("t", Says::Active(ACTIVE))
-            .granted("t", "/", Facts::AskedOnce)
+            .responds("t", Responds::Active(ACTIVE))
+            .granted("t", "/", Facts::IntrospectedOnce)
             .tamper(Tamper::Copy("t"))
     };
-    let revoked = |name| known(name).says("t", Says::Inactive);
+    let revoked = |name| known(name).responds("t", Responds::Inactive);
     let refused = |row: Sequence, tamper: Tamper| {
         row.tamper(tamper)
-            .refused("t", "/", "inactive", Facts::Asked)
+            .refused("t", "/", "inactive", Facts::Introspected)
     };
 
     let mut flipped = revoked("a_record_with_a_bit_changed_is_nothing");
@@ -62,7 +62,7 @@ pub(crate) fn rows() -> Vec<Sequence> {
     // Within its time the record itself is good, so it was the changes that made it worthless.
     let good = |row: Sequence| {
         row.tamper(Tamper::PutBack("t"))
-            .granted("t", "/", Facts::Known)
+            .granted("t", "/", Facts::Cached)
     };
     vec![
         good(flipped),
@@ -71,58 +71,58 @@ pub(crate) fn rows() -> Vec<Sequence> {
         sequence("a_record_put_back_when_its_time_is_over_is_nothing")
             .with("cache_ttl", "2")
             .with("cache_entries", ENTRIES)
-            .says("t", Says::Active(ACTIVE))
-            .granted("t", "/", Facts::AskedOnce)
+            .responds("t", Responds::Active(ACTIVE))
+            .granted("t", "/", Facts::IntrospectedOnce)
             .tamper(Tamper::Copy("t"))
-            .says("t", Says::Inactive)
-            .granted("t", "/", Facts::Known)
+            .responds("t", Responds::Inactive)
+            .granted("t", "/", Facts::Cached)
             .wait_ms(2100)
-            .refused("t", "/", "inactive", Facts::Asked)
+            .refused("t", "/", "inactive", Facts::Introspected)
             .tamper(Tamper::PutBack("t"))
-            .refused("t", "/", "inactive", Facts::Asked),
+            .refused("t", "/", "inactive", Facts::Introspected),
         revoked("a_record_in_another_tokens_place_is_nothing")
-            .says("u", Says::Active(ACTIVE))
-            .granted("u", "/", Facts::AskedOnce)
+            .responds("u", Responds::Active(ACTIVE))
+            .granted("u", "/", Facts::IntrospectedOnce)
             .tamper(Tamper::Copy("u"))
-            .says("u", Says::Inactive)
+            .responds("u", Responds::Inactive)
             .tamper(Tamper::Swap { of: "t", over: "u" })
             .tamper(Tamper::Swap { of: "u", over: "t" })
-            .refused("u", "/", "inactive", Facts::Asked)
-            .refused("t", "/", "inactive", Facts::Asked)
+            .refused("u", "/", "inactive", Facts::Introspected)
+            .refused("t", "/", "inactive", Facts::Introspected)
             .tamper(Tamper::PutBack("u"))
-            .granted("u", "/", Facts::Known),
+            .granted("u", "/", Facts::Cached),
         known("c2_a_record_about_another_issuers_word_is_nothing")
             .other(&[], true)
             .tamper(Tamper::Import("t"))
-            .refused("t", "/", "inactive", Facts::Asked)
+            .refused("t", "/", "inactive", Facts::Introspected)
             .at_other(),
         known("c7_a_record_about_what_another_client_was_told_is_nothing")
             .other(&[("resource_client_id", "tenant 2")], false)
-            .says("t", Says::Inactive)
+            .responds("t", Responds::Inactive)
             .tamper(Tamper::Import("t"))
-            .refused("t", "/", "inactive", Facts::Asked)
+            .refused("t", "/", "inactive", Facts::Introspected)
             .at_other()
-            .granted("t", "/", Facts::Known),
+            .granted("t", "/", Facts::Cached),
         known("a_broken_store_is_done_without")
             .step(Step::Store(Some(StoreFault::Fail)))
-            .granted("t", "/", Facts::Asked)
+            .granted("t", "/", Facts::Introspected)
             .within_ms(2000)
-            .says("cold", Says::Inactive)
-            .refused("cold", "/", "inactive", Facts::Asked)
+            .responds("cold", Responds::Inactive)
+            .refused("cold", "/", "inactive", Facts::Introspected)
             .within_ms(2000)
             .step(Step::Store(None))
-            .granted("t", "/", Facts::Known),
+            .granted("t", "/", Facts::Cached),
         known("a_store_that_hangs_is_done_without")
             .step(Step::Store(Some(StoreFault::Hang)))
-            .granted("t", "/", Facts::Asked)
+            .granted("t", "/", Facts::Introspected)
             .within_ms(2000)
             .step(Step::Store(None))
-            .granted("t", "/", Facts::Known),
+            .granted("t", "/", Facts::Cached),
         known("a_store_that_breaks_changes_nothing_about_who_gets_in")
-            .says("t", Says::Status(500))
+            .responds("t", Responds::Status(500))
             .step(Step::Store(Some(StoreFault::Fail)))
-            .refused("t", "/", "issuer_failed", Facts::Asked)
+            .refused("t", "/", "issuer_failed", Facts::Introspected)
             .step(Step::Store(None))
-            .granted("t", "/", Facts::Known),
+            .granted("t", "/", Facts::Cached),
     ]
 }

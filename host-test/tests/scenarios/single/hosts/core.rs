@@ -61,15 +61,15 @@ impl Driver for Core {
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             path_and_query: (request.method != "CONNECT").then_some(&target),
         };
-        let mut asked = 0;
+        let mut introspections = 0;
         for _ in 0..scenario.before {
-            let _before = self.decide(&mut check, &head, scenario, &mut asked)?;
+            let _before = self.decide(&mut check, &head, scenario, &mut introspections)?;
         }
-        let decision = self.decide(&mut check, &head, scenario, &mut asked)?;
+        let decision = self.decide(&mut check, &head, scenario, &mut introspections)?;
         Ok(match decision {
-            Decision::Granted(grant) => granted(scenario, &grant, &target, asked),
+            Decision::Granted(grant) => granted(scenario, &grant, &target, introspections),
             Decision::Refused(refusal) => {
-                refused(scenario, refusal.response(check.policy()), asked)
+                refused(scenario, refusal.response(check.policy()), introspections)
             }
         })
     }
@@ -89,7 +89,7 @@ impl Core {
         check: &mut AuthCheck<()>,
         head: &RequestHead<'_>,
         scenario: &Scenario,
-        asked: &mut u64,
+        introspections: &mut u64,
     ) -> Result<Decision, String> {
         let mut host = FakeHost {
             issuer: &scenario.issuer,
@@ -118,7 +118,7 @@ impl Core {
                 Step::Join(_) => return Err("there is no flight to join".to_owned()),
             };
         };
-        *asked += host.calls;
+        *introspections += host.calls;
         Ok(decision)
     }
 
@@ -163,7 +163,7 @@ impl Host for FakeHost<'_> {
 }
 
 /// The request as a host passes it on.
-fn granted(scenario: &Scenario, grant: &Grant, target: &[u8], asked: u64) -> Observed {
+fn granted(scenario: &Scenario, grant: &Grant, target: &[u8], introspections: u64) -> Observed {
     let request = &scenario.request;
     let kept = request.headers.iter().filter(|(name, _)| {
         !is_identity_header(name.as_bytes())
@@ -196,11 +196,11 @@ fn granted(scenario: &Scenario, grant: &Grant, target: &[u8], asked: u64) -> Obs
         headers: Vec::new(),
         body: String::new(),
         app: Some(app),
-        asked,
+        introspections,
     }
 }
 
-fn refused(scenario: &Scenario, response: Response, asked: u64) -> Observed {
+fn refused(scenario: &Scenario, response: Response, introspections: u64) -> Observed {
     let headers = response
         .headers
         .into_iter()
@@ -215,7 +215,7 @@ fn refused(scenario: &Scenario, response: Response, asked: u64) -> Observed {
         headers: headers.collect(),
         body,
         app: None,
-        asked,
+        introspections,
     }
 }
 

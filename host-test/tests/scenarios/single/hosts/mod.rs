@@ -43,7 +43,7 @@ fn settings(scenario: &Scenario, introspect_url: &str) -> Vec<(String, String)> 
         .collect()
 }
 
-/// Sends the scenario's request to a host whose gate asks `stub` and whose app is an echo.
+/// Sends the scenario's request to a host whose auth check calls `stub` and whose app is an echo.
 fn observe(
     runtime: &Handle,
     stub: &SharedStub,
@@ -60,9 +60,9 @@ fn observe(
         exchange()?;
     }
     let reply = exchange()?;
-    let asked = stub.asked(&token);
-    if asked > 0 {
-        stub.check_question(scenario, &token)?;
+    let introspections = stub.introspections(&token);
+    if introspections > 0 {
+        stub.check_call(scenario, &token)?;
     }
     let body = String::from_utf8(reply.body).map_err(|error| error.to_string())?;
     let app = match reply.status {
@@ -77,6 +77,6 @@ fn observe(
         headers: reply.headers,
         body,
         app,
-        asked,
+        introspections,
     })
 }

@@ -6,7 +6,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
     let mut rows = vec![
         scenario("rfc7662_s2_2_an_active_token_is_let_through"),
         scenario("ibm_verify_before_2024_has_aud_as_a_text_and_more_members")
-            .says(OLD_IBM)
+            .responds(OLD_IBM)
             .granted(
                 &[
                     ("x-auth-subject", "service-a"),
@@ -19,99 +19,105 @@ pub(crate) fn rows() -> Vec<Scenario> {
                 OLD_IBM,
             ),
         scenario("p3_p16_active_alone_is_enough_and_no_header_is_made_of_absent_claims")
-            .says(r#"{"active":true}"#)
+            .responds(r#"{"active":true}"#)
             .granted(&[], r#"{"active":true}"#),
         scenario("rfc7662_s2_2_an_inactive_token_is_refused")
-            .says(r#"{"active":false}"#)
+            .responds(r#"{"active":false}"#)
             .refused(401, "inactive"),
         scenario("p5_inactive_with_all_claims_is_inactive")
-            .says(&IBM.replace("true", "false"))
+            .responds(&IBM.replace("true", "false"))
             .refused(401, "inactive"),
         scenario("p5_inactive_with_nonsense_beside_it_is_inactive")
-            .says(r#"{"active":false,"exp":"soon","aud":{}}"#)
+            .responds(r#"{"active":false,"exp":"soon","aud":{}}"#)
             .refused(401, "inactive"),
         scenario("p12_a_token_of_rfc9068_is_an_access_token")
-            .says(r#"{"active":true,"typ":"at+jwt","token_use":"access_token"}"#)
+            .responds(r#"{"active":true,"typ":"at+jwt","token_use":"access_token"}"#)
             .granted(
                 &[],
                 r#"{"active":true,"typ":"at+jwt","token_use":"access_token"}"#,
             ),
         scenario("p7_aud_as_null_is_none")
-            .says(r#"{"active":true,"aud":null}"#)
+            .responds(r#"{"active":true,"aud":null}"#)
             .granted(&[], r#"{"active":true,"aud":null}"#),
         scenario("p10_exp_as_null_is_none")
-            .says(r#"{"active":true,"exp":null}"#)
+            .responds(r#"{"active":true,"exp":null}"#)
             .granted(&[], r#"{"active":true,"exp":null}"#),
         scenario("p16_sub_as_null_is_none")
-            .says(r#"{"active":true,"sub":null}"#)
+            .responds(r#"{"active":true,"sub":null}"#)
             .granted(&[], r#"{"active":true,"sub":null}"#),
         scenario("p9_a_scope_as_an_array_is_joined")
-            .says(r#"{"active":true,"scope":["read","write"]}"#)
+            .responds(r#"{"active":true,"scope":["read","write"]}"#)
             .granted(
                 &[("x-auth-scope", "read write")],
                 r#"{"active":true,"scope":["read","write"]}"#,
             ),
         scenario("p9_double_spaces_in_a_scope_are_one")
-            .says(r#"{"active":true,"scope":" read  write "}"#)
+            .responds(r#"{"active":true,"scope":" read  write "}"#)
             .granted(
                 &[("x-auth-scope", "read write")],
                 r#"{"active":true,"scope":" read  write "}"#,
             ),
         scenario("p9_an_empty_scope_sets_no_header")
-            .says(r#"{"active":true,"scope":""}"#)
+            .responds(r#"{"active":true,"scope":""}"#)
             .granted(&[], r#"{"active":true,"scope":""}"#),
         scenario("p10_an_exp_with_fraction_and_exponent_is_a_time")
-            .says(r#"{"active":true,"exp":4.0e9}"#)
+            .responds(r#"{"active":true,"exp":4.0e9}"#)
             .granted(&[], r#"{"active":true,"exp":4.0e9}"#),
         scenario("h9_a_claim_with_line_breaks_travels_in_the_claims_only")
-            .says(r#"{"active":true,"sub":"a\r\nx-auth-client-id: admin","client_id":"a\u0000b"}"#)
+            .responds(
+                r#"{"active":true,"sub":"a\r\nx-auth-client-id: admin","client_id":"a\u0000b"}"#,
+            )
             .granted(
                 &[],
                 r#"{"active":true,"sub":"a\r\nx-auth-client-id: admin","client_id":"a\u0000b"}"#,
             ),
         scenario("h9_a_claim_outside_ascii_travels_in_the_claims_only")
-            .says(r#"{"active":true,"sub":"zoë 😀","iss":" padded "}"#)
+            .responds(r#"{"active":true,"sub":"zoë 😀","iss":" padded "}"#)
             .granted(&[], r#"{"active":true,"sub":"zoë 😀","iss":" padded "}"#),
     ];
     let long = format!(r#"{{"active":true,"sub":"{}"}}"#, "a".repeat(8 * 1024));
     rows.push(
         scenario("h9_a_claim_of_8_kib_travels_in_the_claims_only")
-            .says(&long)
+            .responds(&long)
             .granted(&[], &long),
     );
 
     for (name, document) in MALFORMED {
         rows.push(
             scenario(name)
-                .says(document)
+                .responds(document)
                 .refused(503, "issuer_answer_malformed"),
         );
     }
     for (name, document) in EXPIRED {
-        rows.push(scenario(name).says(document).refused(401, "expired"));
+        rows.push(scenario(name).responds(document).refused(401, "expired"));
     }
     for (name, document) in NOT_YET_VALID {
-        rows.push(scenario(name).says(document).refused(401, "not_yet_valid"));
+        rows.push(
+            scenario(name)
+                .responds(document)
+                .refused(401, "not_yet_valid"),
+        );
     }
     for (name, document) in WRONG_TYPE {
         rows.push(
             scenario(name)
-                .says(document)
+                .responds(document)
                 .refused(401, "wrong_token_type"),
         );
     }
     rows.extend([
         scenario("p13_a_login_that_waits_for_its_second_factor_is_not_finished")
-            .says(r#"{"active":true,"scope":"mfa_challenge"}"#)
+            .responds(r#"{"active":true,"scope":"mfa_challenge"}"#)
             .refused(401, "unfinished_login"),
         scenario("p13_mfa_challenge_among_other_scopes_is_not_finished")
-            .says(r#"{"active":true,"scope":["read","mfa_challenge"]}"#)
+            .responds(r#"{"active":true,"scope":["read","mfa_challenge"]}"#)
             .refused(401, "unfinished_login"),
         scenario("j9_a_token_bound_to_a_certificate_needs_its_proof")
-            .says(r#"{"active":true,"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#)
+            .responds(r#"{"active":true,"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#)
             .refused(401, "proof_of_possession_missing"),
         scenario("j9_a_token_bound_to_a_dpop_key_needs_its_proof")
-            .says(r#"{"active":true,"token_type":"bearer","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}"#)
+            .responds(r#"{"active":true,"token_type":"bearer","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}"#)
             .refused(401, "proof_of_possession_missing"),
         scenario("p14_a_gigabyte_is_not_read")
             .issuer(Issuer::Floods(1 << 30))

@@ -6,17 +6,17 @@ use crate::single::scenario::{IBM, Issuer, Scenario, answer, json, scenario};
 pub(crate) fn rows() -> Vec<Scenario> {
     let mut rows = vec![
         scenario("f1_a_random_token_is_refused")
-            .says(r#"{"active":false}"#)
+            .responds(r#"{"active":false}"#)
             .refused(401, "inactive"),
         scenario("f2_a_timeout_of_0_refuses_every_request")
             .with("timeout", "0")
-            .refused_unasked(503, "misconfigured"),
+            .refused_without_introspection(503, "misconfigured"),
         scenario("f2_plain_http_to_another_machine_refuses_every_request")
             .with("introspect_url", "http://issuer.test/introspect")
-            .refused_unasked(503, "misconfigured"),
+            .refused_without_introspection(503, "misconfigured"),
         scenario("f2_an_address_that_is_none_refuses_every_request")
             .with("introspect_url", "issuer")
-            .refused_unasked(503, "misconfigured"),
+            .refused_without_introspection(503, "misconfigured"),
         scenario("f4_an_issuer_that_is_gone_is_unreachable")
             .issuer(Issuer::Gone)
             .refused(503, "issuer_unreachable"),
@@ -25,15 +25,15 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(503, "issuer_unreachable"),
         scenario("f4_an_issuer_that_closes_is_unreachable")
             .issuer(Issuer::Drops)
-            .asked(2)
+            .introspections(2)
             .refused(503, "issuer_unreachable"),
         scenario("f4_an_issuer_that_resets_is_unreachable")
             .issuer(Issuer::Resets)
-            .asked(2)
+            .introspections(2)
             .refused(503, "issuer_unreachable"),
         scenario("f4_a_truncated_answer_is_no_answer")
             .issuer(Issuer::Cuts(json(IBM)))
-            .asked(2)
+            .introspections(2)
             .refused(503, "issuer_unreachable"),
         scenario("f10_an_issuer_that_hangs_is_too_slow")
             .issuer(Issuer::Hangs)
@@ -42,7 +42,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .with("breaker_faults", "2")
             .issuer(Issuer::Drops)
             .after_requests(2)
-            .asked(4)
+            .introspections(4)
             .refused(503, "issuer_circuit_open"),
         scenario("f4_an_html_page_is_not_json")
             .issuer(Issuer::Answers(answer(
@@ -106,7 +106,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
     }
     for (name, status) in REDIRECTS {
         let mut redirect = answer(*status, "application/json", r#"{"active":true}"#);
-        // Back to the issuer itself, where a second question would be counted.
+        // Back to the issuer itself, where a second introspection call would be counted.
         redirect
             .headers
             .push(("location", "/oauth2/introspect".to_owned()));

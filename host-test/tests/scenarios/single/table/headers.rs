@@ -18,7 +18,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .header("X_AUTH_CLIENT_ID", "admin"),
         scenario("p16_a_client_sent_header_does_not_stand_in_for_an_absent_claim")
             .header("x-auth-subject", "admin")
-            .says(r#"{"active":true,"client_id":"service-a"}"#)
+            .responds(r#"{"active":true,"client_id":"service-a"}"#)
             .granted(
                 &[("x-auth-client-id", "service-a")],
                 r#"{"active":true,"client_id":"service-a"}"#,
@@ -46,13 +46,13 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .header("x-forwarded-uri", "/health")
             .header("x-original-url", "/health"),
         scenario("rfc7662_s2_2_a_claim_with_quotes_and_backslashes_is_safe")
-            .says(r#"{"active":true,"sub":"a\"b\\c"}"#)
+            .responds(r#"{"active":true,"sub":"a\"b\\c"}"#)
             .granted(
                 &[("x-auth-subject", r#"a"b\c"#)],
                 r#"{"active":true,"sub":"a\"b\\c"}"#,
             ),
         scenario("the_scope_goes_on_as_the_issuer_said_it")
-            .says(&IBM.replace(r#""sub""#, r#""scope":"read write","sub""#))
+            .responds(&IBM.replace(r#""sub""#, r#""scope":"read write","sub""#))
             .granted(
                 &[
                     ("x-auth-subject", "service-a"),

@@ -5,7 +5,7 @@ use crate::single::scenario::{Issuer, Scenario, answer, scenario};
 pub(crate) fn rows() -> Vec<Scenario> {
     let mut rows = vec![
         scenario("janssen_writes_null_for_what_it_has_no_value_for")
-            .says(JANSSEN)
+            .responds(JANSSEN)
             .granted(
                 &[
                     ("x-auth-client-id", "orders-svc"),
@@ -15,63 +15,63 @@ pub(crate) fn rows() -> Vec<Scenario> {
                 JANSSEN,
             ),
         scenario("every_member_but_active_may_be_null")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .granted(&[], ALL_NULL),
         scenario("an_audience_that_is_null_is_none")
             .with("expected_aud", "orders-api")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .refused(401, "no_audience")
-            .tells(r#"no_audience: the token has no aud; expected "orders-api""#),
+            .logs(r#"no_audience: the token has no aud; expected "orders-api""#),
         scenario("an_issuer_that_is_null_is_none")
             .with("expected_issuer", "https://jans.example.test")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .refused(401, "no_issuer"),
         scenario("a_client_that_is_null_is_none")
             .with("allowed_clients", "orders-svc")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .refused(403, "no_client_id"),
         scenario("a_grant_type_that_is_null_is_none")
             .with("allowed_grant_types", "client_credentials")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .refused(403, "no_grant_type"),
         scenario("a_scope_that_is_null_is_none")
             .with("required_scope", "orders.read")
-            .says(ALL_NULL)
+            .responds(ALL_NULL)
             .refused_for_scope("orders.read"),
         scenario("wso2_leaves_the_audience_out")
             .with("expected_aud", "orders-api")
-            .says(WSO2)
+            .responds(WSO2)
             .refused(401, "no_audience"),
         scenario("rfc6749_a_12_salesforce_has_an_exclamation_mark_in_its_tokens")
             .authorization("Bearer 00D2x000000AbCd!AQ4AQFuXyZ.0123456789abcdef")
-            .says(SALESFORCE)
+            .responds(SALESFORCE)
             .granted(SALESFORCE_IDENTITY, SALESFORCE),
         scenario("salesforce_calls_an_access_token_access_token")
-            .says(SALESFORCE)
+            .responds(SALESFORCE)
             .granted(SALESFORCE_IDENTITY, SALESFORCE),
         scenario("doorkeeper_writes_an_exp_of_0_for_a_token_that_never_expires")
-            .says(r#"{"active":true,"scope":"public","client_id":"abc123","token_type":"Bearer","exp":0,"iat":{now-10}}"#)
+            .responds(r#"{"active":true,"scope":"public","client_id":"abc123","token_type":"Bearer","exp":0,"iat":{now-10}}"#)
             .refused(401, "expired")
-            .tells("expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp"),
+            .logs("expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp"),
         scenario("gluu_writes_milliseconds")
-            .says(r#"{"active":true,"client_id":"shop-batch","token_type":"bearer","scope":"orders.read","exp":4000000000000,"iat":1800000000000}"#)
+            .responds(r#"{"active":true,"client_id":"shop-batch","token_type":"bearer","scope":"orders.read","exp":4000000000000,"iat":1800000000000}"#)
             .refused(503, "issuer_answer_malformed")
-            .tells("issuer_answer_malformed: the member exp is not a time in seconds: it looks like milliseconds"),
+            .logs("issuer_answer_malformed: the member exp is not a time in seconds: it looks like milliseconds"),
         scenario("webmethods_writes_strings")
-            .says(r#"{"active":"true","token_type":"Bearer","scope":"orders.read","client_id":"shop-batch","owner_id":"Administrator","iat":"{now-10}","exp":"{now+300}"}"#)
+            .responds(r#"{"active":"true","token_type":"Bearer","scope":"orders.read","client_id":"shop-batch","owner_id":"Administrator","iat":"{now-10}","exp":"{now+300}"}"#)
             .refused(503, "issuer_answer_malformed")
-            .tells("issuer_answer_malformed: the member active is not true or false: it is a string"),
+            .logs("issuer_answer_malformed: the member active is not true or false: it is a string"),
         scenario("oidc_provider_introspects_no_jwt")
             .issuer(Issuer::Answers(answer(400, "application/json", UNSUPPORTED)))
             .refused(401, "inactive")
-            .tells("inactive: the issuer responded with HTTP status 400 and an error about the token; some issuers do not introspect JWTs"),
+            .logs("inactive: the issuer responded with HTTP status 400 and an error about the token; some issuers do not introspect JWTs"),
         scenario("oauth_toolkit_answers_401_for_a_token_it_does_not_know")
             .issuer(Issuer::Answers(answer(401, "application/json", r#"{"active":false}"#)))
             .refused(401, "inactive"),
         scenario("a_firewall_that_refuses_the_question_is_not_about_our_credentials")
             .issuer(Issuer::Answers(answer(403, "text/html", FORBIDDEN)))
             .refused(503, "issuer_unexpected_status")
-            .tells("issuer_unexpected_status: the issuer responded with HTTP status 403: check introspect_url, and any proxy between here and the issuer"),
+            .logs("issuer_unexpected_status: the issuer responded with HTTP status 403: check introspect_url, and any proxy between here and the issuer"),
         scenario("oauth_toolkit_refuses_our_credentials_with_403_and_no_body")
             .issuer(Issuer::Answers(answer(403, "text/html", "")))
             .refused(503, "issuer_rejected_client"),
@@ -81,7 +81,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("rfc6749_s2_3_1_an_issuer_that_does_not_decode_our_credentials")
             .issuer(Issuer::Answers(answer(401, "application/json", r#"{"error":"invalid_client"}"#)))
             .refused(503, "issuer_rejected_client")
-            .tells("issuer_rejected_client: the issuer responded with HTTP status 401: check resource_client_id, resource_client_secret and client_auth; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post"),
+            .logs("issuer_rejected_client: the issuer responded with HTTP status 401: check resource_client_id, resource_client_secret and client_auth; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post"),
     ];
     let mut basic = answer(401, "text/html", FORBIDDEN);
     basic
@@ -98,15 +98,15 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("rfc9110_s12_5_3_a_content_coding_was_not_asked_for")
             .issuer(Issuer::Answers(coded))
             .refused(503, "issuer_answer_malformed")
-            .tells("issuer_answer_malformed: the issuer's response has the content coding gzip; the call accepts none"),
+            .logs("issuer_answer_malformed: the issuer's response has the content coding gzip; the call accepts none"),
     );
     for (name, document) in ACCESS_TOKENS {
-        rows.push(scenario(name).says(document).granted(&[], document));
+        rows.push(scenario(name).responds(document).granted(&[], document));
     }
     for (name, document) in OTHER_TOKENS {
         rows.push(
             scenario(name)
-                .says(document)
+                .responds(document)
                 .refused(401, "wrong_token_type"),
         );
     }
@@ -114,13 +114,13 @@ pub(crate) fn rows() -> Vec<Scenario> {
     rows.push(
         scenario("token_types_names_what_an_issuer_calls_its_access_tokens")
             .with("token_types", "other vendor")
-            .says(vendor)
+            .responds(vendor)
             .granted(&[], vendor),
     );
     rows.push(
         scenario("token_types_makes_no_access_token_of_a_refresh_token")
             .with("token_types", "refresh_token")
-            .says(r#"{"active":true,"token_type":"refresh_token"}"#)
+            .responds(r#"{"active":true,"token_type":"refresh_token"}"#)
             .refused(401, "wrong_token_type"),
     );
     rows

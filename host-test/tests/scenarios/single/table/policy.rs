@@ -19,14 +19,14 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(401, "wrong_issuer"),
         scenario("an_absent_issuer_is_not_the_expected_one")
             .with("expected_issuer", "https://tenant.verify.ibm.com/oauth2")
-            .says(r#"{"active":true}"#)
+            .responds(r#"{"active":true}"#)
             .refused(401, "no_issuer"),
         scenario("another_client_may_not_call")
             .with("allowed_clients", "service-c")
             .refused(403, "client_not_allowed"),
         scenario("p16_an_absent_client_may_not_call")
             .with("allowed_clients", "service-a")
-            .says(r#"{"active":true,"sub":"service-a"}"#)
+            .responds(r#"{"active":true,"sub":"service-a"}"#)
             .refused(403, "no_client_id"),
         scenario("another_grant_type_may_not_call")
             .with(
@@ -36,15 +36,15 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(403, "grant_type_not_allowed"),
         scenario("an_absent_grant_type_may_not_call")
             .with("allowed_grant_types", "client_credentials")
-            .says(r#"{"active":true,"client_id":"service-a"}"#)
+            .responds(r#"{"active":true,"client_id":"service-a"}"#)
             .refused(403, "no_grant_type"),
         scenario("p7_an_expected_audience_is_not_split")
             .with("expected_aud", "service-a")
-            .says(&IBM.replace(r#"["service-a"]"#, r#""service-a evil""#))
+            .responds(&IBM.replace(r#"["service-a"]"#, r#""service-a evil""#))
             .refused(401, "wrong_audience"),
         scenario("p7_an_empty_array_has_no_audience")
             .with("expected_aud", "service-a")
-            .says(&IBM.replace(r#"["service-a"]"#, "[]"))
+            .responds(&IBM.replace(r#"["service-a"]"#, "[]"))
             .refused(401, "no_audience"),
         scenario("p7_another_audience_is_refused")
             .with("expected_aud", "service-b")
@@ -54,27 +54,27 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(401, "wrong_audience"),
         scenario("p8_an_absent_audience_is_not_the_expected_one")
             .with("expected_aud", "service-a")
-            .says(r#"{"active":true,"client_id":"service-a"}"#)
+            .responds(r#"{"active":true,"client_id":"service-a"}"#)
             .refused(401, "no_audience"),
         scenario("a_challenge_names_the_realm")
             .with("realm", "orders of ACME")
-            .says(r#"{"active":false}"#)
+            .responds(r#"{"active":false}"#)
             .refused(401, "inactive"),
         scenario("the_token_is_judged_before_what_the_service_demands")
             .with("required_scope", "read")
             .with("expected_aud", "nobody")
-            .says(r#"{"active":true,"exp":1}"#)
+            .responds(r#"{"active":true,"exp":1}"#)
             .refused(401, "expired"),
         scenario("p10_a_leeway_is_what_is_set")
             .with("leeway", "300")
-            .says(r#"{"active":true,"exp":{now-200}}"#)
+            .responds(r#"{"active":true,"exp":{now-200}}"#)
             .granted(&[], r#"{"active":true,"exp":{now-200}}"#),
     ];
     for (name, scope) in SCOPES {
         let document = format!(r#"{{"active":true,"scope":{scope}}}"#);
         let row = scenario(name)
             .with("required_scope", "read write")
-            .says(&document);
+            .responds(&document);
         rows.push(match *scope {
             r#""write read admin""# => {
                 row.granted(&[("x-auth-scope", "write read admin")], &document)

@@ -29,24 +29,24 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .no_authorization()
             .method("POST")
             .target("/health")
-            .refused_unasked(401, "no_credentials"),
+            .refused_without_introspection(401, "no_credentials"),
         ruled("a_denied_route_refuses_a_good_token_unasked")
             .target("/internal/metrics")
-            .refused_unasked(403, "denied_by_rule"),
+            .refused_without_introspection(403, "denied_by_rule"),
         ruled("what_no_rule_names_needs_a_token")
             .no_authorization()
-            .refused_unasked(401, "no_credentials"),
+            .refused_without_introspection(401, "no_credentials"),
         ruled("what_no_rule_names_is_under_the_default_policy")
             .with("required_scope", "base")
             .refused_for_scope("base"),
         ruled("c1_a_token_that_may_read_may_not_write")
             .method("POST")
             .target("/orders/7")
-            .says(&with_scope("orders.read"))
+            .responds(&with_scope("orders.read"))
             .refused_for_scope("orders.write"),
         ruled("c1_a_token_that_may_read_may_read")
             .target("/orders/7")
-            .says(&with_scope("orders.read"))
+            .responds(&with_scope("orders.read"))
             .granted(
                 &[
                     ("x-auth-subject", "service-a"),
@@ -62,24 +62,24 @@ pub(crate) fn rows() -> Vec<Scenario> {
         ruled("h12_a_query_takes_no_part_in_matching")
             .no_authorization()
             .target("/data?x=/health")
-            .refused_unasked(401, "no_credentials"),
+            .refused_without_introspection(401, "no_credentials"),
         ruled("h11_path_headers_take_no_part_in_matching")
             .no_authorization()
             .header("x-forwarded-uri", "/health")
             .header("x-original-url", "/health")
             .header("x-envoy-original-path", "/health")
-            .refused_unasked(401, "no_credentials"),
+            .refused_without_introspection(401, "no_credentials"),
         ruled("a_rule_for_another_host_does_not_match"),
         ruled("rfc9112_s3_2_a_second_host_is_ambiguous_where_a_rule_names_one")
             .header("host", "other.test")
-            .refused_unasked(400, "ambiguous_path"),
+            .refused_without_introspection(400, "ambiguous_path"),
     ];
     for (name, target) in AMBIGUOUS {
         rows.push(
             ruled(name)
                 .no_authorization()
                 .target(target)
-                .refused_unasked(400, "ambiguous_path"),
+                .refused_without_introspection(400, "ambiguous_path"),
         );
     }
     rows

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use verify_stub::{StubOptions, VerifyStub};
 
-/// Leaves a test that the user asked to skip.
+/// Leaves a test that the user called to skip.
 macro_rules! skip_without_envoy {
     () => {
         if envoy_runner::is_skipped() {
@@ -26,13 +26,13 @@ macro_rules! skip_without_envoy {
 }
 pub(crate) use skip_without_envoy;
 
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) stub: VerifyStub,
     pub(crate) app: App,
     pub(crate) envoy: Envoy,
 }
 
-impl World {
+impl Fixture {
     /// With the shipped configuration, the stub as issuer and these settings on top.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_with(settings, |_, _| {}).await

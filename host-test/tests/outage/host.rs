@@ -1,4 +1,4 @@
-//! The gate that is loaded, in either host.
+//! The auth check that is loaded, in either host.
 
 use std::{net::SocketAddr, sync::OnceLock};
 
@@ -10,12 +10,12 @@ use verify_stub::VerifyStub;
 
 use crate::support;
 
-pub(crate) enum Gate {
+pub(crate) enum Host {
     Envoy(Box<Envoy>),
     Component(Running),
 }
 
-impl Gate {
+impl Host {
     /// The shipped configuration with two workers, among which connections are dealt out evenly.
     pub(crate) async fn envoy(stub: &VerifyStub, settings: &[(&str, &str)]) -> Self {
         let balance = "/static_resources/listeners/service_b/connection_balance_config";
