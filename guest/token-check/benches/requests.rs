@@ -1,4 +1,4 @@
-//! What a request costs the core: one that asks the issuer, and reading what the issuer says.
+//! What a request costs the core: one that introspects, and reading what the issuer says.
 #![allow(missing_docs, reason = "a bench")]
 
 mod quick;
@@ -32,7 +32,7 @@ fn largest() -> String {
     }
 }
 
-/// Begin, settle with a typical answer, resume.
+/// Begin, respond with a typical result, resume.
 #[divan::bench]
 fn miss(bencher: Bencher<'_, '_>) {
     let mut check = check(&[]);

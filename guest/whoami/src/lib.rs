@@ -1,4 +1,4 @@
-//! What Service B answers at `/data`: who the gate in front of it says the caller is. Knows nothing
+//! What Service B answers at `/data`: who the auth check in front of it says the caller is. Knows nothing
 //! of tokens.
 //!
 //! Two guests answer with it: the app behind the Spin middleware, and the Envoy filter where there
@@ -11,7 +11,7 @@ mod claims;
 
 use claims::{Claim, Claims};
 
-/// Set by the gate on every request it lets through: the claims as JSON, in base64url.
+/// Set by the auth check on every request it lets through: the claims as JSON, in base64url.
 pub const CLAIMS_HEADER: &str = "x-auth-claims";
 
 /// A complete answer.

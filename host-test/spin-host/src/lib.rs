@@ -21,7 +21,7 @@
 //! | stores of type `spin` | SQLite in `.spin` | in memory, 32 MiB | tests read, change and break them |
 //! | stores of type `redis` | also over TLS | without TLS | one TLS library is enough |
 //! | other types of stores | Azure, AWS | refused at start | nothing here needs them |
-//! | the id of a gated component in `[[client_tls]]` and logs | `<component>-for-<trigger>` where several triggers name it | as in the manifest | the one that people know |
+//! | the id of a protected component in `[[client_tls]]` and logs | `<component>-for-<trigger>` where several triggers name it | as in the manifest | the one that people know |
 //! | `[outbound_networking]` | yes | refused at start | nothing here needs it |
 //! | memory of an instance | 4 GiB | 64 MiB for each component in it | a leak must not take the machine with it |
 //! | a component that computes without a pause | goes on | ends after 5 s, as a trap | a test must end |

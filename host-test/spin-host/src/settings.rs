@@ -18,7 +18,7 @@ const MIDDLEWARE: &str = "auth_check.wasm";
 /// The part of `inherit_configuration` that lets it see its settings.
 const VARIABLES: &str = "variables";
 
-/// What each gated component demands, one line each, or what is wrong. `environment`: the names in
+/// What each protected component demands, one line each, or what is wrong. `environment`: the names in
 /// it.
 pub(crate) fn check(
     manifest: &Manifest,

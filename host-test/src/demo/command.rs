@@ -7,9 +7,9 @@ use clap::Parser;
 use token_check::Policy;
 
 use super::{
-    gate::{Gate, GateKind, Programs},
+    deployment::{Deployment, DeploymentKind, Programs},
     report::Report,
-    scene::{Scene, Stage},
+    step::{Stage, Step},
 };
 use verify_stub::{StubOptions, VerifyStub};
 
@@ -79,7 +79,7 @@ impl DemoCommand {
     }
 
     async fn show(self) -> Result<Ended> {
-        let kind = self.gate();
+        let kind = self.deployment();
         let programs = Programs::build(kind).await?;
         let began = Instant::now();
         let stub = VerifyStub::start(StubOptions::default()).await?;
@@ -87,23 +87,23 @@ impl DemoCommand {
         let caller = stub.client("service-a").id.clone();
         settings.insert("expected_aud".to_owned(), caller);
         let policy = Policy::new(settings.clone())?;
-        let gate = Gate::start(kind, &programs, settings).await?;
+        let deployment = Deployment::start(kind, &programs, settings).await?;
         let stage = Stage {
             stub: &stub,
             policy: &policy,
             service_a: &programs.service_a,
-            service_b: gate.data_url(),
+            service_b: deployment.data_url(),
         };
 
         let mut report = Report::new(self.json);
-        report.opening(&gate, stub.issuer())?;
-        for scene in Scene::ALL {
-            report.begin(scene)?;
-            let outcome = stage.play(scene).await;
-            report.end(scene, outcome)?;
+        report.opening(&deployment, stub.issuer())?;
+        for step in Step::ALL {
+            report.begin(step)?;
+            let outcome = stage.play(step).await;
+            report.end(step, outcome)?;
         }
-        let as_expected = report.closing(&gate, began.elapsed())?;
-        gate.stop().await?;
+        let as_expected = report.closing(&deployment, began.elapsed())?;
+        deployment.stop().await?;
         Ok(if as_expected {
             Ended::AsExpected
         } else {
@@ -111,11 +111,11 @@ impl DemoCommand {
         })
     }
 
-    const fn gate(&self) -> GateKind {
+    const fn deployment(&self) -> DeploymentKind {
         match (self.envoy, self.spin) {
-            (true, _) => GateKind::Envoy,
-            (_, true) => GateKind::Spin,
-            _ => GateKind::Embedded,
+            (true, _) => DeploymentKind::Envoy,
+            (_, true) => DeploymentKind::Spin,
+            _ => DeploymentKind::Embedded,
         }
     }
 }

@@ -40,7 +40,7 @@ async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
     assert_eq!(
         answer.header("www-authenticate"),
         [
-            r#"Bearer realm="service-b", error="invalid_token", error_description="The issuer responds that the access token is not active.""#
+            r#"Bearer realm="service-b", error="invalid_token", error_description="The issuer says that the access token is not active.""#
         ]
     );
     let answer = send(fixture.address(), &head("GET", "/data", b"")).await;

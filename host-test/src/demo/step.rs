@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scene {
+pub(super) enum Step {
     ServiceA,
     NoToken,
     RevokedToken,
@@ -24,7 +24,7 @@ pub(super) enum Scene {
     IssuerStopped,
 }
 
-impl Scene {
+impl Step {
     pub(super) const ALL: [Self; 5] = [
         Self::ServiceA,
         Self::NoToken,
@@ -77,9 +77,9 @@ pub(super) struct Outcome {
     pub(super) reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<String>,
-    /// How often the issuer was asked about the token.
+    /// How often the issuer was called about the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) issuer_asked: Option<u64>,
+    pub(super) issuer_calls: Option<u64>,
     /// What is not as expected, each a sentence.
     pub(super) problems: Vec<String>,
 }
@@ -112,21 +112,21 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     /// Plays one scene. What cannot be tried is a problem of its own.
-    pub(super) async fn play(&self, scene: Scene) -> Outcome {
-        let played = match scene {
-            Scene::ServiceA => self.call_as_service_a().await,
-            Scene::NoToken => self.refused(None, Reason::NoCredentials, 0).await,
-            Scene::RevokedToken => {
+    pub(super) async fn play(&self, step: Step) -> Outcome {
+        let played = match step {
+            Step::ServiceA => self.call_as_service_a().await,
+            Step::NoToken => self.refused(None, Reason::NoCredentials, 0).await,
+            Step::RevokedToken => {
                 let token = self.stub.issue(TokenSpec::default().client("service-a"));
                 self.stub.revoke(&token);
                 self.refused(Some(&token), Reason::Inactive, 1).await
             }
-            Scene::OtherAudience => {
+            Step::OtherAudience => {
                 let spec = TokenSpec::default().client("service-a");
                 let token = self.stub.issue(spec.audience(["another-service"]));
                 self.refused(Some(&token), Reason::WrongAudience, 1).await
             }
-            Scene::IssuerStopped => {
+            Step::IssuerStopped => {
                 let token = self.stub.issue(TokenSpec::default().client("service-a"));
                 self.stub.down().await;
                 let reason = Reason::IssuerUnreachable;
@@ -180,18 +180,18 @@ impl Stage<'_> {
                 .problems
                 .push(format!("expected this output:\n{}", expected.trim_end()));
         }
-        let asked = token.map_or(0, |token| self.stub.introspections_of(&token));
-        outcome.issuer_asked = Some(asked);
-        outcome.expect("questions to the issuer:", &asked, &1, u64::to_string);
+        let calls = token.map_or(0, |token| self.stub.introspections_of(&token));
+        outcome.issuer_calls = Some(calls);
+        outcome.expect("introspection calls:", &calls, &1, u64::to_string);
         outcome.output = Some(printed + complaints.as_ref());
         Ok(outcome)
     }
 
-    /// The token in the last question: Service A shows its own only in part.
+    /// The token in the last introspection call: Service A shows its own only in part.
     fn token_of_service_a(&self) -> Option<String> {
         let requests = self.stub.requests();
-        let mut questions = requests.iter().rev();
-        questions
+        let mut calls = requests.iter().rev();
+        calls
             .find(|request| request.endpoint == Endpoint::Introspect)
             .and_then(|request| request.parameter("token"))
             .map(str::to_owned)
@@ -213,7 +213,7 @@ impl Stage<'_> {
 
     /// A call that has to be refused for this reason, with the answer that the decision core gives
     /// for it.
-    async fn refused(&self, token: Option<&str>, reason: Reason, asked: u64) -> Result<Outcome> {
+    async fn refused(&self, token: Option<&str>, reason: Reason, calls: u64) -> Result<Outcome> {
         let answer = call::get(&self.service_b, token).await?;
         let mut outcome = Outcome {
             status: Some(answer.status.as_u16()),
@@ -239,8 +239,8 @@ impl Stage<'_> {
         outcome.expect("body", &answer.body, &expected.body, String::clone);
         if let Some(token) = token {
             let count = self.stub.introspections_of(token);
-            outcome.issuer_asked = Some(count);
-            outcome.expect("questions to the issuer:", &count, &asked, u64::to_string);
+            outcome.issuer_calls = Some(count);
+            outcome.expect("introspection calls:", &count, &calls, u64::to_string);
         }
         Ok(outcome)
     }

@@ -5,13 +5,13 @@ use issuers::{Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_A};
 use serde_json::Value;
 
 use crate::{
-    gate::{Gate, Host},
+    deployment::{Deployment, Host},
     service_a,
 };
 
 /// What is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scene {
+pub(crate) enum Step {
     ServiceAIsGranted,
     ARevokedTokenIsRefused,
     AnotherAudienceIsRefused,
@@ -20,7 +20,7 @@ pub(crate) enum Scene {
     ARefusalOfOurCredentialsIsOurs,
 }
 
-impl Scene {
+impl Step {
     pub(crate) const ALL: [Self; 6] = [
         Self::ServiceAIsGranted,
         Self::ARevokedTokenIsRefused,
@@ -63,14 +63,14 @@ impl Scene {
             ("allowed_clients", SERVICE_A.id),
         ];
         settings.extend(secret.map(|secret| ("resource_client_secret", secret)));
-        let gate = Gate::start(host, issuer, &settings).await?;
-        self.played(issuer, &gate)
+        let deployment = Deployment::start(host, issuer, &settings).await?;
+        self.played(issuer, &deployment)
             .await
-            .with_context(|| format!("Service B logged:\n{}", gate.log()))
+            .with_context(|| format!("Service B logged:\n{}", deployment.log()))
     }
 
-    async fn played(self, issuer: &Issuer, gate: &Gate) -> Result<()> {
-        let url = gate.data_url();
+    async fn played(self, issuer: &Issuer, deployment: &Deployment) -> Result<()> {
+        let url = deployment.data_url();
         match self {
             Self::ServiceAIsGranted => service_a_is_granted(issuer, &url).await,
             Self::ARevokedTokenIsRefused => {

@@ -11,9 +11,9 @@ use crate::spin::{SpinApp, SpinOptions, SpinProgram, find_spin};
 
 const NO_SPIN: &str = "there is no Spin: put `spin` 4.1 or newer on PATH, or let SPIN name it";
 
-/// The ways to gate Service B.
+/// The ways to protect Service B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GateKind {
+pub(super) enum DeploymentKind {
     /// The Spin middleware, in the embedded host.
     Embedded,
     /// The Spin middleware, in real Spin.
@@ -22,7 +22,7 @@ pub(super) enum GateKind {
     Envoy,
 }
 
-impl GateKind {
+impl DeploymentKind {
     /// For machines.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -42,10 +42,10 @@ impl GateKind {
     }
 }
 
-/// A gate with Service B behind it. Dropping it ends both at once.
-pub(super) enum Gate {
+/// An auth check with Service B behind it. Dropping it ends both at once.
+pub(super) enum Deployment {
     /// Gate and service are components of one app.
-    Spin(GateKind, Box<SpinApp>),
+    Spin(DeploymentKind, Box<SpinApp>),
     /// The filter answers for the service.
     Envoy(Box<Envoy>),
 }
@@ -59,21 +59,21 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Builds what is missing or older than its sources. Cargo shows its progress on a terminal.
-    pub(super) async fn build(kind: GateKind) -> Result<Self> {
+    pub(super) async fn build(kind: DeploymentKind) -> Result<Self> {
         let build = move || {
             let (service_a, spin) = match kind {
-                GateKind::Embedded => {
+                DeploymentKind::Embedded => {
                     let [service_a, serve] = native(["service-a", "serve"])?;
                     (service_a, Some(SpinProgram::Embedded(serve)))
                 }
-                GateKind::Spin => {
+                DeploymentKind::Spin => {
                     let [service_a] = native(["service-a"])?;
                     (
                         service_a,
                         Some(SpinProgram::Spin(find_spin().context(NO_SPIN)?)),
                     )
                 }
-                GateKind::Envoy => {
+                DeploymentKind::Envoy => {
                     let [service_a] = native(["service-a"])?;
                     (service_a, None)
                 }
@@ -87,10 +87,10 @@ impl Programs {
     }
 }
 
-impl Gate {
+impl Deployment {
     /// Begins to listen on a free port. The keys of `settings` are those of the README.
     pub(super) async fn start(
-        kind: GateKind,
+        kind: DeploymentKind,
         programs: &Programs,
         settings: BTreeMap<String, String>,
     ) -> Result<Self> {
@@ -109,10 +109,10 @@ impl Gate {
         Ok(Self::Envoy(Box::new(Envoy::start(options).await?)))
     }
 
-    pub(super) const fn kind(&self) -> GateKind {
+    pub(super) const fn kind(&self) -> DeploymentKind {
         match self {
             Self::Spin(kind, _) => *kind,
-            Self::Envoy(_) => GateKind::Envoy,
+            Self::Envoy(_) => DeploymentKind::Envoy,
         }
     }
 
@@ -125,7 +125,7 @@ impl Gate {
         format!("http://{address}/data")
     }
 
-    /// What gate and service logged, oldest first.
+    /// What auth check and service logged, oldest first.
     pub(super) fn log(&self) -> Vec<String> {
         let log = match self {
             Self::Spin(_, app) => app.log(),
@@ -134,7 +134,7 @@ impl Gate {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Ends gate and service.
+    /// Ends auth check and service.
     pub(super) async fn stop(self) -> Result<()> {
         match self {
             Self::Spin(_, app) => drop(app),

@@ -39,12 +39,12 @@ impl Host {
 }
 
 /// Dropped, all of it ends.
-pub(crate) enum Gate {
+pub(crate) enum Deployment {
     Spin(Running),
     Envoy(Box<Envoy>),
 }
 
-impl Gate {
+impl Deployment {
     /// With what a user has to set for this issuer, and these settings on top.
     pub(crate) async fn start(host: Host, issuer: &Issuer, more: &[(&str, &str)]) -> Result<Self> {
         let mut settings = settings(issuer);
