@@ -78,7 +78,7 @@ pub(super) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<String>,
     /// How often the issuer was called about the token.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "issuer_asked", skip_serializing_if = "Option::is_none")]
     pub(super) issuer_calls: Option<u64>,
     /// What is not as expected, each a sentence.
     pub(super) problems: Vec<String>,
