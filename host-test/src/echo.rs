@@ -1,4 +1,4 @@
-//! The echo app of `host-test/echo-app`, as a server of its own: what stands behind Envoy in tests.
+//! The echo app of `host-test/echo-app` as a native server, the upstream of Envoy in tests.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
-/// A running echo. Dropped, it closes everything.
+/// A running echo server. Dropping it closes all connections.
 pub struct Echo {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -30,14 +30,14 @@ impl Echo {
     /// Listens on a free port of the loopback address.
     ///
     /// # Errors
-    /// There is none.
+    /// No port is free.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let requests = Arc::<AtomicU64>::default();
         let count = Arc::clone(&requests);
         let accepting = tokio::spawn(async move {
-            // Dropped with this task, and the connections with it.
+            // Dropped with this task, which closes the connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let count = Arc::clone(&count);
@@ -57,19 +57,19 @@ impl Echo {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Requests that reached it.
+    /// The number of requests that reached it.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 }
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // As each byte is one character, nothing of a value is lost.
+    // Latin-1: each byte becomes one character, so no value is changed.
     let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
     let (head, mut body) = request.into_parts();
     let headers: Vec<_> = head

@@ -1,4 +1,4 @@
-//! The demo, and what tests and benches share.
+//! The demo, and the helpers that tests and benches share.
 
 pub mod demo;
 pub mod echo;

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let command = DemoCommand::parse();
     let ended = tokio::runtime::Runtime::new().map(|runtime| {
         let ended = runtime.block_on(command.run(interrupted()));
-        // A build or a compilation that is under way is not waited for.
+        // Does not wait for a build or a compilation in progress.
         runtime.shutdown_background();
         ended
     });

@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use programs::{Process, on_path, repository};
 
-/// How long the program may take until it serves; compiling the components on a busy machine is most of it.
+/// How long the program may take to start; mostly it compiles the components.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often we look whether it serves.
+/// How often to check whether it serves.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Spin itself: the one that `SPIN` names, else the one on PATH. `None` also with `SKIP_SPIN=1`, for those who have one that
-/// is older than 4.1.
+/// Spin itself: the one that `SPIN` names, else the one on PATH. `None` also with `SKIP_SPIN=1`,
+/// for those who have one that is older than 4.1.
 #[must_use]
 pub fn find_spin() -> Option<PathBuf> {
     if std::env::var_os("SKIP_SPIN").is_some_and(|value| value == "1") {
@@ -27,7 +27,7 @@ pub fn find_spin() -> Option<PathBuf> {
     named.map(PathBuf::from).or_else(|| on_path("spin"))
 }
 
-/// Which program serves.
+/// The program that serves.
 #[derive(Clone, Debug)]
 pub enum SpinProgram {
     /// The embedded host of this repository: the binary `serve`.
@@ -36,21 +36,22 @@ pub enum SpinProgram {
     Spin(PathBuf),
 }
 
-/// What to serve, and how.
+/// The app to serve, and how.
 #[derive(Clone, Debug)]
 pub struct SpinOptions {
-    /// The manifest; its components are built.
+    /// The manifest; its components must be built.
     pub manifest: PathBuf,
-    /// Settings, handed over as `WORKOUT18_*`; keys as in the README, in lower case.
+    /// Settings, passed as `WORKOUT18_*`; keys as in the README, in lower case.
     pub settings: BTreeMap<String, String>,
-    /// Where variables and stores come from.
+    /// The runtime configuration.
     pub runtime_config: PathBuf,
-    /// Where Spin keeps logs and its stores; a folder that the caller removes. `None`: beside the manifest.
+    /// The folder for Spin's logs and stores, which the caller removes. `None`: beside the
+    /// manifest.
     pub state: Option<PathBuf>,
 }
 
 impl Default for SpinOptions {
-    /// What ships, without settings.
+    /// The shipped manifest, without settings.
     fn default() -> Self {
         Self {
             manifest: repository().join("spin.toml"),
@@ -61,7 +62,7 @@ impl Default for SpinOptions {
     }
 }
 
-/// A served app. Dropped, it ends at once.
+/// A served app. Dropping it stops it at once.
 pub struct SpinApp {
     process: Process,
     address: SocketAddr,
@@ -71,7 +72,7 @@ impl SpinApp {
     /// Starts the program on a free port and waits until it serves.
     ///
     /// # Errors
-    /// It does not: with what it said.
+    /// The program does not start. The message contains its output.
     pub async fn start(program: &SpinProgram, options: &SpinOptions) -> Result<Self> {
         let (path, up) = match program {
             SpinProgram::Embedded(path) => (path, None),
@@ -96,13 +97,13 @@ impl SpinApp {
         Ok(Self { process, address })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the program and its components wrote to standard error and output.
+    /// The standard error and output of the program and its components.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log() + &self.process.out()
@@ -143,7 +144,7 @@ async fn serving(process: &Process, program: &Path) -> Result<SocketAddr> {
 }
 
 fn announced(out: &str) -> Option<&str> {
-    // Whole lines only: the last one may still be written.
+    // Whole lines only: the last one may be incomplete.
     let whole = out.rfind('\n').and_then(|end| out.get(..end))?;
     let line = whole.lines().find(|line| line.starts_with("Serving "))?;
     line.rsplit_once("http://")

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request over a socket, byte for byte: what tests send, no client library would.
+//! Raw HTTP/1.1 requests over a socket, which no client library would send.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,18 +10,18 @@ use tokio::{
     time::timeout,
 };
 
-/// Waited for an answer at most: above every timeout that tests configure.
+/// The longest wait for a response: longer than every timeout that tests configure.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// More header fields than any host answers with.
+/// More header fields than any host sends.
 const MAX_HEADERS: usize = 64;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Header fields in order, names in lower case. What is not UTF-8 in a value is replaced.
+    /// Header fields in order, names in lower case. Invalid UTF-8 in values is replaced.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -34,12 +34,12 @@ impl Reply {
         same.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -67,16 +67,17 @@ pub fn get(path: &str, authorization: impl AsRef<[u8]>) -> Vec<u8> {
     request
 }
 
-/// Sends the bytes on a connection of their own and reads one answer.
+/// Sends the bytes on a new connection and reads one response.
 ///
 /// # Errors
-/// No connection, no answer within [`ANSWER_LIMIT`], or one that is not HTTP/1.1 with a content-length; to HEAD, whose
-/// connection has to be closed afterwards, one that is followed by anything.
+/// No connection, no answer within [`ANSWER_LIMIT`], or one that is not HTTP/1.1 with a
+/// content-length; to HEAD, whose connection has to be closed afterwards, one that is followed by
+/// anything.
 pub async fn exchange(to: SocketAddr, request: &[u8]) -> Result<Reply> {
     let head_only = request.starts_with(b"HEAD ");
     let exchange = async {
         let mut stream = TcpStream::connect(to).await.context("connect")?;
-        // A host may answer and close before it has read everything.
+        // A host may respond and close before it has read everything.
         let _ = stream.write_all(request).await;
         if !head_only {
             return read_reply(&mut stream, false).await;
@@ -92,7 +93,7 @@ pub async fn exchange(to: SocketAddr, request: &[u8]) -> Result<Reply> {
         .with_context(|| format!("no answer within {ANSWER_LIMIT:?}"))?
 }
 
-/// Reads one answer. `head_only`: to HEAD, whose answer announces a body and has none.
+/// Reads one response. `head_only`: the response to HEAD, which announces a body but has none.
 ///
 /// # Errors
 /// The connection ended before, or what came is not HTTP/1.1 with a content-length.

@@ -79,7 +79,7 @@ Service B response:
   subject: {id}
   aud: ['{id}']
   scopes: None
-✓ as expected; one question reached the issuer
+✓ as expected; one introspection call reached the issuer
 
 2. The same call without a token
   status: 401 Unauthorized
@@ -91,20 +91,20 @@ Service B response:
   status: 401 Unauthorized
   challenge: Bearer realm="service-b", error="invalid_token", error_description="The issuer says that the access token is not active."
   reason: inactive (The issuer says that the access token is not active.)
-✓ as expected; one question reached the issuer
+✓ as expected; one introspection call reached the issuer
 
 4. With a token for another audience
   status: 401 Unauthorized
   challenge: Bearer realm="service-b", error="invalid_token", error_description="The access token is for another audience."
   reason: wrong_audience (The access token is for another audience.)
-✓ as expected; one question reached the issuer
+✓ as expected; one introspection call reached the issuer
 
 5. With a good token while the issuer is stopped
   status: 503 Service Unavailable
   challenge: none
   retry after: 1
   reason: issuer_unreachable (The issuer could not be reached.)
-✓ as expected; no question reached the issuer
+✓ as expected; no introspection call reached the issuer
 
 All 5 calls came out as expected ({seconds} s).
 "#
@@ -123,24 +123,24 @@ fn machines_get_one_json_object() {
     assert_eq!(document["gate"], "embedded");
     assert!(document["milliseconds"].is_u64());
     assert_eq!(document["log"], json!([]));
-    let scenes: Vec<_> = document["scenes"]
+    let steps: Vec<_> = document["scenes"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|scene| {
+        .map(|step| {
             json!([
-                scene["name"],
-                scene["ok"],
-                scene["status"],
-                scene["reason"],
-                scene["retry_after"],
-                scene["issuer_asked"],
-                scene["problems"]
+                step["name"],
+                step["ok"],
+                step["status"],
+                step["reason"],
+                step["retry_after"],
+                step["issuer_asked"],
+                step["problems"]
             ])
         })
         .collect();
     assert_eq!(
-        json!(scenes),
+        json!(steps),
         json!([
             ["service_a", true, null, null, null, 1, []],
             ["no_token", true, 401, "no_credentials", null, null, []],
@@ -159,7 +159,8 @@ fn machines_get_one_json_object() {
     );
 }
 
-/// A folder with the demo, the embedded host, and a script in place of Service A. Removed at the end.
+/// A folder with the demo, the embedded host, and a script in place of Service A. Removed at the
+/// end.
 struct Staged(PathBuf);
 
 impl Staged {
@@ -188,7 +189,7 @@ impl Drop for Staged {
 }
 
 #[test]
-fn what_is_not_as_expected_is_said_and_the_rest_is_still_shown() {
+fn an_unexpected_result_is_reported_and_the_rest_still_shown() {
     let staged = Staged::new("wrong", "echo 'nonsense'; echo 'a complaint' >&2; exit 5");
     let output = demo(&staged.demo())
         .env("CLICOLOR_FORCE", "1")
@@ -197,15 +198,15 @@ fn what_is_not_as_expected_is_said_and_the_rest_is_still_shown() {
         .unwrap();
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    let scene = between(&text, "1. Service A gets", "\n2. The same call");
+    let step = between(&text, "1. Service A gets", "\n2. The same call");
     for line in [
         "nonsense",
         "a complaint",
         "✗ Service A ended with exit status: 5",
         "✗ expected this output:",
-        "✗ expected questions to the issuer: 1, got 0",
+        "✗ expected introspection calls: 1, got 0",
     ] {
-        assert!(scene.lines().any(|one| one == line), "{line:?} in {scene}");
+        assert!(step.lines().any(|one| one == line), "{line:?} in {step}");
     }
     assert_eq!(text.matches("✓ as expected").count(), 4);
     assert!(

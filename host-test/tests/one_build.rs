@@ -1,5 +1,5 @@
-//! wasmtime takes minutes to compile: `cargo test` and `cargo serve` have to ask for it with the same features, and what does
-//! not run components has to do without.
+//! wasmtime takes minutes to compile: `cargo test` and `cargo serve` have to ask for it with the
+//! same features, and what does not run components has to do without.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -54,7 +54,8 @@ fn cargo_tree(arguments: &[&str]) -> String {
     String::from_utf8(tree.stdout).unwrap()
 }
 
-/// wasmtime and everything below it, each with its features, as cargo selects them for dependencies of these kinds.
+/// wasmtime and everything below it, each with its features, as cargo selects them for dependencies
+/// of these kinds.
 fn wasmtime(kinds: &str) -> BTreeSet<String> {
     let text = cargo_tree(&[
         "--prefix", "depth", "--format", " {p} {f}", "--edges", kinds,

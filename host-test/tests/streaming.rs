@@ -1,5 +1,5 @@
-//! Bodies flow through the gate in both directions and are never held. In a process of its own, one test at a time, for
-//! memory is measured.
+//! Bodies flow through the auth check in both directions and are never held. In a process of its
+//! own, one test at a time, for memory is measured.
 #![expect(
     clippy::unwrap_used,
     reason = "a helper that fails is a test that fails"
@@ -21,7 +21,7 @@ use verify_stub::{TokenSpec, VerifyStub};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// spin.toml with the echo app in place of service-b, and every path behind the gate.
+/// spin.toml with the echo app in place of service-b, and every path behind the auth check.
 async fn serve(stub: &VerifyStub, extra: &[(&str, &str)]) -> Running {
     static APP: OnceLock<App> = OnceLock::new();
     let app = APP.get_or_init(|| {
@@ -133,7 +133,7 @@ async fn h18_f7_a_gigabyte_without_a_token_is_refused_unread() {
     let send = tokio::spawn(async move {
         let piece = vec![b'a'; 64 * 1024];
         let mut sent = 0_u64;
-        // Until the gate's side closes: nobody reads this.
+        // Until the auth check's side closes: nobody reads this.
         while to.write_all(&piece).await.is_ok() {
             sent += 64 * 1024;
         }

@@ -1,4 +1,5 @@
-//! What to check next, for each reason. Closed sets of sentences: nothing of an answer is in them.
+//! Advice on what to check next, for each reason. The sentences are fixed: they quote nothing of a
+//! response.
 
 /// The setting that named the issuer or its token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,22 +10,23 @@ pub(crate) enum Setting {
     TokenUrl,
 }
 
-/// When metadata names an issuer with a gap in the place of the tenant.
-pub(crate) const NO_TENANT: &str = "Put your tenant's id into WORKOUT18_ISSUER (--issuer), where the description has {tenantid}: `common` and `organizations` are no tenant.";
+/// If metadata names an issuer with a placeholder for the tenant.
+pub(crate) const TENANT_PLACEHOLDER: &str = "Put your tenant's id into WORKOUT18_ISSUER (--issuer), where the description has {tenantid}: `common` and `organizations` are not tenants.";
 
-/// When id or secret are refused, and form encoding changed one of them.
-pub(crate) const ENCODED_CLIENT: &str = "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not take this pair. If it is right, the issuer may not decode what form encoding changed in it (--client-auth basic-raw) or want it in the body (--client-auth post).";
+/// If id or secret are rejected, and form encoding changed one of them.
+pub(crate) const ENCODED_CLIENT: &str = "Check WORKOUT18_CLIENT_ID and the client secret: the issuer rejects this pair. If it is right, the issuer may not form-decode it (--client-auth basic-raw), or may expect it in the body (--client-auth post).";
 
-/// When a token has characters that RFC 6750 section 2.1 does not know, and Service B refuses its header as malformed.
-pub(crate) const ODD_TOKEN: &str = "Update Service B: the token has characters beyond those of RFC 6750 (Salesforce writes `!`), which older auth checks refuse; if it is up to date, check the proxies between here and it.";
+/// If a token has characters outside of `b64token` (RFC 6750 section 2.1), and Service B refuses
+/// its header as malformed.
+pub(crate) const NOT_B64TOKEN: &str = "Update Service B: the token has characters that RFC 6750 does not allow (Salesforce uses `!`), and older auth checks refuse them; if Service B is up to date, check the proxies between here and it.";
 
-const UNTRUSTED: &str = "Check the host name and this machine's clock; an authority of your own is trusted through the system's store or SSL_CERT_FILE.";
+const UNTRUSTED: &str = "Check the host name and this machine's clock; to trust an authority of your own, add it to the system's store or set SSL_CERT_FILE.";
 
-/// For a refusal of Service B, by the reason that its auth check gave.
+/// For a refusal of Service B, by the reason of its auth check.
 pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
     match reason {
         "client_not_allowed" => {
-            "Add this client id to WORKOUT18_ALLOWED_CLIENTS of Service B, or call with a client that is on it."
+            "Add this client id to WORKOUT18_ALLOWED_CLIENTS of Service B, or use a client that it lists."
         }
         "expired" => {
             "Compare the clocks of this machine, of Service B and of the issuer; a new token was tried already."
@@ -33,32 +35,32 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
         }
         "ambiguous_path" => {
-            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) plainly: without dot segments, double slashes, `;` and escaped slashes; and let no proxy add a second Host."
+            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy adds a second Host header."
         }
         "denied_by_rule" => {
-            "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) lets nobody in there."
+            "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) denies all access to it."
         }
         "inactive" => {
             "Check that WORKOUT18_ISSUER here and WORKOUT18_INTROSPECT_URL of Service B are the same tenant, and that the client of Service B may introspect the tokens of other clients."
         }
         "insufficient_scope" => {
-            "Ask for the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."
+            "Request the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."
         }
         "issuer_answer_malformed"
         | "issuer_not_json"
         | "issuer_answer_too_large"
         | "issuer_unexpected_status"
         | "issuer_redirected" => {
-            "Check WORKOUT18_INTROSPECT_URL of Service B: what answers there is not an introspection endpoint."
+            "Check WORKOUT18_INTROSPECT_URL of Service B: what responds there is not an introspection endpoint."
         }
         "issuer_call_denied" => {
-            "Let Service B call its issuer: export WORKOUT18_INTROSPECT_ORIGIN for it, or correct its allowed_outbound_hosts."
+            "Allow Service B to call its issuer: export WORKOUT18_INTROSPECT_ORIGIN for it, or correct its allowed_outbound_hosts."
         }
         "issuer_circuit_open" | "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
-            "Try again later: the issuer of Service B is in trouble."
+            "Try again later: the issuer of Service B is failing."
         }
-        "issuer_refused_us" => {
-            "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer refuses them."
+        "issuer_rejected_client" => {
+            "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer rejects them."
         }
         "issuer_unreachable" => {
             "Check WORKOUT18_INTROSPECT_URL of Service B and the network between it and its issuer."
@@ -66,19 +68,21 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "malformed_authorization" | "repeated_authorization" | "token_in_query" => {
             "Check the proxies between here and Service B, and the query of WORKOUT18_SERVICE_B_URL: the token did not arrive as it was sent."
         }
-        "token_too_long" => "Have the issuer put less into its tokens, or give opaque ones.",
+        "token_too_long" => {
+            "Configure the issuer to put less into its tokens, or to issue opaque ones."
+        }
         "misconfigured" => "Correct the settings of Service B; its log names the wrong one.",
         "no_audience" => {
-            "Let the issuer put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource ask for it); it names none now."
+            "Configure the issuer to put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource request it); now it names none."
         }
         "no_client_id" => {
-            "Check what the issuer tells Service B of this token: it names no client, so WORKOUT18_ALLOWED_CLIENTS of Service B lets nobody in."
+            "Check what the issuer tells Service B about this token: it names no client, so WORKOUT18_ALLOWED_CLIENTS of Service B admits nobody."
         }
         "no_grant_type" => {
-            "Empty WORKOUT18_ALLOWED_GRANT_TYPES of Service B: its issuer names no grant type, so nobody gets in."
+            "Unset WORKOUT18_ALLOWED_GRANT_TYPES of Service B: its issuer names no grant type, so nobody is admitted."
         }
         "no_issuer" => {
-            "Empty WORKOUT18_EXPECTED_ISSUER of Service B if its issuer never names itself (`iss`): nobody gets in then."
+            "Unset WORKOUT18_EXPECTED_ISSUER of Service B if its issuer never sends `iss`: otherwise nobody is admitted."
         }
         "no_credentials" | "unsupported_scheme" => {
             "Check the proxies between here and Service B: the Authorization header did not arrive."
@@ -87,41 +91,42 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Compare the clocks of Service B and of the issuer, or raise WORKOUT18_LEEWAY of Service B."
         }
         "proof_of_possession_missing" => {
-            "Let the issuer give this client tokens that are not bound to a key."
+            "Configure the issuer to give this client tokens that are not bound to a key."
         }
         "unfinished_login" => {
-            "Check the client at the issuer: its tokens wait for a login that no service can finish."
+            "Check the client at the issuer: its tokens wait for a login that no service can complete."
         }
         "wrong_audience" => {
-            "Let the issuer put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource ask for it)."
+            "Configure the issuer to put WORKOUT18_EXPECTED_AUD of Service B into the audience of this client's tokens (--audience and --resource request it)."
         }
         "wrong_issuer" => {
-            "Check that WORKOUT18_ISSUER here is WORKOUT18_EXPECTED_ISSUER of Service B."
+            "Check that WORKOUT18_ISSUER here is the same as WORKOUT18_EXPECTED_ISSUER of Service B."
         }
         "wrong_token_type" => {
-            "Check the client at the issuer: what it gives is not an access token."
+            "Check the client at the issuer: what the issuer gives it is not an access token."
         }
         "redirected" => {
             "Set WORKOUT18_SERVICE_B_URL (--service-b-url) to the final address: a token is not sent after a redirect."
         }
         "too_large" => {
-            "Check WORKOUT18_SERVICE_B_URL (--service-b-url): the answer is too large to be Service B's."
+            "Check WORKOUT18_SERVICE_B_URL (--service-b-url): the response is too large to be Service B's."
         }
         _ => match status {
-            401 | 403 => "Check what Service B demands of its callers; its log says more.",
+            401 | 403 => "Check what Service B requires of its callers; its log says more.",
             404 | 405 => "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url).",
             429 | 503 => "Try again later: Service B is busy or not ready.",
-            500.. => "Look at the log of Service B.",
+            500.. => "Check the log of Service B.",
             _ => "Check WORKOUT18_SERVICE_B_URL (--service-b-url) and the log of Service B.",
         },
     }
 }
 
-/// For a token request that the issuer refused, by its error code (RFC 6749 section 5.2) or our own reason.
+/// For a token request that the issuer refused, by its error code (RFC 6749 section 5.2) or by a
+/// reason of our own.
 pub(crate) fn for_issuer(reason: &str, setting: Setting) -> &'static str {
     match reason {
         "invalid_client" | "request_unauthorized" => {
-            "Check WORKOUT18_CLIENT_ID and the client secret: the issuer does not know this pair; if it wants them in the body, add --client-auth post."
+            "Check WORKOUT18_CLIENT_ID and the client secret: the issuer rejects this pair; if it expects them in the body, add --client-auth post."
         }
         "unauthorized_client" => {
             "Check WORKOUT18_CLIENT_ID and the client secret first; if they are right, allow the grant type client_credentials (at some issuers: a service account) for this client."
@@ -136,25 +141,25 @@ pub(crate) fn for_issuer(reason: &str, setting: Setting) -> &'static str {
             "Correct WORKOUT18_AUDIENCE (--audience) or WORKOUT18_RESOURCE (--resource): the issuer does not know it."
         }
         "invalid_request" => {
-            "Check what the issuer demands in a token request: perhaps --scope, --audience, --resource or --client-auth post."
+            "Check what the issuer requires in a token request, perhaps --scope, --audience, --resource or --client-auth post."
         }
         "access_denied" => "Check the policies of this client at the issuer.",
         "temporarily_unavailable" | "server_error" | "issuer_failed" | "issuer_overloaded" => {
-            "Try again later: the issuer is in trouble."
+            "Try again later: the issuer is failing."
         }
         "wrong_issuer" => {
-            "Set WORKOUT18_ISSUER (--issuer) to exactly the issuer that the description names, if that is the one you trust; or name the token endpoint itself, WORKOUT18_TOKEN_URL (--token-url)."
+            "If you trust the issuer that the description names, set WORKOUT18_ISSUER (--issuer) to exactly that; or set the token endpoint itself, WORKOUT18_TOKEN_URL (--token-url)."
         }
         "unsafe_token_endpoint" => {
-            "Check WORKOUT18_ISSUER (--issuer): credentials are sent to its own origin or to https that it names over https, nowhere else; WORKOUT18_TOKEN_URL (--token-url) names the endpoint itself."
+            "Check WORKOUT18_ISSUER (--issuer): credentials are sent only to its own origin, or to an https endpoint that https metadata names; WORKOUT18_TOKEN_URL (--token-url) sets the endpoint itself."
         }
-        "unusable_token" => "Check the client at the issuer: it must give Bearer access tokens.",
+        "unusable_token" => "Check the client at the issuer: it must issue Bearer access tokens.",
         _ => match (setting, reason) {
             (Setting::Issuer, "no_token_endpoint") => {
-                "Check WORKOUT18_ISSUER (--issuer): no token endpoint was found below it; WORKOUT18_TOKEN_URL (--token-url) names the endpoint itself."
+                "Check WORKOUT18_ISSUER (--issuer): no token endpoint was found; WORKOUT18_TOKEN_URL (--token-url) sets the endpoint itself."
             }
             (Setting::TokenUrl, "no_token_endpoint") => {
-                "Check WORKOUT18_TOKEN_URL (--token-url): there is no token endpoint."
+                "Check WORKOUT18_TOKEN_URL (--token-url): there is no token endpoint at this URL."
             }
             (Setting::Issuer, "redirected") => {
                 "Set WORKOUT18_ISSUER (--issuer) to the final address: credentials are not sent after a redirect."
@@ -163,24 +168,24 @@ pub(crate) fn for_issuer(reason: &str, setting: Setting) -> &'static str {
                 "Set WORKOUT18_TOKEN_URL (--token-url) to the final address: credentials are not sent after a redirect."
             }
             (Setting::Issuer, _) => {
-                "Check WORKOUT18_ISSUER (--issuer): what answers there does not behave as an issuer; --verbose shows it."
+                "Check WORKOUT18_ISSUER (--issuer): what responds there does not behave like an issuer; --verbose shows it."
             }
             (Setting::TokenUrl, _) => {
-                "Check WORKOUT18_TOKEN_URL (--token-url): what answers there does not behave as a token endpoint; --verbose shows it."
+                "Check WORKOUT18_TOKEN_URL (--token-url): what responds there does not behave like a token endpoint; --verbose shows it."
             }
         },
     }
 }
 
-/// When nothing answers at all.
+/// For an issuer that does not respond at all.
 pub(crate) fn unreachable_issuer(reason: &str, setting: Setting) -> &'static str {
     match (reason, setting) {
         ("certificate_refused", _) => UNTRUSTED,
         ("timeout", Setting::Issuer) => {
-            "Check that the issuer is up and WORKOUT18_ISSUER (--issuer) names it; --timeout gives it longer."
+            "Check that the issuer is up and that WORKOUT18_ISSUER (--issuer) names it; --timeout gives it more time."
         }
         ("timeout", Setting::TokenUrl) => {
-            "Check that the issuer is up and WORKOUT18_TOKEN_URL (--token-url) names it; --timeout gives it longer."
+            "Check that the issuer is up and that WORKOUT18_TOKEN_URL (--token-url) names it; --timeout gives it more time."
         }
         (_, Setting::Issuer) => {
             "Check that WORKOUT18_ISSUER (--issuer) is right and reachable from here, proxy settings included."
@@ -191,12 +196,12 @@ pub(crate) fn unreachable_issuer(reason: &str, setting: Setting) -> &'static str
     }
 }
 
-/// The same for Service B.
+/// For a Service B that does not respond at all.
 pub(crate) fn unreachable_service_b(reason: &str) -> &'static str {
     match reason {
         "certificate_refused" => UNTRUSTED,
         "timeout" => {
-            "Check that Service B is up and WORKOUT18_SERVICE_B_URL (--service-b-url) names it; --timeout gives it longer."
+            "Check that Service B is up and that WORKOUT18_SERVICE_B_URL (--service-b-url) names it; --timeout gives it more time."
         }
         _ => {
             "Start Service B (`spin up` or `cargo serve`), or correct WORKOUT18_SERVICE_B_URL (--service-b-url)."
@@ -209,9 +214,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_of_the_auth_check_has_advice_of_its_own() {
+    fn every_reason_of_the_auth_check_has_its_own_advice() {
         for reason in token_check::ALL_REASONS {
-            // No refusal has this status, so the advice by status is known.
+            // No refusal has this status, so it selects the fallback.
             let fallback = for_service_b("no such reason", 200);
             assert_ne!(
                 for_service_b(reason.name(), 200),

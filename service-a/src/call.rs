@@ -1,4 +1,4 @@
-//! One call of Service B with the token.
+//! Calls Service B with the token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,32 +13,34 @@ use url::Url;
 use crate::{
     advice,
     failure::{Class, Failure},
-    http::{Answer, Fault, Http},
-    text::Foreign,
-    token::{Token, TokenSource},
-    value::Value,
+    http::Http,
+    json_value::JsonValue,
+    response::{HttpError, Response},
+    token_source::{Token, TokenSource},
+    untrusted_text::UntrustedText,
 };
 
-/// Service B answers with a small document.
-const LARGEST_ANSWER: usize = 1024 * 1024;
+/// The largest body that is read. Service B's documents are small.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// What Service B answered, if it granted the call.
+/// The body of a granted call.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Document {
     /// Any JSON.
-    Json(Value),
+    Json(JsonValue),
     /// Anything else.
-    Text(Foreign),
+    Text(UntrustedText),
 }
 
-/// A call and how it ended.
-pub(crate) struct Called {
+/// The result of one call.
+pub(crate) struct CallResult {
     /// The token that was sent last.
     pub(crate) token: Option<Arc<Token>>,
     /// Status and document, or the failure.
     pub(crate) result: Result<(StatusCode, Document), Arc<Failure>>,
-    /// From the call to its answer, a renewal of the token included, the first token not.
+    /// From the request to its response. Includes a renewal of the token, but not the first token
+    /// request.
     pub(crate) latency: Option<Duration>,
 }
 
@@ -50,28 +52,38 @@ pub(crate) struct Caller {
     source: TokenSource,
 }
 
+impl CallResult {
+    /// Whether further calls would fail the same way. Repeating the token request might get the
+    /// client locked.
+    pub(crate) fn is_final(&self) -> bool {
+        self.result
+            .as_ref()
+            .is_err_and(|failure| failure.is_final())
+    }
+}
+
 impl Caller {
     /// `http` is for `url`.
     pub(crate) const fn new(http: Http, url: Url, source: TokenSource) -> Self {
         Self { http, url, source }
     }
 
-    /// Where the tokens come from.
+    /// The source of its tokens.
     pub(crate) const fn source(&self) -> &TokenSource {
         &self.source
     }
 
-    /// Whether requests and answers are shown, between which a bar has no place.
+    /// Whether requests and responses are shown: a progress bar would break between their lines.
     pub(crate) const fn is_traced(&self) -> bool {
         self.http.is_traced()
     }
 
-    /// Calls once, and once more with another token if the first answer is 401.
-    pub(crate) async fn call(&self) -> Called {
+    /// Calls once, and once more with a new token if the first response is 401.
+    pub(crate) async fn call(&self) -> CallResult {
         let mut token = match self.source.token().await {
             Ok(token) => token,
             Err(failure) => {
-                return Called {
+                return CallResult {
                     token: None,
                     result: Err(failure),
                     latency: None,
@@ -80,17 +92,17 @@ impl Caller {
         };
         let started = Instant::now();
         let mut refused = None;
-        let mut answer = self.send(&token).await;
-        let is_401 = |answer: &Result<Answer, Fault>| matches!(answer, Ok(answer) if answer.status == StatusCode::UNAUTHORIZED);
-        if is_401(&answer) {
+        let mut response = self.send(&token).await;
+        let is_401 = |response: &Result<Response, HttpError>| matches!(response, Ok(response) if response.status == StatusCode::UNAUTHORIZED);
+        if is_401(&response) {
             match self.source.renewed(&token).await {
                 Ok(Some(renewed)) => {
                     refused = Some(std::mem::replace(&mut token, renewed));
-                    answer = self.send(&token).await;
+                    response = self.send(&token).await;
                 }
                 Ok(None) => {}
                 Err(failure) => {
-                    return Called {
+                    return CallResult {
                         token: Some(token),
                         result: Err(failure),
                         latency: Some(started.elapsed()),
@@ -98,8 +110,8 @@ impl Caller {
                 }
             }
         }
-        if answer.is_ok() && !is_401(&answer) {
-            token.was_accepted();
+        if response.is_ok() && !is_401(&response) {
+            token.set_accepted();
         }
         let latency = Some(started.elapsed());
         let redact = |text: &str| {
@@ -109,81 +121,78 @@ impl Caller {
                 None => text,
             }
         };
-        let advised = |reason: &str| {
-            let odd = reason == "malformed_authorization" && !token.access().is_b64token();
-            odd.then_some(advice::ODD_TOKEN)
-        };
-        let result = self.read(answer, &redact).map_err(|failure| {
-            let next = advised(failure.reason().as_written());
-            Arc::new(match next {
-                Some(next) => failure.next(next),
-                None => failure,
+        let result = self.read_response(response, &redact).map_err(|failure| {
+            let malformed = failure.reason().raw() == "malformed_authorization";
+            Arc::new(if malformed && !token.access().is_b64token() {
+                failure.with_next(advice::NOT_B64TOKEN)
+            } else {
+                failure
             })
         });
-        Called {
+        CallResult {
             token: Some(token),
             result,
             latency,
         }
     }
 
-    async fn send(&self, token: &Token) -> Result<Answer, Fault> {
+    async fn send(&self, token: &Token) -> Result<Response, HttpError> {
         let mut request = Request::new(Method::GET, self.url.clone());
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(ACCEPT, json);
-        // A token is visible ASCII, so this always is a header.
+        // A token is visible ASCII, so this is always a valid header.
         let bearer = format!("Bearer {}", token.access().secret());
         if let Ok(mut bearer) = HeaderValue::from_str(&bearer) {
             bearer.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
-        // For what is shown of the exchange: each token that came here is known there.
+        // The trace redacts the tokens itself.
         let redact = |text: &str| self.source.redact(text);
-        self.http.send(request, LARGEST_ANSWER, &redact).await
+        self.http.send(request, MAX_RESPONSE_BYTES, &redact).await
     }
 
-    fn read(
+    fn read_response(
         &self,
-        answer: Result<Answer, Fault>,
+        response: Result<Response, HttpError>,
         redact: &dyn Fn(&str) -> String,
     ) -> Result<(StatusCode, Document), Failure> {
         let refused = |reason: &str, status: StatusCode| {
             let next = advice::for_service_b(reason, status.as_u16());
-            Failure::new(Class::ServiceBRefused, reason, next).at(&self.url)
+            Failure::new(Class::ServiceBRefused, reason, next).with_url(&self.url)
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(Fault::TooLarge(status, headers)) => {
-                return Err(refused("too_large", status).answered(status, &headers, redact));
+        let response = match response {
+            Ok(response) => response,
+            Err(HttpError::TooLarge(status, headers)) => {
+                return Err(refused("too_large", status).with_response(status, &headers, redact));
             }
-            Err(Fault::Unreachable { reason, text }) => {
+            Err(HttpError::Unreachable { reason, message }) => {
                 let next = advice::unreachable_service_b(reason);
                 return Err(Failure::new(Class::ServiceBUnreachable, reason, next)
-                    .at(&self.url)
-                    .described(Some(Foreign::new(&text))));
+                    .with_url(&self.url)
+                    .with_description(Some(UntrustedText::new(&message))));
             }
         };
-        let json = serde_json::from_slice::<Value>(&answer.body)
+        let json = serde_json::from_slice::<JsonValue>(&response.body)
             .ok()
-            .map(|json| json.map_text(redact));
-        let status = answer.status;
+            .map(|json| json.map_strings(redact));
+        let status = response.status;
         if status.is_success() {
-            let text = || Foreign::new(&redact(&String::from_utf8_lossy(&answer.body)));
+            let text = || UntrustedText::new(&redact(&String::from_utf8_lossy(&response.body)));
             let document = json.map_or_else(|| Document::Text(text()), Document::Json);
             return Ok((status, document));
         }
-        let told = |name: &str| json.as_ref().and_then(|json| json.text(name));
+        let member = |name: &str| json.as_ref().and_then(|json| json.string(name));
         let failure = if status.is_redirection() {
             refused("redirected", status)
         } else {
-            match told("reason") {
+            match member("reason") {
                 Some(reason) => refused(reason, status),
                 None => refused(&format!("status_{}", status.as_u16()), status),
             }
         };
         Err(failure
-            .answered(status, &answer.headers, redact)
-            .error(told("error").map(Foreign::new))
-            .described(told("error_description").map(Foreign::new)))
+            .with_response(status, &response.headers, redact)
+            .with_error(member("error").map(UntrustedText::new))
+            .with_description(member("error_description").map(UntrustedText::new)))
     }
 }

@@ -1,7 +1,7 @@
-//! Where the issuer's token endpoint is: what the user said, else OpenID Connect Discovery 1.0 section 4, RFC 8414
-//! section 3, or `<issuer>/token`.
+//! Finds the issuer's token endpoint: the one in the settings, or the one in the metadata (OpenID
+//! Connect Discovery 1.0 section 4, RFC 8414 section 3), or `<issuer>/token`.
 //!
-//! It refuses to send credentials anywhere but to the origin of the issuer, unless discovery over https named it.
+//! An endpoint of another origin than the issuer's is refused, unless https metadata names it.
 
 use oauth2::TokenUrl;
 use reqwest::{
@@ -14,52 +14,53 @@ use url::Url;
 use crate::{
     advice::{self, Setting},
     failure::{Class, Failure},
-    http::{Fault, Http, Redact},
-    text::Foreign,
+    http::Http,
+    response::{HttpError, Redact},
+    untrusted_text::UntrustedText,
 };
 
-/// Metadata of real issuers is 2 to 10 KB.
-const LARGEST_METADATA: usize = 256 * 1024;
+/// The largest metadata that is read. That of real issuers is 2 to 10 KB.
+const MAX_METADATA_BYTES: usize = 256 * 1024;
 
-/// Microsoft Entra writes this into the issuer of tenants that share metadata (`common`, `organizations`).
-const NO_TENANT: &str = "{tenantid}";
+/// The placeholder in Microsoft Entra's metadata for `common` and `organizations`.
+const TENANT_PLACEHOLDER: &str = "{tenantid}";
 
 /// Where the token request goes.
 #[derive(Clone, Debug)]
 pub(crate) enum TokenEndpoint {
-    /// Where this issuer says.
-    Of(Issuer),
-    /// Where the user says; the issuer is not asked.
-    Named(TokenUrl),
+    /// The endpoint that the metadata of this issuer names.
+    Discover(Issuer),
+    /// The endpoint in the settings; no metadata is read.
+    Fixed(TokenUrl),
 }
 
 impl TokenEndpoint {
-    /// What the user named.
+    /// The URL in the settings.
     pub(crate) fn url(&self) -> &Url {
         match self {
-            Self::Of(issuer) => &issuer.url,
-            Self::Named(endpoint) => endpoint.url(),
+            Self::Discover(issuer) => &issuer.url,
+            Self::Fixed(endpoint) => endpoint.url(),
         }
     }
 
-    /// The setting that advice speaks of.
+    /// The setting that advice refers to.
     pub(crate) const fn setting(&self) -> Setting {
         match self {
-            Self::Of(_) => Setting::Issuer,
-            Self::Named(_) => Setting::TokenUrl,
+            Self::Discover(_) => Setting::Issuer,
+            Self::Fixed(_) => Setting::TokenUrl,
         }
     }
 
-    /// The endpoint; the issuer is asked if need be.
+    /// The endpoint; reads the metadata if necessary.
     pub(crate) async fn find(&self, http: &Http, redact: Redact<'_>) -> Result<TokenUrl, Failure> {
         match self {
-            Self::Of(issuer) => token_endpoint(http, issuer, redact).await,
-            Self::Named(endpoint) => Ok(endpoint.clone()),
+            Self::Discover(issuer) => discover(http, issuer, redact).await,
+            Self::Fixed(endpoint) => Ok(endpoint.clone()),
         }
     }
 }
 
-/// The issuer, as it was written and as a URL: OAuth compares the text, HTTP needs the parts.
+/// The issuer, as a string and as a URL: OAuth compares the string, HTTP needs the URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuer {
     text: String,
@@ -67,12 +68,12 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// `url` is `text` parsed: https, or http where that is allowed, without user, query or fragment.
+    /// `url` is `text` parsed: https, or allowed http, without user, query or fragment.
     pub(crate) const fn new(text: String, url: Url) -> Self {
         Self { text, url }
     }
 
-    /// The path without the slash at its end.
+    /// The path without a trailing slash.
     fn path(&self) -> &str {
         self.url.path().trim_end_matches('/')
     }
@@ -83,27 +84,27 @@ impl Issuer {
         url
     }
 
-    /// The places of the metadata, in the order in which they are tried: OpenID Connect Discovery 1.0 section 4,
-    /// RFC 8414 section 3.1, and beside the first, where django-oauth-toolkit has it.
-    fn metadata(&self) -> Vec<Url> {
+    /// The URLs of the metadata in the order in which they are tried: OpenID Connect Discovery 1.0
+    /// section 4, RFC 8414 section 3.1, and that of django-oauth-toolkit.
+    fn metadata_urls(&self) -> Vec<Url> {
         let path = self.path();
-        let mut places = vec![
+        let mut urls = vec![
             self.with_path(&format!("{path}/.well-known/openid-configuration")),
             self.with_path(&format!("/.well-known/oauth-authorization-server{path}")),
             self.with_path(&format!("{path}/.well-known/oauth-authorization-server")),
         ];
-        // Without a path the last two are the same.
-        places.dedup();
-        places
+        // If the issuer has no path, the last two are the same.
+        urls.dedup();
+        urls
     }
 
-    /// When there is no metadata.
-    fn fallback(&self) -> Url {
+    /// The token endpoint if there is no metadata.
+    fn fallback_endpoint(&self) -> Url {
         self.with_path(&format!("{}/token", self.path()))
     }
 
-    /// Whether credentials may go to `endpoint`, which this issuer's metadata names.
-    fn vouches_for(&self, endpoint: &Url) -> bool {
+    /// Whether credentials may be sent to `endpoint`, which this issuer's metadata names.
+    fn may_name(&self, endpoint: &Url) -> bool {
         let plain = endpoint.username().is_empty()
             && endpoint.password().is_none()
             && endpoint.fragment().is_none();
@@ -111,125 +112,121 @@ impl Issuer {
         plain
             && match endpoint.scheme() {
                 "https" => same_origin || self.url.scheme() == "https",
-                // An issuer that is http is on loopback or was allowed.
+                // An http issuer is on loopback, or `--allow-http` allows it.
                 "http" => same_origin,
                 _ => false,
             }
     }
 }
 
-/// What we need of the metadata. A duplicate of either member makes it unreadable, as it should.
+/// The members that are used. serde rejects a duplicate of either.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     token_endpoint: Option<String>,
 }
 
-/// Asks the issuer where its token endpoint is.
-async fn token_endpoint(
-    http: &Http,
-    issuer: &Issuer,
-    redact: Redact<'_>,
-) -> Result<TokenUrl, Failure> {
+/// Reads the token endpoint from the issuer's metadata.
+async fn discover(http: &Http, issuer: &Issuer, redact: Redact<'_>) -> Result<TokenUrl, Failure> {
     let refused = |reason| {
         let next = advice::for_issuer(reason, Setting::Issuer);
         Failure::new(Class::IssuerRefused, reason, next)
     };
-    for place in issuer.metadata() {
-        let mut request = Request::new(Method::GET, place.clone());
+    for url in issuer.metadata_urls() {
+        let mut request = Request::new(Method::GET, url.clone());
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(ACCEPT, json);
-        let answer = match http.send(request, LARGEST_METADATA, redact).await {
-            Ok(answer) => answer,
-            Err(Fault::TooLarge(status, headers)) => {
+        let response = match http.send(request, MAX_METADATA_BYTES, redact).await {
+            Ok(response) => response,
+            Err(HttpError::TooLarge(status, headers)) => {
                 return Err(refused("too_large")
-                    .at(&place)
-                    .answered(status, &headers, redact));
+                    .with_url(&url)
+                    .with_response(status, &headers, redact));
             }
-            Err(Fault::Unreachable { reason, text }) => {
+            Err(HttpError::Unreachable { reason, message }) => {
                 let next = advice::unreachable_issuer(reason, Setting::Issuer);
                 return Err(Failure::new(Class::IssuerUnreachable, reason, next)
-                    .at(&place)
-                    .described(Some(Foreign::new(&text))));
+                    .with_url(&url)
+                    .with_description(Some(UntrustedText::new(&message))));
             }
         };
-        let trouble = match answer.status.as_u16() {
+        let failed = match response.status.as_u16() {
             429 => Some("issuer_overloaded"),
             500.. => Some("issuer_failed"),
             _ => None,
         };
-        if let Some(reason) = trouble {
-            return Err(refused(reason).at(&place).answered(
-                answer.status,
-                &answer.headers,
+        if let Some(reason) = failed {
+            return Err(refused(reason).with_url(&url).with_response(
+                response.status,
+                &response.headers,
                 redact,
             ));
         }
-        let json = serde_json::from_slice::<serde_json::Value>(&answer.body);
-        if answer.status != 200 || !json.is_ok_and(|json| json.is_object()) {
-            // Not there: an issuer without discovery answers 404, a redirect or a page for people.
+        let json = serde_json::from_slice::<serde_json::Value>(&response.body);
+        if response.status != 200 || !json.is_ok_and(|json| json.is_object()) {
+            // No metadata here: such issuers respond with 404, a redirect or an HTML page.
             continue;
         }
-        return read(issuer, &answer.body).map_err(|unusable| {
-            let failure = refused(unusable.reason)
-                .at(&place)
-                .described(Some(unusable.description));
-            match unusable.next {
-                Some(next) => failure.next(next),
+        return endpoint_in_metadata(issuer, &response.body).map_err(|error| {
+            let failure = refused(error.reason)
+                .with_url(&url)
+                .with_description(Some(error.description));
+            match error.next {
+                Some(next) => failure.with_next(next),
                 None => failure,
             }
         });
     }
-    Ok(TokenUrl::from_url(issuer.fallback()))
+    Ok(TokenUrl::from_url(issuer.fallback_endpoint()))
 }
 
-/// Metadata that cannot be used.
+/// Why metadata cannot be used.
 #[derive(Debug)]
-struct Unusable {
+struct MetadataError {
     reason: &'static str,
-    description: Foreign,
-    /// Where the advice for the reason would not help.
+    description: UntrustedText,
+    /// Advice that replaces that for the reason.
     next: Option<&'static str>,
 }
 
-impl Unusable {
+impl MetadataError {
     fn new(reason: &'static str, description: &str) -> Self {
         Self {
             reason,
-            description: Foreign::new(description),
+            description: UntrustedText::new(description),
             next: None,
         }
     }
 }
 
-/// The endpoint that a JSON object names, if it is this issuer's and safe.
-fn read(issuer: &Issuer, body: &[u8]) -> Result<TokenUrl, Unusable> {
+/// The endpoint that the metadata names, if the metadata is this issuer's and the endpoint safe.
+fn endpoint_in_metadata(issuer: &Issuer, body: &[u8]) -> Result<TokenUrl, MetadataError> {
     let Ok(metadata) = serde_json::from_slice::<Metadata>(body) else {
-        let text = "the metadata has no issuer, or members that are no strings or are there twice";
-        return Err(Unusable::new("metadata_not_understood", text));
+        let text = "the metadata has no issuer, or a member that is not a string or occurs twice";
+        return Err(MetadataError::new("metadata_not_understood", text));
     };
-    // OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3: exactly.
+    // An exact match: OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3.
     if metadata.issuer != issuer.text {
         let text = format!("the issuer calls itself {}", metadata.issuer);
-        let unusable = Unusable::new("wrong_issuer", &text);
-        return Err(if metadata.issuer.contains(NO_TENANT) {
-            Unusable {
-                next: Some(advice::NO_TENANT),
-                ..unusable
+        let error = MetadataError::new("wrong_issuer", &text);
+        return Err(if metadata.issuer.contains(TENANT_PLACEHOLDER) {
+            MetadataError {
+                next: Some(advice::TENANT_PLACEHOLDER),
+                ..error
             }
         } else {
-            unusable
+            error
         });
     }
     let Some(named) = metadata.token_endpoint else {
         let text = "the metadata names no token endpoint";
-        return Err(Unusable::new("no_token_endpoint", text));
+        return Err(MetadataError::new("no_token_endpoint", text));
     };
     match TokenUrl::new(named.clone()) {
-        Ok(endpoint) if issuer.vouches_for(endpoint.url()) => Ok(endpoint),
+        Ok(endpoint) if issuer.may_name(endpoint.url()) => Ok(endpoint),
         _ => {
             let text = format!("the metadata names the token endpoint {named}");
-            Err(Unusable::new("unsafe_token_endpoint", &text))
+            Err(MetadataError::new("unsafe_token_endpoint", &text))
         }
     }
 }
@@ -243,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_looked_for_in_three_places_and_the_fallback_is_beside_it() {
+    fn metadata_has_three_urls_and_the_fallback_endpoint_is_below_the_issuer() {
         let table: [(&str, &[&str], &str); 3] = [
             (
                 "https://t.verify.ibm.com/oauth2",
@@ -272,12 +269,12 @@ mod tests {
                 "http://127.0.0.1:8080/a/b/token",
             ),
         ];
-        for (text, places, fallback) in table {
+        for (text, urls, fallback) in table {
             let issuer = issuer(text);
-            let metadata = issuer.metadata();
+            let metadata = issuer.metadata_urls();
             let metadata: Vec<_> = metadata.iter().map(Url::as_str).collect();
-            assert_eq!(metadata, places);
-            assert_eq!(issuer.fallback().as_str(), fallback);
+            assert_eq!(metadata, urls);
+            assert_eq!(issuer.fallback_endpoint().as_str(), fallback);
         }
     }
 
@@ -307,13 +304,9 @@ mod tests {
             (compose, "http://localhost:8080/token", false),
             (compose, "https://token.example/token", false),
         ];
-        for (by, endpoint, vouched) in table {
+        for (by, endpoint, allowed) in table {
             let endpoint = Url::parse(endpoint).unwrap();
-            assert_eq!(
-                issuer(by).vouches_for(&endpoint),
-                vouched,
-                "{by} {endpoint}"
-            );
+            assert_eq!(issuer(by).may_name(&endpoint), allowed, "{by} {endpoint}");
         }
     }
 
@@ -358,9 +351,10 @@ mod tests {
             ),
         ];
         for (body, expected) in table {
-            let read = read(&issuer, body.as_bytes()).map_err(|unusable| unusable.reason);
+            let found =
+                endpoint_in_metadata(&issuer, body.as_bytes()).map_err(|error| error.reason);
             assert_eq!(
-                read.as_ref().map(|url| url.as_str()),
+                found.as_ref().map(|url| url.as_str()),
                 expected.as_ref().copied(),
                 "{body}"
             );

@@ -1,4 +1,4 @@
-//! What went wrong, whose side it is on, and what to look at next.
+//! What went wrong, on whose side, and what to check next.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -6,29 +6,29 @@ use reqwest::{StatusCode, header::HeaderMap};
 use serde::Serialize;
 use url::Url;
 
-use crate::text::{Foreign, escaped};
+use crate::{escape::escaped, untrusted_text::UntrustedText};
 
-/// The classes of failure; each has an exit code of its own.
+/// The classes of failure. Each has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Class {
     /// A flag or a setting is missing or wrong.
     Usage,
-    /// The issuer gave no answer.
+    /// The issuer sent no complete response.
     IssuerUnreachable,
-    /// The issuer answered, and there is no token in it.
+    /// The issuer responded without a usable token.
     IssuerRefused,
-    /// Service B answered, and it is a refusal.
+    /// Service B responded with a refusal.
     ServiceBRefused,
-    /// Service B gave no answer.
+    /// Service B sent no complete response.
     ServiceBUnreachable,
 }
 
 impl Class {
-    /// What the program ends with.
+    /// The exit code of the program.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
-            // The one that clap uses too.
+            // The same code as clap's.
             Self::Usage => 2,
             Self::IssuerUnreachable => 3,
             Self::IssuerRefused => 4,
@@ -48,63 +48,63 @@ impl Class {
     }
 }
 
-/// One failure, with everything the other side said about it.
+/// One failure, with everything the peer said about it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Failure {
     class: Class,
     exit_code: u8,
     message: &'static str,
-    reason: Foreign,
+    reason: UntrustedText,
     #[serde(flatten)]
-    told: Box<Told>,
+    details: Box<Details>,
     next: &'static str,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-struct Told {
+struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<Foreign>,
+    url: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Foreign>,
+    error: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<Foreign>,
+    description: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    challenge: Option<Foreign>,
+    challenge: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<Foreign>,
+    location: Option<UntrustedText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<Foreign>,
-    /// Each a whole sentence of ours.
+    retry_after: Option<UntrustedText>,
+    /// Complete sentences, one for each wrong setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
 }
 
 impl Failure {
-    /// `reason` is one of ours or the other side's; `next` is the one thing to check.
+    /// `reason` is one of our own or the peer's; `next` is the one thing to check.
     pub(crate) fn new(class: Class, reason: &str, next: &'static str) -> Self {
         Self {
             class,
             exit_code: class.exit_code(),
             message: class.headline(),
-            reason: Foreign::new(reason),
-            told: Box::default(),
+            reason: UntrustedText::new(reason),
+            details: Box::default(),
             next,
         }
     }
 
-    /// Where the call went.
-    pub(crate) fn at(mut self, url: &Url) -> Self {
-        // A query may hold what nobody should see.
+    /// Adds the URL of the request.
+    pub(crate) fn with_url(mut self, url: &Url) -> Self {
+        // A query may hold secrets.
         let mut shown = url.clone();
         shown.set_query(None);
-        self.told.url = Some(Foreign::new(shown.as_str()));
+        self.details.url = Some(UntrustedText::new(shown.as_str()));
         self
     }
 
-    /// What the head of the answer says, cleaned by `redact`.
-    pub(crate) fn answered(
+    /// Adds what the head of the response says, cleaned by `redact`.
+    pub(crate) fn with_response(
         mut self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -116,77 +116,76 @@ impl Failure {
                 .iter()
                 .map(|value| String::from_utf8_lossy(value.as_bytes()))
                 .collect();
-            (!values.is_empty()).then(|| Foreign::new(&redact(&values.join(", "))))
+            (!values.is_empty()).then(|| UntrustedText::new(&redact(&values.join(", "))))
         };
-        self.told.status = Some(status.as_u16());
-        self.told.challenge = header("www-authenticate");
-        self.told.retry_after = header("retry-after");
+        self.details.status = Some(status.as_u16());
+        self.details.challenge = header("www-authenticate");
+        self.details.retry_after = header("retry-after");
         if status.is_redirection() {
-            self.told.location = header("location");
+            self.details.location = header("location");
         }
         self
     }
 
-    /// The `error` member.
-    pub(crate) fn error(mut self, error: Option<Foreign>) -> Self {
-        self.told.error = error;
+    /// Adds the `error` member of the response.
+    pub(crate) fn with_error(mut self, error: Option<UntrustedText>) -> Self {
+        self.details.error = error;
         self
     }
 
-    /// In words.
-    pub(crate) fn described(mut self, description: Option<Foreign>) -> Self {
-        self.told.description = description;
+    /// Adds a description.
+    pub(crate) fn with_description(mut self, description: Option<UntrustedText>) -> Self {
+        self.details.description = description;
         self
     }
 
-    /// The one thing to check, where that for the reason would not help.
-    pub(crate) const fn next(mut self, next: &'static str) -> Self {
+    /// Replaces the advice, where that for the reason would not help.
+    pub(crate) const fn with_next(mut self, next: &'static str) -> Self {
         self.next = next;
         self
     }
 
-    /// Every single thing that is wrong with the settings.
-    pub(crate) fn problems(mut self, problems: impl IntoIterator<Item = String>) -> Self {
-        self.told.problems = problems.into_iter().collect();
+    /// Adds everything that is wrong with the settings.
+    pub(crate) fn with_problems(mut self, problems: impl IntoIterator<Item = String>) -> Self {
+        self.details.problems = problems.into_iter().collect();
         self
     }
 
-    /// Its class.
     pub(crate) const fn class(&self) -> Class {
         self.class
     }
 
-    /// Its reason, as failures are counted by.
-    pub(crate) const fn reason(&self) -> &Foreign {
+    /// The reason by which failures are counted.
+    pub(crate) const fn reason(&self) -> &UntrustedText {
         &self.reason
     }
 
-    /// The status, if there was an answer.
+    /// The status of the response, if there was one.
     pub(crate) const fn status(&self) -> Option<u16> {
-        self.told.status
+        self.details.status
     }
 
-    /// Whether the issuer would say the same again however often it is asked: it refuses this client or what it asks for,
-    /// or is no issuer.
+    /// Whether every further token request would fail the same way: the issuer rejects this client
+    /// or its request, or is no issuer.
     pub(crate) fn is_final(&self) -> bool {
         self.class == Class::IssuerRefused
             && !matches!(
-                self.reason.as_written(),
+                self.reason.raw(),
                 "issuer_failed" | "issuer_overloaded" | "server_error" | "temporarily_unavailable"
             )
     }
 
-    /// For how long the other side wants no more requests (RFC 9110 section 10.2.3, in seconds).
+    /// `Retry-After` in seconds (RFC 9110 section 10.2.3).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.told.retry_after.as_ref()?.as_written().parse().ok()?;
+        let seconds = self.details.retry_after.as_ref()?.raw().parse().ok()?;
         Some(Duration::from_secs(seconds))
     }
 
-    /// For a person: a headline and one line for each thing known.
-    pub(crate) fn shown(&self) -> String {
-        if !self.told.problems.is_empty() {
+    /// For a person: a headline, then one line for each known detail.
+    pub(crate) fn render(&self) -> String {
+        if !self.details.problems.is_empty() {
             let mut text = String::new();
-            for problem in &self.told.problems {
+            for problem in &self.details.problems {
                 let _ = writeln!(text, "Error: {}", escaped(problem));
             }
             return text + self.next + "\n";
@@ -194,19 +193,19 @@ impl Failure {
         let mut text = format!("Error: {}\n", self.message);
         let mut line = |name: &str, value: Option<String>| {
             if let Some(value) = value {
-                // A String takes every write.
+                // Writing to a String cannot fail.
                 let _ = writeln!(text, "  {name}: {value}");
             }
         };
-        let shown = |text: &Option<Foreign>| text.as_ref().map(Foreign::shown);
-        line("url", shown(&self.told.url));
-        line("status", self.told.status.map(status_line));
-        line("reason", Some(self.reason.shown()));
-        line("error", shown(&self.told.error));
-        line("description", shown(&self.told.description));
-        line("challenge", shown(&self.told.challenge));
-        line("location (not followed)", shown(&self.told.location));
-        line("retry after", shown(&self.told.retry_after));
+        let shown = |text: &Option<UntrustedText>| text.as_ref().map(UntrustedText::escaped);
+        line("url", shown(&self.details.url));
+        line("status", self.details.status.map(status_line));
+        line("reason", Some(self.reason.escaped()));
+        line("error", shown(&self.details.error));
+        line("description", shown(&self.details.description));
+        line("challenge", shown(&self.details.challenge));
+        line("location (not followed)", shown(&self.details.location));
+        line("retry after", shown(&self.details.retry_after));
         line("next", Some(self.next.to_owned()));
         text
     }
@@ -227,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_class_has_an_exit_code_of_its_own() {
+    fn each_class_has_its_own_exit_code() {
         let classes = [
             (Class::Usage, 2),
             (Class::IssuerUnreachable, 3),
@@ -241,20 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_shows_all_that_was_said_and_nothing_raw() {
+    fn a_failure_shows_every_detail_and_nothing_raw() {
         let mut headers = HeaderMap::new();
         headers.append("www-authenticate", "Bearer realm=\"b\"".parse().unwrap());
         headers.append("www-authenticate", "Basic".parse().unwrap());
         headers.insert("retry-after", "7".parse().unwrap());
         let failure = Failure::new(Class::ServiceBRefused, "in\u{1b}active", "Check it.")
-            .at(&Url::parse("http://127.0.0.1:9000/data?access_token=x").unwrap())
-            .answered(StatusCode::UNAUTHORIZED, &headers, &|text| {
+            .with_url(&Url::parse("http://127.0.0.1:9000/data?access_token=x").unwrap())
+            .with_response(StatusCode::UNAUTHORIZED, &headers, &|text| {
                 text.replace("realm", "R")
             })
-            .error(Some(Foreign::new("invalid_token")))
-            .described(Some(Foreign::new("two\nlines")));
+            .with_error(Some(UntrustedText::new("invalid_token")))
+            .with_description(Some(UntrustedText::new("two\nlines")));
         assert_eq!(
-            failure.shown(),
+            failure.render(),
             "Error: Service B refused the call
   url: http://127.0.0.1:9000/data
   status: 401 Unauthorized
@@ -267,7 +266,7 @@ mod tests {
 "
         );
         assert_eq!(
-            crate::text::json(&failure),
+            crate::escape::json(&failure),
             r#"{"class":"service_b_refused","exit_code":5,"message":"Service B refused the call","reason":"in\u001bactive","url":"http://127.0.0.1:9000/data","status":401,"error":"invalid_token","description":"two\nlines","challenge":"Bearer R=\"b\", Basic","retry_after":"7","next":"Check it."}"#
         );
     }

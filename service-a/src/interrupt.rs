@@ -6,22 +6,22 @@ use tokio_util::sync::CancellationToken;
 
 /// What shells report for a program that Ctrl-C ended.
 pub(crate) const EXIT_CODE: u8 = 130;
-/// A summary that nobody reads must not keep the program.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the program may take to end after the first Ctrl-C.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// Cancelled by the first Ctrl-C. The second, or a second later, ends the program wherever it is: a write to a pipe that
-/// nobody reads does not come back.
+/// Returns a token that the first Ctrl-C cancels. A second Ctrl-C, or the end of the grace period,
+/// ends the program wherever it is: a write to a pipe that nobody reads would block for ever.
 pub(crate) fn watch() -> CancellationToken {
     let interrupted = CancellationToken::new();
-    let told = interrupted.clone();
+    let token = interrupted.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_err() {
             return;
         }
-        told.cancel();
+        token.cancel();
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
-            () = tokio::time::sleep(PATIENCE) => {}
+            () = tokio::time::sleep(GRACE_PERIOD) => {}
         }
         process::exit(i32::from(EXIT_CODE));
     });

@@ -1,23 +1,29 @@
 //! Service A: gets an access token from its issuer and calls Service B with it.
 
 mod advice;
+mod ca_file;
 mod call;
 mod cli;
+mod console;
 mod discovery;
-mod exchange;
+mod escape;
 mod failure;
+mod grant;
 mod http;
 mod interrupt;
+mod json_value;
 mod load;
-mod output;
+mod python_repr;
+mod report;
+mod response;
 mod run;
 mod secret;
+mod secret_source;
 mod settings;
-mod text;
-mod token;
+mod token_request;
+mod token_source;
 mod trace;
-mod trust;
-mod value;
+mod untrusted_text;
 
 use std::{env, process::ExitCode};
 
@@ -25,12 +31,12 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(&format!("Error: cannot start: {error}\n"));
+            console::print_error(&format!("Error: cannot start: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
     let code = runtime.block_on(run::run(env::args_os().collect()));
-    // A read of the secret or a name lookup that is under way is not waited for.
+    // Do not wait for a blocking read of the secret or a name lookup that is still pending.
     runtime.shutdown_background();
     code.into()
 }

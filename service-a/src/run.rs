@@ -1,4 +1,4 @@
-//! From the command line to the exit code.
+//! Runs the program, from the command line to the exit code.
 
 use std::{ffi::OsString, io};
 
@@ -7,49 +7,52 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    call::{Called, Caller},
+    call::{CallResult, Caller},
     cli::{self, Cli, Task},
+    console::{self, print_error},
     failure::{Class, Failure},
     http::Http,
     interrupt, load,
-    output::{self, Report, complain},
+    report::{self, Report},
     settings::{SettingError, Settings},
-    text::Foreign,
-    token::TokenSource,
+    token_source::TokenSource,
     trace::Trace,
+    untrusted_text::UntrustedText,
 };
 
-/// The output could not be written.
+/// The exit code if the output cannot be written.
 const UNWRITABLE: u8 = 1;
-/// After what is wrong with the settings.
+/// The advice after wrong settings.
 const SEE_HELP: &str = "Run service-a --help for all settings.";
 
-/// Does what the command line says and returns the exit code.
+/// Runs the command line and returns the exit code.
 pub(crate) async fn run(arguments: Vec<OsString>) -> u8 {
     let interrupted = interrupt::watch();
-    let done = match command_line(&arguments) {
-        Ok(cli) => work(cli, &interrupted).await,
-        Err(failure) => report_failure(&failure, cli::json_is_asked_for(&arguments)),
+    let code = match parse(&arguments) {
+        Ok(cli) => run_task(cli, &interrupted).await,
+        Err(failure) => report_failure(&failure, cli::wants_json(&arguments)),
     };
-    done.unwrap_or_else(|error| {
-        // Whoever closed the pipe has seen enough.
+    code.unwrap_or_else(|error| {
+        // A closed pipe is not an error.
         if error.kind() != io::ErrorKind::BrokenPipe {
-            complain(&format!("Error: cannot write: {error}\n"));
+            print_error(&format!("Error: cannot write: {error}\n"));
         }
         UNWRITABLE
     })
 }
 
-/// Reads the command line; prints help and version itself.
-fn command_line(arguments: &[OsString]) -> Result<Cli, Failure> {
-    let wrong = |problem| Failure::new(Class::Usage, "command_line", SEE_HELP).problems([problem]);
+/// Parses the command line. Help, version and clap's errors end the program here, unless JSON is
+/// wanted.
+fn parse(arguments: &[OsString]) -> Result<Cli, Failure> {
+    let wrong =
+        |problem| Failure::new(Class::Usage, "command_line", SEE_HELP).with_problems([problem]);
     if let Some(flag) = cli::secret_on_the_command_line(arguments) {
-        return Err(wrong(cli::no_such_flag(flag)));
+        return Err(wrong(cli::secret_flag_refused(flag)));
     }
     cli::parse(arguments).map_err(|mut error| {
-        let variables = cli::variables_behind(&error, arguments).join(", ");
+        let variables = cli::variables_at_fault(&error, arguments).join(", ");
         let set = format!("the environment sets {variables}");
-        if !error.use_stderr() || !cli::json_is_asked_for(arguments) {
+        if !error.use_stderr() || !cli::wants_json(arguments) {
             if !variables.is_empty() {
                 let tip = ContextValue::StyledStrs(vec![set.into()]);
                 error.insert(ContextKind::Suggested, tip);
@@ -57,7 +60,7 @@ fn command_line(arguments: &[OsString]) -> Result<Cli, Failure> {
             error.exit();
         }
         let text = error.render().to_string();
-        // What follows an empty line is advice for a terminal.
+        // After an empty line clap gives advice for a terminal.
         let lines = text.lines().take_while(|line| !line.is_empty());
         let sentence = lines.map(str::trim).collect::<Vec<_>>().join(" ");
         let sentence = sentence.trim_start_matches("error: ");
@@ -69,7 +72,8 @@ fn command_line(arguments: &[OsString]) -> Result<Cli, Failure> {
     })
 }
 
-async fn work(cli: Cli, interrupted: &CancellationToken) -> io::Result<u8> {
+/// Checks the settings and runs the task until it ends or Ctrl-C stops it.
+async fn run_task(cli: Cli, interrupted: &CancellationToken) -> io::Result<u8> {
     let json = cli.json();
     let task = cli.task();
     let prepared = tokio::select! {
@@ -81,28 +85,28 @@ async fn work(cli: Cli, interrupted: &CancellationToken) -> io::Result<u8> {
         Ok(caller) => caller,
         Err(failure) => return report_failure(&failure, json),
     };
-    let single = async {
+    let run = async {
         match task {
             Task::TokenOnly => token_only(&caller).await,
-            Task::Call => once(&caller, json).await,
-            // These have something to say when they are stopped.
+            Task::Call => call_once(&caller, json).await,
+            // These two handle Ctrl-C themselves: they end with a summary.
             Task::Repeat(load) => load::repeat(&caller, load, json, interrupted).await,
             Task::Watch(interval) => load::watch(&caller, interval, json, interrupted).await,
         }
     };
     if matches!(task, Task::Repeat(_) | Task::Watch(_)) {
-        return single.await;
+        return run.await;
     }
     tokio::select! {
         biased;
         () = interrupted.cancelled() => Ok(interrupt::EXIT_CODE),
-        code = single => code,
+        code = run => code,
     }
 }
 
-/// Checks the settings; reading the secret may block, so it has a thread of its own.
+/// Checks the settings on a thread of their own, since reading the secret may block.
 async fn prepare(cli: Cli) -> Result<Caller, Failure> {
-    let settings = match task::spawn_blocking(|| cli.settings()).await {
+    let settings = match task::spawn_blocking(|| Settings::from_cli(cli)).await {
         Ok(Ok(settings)) => settings,
         Ok(Err(errors)) => return Err(wrong_settings(&errors)),
         Err(_) => return Err(wrong_settings(&[])),
@@ -111,17 +115,17 @@ async fn prepare(cli: Cli) -> Result<Caller, Failure> {
         let next =
             "Check the certificate authorities of this machine (SSL_CERT_FILE, SSL_CERT_DIR).";
         Failure::new(Class::Usage, "tls_unusable", next)
-            .described(Some(Foreign::new(&error.to_string())))
+            .with_description(Some(UntrustedText::new(&error.to_string())))
     })
 }
 
 fn wrong_settings(errors: &[SettingError]) -> Failure {
     Failure::new(Class::Usage, "settings", SEE_HELP)
-        .problems(errors.iter().map(ToString::to_string))
+        .with_problems(errors.iter().map(ToString::to_string))
 }
 
 fn caller(settings: Settings) -> Result<Caller, reqwest::Error> {
-    // Refused only if it is there already.
+    // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let trace = settings.verbose.then(Trace::default);
     let issuer = settings.grant.endpoint.url();
@@ -134,45 +138,45 @@ fn caller(settings: Settings) -> Result<Caller, reqwest::Error> {
 async fn token_only(caller: &Caller) -> io::Result<u8> {
     match caller.source().token().await {
         Ok(token) => {
-            output::print(&format!("{}\n", token.access().secret()))?;
+            console::print(&format!("{}\n", token.access().secret()))?;
             Ok(0)
         }
         Err(failure) => report_failure(&failure, false),
     }
 }
 
-async fn once(caller: &Caller, json: bool) -> io::Result<u8> {
-    let called = caller.call().await;
+async fn call_once(caller: &Caller, json: bool) -> io::Result<u8> {
+    let result = caller.call().await;
     let source = caller.source();
     if json {
-        output::print_json(&Report::of(&called, source.requests(), source.spent()))?;
+        console::print_json(&Report::new(&result, source.requests(), source.timings()))?;
     } else {
-        show(&called)?;
+        show(&result)?;
     }
-    let failure = called.result.err();
+    let failure = result.result.err();
     Ok(failure.map_or(0, |failure| failure.class().exit_code()))
 }
 
-fn show(called: &Called) -> io::Result<()> {
+fn show(result: &CallResult) -> io::Result<()> {
     let mut text = String::new();
-    if let Some(token) = &called.token {
-        text.push_str(&output::token_line(&token.access().masked()));
+    if let Some(token) = &result.token {
+        text.push_str(&report::token_line(&token.access().masked()));
     }
-    if let Ok((_, document)) = &called.result {
-        text.push_str(&output::document(document));
+    if let Ok((_, document)) = &result.result {
+        text.push_str(&report::document(document));
     }
-    output::print(&text)?;
-    if let Err(failure) = &called.result {
-        complain(&failure.shown());
+    console::print(&text)?;
+    if let Err(failure) = &result.result {
+        print_error(&failure.render());
     }
     Ok(())
 }
 
 fn report_failure(failure: &Failure, json: bool) -> io::Result<u8> {
     if json {
-        output::print_json(&Report::of_failure(failure))?;
+        console::print_json(&Report::from_failure(failure))?;
     } else {
-        complain(&failure.shown());
+        print_error(&failure.render());
     }
     Ok(failure.class().exit_code())
 }

@@ -1,4 +1,4 @@
-//! Values that must never be seen: they print as `[redacted]` and are wiped on drop.
+//! Values that must never be shown: they print as `[redacted]` and are wiped on drop.
 
 use std::fmt;
 
@@ -8,29 +8,28 @@ use base64::{
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-/// Shown of a masked token: so many characters of its start.
+/// How many characters a masked token shows of its start.
 const MASK_HEAD: usize = 8;
-/// And so many of its end.
+/// How many it shows of its end.
 const MASK_TAIL: usize = 6;
-/// Tokens up to this length would show too much of themselves.
+/// Tokens up to this length would show too much of themselves, and are masked fully.
 const FULLY_MASKED_UP_TO: usize = 16;
-/// What is shown of those.
 const FULL_MASK: &str = "***";
-/// Shorter needles are left alone when text is cleaned: they would hit by chance.
-const SHORTEST_NEEDLE: usize = 6;
-/// Stands where a secret stood.
+/// Shorter values are not redacted: they would match by chance.
+const MIN_REDACTED_LENGTH: usize = 6;
+/// Replaces a secret.
 const REDACTED: &str = "[redacted]";
 
 /// An access token (RFC 6749 section 1.4).
 pub(crate) struct AccessToken {
     token: SecretString,
-    /// What it looks like in base64.
+    /// Its base64 forms.
     encoded: Vec<SecretString>,
 }
 
 impl AccessToken {
-    /// `None` if it cannot be sent: a token is visible ASCII (RFC 6749 appendix A.12) without spaces (RFC 6750
-    /// section 2.1).
+    /// `None` if no header can hold it: a token is visible ASCII (RFC 6749 appendix A.12) without
+    /// spaces (RFC 6750 section 2.1).
     pub(crate) fn new(token: String) -> Option<Self> {
         let sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         sendable.then(|| Self {
@@ -39,7 +38,7 @@ impl AccessToken {
         })
     }
 
-    /// Whether it has only the characters that RFC 6750 section 2.1 gives to a token.
+    /// Whether it has only characters of the `b64token` of RFC 6750 section 2.1.
     pub(crate) fn is_b64token(&self) -> bool {
         self.secret()
             .trim_end_matches('=')
@@ -47,12 +46,12 @@ impl AccessToken {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
     }
 
-    /// The token itself; for the call to Service B and `--token-only` only.
+    /// The token itself, only for the call of Service B and for `--token-only`.
     pub(crate) fn secret(&self) -> &str {
         self.token.expose_secret()
     }
 
-    /// Enough of the token to recognise it, not to use it.
+    /// Enough of the token to recognise it, too little to use it.
     pub(crate) fn masked(&self) -> String {
         let token = self.secret();
         let ends = token
@@ -66,9 +65,9 @@ impl AccessToken {
         }
     }
 
-    /// `text` without the token, should somebody have sent it back, as it is or encoded.
+    /// `text` without the token, in case a peer has sent it back, encoded or not.
     pub(crate) fn redact(&self, text: &str) -> String {
-        without(text, self.secret(), &self.encoded)
+        redact(text, self.secret(), &self.encoded)
     }
 }
 
@@ -87,17 +86,17 @@ impl ClientSecret {
         (!secret.is_empty()).then(|| Self(SecretString::from(secret)))
     }
 
-    /// The secret itself; for the token request only.
+    /// The secret itself, only for the token request.
     pub(crate) fn secret(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Whether both are the same secret. Both are ours, so the time that takes tells nobody anything.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Whether both are the same secret. No attacker can time this: both are our own.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.secret() == other.secret()
     }
 
-    /// `text` without the secret, in each form in which the issuer gets it or may send it back.
+    /// `text` without the secret, in each form in which we send it or the issuer may send it back.
     pub(crate) fn redact(&self, client_id: &str, text: &str) -> String {
         let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let id: String = encode(client_id);
@@ -117,7 +116,7 @@ impl ClientSecret {
         ] {
             encoded.extend(in_base64(value));
         }
-        without(text, raw, &encoded)
+        redact(text, raw, &encoded)
     }
 }
 
@@ -127,13 +126,13 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// `value` in base64, with both alphabets; what is with padding comes before what is without.
+/// `value` in base64, in both alphabets. Padded forms come first, so that no padding is left over.
 fn in_base64(value: &str) -> Vec<SecretString> {
     let mut forms = Vec::new();
     for engine in [STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
         let form = Zeroizing::new(engine.encode(value));
-        let known = |known: &SecretString| known.expose_secret() == form.as_str();
-        if !forms.iter().any(known) {
+        let is_duplicate = |other: &SecretString| other.expose_secret() == form.as_str();
+        if !forms.iter().any(is_duplicate) {
             forms.push(SecretString::from(form.as_str()));
         }
     }
@@ -141,8 +140,8 @@ fn in_base64(value: &str) -> Vec<SecretString> {
 }
 
 /// `text` without `value` and without its encoded forms.
-fn without(text: &str, value: &str, encoded: &[SecretString]) -> String {
-    if value.len() < SHORTEST_NEEDLE {
+fn redact(text: &str, value: &str, encoded: &[SecretString]) -> String {
+    if value.len() < MIN_REDACTED_LENGTH {
         return text.to_owned();
     }
     let needles = || {
@@ -152,7 +151,7 @@ fn without(text: &str, value: &str, encoded: &[SecretString]) -> String {
     let mut rest = text;
     let mut clean = String::with_capacity(text.len());
     while let Some(c) = rest.chars().next() {
-        let left = needles().find_map(|needle| after(rest.as_bytes(), needle));
+        let left = needles().find_map(|needle| rest_after(rest.as_bytes(), needle));
         match left.and_then(|left| rest.get(rest.len() - left..)) {
             Some(left) => {
                 clean.push_str(REDACTED);
@@ -167,10 +166,10 @@ fn without(text: &str, value: &str, encoded: &[SecretString]) -> String {
     clean
 }
 
-/// How much of `text` is left behind `value`, if it begins with it: each byte as it is, escaped with `%` as in URLs and
-/// forms, or with a backslash as in JSON.
-fn after(mut text: &[u8], value: &[u8]) -> Option<usize> {
-    // As it is comes first: a value may have an escape in it that is none.
+/// How many bytes of `text` follow `value`, if it begins with it. A byte may be literal, escaped
+/// with `%` as in URLs and forms, or with a backslash as in JSON.
+fn rest_after(mut text: &[u8], value: &[u8]) -> Option<usize> {
+    // Literally first: the value itself may contain what looks like an escape.
     if let Some(rest) = text.strip_prefix(value) {
         return Some(rest.len());
     }
@@ -218,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc6749_a_12_a_token_that_no_header_can_hold_is_none() {
+    fn rfc6749_a_12_a_token_that_no_header_can_hold_is_refused() {
         for token in ["", "a b", "a\nb", "a\u{7f}", "é"] {
             assert!(AccessToken::new(token.into()).is_none(), "{token:?}");
         }
     }
 
     #[test]
-    fn what_echoes_a_secret_is_cleaned_in_every_form_it_was_sent_in() {
+    fn an_echoed_secret_is_redacted_in_every_form_it_was_sent_in() {
         let secret = ClientSecret::new("p:ss wörd".into()).unwrap();
         let basic = STANDARD.encode("me%40x:p%3Ass+w%C3%B6rd");
         let text = format!("{basic} p%3Ass+w%C3%B6rd p:ss wörd fine");
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_looks_escaped_is_found_as_it_is_and_escaped() {
+    fn a_secret_that_looks_escaped_is_found_literally_and_escaped() {
         let secret = ClientSecret::new("p%25x\\\\y".into()).unwrap();
         let text = r"p%25x\\y p%2525x%5C%5Cy p%2525x\\\\y";
         assert_eq!(
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6750_2_1_a_token_with_other_characters_is_known() {
+    fn rfc6750_2_1_a_token_with_other_characters_is_recognised() {
         let table = [
             ("00D.abc~x+y/z-_==", true),
             ("00D!AQ", false),
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_so_short_that_it_is_found_by_chance_is_left() {
+    fn a_secret_so_short_that_it_matches_by_chance_is_not_redacted() {
         let token = AccessToken::new("e".into()).unwrap();
         assert_eq!(token.redact("hello"), "hello");
     }

@@ -1,29 +1,23 @@
-//! What the command line and the environment say, checked. Every error names the variable and the flag, never a value.
+//! Checks the values of the command line and the environment. Every error names the variable and
+//! the flag, never a value.
 
-use std::{
-    env, fmt,
-    fs::File,
-    io::{self, IsTerminal as _, Read},
-    path::{Path, PathBuf},
-};
+use std::{env, fmt, path::Path};
 
 use oauth2::TokenUrl;
-use secrecy::zeroize::Zeroizing;
 use token_check::Unclean;
 use url::Url;
 
 use crate::{
-    cli::{Cli, ClientAuth, SECRET_VARIABLE},
+    ca_file,
+    cli::{Cli, SECRET_VARIABLE},
     discovery::{Issuer, TokenEndpoint},
+    grant::{ClientAuth, Grant},
     http::{Timeouts, is_loopback},
     secret::ClientSecret,
-    trust,
+    secret_source,
 };
 
-/// Secrets are short; whoever names a larger file named the wrong one.
-const LARGEST_SECRET: usize = 64 * 1024;
-
-/// How settings are named in errors: the variable and the flag.
+/// The names of settings in errors: the variable and the flag.
 const ISSUER: &str = "WORKOUT18_ISSUER (--issuer)";
 const TOKEN_URL: &str = "WORKOUT18_TOKEN_URL (--token-url)";
 const CLIENT_ID: &str = "WORKOUT18_CLIENT_ID (--client-id)";
@@ -36,24 +30,13 @@ const AUDIENCE: &str = "WORKOUT18_AUDIENCE (--audience)";
 const RESOURCE: &str = "WORKOUT18_RESOURCE (--resource)";
 const ALLOW_HTTP: &str = "WORKOUT18_ALLOW_HTTP";
 
-/// What is wrong with a setting that must be there.
+/// The default of `--service-b-url`.
+const DEFAULT_SERVICE_B_URL: &str = "http://127.0.0.1:9000/data";
+
+/// The problem of a required setting that is not set.
 const MISSING: &str = "is missing or empty: set it";
 
-/// Everything that decides which token is asked for. A token source owns exactly one of these, so tokens of different
-/// secrets, scopes, resources or audiences cannot meet (attack S1).
-pub(crate) struct Grant {
-    pub(crate) endpoint: TokenEndpoint,
-    pub(crate) client_id: String,
-    pub(crate) secret: ClientSecret,
-    /// Where the secret can be read again.
-    pub(crate) secret_file: Option<PathBuf>,
-    pub(crate) client_auth: ClientAuth,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) audience: Option<String>,
-    pub(crate) resources: Vec<String>,
-}
-
-/// Settings that can be used.
+/// Checked settings.
 pub(crate) struct Settings {
     pub(crate) grant: Grant,
     pub(crate) service_b: Url,
@@ -66,9 +49,9 @@ pub(crate) struct Settings {
 pub(crate) struct SettingError(String);
 
 impl SettingError {
-    /// `of` names the variable and the flag; `problem` goes on from there and says what to do.
-    fn new(of: &str, problem: impl fmt::Display) -> Self {
-        Self(format!("{of} {problem}"))
+    /// `name` is the variable and the flag; `problem` completes the sentence and says what to do.
+    fn new(name: &str, problem: impl fmt::Display) -> Self {
+        Self(format!("{name} {problem}"))
     }
 }
 
@@ -78,37 +61,41 @@ impl fmt::Display for SettingError {
     }
 }
 
-impl Cli {
+impl Settings {
     /// Checks everything and reads the secret. Blocks while it reads.
-    pub(crate) fn settings(self) -> Result<Settings, Vec<SettingError>> {
-        let verbose = self.verbose();
+    pub(crate) fn from_cli(cli: Cli) -> Result<Self, Vec<SettingError>> {
+        let verbose = cli.verbose();
         let mut errors = unknown_variables();
         let mut note = |error| errors.push(error);
-        let endpoint = endpoint(given(self.issuer), given(self.token_url), self.allow_http)
+        let endpoint = endpoint(
+            non_empty(cli.issuer),
+            non_empty(cli.token_url),
+            cli.allow_http,
+        )
+        .map_err(&mut note)
+        .ok();
+        let client_id = required(cli.client_id, CLIENT_ID)
+            .and_then(|id| client_id(id, cli.client_auth))
             .map_err(&mut note)
             .ok();
-        let client_id = required(self.client_id, CLIENT_ID)
-            .and_then(|id| client_id(id, self.client_auth))
-            .map_err(&mut note)
-            .ok();
-        let secret = secret(self.secret_file.as_deref(), self.secret_stdin)
+        let secret = secret(cli.secret_file.as_deref(), cli.secret_stdin)
             .map_err(&mut note)
             .ok();
         let service_b =
-            given(self.service_b_url).unwrap_or_else(|| "http://127.0.0.1:9000/data".to_owned());
-        let service_b = http_url(&service_b, "the token", self.allow_http)
+            non_empty(cli.service_b_url).unwrap_or_else(|| DEFAULT_SERVICE_B_URL.to_owned());
+        let service_b = http_url(&service_b, "the token", cli.allow_http)
             .map_err(|problem| SettingError::new(SERVICE_B_URL, problem))
             .map_err(&mut note)
             .ok();
-        let scopes = scopes(self.scope.as_deref().unwrap_or_default())
+        let scopes = scopes(cli.scope.as_deref().unwrap_or_default())
             .map_err(&mut note)
             .ok();
-        let audience = given(self.audience)
-            .map(|audience| well_written(audience, AUDIENCE))
+        let audience = non_empty(cli.audience)
+            .map(|audience| clean(audience, AUDIENCE))
             .transpose()
             .map_err(&mut note)
             .ok();
-        let resources = resources(self.resources).map_err(&mut note).ok();
+        let resources = resources(cli.resources).map_err(&mut note).ok();
         let targets = [
             endpoint.as_ref().map(TokenEndpoint::url),
             service_b.as_ref(),
@@ -118,30 +105,30 @@ impl Cli {
             .flatten()
             .any(|url| url.scheme() == "https")
         {
-            let _ = trust::check()
-                .map_err(|problem| SettingError::new(trust::VARIABLE, problem))
+            let _ = ca_file::check()
+                .map_err(|problem| SettingError::new(ca_file::VARIABLE, problem))
                 .map_err(&mut note);
         }
         if !errors.is_empty() {
             return Err(errors);
         }
-        // Each of these is there unless an error was noted.
+        // Without an error each of these is `Some`.
         let complete = || {
-            Some(Settings {
+            Some(Self {
                 grant: Grant {
                     endpoint: endpoint?,
                     client_id: client_id?,
                     secret: secret?,
-                    secret_file: self.secret_file,
-                    client_auth: self.client_auth,
+                    secret_file: cli.secret_file,
+                    client_auth: cli.client_auth,
                     scopes: scopes?,
                     audience: audience?,
                     resources: resources?,
                 },
                 service_b: service_b?,
                 timeouts: Timeouts {
-                    connect: self.connect_timeout,
-                    whole: self.timeout,
+                    connect: cli.connect_timeout,
+                    whole: cli.timeout,
                 },
                 verbose,
             })
@@ -150,7 +137,8 @@ impl Cli {
     }
 }
 
-/// A setting that nobody reads does not hold. Those of Service B are known and not read here.
+/// Refuses `WORKOUT18_` variables that are no settings: they would have no effect. The settings of
+/// Service B are accepted and ignored.
 fn unknown_variables() -> Vec<SettingError> {
     let mut names: Vec<_> = env::vars_os()
         .map(|(name, _)| name.to_string_lossy().into_owned())
@@ -163,23 +151,23 @@ fn unknown_variables() -> Vec<SettingError> {
         .collect()
 }
 
-/// An empty value is the same as none.
-fn given(value: Option<String>) -> Option<String> {
+/// An empty value counts as not set.
+fn non_empty(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
-fn required(value: Option<String>, of: &'static str) -> Result<String, SettingError> {
-    given(value).ok_or_else(|| SettingError::new(of, MISSING))
+fn required(value: Option<String>, name: &'static str) -> Result<String, SettingError> {
+    non_empty(value).ok_or_else(|| SettingError::new(name, MISSING))
 }
 
-fn well_written(value: String, of: &'static str) -> Result<String, SettingError> {
+fn clean(value: String, name: &'static str) -> Result<String, SettingError> {
     match Unclean::check(&value) {
-        Err(unclean) => Err(SettingError::new(of, unclean)),
+        Err(unclean) => Err(SettingError::new(name, unclean)),
         Ok(()) => Ok(value),
     }
 }
 
-/// The secret goes where one of the two says, and never where it is unclear which of them holds.
+/// Exactly one of the two settings decides where the secret is sent.
 fn endpoint(
     issuer: Option<String>,
     token_url: Option<String>,
@@ -188,12 +176,12 @@ fn endpoint(
     match (issuer, token_url) {
         (Some(_), Some(_)) => Err(SettingError::new(
             &format!("{ISSUER} and {TOKEN_URL}"),
-            "are both set, and only one may say where the secret goes: unset the other",
+            "are both set, but only one may decide where the secret is sent: unset the other",
         )),
         (None, Some(text)) => {
             let error = |problem| SettingError::new(TOKEN_URL, problem);
             http_url(&text, "the secret", allow_http)
-                .map(|url| TokenEndpoint::Named(TokenUrl::from_url(url)))
+                .map(|url| TokenEndpoint::Fixed(TokenUrl::from_url(url)))
                 .map_err(error)
         }
         (Some(text), None) => {
@@ -202,14 +190,14 @@ fn endpoint(
             if url.query().is_some() {
                 return Err(error("must not have a query".to_owned()));
             }
-            Ok(TokenEndpoint::Of(Issuer::new(text, url)))
+            Ok(TokenEndpoint::Discover(Issuer::new(text, url)))
         }
         (None, None) => Err(SettingError::new(ISSUER, MISSING)),
     }
 }
 
 fn client_id(id: String, client_auth: ClientAuth) -> Result<String, SettingError> {
-    let id = well_written(id, CLIENT_ID)?;
+    let id = clean(id, CLIENT_ID)?;
     if client_auth == ClientAuth::BasicRaw && id.contains(':') {
         let problem = "has a colon, which --client-auth basic-raw cannot send (RFC 7617 section 2): use basic or post";
         return Err(SettingError::new(CLIENT_ID, problem));
@@ -217,21 +205,21 @@ fn client_id(id: String, client_auth: ClientAuth) -> Result<String, SettingError
     Ok(id)
 }
 
-/// An URL to which `what` may be sent.
+/// A URL to which `what` may be sent.
 fn http_url(text: &str, what: &str, allow_http: bool) -> Result<Url, String> {
     Unclean::check(text).map_err(|unclean| unclean.to_string())?;
-    let url = plain_url(text)?;
+    let url = parse_url(text)?;
     if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
         return Err(format!(
-            "is plain http to another machine, which shows {what} to the network: use https, or add --allow-http \
-             ({ALLOW_HTTP}=true) on a network that nobody else is on"
+            "is plain http to another machine, which exposes {what} to the network: use https, or \
+             add --allow-http ({ALLOW_HTTP}=true) on a network that nobody else uses"
         ));
     }
     Ok(url)
 }
 
-fn plain_url(text: &str) -> Result<Url, &'static str> {
-    // The parser drops blanks; the issuer's name must be the one that was checked.
+fn parse_url(text: &str) -> Result<Url, &'static str> {
+    // The parser drops blanks, but the issuer must be compared exactly as it is written.
     let blank = |c: char| c.is_whitespace() || c.is_control();
     let url = Url::parse(text)
         .ok()
@@ -244,30 +232,30 @@ fn plain_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// The items of a list separated by spaces.
-fn list<'t>(text: &'t str, of: &'static str) -> Result<Vec<&'t str>, SettingError> {
-    Unclean::check(text).map_err(|unclean| SettingError::new(of, unclean))?;
+/// The items of a space-separated list.
+fn list<'t>(text: &'t str, name: &'static str) -> Result<Vec<&'t str>, SettingError> {
+    Unclean::check(text).map_err(|unclean| SettingError::new(name, unclean))?;
     if text.contains(',') {
-        return Err(SettingError::new(of, "has a comma: separate by spaces"));
+        return Err(SettingError::new(name, "has a comma: separate with spaces"));
     }
     Ok(text.split(' ').filter(|item| !item.is_empty()).collect())
 }
 
 fn scopes(text: &str) -> Result<Vec<String>, SettingError> {
-    let is_token = |scope: &str| {
+    let is_scope_token = |scope: &str| {
         scope
             .bytes()
             .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
     };
     let scopes = list(text, SCOPE)?;
-    if scopes.iter().all(|scope| is_token(scope)) {
+    if scopes.iter().all(|scope| is_scope_token(scope)) {
         return Ok(scopes.into_iter().map(str::to_owned).collect());
     }
     let problem = "must be scope tokens separated by spaces (RFC 6749 section 3.3)";
     Err(SettingError::new(SCOPE, problem))
 }
 
-/// RFC 8707 section 2: each is an absolute URI without a fragment.
+/// Resources are absolute URIs without a fragment (RFC 8707 section 2).
 fn resources(uris: Vec<String>) -> Result<Vec<String>, SettingError> {
     let uris: Vec<_> = uris.into_iter().filter(|uri| !uri.is_empty()).collect();
     for uri in &uris {
@@ -281,54 +269,14 @@ fn resources(uris: Vec<String>) -> Result<Vec<String>, SettingError> {
 }
 
 fn secret(file: Option<&Path>, stdin: bool) -> Result<ClientSecret, SettingError> {
-    if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
-        return secret_from_file(path);
-    }
-    if stdin {
-        let error = |problem: String| SettingError::new(SECRET_STDIN, problem);
-        if io::stdin().is_terminal() {
-            return Err(error(
-                "reads from a terminal, which would show the secret: pipe it in".to_owned(),
-            ));
-        }
-        return secret_from(io::stdin().lock()).map_err(error);
-    }
-    let value = env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
-    let value = value.ok_or_else(|| SettingError::new(CLIENT_SECRET, MISSING))?;
-    let value = value
-        .into_string()
-        .map_err(|_| SettingError::new(CLIENT_SECRET, "is not UTF-8"))?;
-    checked(value).map_err(|problem| SettingError::new(CLIENT_SECRET, problem))
-}
-
-/// The secret in a file, at the start and when the issuer refuses it.
-pub(crate) fn secret_from_file(path: &Path) -> Result<ClientSecret, SettingError> {
-    File::open(path)
-        .map_err(|error| format!("cannot be read: {error}"))
-        .and_then(secret_from)
-        .map_err(|problem| SettingError::new(SECRET_FILE, problem))
-}
-
-fn secret_from(source: impl Read) -> Result<ClientSecret, String> {
-    // One allocation of full size: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_SECRET + 1));
-    source
-        .take(LARGEST_SECRET as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > LARGEST_SECRET {
-        return Err(format!(
-            "holds more than {LARGEST_SECRET} bytes, which is no secret"
-        ));
-    }
-    let text = str::from_utf8(&bytes).map_err(|_| "is not UTF-8")?;
-    // The line end that editors and `echo` add.
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    checked(text.to_owned())
-}
-
-fn checked(secret: String) -> Result<ClientSecret, String> {
-    Unclean::check(&secret).map_err(|unclean| unclean.to_string())?;
-    ClientSecret::new(secret).ok_or_else(|| "holds an empty secret".to_owned())
+    let (name, secret) = if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
+        (SECRET_FILE, secret_source::read_file(path))
+    } else if stdin {
+        (SECRET_STDIN, secret_source::read_stdin())
+    } else {
+        let value = env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| SettingError::new(CLIENT_SECRET, MISSING))?;
+        (CLIENT_SECRET, secret_source::parse_variable(value))
+    };
+    secret.map_err(|problem| SettingError::new(name, problem))
 }

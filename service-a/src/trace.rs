@@ -1,7 +1,8 @@
-//! `--verbose`: each request and its answer on standard error, as `curl -v` shows them.
+//! `--verbose`: shows each request and response on standard error, as `curl -v` does.
 //!
-//! It shows no secret and no token: credentials are masked, of a body only the members named here are shown, and all of it
-//! has whatever the caller knows to be secret taken out, should the other side have sent that back.
+//! It shows no secret and no token: credentials are masked, only the members named here are shown
+//! of a body, and the secrets that the caller knows are removed from all of it, in case a peer has
+//! sent them back.
 
 use std::{
     collections::VecDeque,
@@ -20,19 +21,21 @@ use reqwest::{
 };
 
 use crate::{
-    http::{Answer, Fault, Redact},
-    output::complain,
+    console::print_error,
+    escape,
+    json_value::JsonValue,
+    response::{HttpError, Redact, Response},
     secret::AccessToken,
-    text::{self, Foreign},
-    value::Value,
+    untrusted_text::UntrustedText,
 };
 
-/// Stands where something must not be seen.
+/// Replaces what must not be shown.
 const MASK: &str = "[redacted]";
-/// What a token request is told apart by. Anything else in it is masked.
-const SHOWN_OF_FORMS: [&str; 5] = ["grant_type", "scope", "client_id", "audience", "resource"];
-/// What an answer is understood by: metadata, token answers, refusals of issuers (Okta's too) and of Service B.
-const SHOWN_OF_ANSWERS: [&str; 11] = [
+/// The parameters of a token request that are shown. All others are masked.
+const SHOWN_PARAMETERS: [&str; 5] = ["grant_type", "scope", "client_id", "audience", "resource"];
+/// The members of a response that are shown: those of metadata, of token responses, of the refusals
+/// of issuers (Okta's too) and of Service B.
+const SHOWN_MEMBERS: [&str; 11] = [
     "issuer",
     "token_endpoint",
     "access_token",
@@ -45,46 +48,48 @@ const SHOWN_OF_ANSWERS: [&str; 11] = [
     "errorSummary",
     "reason",
 ];
-/// The one of these that is masked.
+/// The one of them that is masked.
 const TOKEN_MEMBER: &str = "access_token";
 
-/// Tokens that are remembered, to be taken out of what is shown: that in use, and some that it replaced.
-const MOST_TOKENS: usize = 4;
+/// How many tokens are remembered, to be redacted: the current one, and some that it replaced.
+const MAX_TOKENS: usize = 4;
 
-/// Shows requests and answers.
+/// Shows requests and responses.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Of the last request.
+    /// The number of the last request.
     number: AtomicU64,
-    /// The newest last.
+    /// The newest is last.
     tokens: Mutex<VecDeque<AccessToken>>,
 }
 
 impl Trace {
-    /// Shows a request that is about to be sent. `redact` takes out what the caller knows to be secret.
-    pub(crate) fn request(&self, request: &Request, redact: Redact<'_>) -> Shown {
+    /// Shows a request before it is sent. `redact` removes the secrets that the caller knows.
+    pub(crate) fn request(&self, request: &Request, redact: Redact<'_>) -> TracedRequest {
         let number = self.0.number.fetch_add(1, Ordering::Relaxed) + 1;
-        complain(&sent(number, request, &|text| self.redact(text, redact)));
-        Shown(self.clone(), number)
+        print_error(&format_request(number, request, &|text| {
+            self.redact(text, redact)
+        }));
+        TracedRequest(self.clone(), number)
     }
 
     fn tokens(&self) -> MutexGuard<'_, VecDeque<AccessToken>> {
         self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An answer may bring a token that nobody knows yet.
-    fn remember(&self, answer: &Answer) {
-        let Ok(json) = serde_json::from_slice::<Value>(&answer.body) else {
+    /// Remembers the token in a response, to redact it from now on.
+    fn remember_token(&self, response: &Response) {
+        let Ok(json) = serde_json::from_slice::<JsonValue>(&response.body) else {
             return;
         };
-        let token = json.text(TOKEN_MEMBER).map(str::to_owned);
+        let token = json.string(TOKEN_MEMBER).map(str::to_owned);
         if let Some(token) = token.and_then(AccessToken::new) {
             let mut tokens = self.tokens();
             tokens.push_back(token);
-            if tokens.len() > MOST_TOKENS {
+            if tokens.len() > MAX_TOKENS {
                 tokens.pop_front();
             }
         }
@@ -98,43 +103,43 @@ impl Trace {
     }
 }
 
-/// A request that was shown, by its number: answers of calls that are under way at the same time come in any order.
-pub(crate) struct Shown(Trace, u64);
+/// A request that was shown, by its number: responses to concurrent requests arrive in any order.
+pub(crate) struct TracedRequest(Trace, u64);
 
-impl Shown {
-    /// Shows what came of it.
-    pub(crate) fn ended(self, outcome: &Result<Answer, Fault>, redact: Redact<'_>) {
+impl TracedRequest {
+    /// Shows the response, or why there is none.
+    pub(crate) fn finished(self, outcome: &Result<Response, HttpError>, redact: Redact<'_>) {
         let Self(trace, number) = self;
-        if let Ok(answer) = outcome {
-            trace.remember(answer);
+        if let Ok(response) = outcome {
+            trace.remember_token(response);
         }
         let redact: Redact<'_> = &|text: &str| trace.redact(text, redact);
-        complain(&match outcome {
-            Ok(answer) => answered(number, answer, redact),
-            Err(Fault::TooLarge(status, headers)) => {
-                let mut text = head(number, None, *status, headers, redact);
+        print_error(&match outcome {
+            Ok(response) => format_response(number, response, redact),
+            Err(HttpError::TooLarge(status, headers)) => {
+                let mut text = format_head(number, None, *status, headers, redact);
                 text.push_str("* the body is too large\n");
                 text
             }
-            Err(Fault::Unreachable { reason, text }) => {
+            Err(HttpError::Unreachable { reason, message }) => {
                 format!(
-                    "* answer {number}: none, {reason}: {}\n",
-                    clean(text, redact)
+                    "* response {number}: none, {reason}: {}\n",
+                    sanitize(message, redact)
                 )
             }
         });
     }
 }
 
-/// For a terminal.
-fn clean(text: &str, redact: Redact<'_>) -> String {
-    Foreign::new(&redact(text)).shown()
+/// Redacts the text and escapes it for a terminal.
+fn sanitize(text: &str, redact: Redact<'_>) -> String {
+    UntrustedText::new(&redact(text)).escaped()
 }
 
-fn sent(number: u64, request: &Request, redact: Redact<'_>) -> String {
+fn format_request(number: u64, request: &Request, redact: Redact<'_>) -> String {
     let url = request.url();
     let target = match url.query() {
-        // It may hold what nobody should see.
+        // A query may hold secrets.
         Some(_) => format!("{}?{MASK}", url.path()),
         None => url.path().to_owned(),
     };
@@ -142,33 +147,37 @@ fn sent(number: u64, request: &Request, redact: Redact<'_>) -> String {
     let port = url.port().map(|port| format!(":{port}"));
     let mut text = format!(
         "* request {number}, to {}\n",
-        clean(&url.origin().ascii_serialization(), redact)
+        sanitize(&url.origin().ascii_serialization(), redact)
     );
-    // A String takes every write.
+    // Writing to a String cannot fail.
     let mut line = |line: &str| {
         let _ = writeln!(text, "{}", format!("> {line}").trim_end());
     };
-    line(&format!("{} {}", request.method(), clean(&target, redact)));
-    line(&clean(
+    line(&format!(
+        "{} {}",
+        request.method(),
+        sanitize(&target, redact)
+    ));
+    line(&sanitize(
         &format!("host: {host}{}", port.unwrap_or_default()),
         redact,
     ));
     for (name, value) in request.headers() {
-        line(&header(name, value, redact));
+        line(&format_header(name, value, redact));
     }
     if let Some(body) = request.body().and_then(|body| body.as_bytes()) {
         line("");
-        line(&clean(&form(body), redact));
+        line(&sanitize(&masked_form(body), redact));
     }
     text
 }
 
-/// A form as it is sent, the client secret masked.
-fn form(body: &[u8]) -> String {
+/// The form as it is sent, with all but [`SHOWN_PARAMETERS`] masked.
+fn masked_form(body: &[u8]) -> String {
     let mut shown = Vec::new();
     for (name, value) in form_urlencoded::parse(body) {
         let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let value = if SHOWN_OF_FORMS.contains(&name.as_ref()) {
+        let value = if SHOWN_PARAMETERS.contains(&name.as_ref()) {
             encoded.as_str()
         } else {
             MASK
@@ -178,78 +187,75 @@ fn form(body: &[u8]) -> String {
     shown.join("&")
 }
 
-fn header(name: &HeaderName, value: &HeaderValue, redact: Redact<'_>) -> String {
+fn format_header(name: &HeaderName, value: &HeaderValue, redact: Redact<'_>) -> String {
     let value = String::from_utf8_lossy(value.as_bytes());
     let shown = if *name == AUTHORIZATION {
-        credentials(&value)
+        masked_credentials(&value)
     } else if [COOKIE, PROXY_AUTHORIZATION, SET_COOKIE].contains(name) {
         MASK.to_owned()
     } else {
         value.into_owned()
     };
-    format!("{name}: {}", clean(&shown, redact))
+    format!("{name}: {}", sanitize(&shown, redact))
 }
 
-/// The scheme, and as much of a token as is shown elsewhere.
-fn credentials(value: &str) -> String {
+/// The scheme, and a Bearer token masked as everywhere else.
+fn masked_credentials(value: &str) -> String {
     match value.split_once(' ') {
-        Some(("Bearer", token)) => format!("Bearer {}", masked(token)),
+        Some(("Bearer", token)) => format!("Bearer {}", masked_token(token)),
         Some((scheme, _)) => format!("{scheme} {MASK}"),
         None => MASK.to_owned(),
     }
 }
 
-fn masked(token: &str) -> String {
+fn masked_token(token: &str) -> String {
     AccessToken::new(token.to_owned()).map_or_else(|| MASK.to_owned(), |token| token.masked())
 }
 
-fn head(
+fn format_head(
     number: u64,
     version: Option<Version>,
     status: StatusCode,
     headers: &HeaderMap,
     redact: Redact<'_>,
 ) -> String {
-    let mut text = format!("* answer {number}\n< ");
+    let mut text = format!("* response {number}\n< ");
     if let Some(version) = version {
         let _ = write!(text, "{version:?} ");
     }
     let _ = writeln!(text, "{status}");
     for (name, value) in headers {
-        let _ = writeln!(text, "< {}", header(name, value, redact));
+        let _ = writeln!(text, "< {}", format_header(name, value, redact));
     }
     text
 }
 
-fn answered(number: u64, answer: &Answer, redact: Redact<'_>) -> String {
-    let Answer {
+fn format_response(number: u64, response: &Response, redact: Redact<'_>) -> String {
+    let Response {
         status,
         version,
         headers,
         body,
-    } = answer;
+    } = response;
     let json = serde_json::from_slice(body).ok();
-    let Some(Value::Object(members)) = json else {
-        let mut text = head(number, Some(*version), *status, headers, redact);
+    let mut text = format_head(number, Some(*version), *status, headers, redact);
+    let Some(JsonValue::Object(members)) = json else {
         if !body.is_empty() {
-            let _ = writeln!(
-                text,
-                "* {} bytes that are no JSON object, not shown",
-                body.len()
-            );
+            let _ = writeln!(text, "* {} bytes, not a JSON object, not shown", body.len());
         }
         return text;
     };
-    let mut text = head(number, Some(*version), *status, headers, redact);
     let all = members.len();
     let shown: Vec<_> = members
         .into_iter()
-        .filter(|(name, _)| SHOWN_OF_ANSWERS.contains(&name.as_str()))
+        .filter(|(name, _)| SHOWN_MEMBERS.contains(&name.as_str()))
         .map(|(name, value)| {
             let value = match value {
-                Value::String(token) if name == TOKEN_MEMBER => Value::String(masked(&token)),
-                _ if name == TOKEN_MEMBER => Value::String(MASK.to_owned()),
-                value => value.map_text(redact),
+                JsonValue::String(token) if name == TOKEN_MEMBER => {
+                    JsonValue::String(masked_token(&token))
+                }
+                _ if name == TOKEN_MEMBER => JsonValue::String(MASK.to_owned()),
+                value => value.map_strings(redact),
             };
             (name, value)
         })
@@ -258,7 +264,7 @@ fn answered(number: u64, answer: &Answer, redact: Redact<'_>) -> String {
     let _ = writeln!(
         text,
         "<\n< {}",
-        Foreign::new(&text::json(&Value::Object(shown))).as_written()
+        UntrustedText::new(&escape::json(&JsonValue::Object(shown))).raw()
     );
     if hidden > 0 {
         let _ = writeln!(text, "* members not shown: {hidden}");
@@ -279,12 +285,12 @@ mod tests {
         text.replace("s3cret", MASK)
     }
 
-    fn answer(headers: &[(&'static str, &str)], body: &str) -> Answer {
+    fn response(headers: &[(&'static str, &str)], body: &str) -> Response {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        Answer {
+        Response {
             status: StatusCode::OK,
             version: Version::HTTP_11,
             headers: map,
@@ -293,20 +299,20 @@ mod tests {
     }
 
     #[test]
-    fn every_token_that_came_is_taken_out_of_what_comes_later() {
+    fn every_received_token_is_redacted_from_then_on() {
         let trace = Trace::default();
         for token in ["first-token", "second-token"] {
             let body = format!(r#"{{"access_token":"{token}"}}"#);
-            trace.remember(&answer(&[], &body));
+            trace.remember_token(&response(&[], &body));
         }
         assert_eq!(
             trace.redact("first-token second-token s3cret fine", &hide),
             "[redacted] [redacted] [redacted] fine"
         );
-        for _ in 0..2 * MOST_TOKENS {
-            trace.remember(&answer(&[], r#"{"access_token":"another"}"#));
+        for _ in 0..2 * MAX_TOKENS {
+            trace.remember_token(&response(&[], r#"{"access_token":"another"}"#));
         }
-        assert_eq!(trace.tokens().len(), MOST_TOKENS);
+        assert_eq!(trace.tokens().len(), MAX_TOKENS);
     }
 
     #[test]
@@ -319,7 +325,7 @@ mod tests {
         let form = "grant_type=client_credentials&scope=a+b&client_id=me&client_secret=s3cret&x=y";
         *request.body_mut() = Some(Body::from(form));
         assert_eq!(
-            sent(1, &request, &hide),
+            format_request(1, &request, &hide),
             "\
 * request 1, to http://127.0.0.1:8080
 > POST /token?[redacted]
@@ -333,16 +339,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_shown_with_what_matters_of_it() {
+    fn a_response_is_shown_with_its_known_members_only() {
         let table = [
             (
-                answer(
+                response(
                     &[("x-echo", TOKEN), ("set-cookie", "session=1")],
                     &format!(
                         r#"{{"access_token":"{TOKEN}","scope":"{TOKEN} s3cret","token_type":"Bearer","expires_in":60,"id_token":"x"}}"#
                     ),
                 ),
-                "* answer 2
+                "* response 2
 < HTTP/1.1 200 OK
 < x-echo: [redacted]
 < set-cookie: [redacted]
@@ -352,32 +358,32 @@ mod tests {
 ",
             ),
             (
-                answer(&[], r#"{"access_token":{"a":1},"error":"a\u001bb"}"#),
-                "* answer 2
+                response(&[], r#"{"access_token":{"a":1},"error":"a\u001bb"}"#),
+                "* response 2
 < HTTP/1.1 200 OK
 <
 < {\"access_token\":\"[redacted]\",\"error\":\"a\\u001bb\"}
 ",
             ),
             (
-                answer(&[], "<html>s3cret</html>"),
-                "* answer 2
+                response(&[], "<html>s3cret</html>"),
+                "* response 2
 < HTTP/1.1 200 OK
-* 19 bytes that are no JSON object, not shown
+* 19 bytes, not a JSON object, not shown
 ",
             ),
             (
-                answer(&[], ""),
-                "* answer 2
+                response(&[], ""),
+                "* response 2
 < HTTP/1.1 200 OK
 ",
             ),
         ];
-        for (answer, shown) in table {
+        for (response, shown) in table {
             let trace = Trace::default();
-            trace.remember(&answer);
+            trace.remember_token(&response);
             let redact = |text: &str| trace.redact(text, &hide);
-            assert_eq!(answered(2, &answer, &redact), shown);
+            assert_eq!(format_response(2, &response, &redact), shown);
         }
     }
 }

@@ -3,18 +3,18 @@
 use core::fmt::Display;
 use std::io::{Write as _, stderr};
 
-/// A line of the auth check's own.
-pub(crate) fn tell(line: impl Display) {
+/// A line about the auth check itself.
+pub(crate) fn line(line: impl Display) {
     write(&format!("auth-check: {line}\n"));
 }
 
-/// A line of the audit, which is JSON and nothing else.
+/// An audit line: only JSON.
 pub(crate) fn audit(line: &str) {
     write(&format!("{line}\n"));
 }
 
-/// In one write, since all instances of an app share the file. Where that fails, on a full disk for one, requests go on:
-/// `eprintln!` would panic.
+/// In one write, since all instances of an app share the file. Requests continue if it fails, on a
+/// full disk for instance: `eprintln!` would panic.
 fn write(line: &str) {
     let _ = stderr().write_all(line.as_bytes());
 }

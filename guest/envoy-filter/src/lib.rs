@@ -1,38 +1,37 @@
-//! The auth check as an Envoy filter: moves bytes between proxy-wasm and [`token_check`], which alone decides.
+//! The auth check as an Envoy filter. It moves bytes between Envoy and [`token_check`], which alone
+//! decides.
 //!
-//! - Host calls that take or give bytes only, and return results: one odd byte of a caller must not trap the VM that all
-//!   callers of a worker share.
-//! - One host call on the way of a request brings data into the VM (each costs a call back to allocate): the header map.
-//! - Calls to the issuer are the root context's, see `gate`: a caller who leaves strands nobody.
+//! Each module uses only those above it in this list:
+//!
+//! | module | its job |
+//! | --- | --- |
+//! | [`config`], [`host`], `id_map`, `local_reply` | settings; what the filter needs of Envoy; a map; Envoy's own error texts |
+//! | `metrics`, `scheduler`, `upstream`, `waiting` | counters; queue and timer; the way to the issuer; requests that wait |
+//! | `calls` | introspection calls: queued, sent, lost |
+//! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
+//! | `filter` | takes requests to their verdict, and applies it |
+//! | `http_context` | the callbacks of one stream |
+//! | `root_context` | the callbacks of one plugin configuration |
+//! | `start` | connects both to the proxy-wasm SDK; WebAssembly only, as `host::proxy_wasm` |
+//!
+//! A cached request costs one host call that copies data into the VM: the one for its headers.
 
-pub mod settings;
+pub mod config;
+pub mod host;
 
-#[cfg(target_family = "wasm")]
-mod gate;
-#[cfg(target_family = "wasm")]
-mod host;
-#[cfg(target_family = "wasm")]
-mod issuer;
-#[cfg(any(test, target_family = "wasm"))]
+mod calls;
+mod dispatcher;
+mod filter;
+mod http_context;
+mod id_map;
 mod local_reply;
-#[cfg(target_family = "wasm")]
 mod metrics;
+mod root_context;
+mod scheduler;
 #[cfg(target_family = "wasm")]
-mod root;
-#[cfg(target_family = "wasm")]
-mod stream;
+mod start;
+mod upstream;
+mod waiting;
 
-#[cfg(target_family = "wasm")]
-mod start {
-    use crate::{host, root};
-
-    proxy_wasm::main! {{
-        // A panic's text may hold what a caller sent: only where it happened is told.
-        std::panic::set_hook(Box::new(|panic| {
-            if let Some(place) = panic.location() {
-                host::log(host::LogLevel::Critical, &format!("panic at {place}"));
-            }
-        }));
-        proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
-    }}
-}
+pub use http_context::HttpContext;
+pub use root_context::RootContext;

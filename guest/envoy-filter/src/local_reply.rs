@@ -1,10 +1,11 @@
-//! Envoy's own reply to a call that brought no answer. Its body is the only place where a filter can read why.
+//! Envoy's local reply to a call that got no response. Only its body tells a filter why.
 
 use token_check::CallFailure;
 
-/// What its text says, from the more exact to the less; seen in Envoy 1.40. What comes after `transport failure reason` is there
-/// only if the runtime key `envoy.reloadable_features.hide_transport_failure_reason_in_response_body` is false.
-const TEXTS: [(&str, CallFailure); 14] = [
+/// What its text contains, the most specific first, as of Envoy 1.40. The part after `transport
+/// failure reason` exists only if the runtime key
+/// `envoy.reloadable_features.hide_transport_failure_reason_in_response_body` is false.
+const FAILURES: [(&str, CallFailure); 14] = [
     ("verify SAN list", CallFailure::CertificateForAnotherName),
     ("certificate has expired", CallFailure::CertificateOutOfDate),
     (
@@ -27,14 +28,14 @@ const TEXTS: [(&str, CallFailure); 14] = [
     ("no healthy upstream", CallFailure::NoUpstream),
 ];
 
-/// Why there was no answer.
+/// Why there was no response.
 pub(crate) fn failure(status: u16, body: &[u8]) -> CallFailure {
     if status == 504 {
         return CallFailure::Timeout;
     }
     let body = String::from_utf8_lossy(body);
-    // Names of a certificate stand in it too and may say anything: only the log depends on this.
-    let known = TEXTS.into_iter().find(|(text, _)| body.contains(text));
+    // It may quote names of a certificate, which can say anything: only the log depends on this.
+    let known = FAILURES.into_iter().find(|(text, _)| body.contains(text));
     match known {
         Some((_, failure)) => failure,
         None if body.contains("remote connection failure") => CallFailure::RefusedOrTls,
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_envoy_1_40_says_is_understood() {
+    fn the_texts_of_envoy_1_40_are_recognized() {
         let reset = "upstream connect error or disconnect/reset before headers. reset reason: ";
         let tls = "remote connection failure, transport failure reason: TLS_error:|268435581:SSL routines:OPENSSL_internal:";
         for (rest, expected) in [

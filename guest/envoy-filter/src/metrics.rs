@@ -1,16 +1,17 @@
-//! What Envoy counts for us. `envoy.yaml` turns the last part of each name into a label.
+//! The filter's metrics. `envoy.yaml` turns the last part of each name into a label.
 
 use core::time::Duration;
 
-use token_check::{ALL_REASONS, CacheUse, Outcome, Reason};
+use token_check::{ALL_REASONS, CacheStatus, CallFailure, Reason};
 
-use crate::host::{self, MetricType};
+use crate::host::{Host, MetricKind};
 
-pub(crate) struct Metrics {
+pub(crate) struct Metrics<H> {
+    host: H,
     granted: Option<u32>,
     refused: Vec<(Reason, Option<u32>)>,
     faults: Vec<(Reason, Option<u32>)>,
-    cache: [(CacheUse, Option<u32>); CacheUse::ALL.len()],
+    cache: [(CacheStatus, Option<u32>); CacheStatus::ALL.len()],
     answered: Option<u32>,
     denied: Option<u32>,
     timeout: Option<u32>,
@@ -19,11 +20,10 @@ pub(crate) struct Metrics {
     joined: Option<u32>,
 }
 
-impl Metrics {
-    pub(crate) fn define() -> Self {
-        let counter = |name: &str| {
-            host::define_metric(MetricType::Counter, &format!("trust_triangle_{name}"))
-        };
+impl<H: Host> Metrics<H> {
+    pub(crate) fn define(host: H) -> Self {
+        let counter =
+            |name: &str| host.define_metric(MetricKind::Counter, &format!("trust_triangle_{name}"));
         let by_reason = |name: &str, reasons: &[Reason]| {
             let metric = |reason: &Reason| counter(&format!("{name}.reason.{}", reason.name()));
             reasons
@@ -31,6 +31,7 @@ impl Metrics {
                 .map(|reason| (*reason, metric(reason)))
                 .collect()
         };
+        // The issuer is not at fault in any other.
         let unavailable: Vec<_> = (ALL_REASONS.iter().copied())
             .filter(|reason| reason.status() == 503)
             .collect();
@@ -38,66 +39,66 @@ impl Metrics {
         Self {
             granted: counter("decisions.reason.granted"),
             refused: by_reason("decisions", ALL_REASONS),
-            // The others are not the issuer's.
             faults: by_reason("issuer_faults", &unavailable),
-            cache: CacheUse::ALL
+            cache: CacheStatus::ALL
                 .map(|cache| (cache, counter(&format!("cache.use.{}", cache.name())))),
             answered: introspections("answered"),
             denied: introspections("denied"),
             timeout: introspections("timeout"),
             unreachable: introspections("unreachable"),
-            milliseconds: host::define_metric(
-                MetricType::Histogram,
+            milliseconds: host.define_metric(
+                MetricKind::Histogram,
                 "trust_triangle_introspection_milliseconds",
             ),
             joined: counter("flights_joined"),
+            host,
         }
     }
 
     pub(crate) fn granted(&self) {
-        host::increment(self.granted);
+        self.increment(self.granted);
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
-        increment(&self.refused, reason);
+        self.increment(find(&self.refused, reason));
     }
 
-    /// A question that the issuer failed.
-    pub(crate) fn failed(&self, reason: Reason) {
-        increment(&self.faults, reason);
+    /// A flight that failed because of the issuer.
+    pub(crate) fn fault(&self, reason: Reason) {
+        self.increment(find(&self.faults, reason));
     }
 
-    pub(crate) fn used(&self, cache: CacheUse) {
-        increment(&self.cache, cache);
+    pub(crate) fn cache(&self, cache: CacheStatus) {
+        self.increment(find(&self.cache, cache));
     }
 
-    /// A call to the issuer that took `took`.
-    pub(crate) fn introspected(&self, outcome: &Outcome, took: Duration) {
-        host::increment(match outcome {
-            Outcome::Answered(_) => self.answered,
-            Outcome::Failed(failure) => match failure.reason() {
-                Reason::IssuerCallDenied => self.denied,
-                Reason::IssuerTimeout => self.timeout,
-                _ => self.unreachable,
-            },
-            Outcome::Found(_)
-            | Outcome::StoreFailed
-            | Outcome::Claimed(_)
-            | Outcome::Paused
-            | Outcome::Abandoned => None,
+    /// A call to the issuer that took `took`, and how it failed, if it did.
+    pub(crate) fn introspected(&self, failure: Option<CallFailure>, took: Duration) {
+        self.increment(match failure.map(CallFailure::reason) {
+            None => self.answered,
+            Some(Reason::IssuerCallDenied) => self.denied,
+            Some(Reason::IssuerTimeout) => self.timeout,
+            Some(_) => self.unreachable,
         });
-        host::record(
-            self.milliseconds,
-            took.as_millis().try_into().unwrap_or(u64::MAX),
-        );
+        if let Some(metric) = self.milliseconds {
+            let milliseconds = took.as_millis().try_into().unwrap_or(u64::MAX);
+            self.host.record_metric(metric, milliseconds);
+        }
     }
 
+    /// A request that waits for another request's flight.
     pub(crate) fn joined(&self) {
-        host::increment(self.joined);
+        self.increment(self.joined);
+    }
+
+    fn increment(&self, metric: Option<u32>) {
+        if let Some(metric) = metric {
+            self.host.increment_metric(metric);
+        }
     }
 }
 
-fn increment<K: PartialEq>(metrics: &[(K, Option<u32>)], key: K) {
+fn find<K: PartialEq>(metrics: &[(K, Option<u32>)], key: K) -> Option<u32> {
     let found = metrics.iter().find(|(known, _)| *known == key);
-    host::increment(found.and_then(|(_, metric)| *metric));
+    found.and_then(|(_, metric)| *metric)
 }

@@ -1,13 +1,15 @@
-//! The next handler of Spin's HTTP middleware: the app, or another middleware. The SDK's `next` reads every header of the
-//! response into a type of its own, which nobody here looks at; this hands the response over as it is.
+//! The next handler of Spin's HTTP middleware: the app, or another middleware. The SDK's `next`
+//! reads every header of the response into a type of its own, which nobody here looks at; this
+//! hands the response over as it is.
 
 #![cfg(target_family = "wasm")]
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 
-/// The one function of WASI HTTP that [`spin_sdk::wasip3`] does not bind, because only middleware imports it. The types are
-/// those of `spin_sdk::wasip3`, so of `wasi:http/types` only what the function names is repeated here. A host refuses to
-/// compose a component whose types differ from WASI's, so a mistake cannot go unseen.
+/// The one function of WASI HTTP that [`spin_sdk::wasip3`] does not bind, because only middleware
+/// imports it. The types are those of `spin_sdk::wasip3`, so of `wasi:http/types` only what the
+/// function names is repeated here. A host refuses to compose a component whose types differ from
+/// WASI's, so a mistake cannot go unseen.
 mod bindings {
     wit_bindgen::generate!({
         inline: "

@@ -1,4 +1,5 @@
-//! Service B's app: answers `/data` with what the gate in front of it says about the caller. Knows nothing of tokens.
+//! Service B's app: answers `/data` with what the auth check in front of it says about the caller. Knows
+//! nothing of tokens.
 
 #![cfg(target_family = "wasm")]
 

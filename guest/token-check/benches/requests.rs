@@ -1,11 +1,13 @@
-//! What a request costs the core: one that asks the issuer, and reading what the issuer says.
+//! What a request costs the core: one that introspects, and reading what the issuer says.
 #![allow(missing_docs, reason = "a bench")]
 
 mod quick;
 mod typical;
 
 use divan::{Bencher, black_box};
-use typical::{NOW, TYPICAL, answer, asks, authorization, begin, cached, check, granted, settle};
+use typical::{
+    NOW, TYPICAL, authorization, begin, cached, check, granted, introspects, respond, response,
+};
 
 fn main() {
     quick::main();
@@ -30,16 +32,16 @@ fn largest() -> String {
     }
 }
 
-/// Begin, settle with a typical answer, resume.
+/// Begin, respond with a typical result, resume.
 #[divan::bench]
 fn miss(bencher: Bencher<'_, '_>) {
     let mut check = check(&[]);
     let authorization = authorization(0);
     bencher
-        .with_inputs(|| answer(TYPICAL))
-        .bench_local_values(|answer| {
-            let (waiting, flight) = asks(begin(&mut check, black_box(&authorization)));
-            settle(&mut check, flight, answer);
+        .with_inputs(|| response(TYPICAL))
+        .bench_local_values(|response| {
+            let (waiting, ticket) = introspects(begin(&mut check, black_box(&authorization)));
+            respond(&mut check, ticket, response);
             granted(check.resume(waiting, NOW))
         });
 }
@@ -51,10 +53,13 @@ fn read(bencher: Bencher<'_, '_>, body: &str) {
     bencher
         .with_inputs(|| {
             number += 1;
-            let (_waiting, flight) = asks(begin(&mut check.borrow_mut(), &authorization(number)));
-            (flight, answer(body))
+            let (_waiting, ticket) =
+                introspects(begin(&mut check.borrow_mut(), &authorization(number)));
+            (ticket, response(body))
         })
-        .bench_local_values(|(flight, answer)| settle(&mut check.borrow_mut(), flight, answer));
+        .bench_local_values(|(ticket, response)| {
+            respond(&mut check.borrow_mut(), ticket, response)
+        });
 }
 
 /// Reading what IBM Verify says.

@@ -1,5 +1,5 @@
-//! What rules cost a request: from its head to the refusal of one without a token, which is all that is done for a route
-//! before the issuer is asked.
+//! What rules cost a request: from its head to the refusal of one without a token, which is all
+//! that is done for a route before the issuer is called.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 mod quick;

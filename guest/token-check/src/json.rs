@@ -1,5 +1,5 @@
-//! JSON read strictly: a name twice in one object is an error at every depth (RFC 8259 section 4 leaves open which one
-//! counts, so two readers would see two documents), and so is nesting over the limit.
+//! Strict JSON: a duplicate name in an object is an error at every depth (RFC 8259 section 4 leaves
+//! open which one counts, so two parsers could see two documents), and so is too deep a nesting.
 
 use core::cell::Cell;
 use core::fmt;
@@ -7,15 +7,39 @@ use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::fault::Type;
-
-/// Deepest nesting taken. Claims are flat but for `act`, `cnf` and the like; the stack is the caller's.
+/// Deepest nesting accepted. Claims are flat except for `act`, `cnf` and the like, and parsing
+/// recurses.
 const MAX_DEPTH: usize = 16;
 
-/// Most members taken in one object: each name is compared with all before it. Answers have about 15.
+/// Most members accepted in one object, since each name is compared with all before it. Responses
+/// have about 15.
 const MAX_MEMBERS: usize = 512;
 
-/// A JSON value. Its texts are parts of the document where that has no escapes in them.
+/// A type of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonType {
+    Array,
+    Boolean,
+    Null,
+    Number,
+    Object,
+    String,
+}
+
+impl JsonType {
+    pub(crate) const fn phrase(self) -> &'static str {
+        match self {
+            Self::Array => "an array",
+            Self::Boolean => "true or false",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::String => "a string",
+        }
+    }
+}
+
+/// A JSON value. Its strings are parts of the document unless they contain escapes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
@@ -28,19 +52,19 @@ pub(crate) enum Json<'a> {
 }
 
 impl Json<'_> {
-    pub(crate) const fn kind(&self) -> Type {
+    pub(crate) const fn kind(&self) -> JsonType {
         match self {
-            Self::Null => Type::Null,
-            Self::Bool(_) => Type::Boolean,
-            Self::Integer(_) | Self::Float(_) => Type::Number,
-            Self::Text(_) => Type::String,
-            Self::Array(_) => Type::Array,
-            Self::Object(_) => Type::Object,
+            Self::Null => JsonType::Null,
+            Self::Bool(_) => JsonType::Boolean,
+            Self::Integer(_) | Self::Float(_) => JsonType::Number,
+            Self::Text(_) => JsonType::String,
+            Self::Array(_) => JsonType::Array,
+            Self::Object(_) => JsonType::Object,
         }
     }
 
-    /// As a setting would be written where there is only text: a text as it is, anything else as its JSON. `None`: there
-    /// is a number in it that is not whole, which no setting takes.
+    /// The value as an environment variable would hold it: strings verbatim, everything else as
+    /// JSON. `None` if it contains a number that is not whole, which no setting accepts.
     pub(crate) fn into_setting(self) -> Option<String> {
         match self {
             Self::Null => Some(String::new()),
@@ -95,25 +119,46 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// Reads exactly one value. The error says where it ends to be one, and repeats nothing of it.
+/// A JSON string in ASCII, which cannot begin another line.
+pub(crate) fn quoted_in_ascii(string: &str) -> String {
+    in_ascii(&quoted(string))
+}
+
+/// JSON in ASCII. JSON leaves other scripts unescaped, and with them line separators and the
+/// control sequences of terminals.
+pub(crate) fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(c, ' '..='~') {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
+}
+
+/// Parses exactly one value. The error gives line and column and never quotes the input.
 pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
     read_to(text, &Cell::new(None))
 }
 
-/// The same, for whoever has to say what is wrong without repeating anything.
+/// Parses exactly one value. The error says what is wrong and not where.
 pub(crate) fn examine(text: &str) -> Result<Json<'_>, NotRead> {
     let fault = Cell::new(None);
     read_to(text, &fault).map_err(|_| fault.take().unwrap_or(NotRead::Syntax))
 }
 
-/// Why a document is not read.
+/// Why a document is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotRead {
     /// It is not one JSON value.
     Syntax,
     TooDeep,
     TooManyMembers,
-    /// A member of this name stands in one object twice.
+    /// An object has two members of this name.
     Twice(String),
 }
 
@@ -256,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc8259_s4_a_name_twice_is_refused_at_every_depth() {
+    fn rfc8259_s4_a_duplicate_name_is_an_error_at_every_depth() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"x":{"a":1,"a":2}}"#,
@@ -271,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_taken_to_the_limit_and_no_further() {
+    fn nesting_is_accepted_up_to_the_limit() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
         assert!(read(&nested(MAX_DEPTH + 1)).is_err());
@@ -279,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_a_text_as_it_is_or_else_its_json() {
+    fn a_setting_is_a_string_verbatim_or_any_other_value_as_json() {
         let setting = |text| read(text).unwrap().into_setting();
         for (text, expected) in [
             ("null", Some("")),
@@ -303,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_taken_to_the_limit_and_no_further() {
+    fn members_are_accepted_up_to_the_limit() {
         let object = |members: usize| {
             let members: Vec<_> = (0..members).map(|n| format!("\"{n}\":{n}")).collect();
             format!("{{{}}}", members.join(","))
@@ -313,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_its_kind() {
+    fn an_error_says_what_is_wrong() {
         let deep = "[".repeat(MAX_DEPTH + 1);
         for (text, fault) in [
             ("{", NotRead::Syntax),
@@ -327,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_without_overflow_and_anything_after_the_value_is_refused() {
+    fn numbers_do_not_overflow_and_nothing_may_follow_the_value() {
         assert_eq!(
             read("9223372036854775807").unwrap(),
             Json::Integer(i64::MAX)

@@ -1,66 +1,125 @@
 //! The decision core of the auth check: may this request reach Service B?
 //!
-//! Sans-IO. There is no socket, clock, randomness, environment or log in here; time and random bytes are arguments. A
-//! host feeds [`AuthCheck`] and does what the returned [`Step`] says:
+//! The core is sans-IO. It has no socket, clock, randomness, environment or log: time and random
+//! bytes are arguments. A host feeds requests to an [`AuthCheck`] and does what the returned
+//! [`Step`] says:
 //!
-//! 1. [`AuthCheck::begin`] finds the rule of the request's route, reads the credentials (RFC 6750) and says
-//!    [`Step::Done`], [`Step::Lead`] or [`Step::Join`].
-//! 2. On `Lead` the host runs the [`Errand`] (sends the [`OutboundCall`] of RFC 7662, or reads a shared store) and hands
-//!    what came of it to [`AuthCheck::settle`], which names the next errand or ends the flight and returns everyone who
-//!    waited. On `Join` somebody else already leads for the same token: [`AuthCheck::park`].
-//! 3. [`AuthCheck::resume`] consumes the [`Waiting`] and says how it goes on.
+//! ```text
+//!                 +--------------------- begin ---------------------+
+//!                 |                        |                        |
+//!                 v                        v                        v
+//!          Lead(request, action)     Join(request)            Done(verdict)
+//!                 |                        |                        ^
+//!       run the action, report it         park                      |
+//!   responded / store_read / store_swapped |                        |
+//!         / woke -> Continue(action)       |                        |
+//!                 |                        |                        |
+//!        Finished(woken, records)    woken, or deadline             |
+//!                 |                        |                        |
+//!                 +---------- resume <-----+------------------------+
+//! ```
 //!
-//! *Facts are cached, decisions never are*: [`Facts`] are what the issuer said about a token; a [`Decision`] is made from
-//! facts, this request, the [`Requirements`] of its route and the time, for every request anew. Nothing here refuses with a status under
-//! 400, and nothing from a token or from the issuer's answer is ever put into a refusal.
+//! 1. [`AuthCheck::begin`] finds the rule of the route and reads the credentials (RFC 6750).
+//! 2. On [`Step::Lead`] the host runs the [`Action`] and reports its outcome to the method that
+//!    takes the action's ticket, until the flight has [`Finished`].
+//! 3. On [`Step::Join`] another request leads a flight for the same token: [`AuthCheck::park`].
+//! 4. [`AuthCheck::resume`] consumes the [`PendingRequest`] and returns the next step.
+//!
+//! **Facts are cached, decisions never are.** [`Facts`] are what the issuer says about a token. A
+//! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time,
+//! for every request anew. So `decision` cannot see `memory`: each module uses only those above it
+//! in this list.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
+//! | protocol | `request`, `introspection` |
+//! | configuration | `policy` |
+//! | what is remembered, what is decided | `memory`; `decision` |
+//! | the state machine | `check` |
+//!
+//! No refusal has a status below 400, and nothing from a token or from the issuer's response is
+//! ever part of one.
+//!
+//! ```
+//! use core::time::Duration;
+//! use token_check::{
+//!     Action, AuthCheck, BodyCollector, Decision, IssuerResponse, Now, Policy, Progress, RequestHead, Step,
+//! };
+//!
+//! let settings = [
+//!     ("introspect_url", "https://tenant.example/oauth2/introspect"),
+//!     ("resource_client_id", "service-b"),
+//!     ("resource_client_secret", "a secret from the environment"),
+//! ];
+//! let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+//! let mut check = AuthCheck::<u32>::new(Policy::new(settings)?, [0; 16]);
+//! let now = Now { unix: Duration::from_secs(1_800_000_000), monotonic: Duration::ZERO };
+//!
+//! let request = RequestHead {
+//!     authorization: &[b"Bearer abc"],
+//!     method: b"GET",
+//!     authority: Some(b"service-b.example"),
+//!     path_and_query: Some(b"/data"),
+//!     traceparent: &[],
+//! };
+//! let Step::Lead(pending, Action::Introspect(ticket, call)) = check.begin(&request, now) else {
+//!     panic!("the first request with a token introspects it");
+//! };
+//! assert_eq!(call.path_and_query(), "/oauth2/introspect");
+//!
+//! // The host sends `call`, and gets a response.
+//! let mut body = BodyCollector::default();
+//! assert!(body.push(br#"{"active":true}"#));
+//! let response = IssuerResponse {
+//!     status: 200,
+//!     content_type: Some(b"application/json".to_vec()),
+//!     body,
+//!     ..IssuerResponse::default()
+//! };
+//! let Progress::Finished(finished) = check.responded(ticket, Ok(response), now) else {
+//!     panic!("nothing else is to be done");
+//! };
+//! assert!(finished.woken.is_empty(), "no other request waited");
+//!
+//! let Step::Done(verdict) = check.resume(pending, now) else {
+//!     panic!("the flight has finished");
+//! };
+//! assert!(matches!(verdict.decision, Decision::Granted(_)));
+//! # Ok::<(), token_check::SettingsError>(())
+//! ```
 
-mod answer;
-mod audit;
-mod bearer;
-mod cache;
 mod check;
 mod decision;
-mod facts;
-mod fault;
-mod identity;
+mod grammar;
 mod introspection;
 mod json;
-mod names;
-mod note;
-mod outage;
-mod path;
+mod memory;
 mod policy;
-mod problem;
 mod reason;
-mod requirements;
-mod rules;
+mod request;
 mod secret;
-mod settings;
-mod store;
-mod summary;
-mod trace;
-mod unclean;
-mod verdict;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+mod time;
 
-pub use answer::{AnswerBody, IssuerAnswer};
-pub use bearer::RequestHead;
-pub use check::{AuthCheck, Ended, Errand, Flight, Now, Outcome, Progress, Step, Waiting};
-pub use decision::{Decision, Grant, Refusal};
-pub use facts::Facts;
-pub use fault::{CallFailure, Fault};
-pub use identity::{IDENTITY_HEADERS, is_identity_header};
-pub use introspection::{OutboundCall, USER_AGENT};
-pub use names::{PREFIX, SPIN_PREFIX, UnknownVariable, unknown_variable, variable};
-pub use note::{Mismatch, Note};
-pub use path::Ambiguity;
-pub use policy::{Demand, Policy};
-pub use problem::{Place, Problem, SettingsError};
-pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason, Reply};
-pub use requirements::Requirements;
-pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
+pub use check::{
+    Action, AuthCheck, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, CacheStatus,
+    Finished, Flight, LogEvent, Mismatch, Parked, PendingRequest, Progress, Step, StoreFailed,
+    Verdict,
+};
+pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_identity_header};
+pub use introspection::{
+    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerResponse, USER_AGENT,
+};
+pub use memory::{Record, Sharing, StoreKey};
+pub use policy::{
+    ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy, Problem, Range,
+    RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX,
+    Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean, Unit, UnknownVariable,
+    spin_variables, unknown_variable, variable,
+};
+pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
+pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};
-pub use settings::{ENVOY_SETTINGS, Given, SERVICE_A_KEYS, SETTINGS, Setting, spin_variables};
-pub use store::{Record, Sharing, StoreKey};
-pub use summary::Summary;
-pub use unclean::Unclean;
-pub use verdict::{CacheUse, Verdict};
+pub use time::Now;

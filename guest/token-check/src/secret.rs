@@ -1,4 +1,4 @@
-//! Values that must never be seen: they print as `[redacted]`, never compare, and are wiped on drop.
+//! Secrets: they print as `[redacted]`, cannot be compared, and are wiped when dropped.
 
 use core::fmt;
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ impl AccessToken {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The bytes themselves; for the call to the issuer only.
+    /// The bytes themselves, for the introspection call only.
     #[must_use]
     pub fn secret(&self) -> &[u8] {
         &self.0
@@ -24,7 +24,7 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Our own secret at the issuer (RFC 6749 section 2.3.1).
+/// The client secret of this service at the issuer (RFC 6749 section 2.3.1).
 pub struct ClientSecret(Zeroizing<String>);
 
 impl ClientSecret {
@@ -32,7 +32,7 @@ impl ClientSecret {
         Self(Zeroizing::new(secret))
     }
 
-    /// The secret itself; for the call to the issuer only.
+    /// The secret itself, for the introspection call only.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0

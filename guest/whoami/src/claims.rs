@@ -1,5 +1,5 @@
-//! The four claims of the document. Read one by one: a JSON value of any kind would bring the formatting of numbers into
-//! components that show none.
+//! The four claims of the document. Read one by one: a JSON value of any kind would bring the
+//! formatting of numbers into components that show none.
 
 use core::fmt;
 

@@ -1,6 +1,8 @@
-//! What Service B answers at `/data`: who the gate in front of it says the caller is. Knows nothing of tokens.
+//! What Service B answers at `/data`: who the auth check in front of it says the caller is. Knows nothing
+//! of tokens.
 //!
-//! Two guests answer with it: the app behind the Spin middleware, and the Envoy filter where there is no app.
+//! Two guests answer with it: the app behind the Spin middleware, and the Envoy filter where there
+//! is no app.
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -9,7 +11,7 @@ mod claims;
 
 use claims::{Claim, Claims};
 
-/// Set by the gate on every request it lets through: the claims as JSON, in base64url.
+/// Set by the auth check on every request it lets through: the claims as JSON, in base64url.
 pub const CLAIMS_HEADER: &str = "x-auth-claims";
 
 /// A complete answer.
@@ -79,8 +81,8 @@ struct Trusted {
 
 /// Whether a path that has a document for GET answers this method.
 ///
-/// HEAD gets the answer to GET (RFC 9110 section 9.3.2), with its body: the host sends the header fields and leaves the
-/// body out.
+/// HEAD gets the answer to GET (RFC 9110 section 9.3.2), with its body: the host sends the header
+/// fields and leaves the body out.
 #[must_use]
 pub const fn is_answered(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD")

@@ -1,9 +1,10 @@
-//! Filters that let everybody in, for what a filter costs that does nothing else. The plugin's configuration is the name of
-//! one: `reads`, `calls` or `asks`.
+//! Filters that let everybody in, for what a filter costs that does nothing else. The plugin's
+//! configuration is the name of one: `reads`, `calls` or `asks`.
 //!
-//! `calls` makes the host calls that the auth check makes for a request whose token it has cached, in the same order and
-//! about as many bytes, with constants for values: see `gate::begin` and `gate::carry_out` of the filter. `asks` sends the
-//! question to the issuer, reads all of the answer, and lets the request go on as it is: in the shortest way that there is.
+//! `calls` makes the host calls that the auth check makes for a request whose token it has cached,
+//! in the same order and about as many bytes, with constants for values: see `gate::begin` and
+//! `gate::carry_out` of the filter. `asks` sends the question to the issuer, reads all of the
+//! answer, and lets the request go on as it is: in the shortest way that there is.
 
 #![cfg(target_family = "wasm")]
 

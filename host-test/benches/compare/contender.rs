@@ -7,7 +7,7 @@ use host_test::wire::{exchange, get};
 
 use crate::{issuer::Issuer, load::tokens::Tokens};
 
-/// What is asked for: every app answers it, whoever asks.
+/// What is called for: every app answers it, whoever asks.
 pub(crate) const PATH: &str = "/health";
 
 /// The first request of some needs longer: the issuer's address is looked up, or a VM is warmed.
@@ -27,13 +27,14 @@ pub(crate) struct Contender {
     pub(crate) bad: Option<String>,
     pub(crate) issuer: Rc<Issuer>,
     /// Questions to the issuer per request under load.
-    pub(crate) asks: RangeInclusive<f64>,
+    pub(crate) calls_per_request: RangeInclusive<f64>,
 }
 
-/// Questions to the issuer per request of a contender that has cached what it needs, or needs no issuer.
+/// Questions to the issuer per request of a contender that has cached what it needs, or needs no
+/// issuer.
 pub(crate) const NEVER: RangeInclusive<f64> = 0.0..=0.0;
-/// One that is still on its way when the load ends is a question without a request; a second question for one in fifty
-/// requests is too many.
+/// One that is still on its way when the load ends is a introspection call without a request; a second
+/// introspection call for one in fifty requests is too many.
 pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=1.02;
 
 impl Contender {
@@ -64,13 +65,16 @@ impl Contender {
         Ok(())
     }
 
-    /// The issuer was asked so many more times while so many requests were answered: is that what was to be measured?
-    pub(crate) fn check_questions(&self, questions: u64, requests: u64) -> Result<()> {
+    /// The issuer was called so many more times while so many requests were answered: is that what
+    /// was to be measured?
+    pub(crate) fn check_calls(&self, calls: u64, requests: u64) -> Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let is_right = self.asks.contains(&(questions as f64 / requests as f64));
+        let is_right = self
+            .calls_per_request
+            .contains(&(calls as f64 / requests as f64));
         ensure!(
             is_right,
-            "{}: {questions} questions to the issuer for {requests} requests",
+            "{}: {calls} introspection calls for {requests} requests",
             self.name
         );
         Ok(())

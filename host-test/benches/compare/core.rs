@@ -1,4 +1,5 @@
-//! The core alone, in this process: a hit among few cached tokens and among many, beside what memory itself costs.
+//! The core alone, in this process: a hit among few cached tokens and among many, beside what
+//! memory itself costs.
 
 use std::{collections::HashMap, hint::black_box, time::Instant};
 
@@ -18,7 +19,8 @@ const MANY: usize = 100_000;
 /// Hits in a round, for each number of tokens. Their median counts, so that an interrupt does not.
 const HITS: u32 = 20_000;
 
-/// Visits all tokens, in no order that a processor foresees: it has no factor in common with their number.
+/// Visits all tokens, in no order that a processor foresees: it has no factor in common with their
+/// number.
 const STRIDE: usize = 61_803;
 
 /// Measures it. Nothing else of the comparison runs meanwhile.

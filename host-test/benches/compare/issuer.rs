@@ -1,5 +1,5 @@
-//! An issuer that costs next to nothing: one answer for every token, and another one for a bad one. The stub of IBM Verify
-//! records what it is asked and would be in the way.
+//! An issuer that costs next to nothing: one answer for every token, and another one for a bad one.
+//! The stub of IBM Verify records what it is called and would be in the way.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use crate::typical::TYPICAL;
 /// A token that the issuer calls inactive.
 pub(crate) const BAD_TOKEN: &str = "bad-bad-bad";
 
-/// Where it is asked.
+/// Where it is called.
 pub(crate) const PATH: &str = "/oauth2/introspect";
 
 const INACTIVE: &str = r#"{"active":false}"#;
@@ -32,7 +32,7 @@ const INACTIVE: &str = r#"{"active":false}"#;
 /// A running issuer. Dropped, it closes everything.
 pub(crate) struct Issuer {
     address: SocketAddr,
-    questions: Arc<AtomicU64>,
+    calls: Arc<AtomicU64>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -41,10 +41,10 @@ impl Issuer {
     pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let questions = Arc::<AtomicU64>::default();
-        let count = Arc::clone(&questions);
+        let calls = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&calls);
         let accepting = tokio::spawn(async move {
-            // Dropped with this task, and the connections with it.
+            // Dropped with this task, which closes the connections.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 // Without it answers wait for acknowledgements; with an error they are only slower.
@@ -65,7 +65,7 @@ impl Issuer {
         });
         Ok(Self {
             address,
-            questions,
+            calls,
             _accepting: AbortOnDropHandle::new(accepting),
         })
     }
@@ -78,9 +78,9 @@ impl Issuer {
         format!("http://{}{PATH}", self.address)
     }
 
-    /// How often it was asked.
-    pub(crate) fn questions(&self) -> u64 {
-        self.questions.load(Relaxed)
+    /// How often it was called.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Relaxed)
     }
 }
 

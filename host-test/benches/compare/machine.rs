@@ -50,7 +50,8 @@ impl Machine {
     }
 }
 
-/// What a process has spent on a processor so far, in nanoseconds; `None` where the system does not tell.
+/// What a process has spent on a processor so far, in nanoseconds; `None` where the system does not
+/// tell.
 pub(crate) fn processor_time(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let mut sum = 0_u64;

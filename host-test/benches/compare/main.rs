@@ -1,7 +1,8 @@
-//! The auth check in its hosts, beside what people would use in its place and beside what does nothing: `cargo bench`.
+//! The auth check in its hosts, beside what people would use in its place and beside what does
+//! nothing: `cargo bench`.
 //!
-//! One core for the servers, one for load and issuer. Of the servers of a host one is loaded at a time, in rounds that
-//! alternate, so that what the machine does meanwhile hits all of them alike.
+//! One core for the servers, one for load and issuer. Of the servers of a host one is loaded at a
+//! time, in rounds that alternate, so that what the machine does meanwhile hits all of them alike.
 
 mod contender;
 mod core;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Loads servers side by side, in Envoy, in the embedded host and in Spin if `spin` is on PATH, and prints what they achieve.
+/// Loads servers side by side, in Envoy, in the embedded host and in Spin if `spin` is on PATH, and
+/// prints what they achieve.
 ///
 /// Needs the load generator wrk: the one that the variable WRK names, else the one on PATH.
 #[derive(Debug, Parser)]

@@ -77,7 +77,7 @@ async fn round(
     let time = || contender.pid.and_then(processor_time);
     // What was still on its way when the load before ended.
     tokio::time::sleep(PAUSE).await;
-    let asked = contender.issuer.questions();
+    let calls = contender.issuer.calls();
     let before = time();
     let shot = wrk
         .load(contender, options.connections, options.load())
@@ -88,8 +88,8 @@ async fn round(
             .processor
             .push(spent as f64 / 1e3 / shot.requests as f64);
     }
-    let asked = contender.issuer.questions().saturating_sub(asked);
-    contender.check_questions(asked, shot.requests)?;
+    let calls = contender.issuer.calls().saturating_sub(calls);
+    contender.check_calls(calls, shot.requests)?;
     achieved.requests_per_second.push(shot.per_second());
     achieved.p50.push(shot.p50 as f64);
     achieved.p99.push(shot.p99 as f64);

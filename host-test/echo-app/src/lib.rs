@@ -1,5 +1,5 @@
-//! What tests put behind the auth check: answers with what reached it, as JSON, with a body that never ends, or with what
-//! a key-value store says.
+//! What tests put behind the auth check: answers with what reached it, as JSON, with a body that
+//! never ends, or with what a key-value store says.
 
 #![cfg(target_family = "wasm")]
 
@@ -19,8 +19,9 @@ const ENDLESS: &str = "/endless";
 /// A path that ends so is answered with what becomes of fields that are made of the request's own.
 const FIELDS: &str = "/fields";
 
-/// What follows this in a path says what to do with a store: `/kv/get/LABEL/KEY`, `set/LABEL/KEY/VALUE`, `delete/LABEL/KEY`,
-/// `exists/LABEL/KEY`, `keys/LABEL`, or `open/LABEL/COUNT` to have so many handles at once.
+/// What follows this in a path says what to do with a store: `/kv/get/LABEL/KEY`,
+/// `set/LABEL/KEY/VALUE`, `delete/LABEL/KEY`, `exists/LABEL/KEY`, `keys/LABEL`, or
+/// `open/LABEL/COUNT` to have so many handles at once.
 const STORES: &str = "/kv/";
 
 struct EchoApp;
@@ -44,7 +45,7 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
             };
             return Ok(whole(answer.to_string().into_bytes()));
         }
-        // As each byte is one character, nothing of a value is lost.
+        // Latin-1: each byte becomes one character, so no value is changed.
         let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
         let headers: Vec<_> = request
             .get_headers()

@@ -49,7 +49,7 @@ impl Admin {
         Ok(body)
     }
 
-    /// Counters and gauges; histograms are left out.
+    /// Counters and gauges, without histograms.
     pub(super) async fn stats(&self) -> Result<BTreeMap<String, u64>> {
         let text = self.get("/stats").await?;
         Ok(text

@@ -1,4 +1,4 @@
-//! The shipped configuration, with what differs between two Envoys on one machine replaced.
+//! The shipped configuration, adapted so that several Envoys can run on one machine.
 
 use std::{fs, path::Path};
 
@@ -8,27 +8,27 @@ use serde_json::{Map, Value, json};
 use super::EnvoyOptions;
 use programs::repository;
 
-/// Envoy's configuration, in the folder of its own.
+/// The configuration file in Envoy's folder.
 pub(super) const CONFIG: &str = "envoy.json";
 const LISTENERS: &str = "listeners.json";
 
-/// Where the shipped configuration has the connection manager.
+/// JSON pointer to the connection manager in the shipped configuration.
 pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
-/// Where it has the plugin that is our filter.
+/// JSON pointer to the plugin of our filter.
 pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
-/// `envoy/envoy.yaml`, as it is.
+/// Reads `envoy/envoy.yaml`.
 ///
 /// # Errors
-/// It cannot be read, or is not YAML.
+/// It cannot be read or is not YAML.
 pub fn shipped_config() -> Result<Value> {
     let path = repository().join("envoy/envoy.yaml");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Writes what Envoy shall read into `directory`.
+/// Writes Envoy's configuration files to `directory`.
 pub(super) fn write(options: &EnvoyOptions, directory: &Path) -> Result<()> {
     let mut config = shipped_config()?;
     let localhost = |port: u16| json!({ "address": "127.0.0.1", "port_value": port });
@@ -85,7 +85,7 @@ pub(super) fn write(options: &EnvoyOptions, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Changes the listener in the file that Envoy watches.
+/// Changes the listener file that Envoy watches.
 pub(super) fn edit_listener(directory: &Path, edit: impl FnOnce(&mut Value)) -> Result<()> {
     let text = fs::read(directory.join(LISTENERS)).context("the listener is not in a file")?;
     let mut discovery: Value = serde_json::from_slice(&text)?;
@@ -101,14 +101,14 @@ fn write_listener(directory: &Path, mut listener: Value) -> Result<()> {
     let kind = "type.googleapis.com/envoy.config.listener.v3.Listener";
     set(&mut listener, "/@type", kind.into())?;
     let text = json!({ "resources": [listener] }).to_string();
-    // Envoy looks when a file is moved into place, and so never sees half of one.
+    // Envoy reloads when a file is moved into place, and so never reads half a file.
     let new = directory.join("new-listeners.json");
     fs::write(&new, text)?;
     fs::rename(new, directory.join(LISTENERS))?;
     Ok(())
 }
 
-/// Puts `value` at `path`; objects on the way that are missing are made.
+/// Sets `value` at `path` and creates the objects that are missing on the way.
 pub(super) fn set(config: &mut Value, path: &str, value: Value) -> Result<()> {
     let (parent, last) = path.rsplit_once('/').context("not a path")?;
     let mut at = config;
@@ -146,7 +146,7 @@ fn find<'a>(config: &'a mut Value, path: &str) -> Result<&'a mut Value> {
     Ok(at)
 }
 
-/// By its place or its name.
+/// Finds an element of a list by its index or its name.
 fn element<'a>(elements: &'a mut [Value], called: &str) -> Option<&'a mut Value> {
     let place = called.parse().ok().or_else(|| {
         elements

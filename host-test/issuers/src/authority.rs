@@ -1,4 +1,4 @@
-//! A certificate authority of a test's own.
+//! A certificate authority for tests.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// The authority's certificate, and a server's for 127.0.0.1 with its key, as files in PEM.
+/// PEM files: the CA certificate, and a server certificate for 127.0.0.1 with its key.
 pub(crate) struct Certificates {
     authority: PathBuf,
     server: PathBuf,

@@ -1,4 +1,4 @@
-//! What tests ask a server themselves.
+//! Calls that tests make to a server directly.
 
 use anyhow::{Context as _, Result, ensure};
 use form_urlencoded::{Serializer, byte_serialize};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Client, Issuer, SCOPE, SERVICE_A};
 
-/// An answer of a server.
+/// A response of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
@@ -17,27 +17,27 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
-/// How id and secret stand in a Basic header.
+/// How the client id and secret are encoded in a Basic header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basic {
     /// Form-encoded, as RFC 6749 section 2.3.1 says.
     Encoded,
-    /// As they are.
+    /// Unencoded.
     Raw,
 }
 
 impl Issuer {
-    /// Asks for a token by client credentials, as Service A.
+    /// Requests a token with the client credentials grant, as Service A.
     ///
     /// # Errors
-    /// There is no answer, or no token in it.
+    /// The server does not respond, or the response has no token.
     pub async fn token(&self, resource: Option<&str>) -> Result<(String, Answer)> {
         let endpoint = format!("{}{}", self.url, self.token_path);
         let mut form = vec![("grant_type", "client_credentials"), ("scope", SCOPE)];
@@ -49,10 +49,10 @@ impl Issuer {
         Ok((token.to_owned(), answer))
     }
 
-    /// Asks about a token (RFC 7662).
+    /// Introspects a token (RFC 7662).
     ///
     /// # Errors
-    /// There is no answer.
+    /// The server does not respond.
     pub async fn introspect(&self, token: &str, client: Client, basic: Basic) -> Result<Answer> {
         let form = [("token", token), ("token_type_hint", "access_token")];
         self.post(&self.introspection, client, basic, &form).await
@@ -61,7 +61,7 @@ impl Issuer {
     /// Revokes a token of Service A (RFC 7009), as Service A.
     ///
     /// # Errors
-    /// There is no answer, or it is not 200.
+    /// The server does not respond, or not with 200.
     pub async fn revoke(&self, token: &str) -> Result<()> {
         let form = [("token", token)];
         let answer = self
@@ -107,7 +107,7 @@ impl Issuer {
     }
 
     fn http(&self) -> Result<reqwest::Client> {
-        // Somebody else in this process may have done it.
+        // Fails if another thread has already installed a provider, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let trusted = match self.authority() {
             Some(authority) => vec![Certificate::from_pem(&std::fs::read(authority)?)?],

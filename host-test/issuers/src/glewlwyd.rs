@@ -1,4 +1,5 @@
-//! Glewlwyd: the one on PATH, else Debian's packages, downloaded and unpacked without being installed.
+//! Glewlwyd: the one on PATH, else Debian's packages, downloaded and unpacked without being
+//! installed.
 
 use std::{
     ffi::OsString,
@@ -25,19 +26,19 @@ const NAME: &str = "glewlwyd";
 /// The name of the plugin's instance, which is part of the issuer.
 const PLUGIN: &str = "oidc";
 
-/// Glewlwyd signs its tokens with it; nobody else reads them.
+/// The key with which Glewlwyd signs its tokens; nothing else reads them.
 const SIGNING_SECRET: &str = "only a test's: 0123456789 0123456789";
 
-/// The packages of Debian that are needed, and the one of several that sets up no database.
+/// The Debian packages to install, with the alternative that sets up no database.
 const PACKAGES: [&str; 2] = ["glewlwyd", "dbconfig-no-thanks"];
 
 pub(crate) fn is_available() -> bool {
     on_path(NAME).is_some() || on_path("apt-get").is_some()
 }
 
-/// Where Glewlwyd's files are.
+/// The location of Glewlwyd's files.
 struct Installed {
-    /// `/`, or the folder that packages were unpacked into.
+    /// `/`, or the folder into which the packages were unpacked.
     root: PathBuf,
     glewlwyd: PathBuf,
     sqlite3: PathBuf,
@@ -47,7 +48,8 @@ struct Installed {
 pub(crate) fn start(product: Product) -> Result<Issuer> {
     let installed = install()?;
     let directory = tempfile::tempdir()?;
-    // Glewlwyd takes no port 0. Somebody else may take the one that is free now: then it ends, and says so.
+    // Glewlwyd does not support port 0. If another process takes this free port meanwhile, Glewlwyd
+    // exits with an error.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let origin = format!("http://127.0.0.1:{port}");
     let url = format!("{origin}/api/{PLUGIN}");
@@ -80,7 +82,7 @@ pub(crate) fn start(product: Product) -> Result<Issuer> {
     })
 }
 
-/// Runs Glewlwyd's own script and ours.
+/// Runs Glewlwyd's database script, then ours.
 fn make_database(installed: &Installed, directory: &Path, url: &str) -> Result<()> {
     let schema = installed
         .root
@@ -97,7 +99,7 @@ fn make_database(installed: &Installed, directory: &Path, url: &str) -> Result<(
         ("resource", RESOURCE),
         ("jwt_resource", JWT_RESOURCE),
     ];
-    // No disk has to keep this.
+    // The database need not survive a crash.
     let mut script = format!(".bail on\nPRAGMA synchronous = OFF;\n{schema}\n.parameter init\n");
     for (name, value) in parameters {
         let quoted = value.replace('\'', "''");

@@ -1,8 +1,9 @@
-//! OAuth 2.0 servers that nobody here wrote, installed under `target/installed/` and started for tests.
+//! Third-party OAuth 2.0 servers, installed under `target/installed/` and started for tests.
 //!
-//! Each has two confidential clients, [`SERVICE_A`] and [`SERVICE_B`], gives the first tokens by client credentials with
-//! the scope [`SCOPE`], and knows the resources [`RESOURCE`] and [`JWT_RESOURCE`] (RFC 8707). It listens on a free
-//! port of 127.0.0.1. `SKIP_ISSUERS=1` is the only way to skip: tests ask [`is_skipped`] first.
+//! Each has two confidential clients, [`SERVICE_A`] and [`SERVICE_B`], gives the first tokens by
+//! client credentials with the scope [`SCOPE`], and knows the resources [`RESOURCE`] and
+//! [`JWT_RESOURCE`] (RFC 8707). It listens on a free port of 127.0.0.1. `SKIP_ISSUERS=1` is the
+//! only way to skip: tests ask [`is_skipped`] first.
 
 mod authority;
 mod calls;
@@ -19,40 +20,40 @@ use tempfile::TempDir;
 
 pub use self::calls::{Answer, Basic};
 
-/// The scope that tokens have.
+/// The scope of the tokens.
 pub const SCOPE: &str = "read";
 
-/// What tokens are for (RFC 8707). The server makes them as it does unless told otherwise.
+/// The resource of tokens (RFC 8707) in the server's default format.
 pub const RESOURCE: &str = "https://service-b.example/";
 
-/// Tokens for this resource are JWTs, where a server makes both kinds.
+/// The resource whose tokens are JWTs, if the server supports both formats.
 pub const JWT_RESOURCE: &str = "https://service-b.example/jwt";
 
-/// A client, with a secret that form encoding changes.
+/// A client whose secret contains characters that form encoding changes.
 #[derive(Clone, Copy)]
 pub struct Client {
-    /// Its id.
+    /// The client id.
     pub id: &'static str,
-    /// Its secret.
+    /// The client secret.
     pub secret: &'static str,
 }
 
-/// Who calls.
+/// The client that obtains tokens.
 pub const SERVICE_A: Client = Client {
     id: "service-a",
     secret: "A+%41 s:/&=x",
 };
 
-/// Who asks about tokens.
+/// The client that introspects tokens.
 pub const SERVICE_B: Client = Client {
     id: "service-b",
     secret: "B+%41 s:/&=y",
 };
 
-/// Set to 1, nothing is installed or run.
+/// If set to 1, nothing is installed or run.
 pub(crate) const SKIP: &str = "SKIP_ISSUERS";
 
-/// Whether the user has asked to do without these servers.
+/// Whether the user skips the tests that need these servers.
 #[must_use]
 pub fn is_skipped() -> bool {
     std::env::var_os(SKIP).is_some_and(|value| value == "1")
@@ -63,7 +64,7 @@ pub fn is_skipped() -> bool {
 pub enum Product {
     /// node-oidc-provider, over http.
     NodeOidcProvider,
-    /// node-oidc-provider, over https with a certificate of an authority of its own.
+    /// node-oidc-provider, over https with a certificate from its own certificate authority.
     NodeOidcProviderHttps,
     /// django-oauth-toolkit.
     DjangoOauthToolkit,
@@ -72,7 +73,7 @@ pub enum Product {
 }
 
 impl Product {
-    /// Every one.
+    /// All products.
     pub const ALL: [Self; 4] = [
         Self::NodeOidcProvider,
         Self::NodeOidcProviderHttps,
@@ -80,7 +81,7 @@ impl Product {
         Self::Glewlwyd,
     ];
 
-    /// In the names of tests.
+    /// The name that tests use.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -94,7 +95,7 @@ impl Product {
     /// The program and its version, as docs/issuers.md lists it. Debian chooses Glewlwyd's version.
     ///
     /// # Errors
-    /// The file that pins the version has another form.
+    /// The file that pins the version cannot be parsed.
     pub fn version(self) -> Result<String> {
         match self {
             Self::NodeOidcProvider | Self::NodeOidcProviderHttps => node_oidc_provider::version(),
@@ -103,7 +104,8 @@ impl Product {
         }
     }
 
-    /// Whether it decodes the id and the secret in a Basic header, as RFC 6749 section 2.3.1 has them encoded.
+    /// Whether it form-decodes the id and the secret in a Basic header, as RFC 6749 section 2.3.1
+    /// requires.
     #[must_use]
     pub const fn decodes_basic(self) -> bool {
         match self {
@@ -112,16 +114,17 @@ impl Product {
         }
     }
 
-    /// Whether this machine can have it. Where not, its tests are shown as ignored.
+    /// Whether this machine can run it. If not, its tests are reported as ignored.
     #[must_use]
     pub fn is_available(self) -> bool {
         self != Self::Glewlwyd || glewlwyd::is_available()
     }
 
-    /// Installs it, if that was not done before, and starts it.
+    /// Installs it if necessary, and starts it.
     ///
     /// # Errors
-    /// What it is made with is missing, the registry does not answer, or it does not start: with what to do.
+    /// A tool it needs is missing, the registry does not respond, or it does not start. The message
+    /// says what to do.
     pub async fn start(self) -> Result<Issuer> {
         tokio::task::spawn_blocking(move || self.start_blocking()).await?
     }
@@ -138,29 +141,29 @@ impl Product {
     }
 }
 
-/// A server that runs. Dropped, it is ended and what it wrote is removed.
+/// A running server. Dropping it stops it and removes its files.
 pub struct Issuer {
     product: Product,
     url: String,
-    /// Of its token endpoint, after `url`.
+    /// The path of its token endpoint, relative to `url`.
     token_path: &'static str,
     introspection: String,
     revocation: String,
     authority: Option<authority::Certificates>,
     process: Process,
-    /// With its database, if that is in files.
+    /// The folder with its database, if that consists of files.
     #[expect(dead_code, reason = "removed when this is dropped")]
     directory: Option<TempDir>,
 }
 
 impl Issuer {
-    /// What it is.
+    /// The product.
     #[must_use]
     pub const fn product(&self) -> Product {
         self.product
     }
 
-    /// The issuer, as it calls itself.
+    /// Its issuer identifier.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -172,7 +175,7 @@ impl Issuer {
         &self.introspection
     }
 
-    /// The certificate of the authority that its callers have to trust, in PEM, if it speaks TLS.
+    /// The CA certificate that clients must trust, in PEM, if it uses TLS.
     #[must_use]
     pub fn authority(&self) -> Option<&Path> {
         self.authority
@@ -180,14 +183,14 @@ impl Issuer {
             .map(authority::Certificates::authority)
     }
 
-    /// What it wrote so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.out() + &self.process.log()
     }
 }
 
-/// The folder of this crate with the program of a product.
+/// The folder in this crate with the program that runs a product.
 fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

@@ -28,7 +28,7 @@ pub(crate) fn version() -> Result<String> {
 
 pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issuer> {
     let folder = install()?;
-    // node looks for packages from where a program lies.
+    // Node resolves packages relative to the program's folder.
     fs::copy(program(NAME).join(SERVER), folder.join(SERVER))?;
     let node = on_path("node").context("there is no node")?;
     let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });

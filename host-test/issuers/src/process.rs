@@ -1,4 +1,4 @@
-//! Waits for what a server's process does.
+//! Waits for the processes of servers.
 
 use std::{
     path::Path,
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::{SERVICE_A, SERVICE_B};
 
-/// How long a server may take until it listens, on a busy machine.
+/// How long a server may take to start to listen on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often we look whether it does.
+/// How often to check whether it listens.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The clients, as our programs take them.
+/// The clients, in the format that our programs read.
 pub(crate) fn clients() -> Value {
     let clients = [SERVICE_A, SERVICE_B];
     clients
@@ -27,7 +27,8 @@ pub(crate) fn clients() -> Value {
         .collect()
 }
 
-/// Starts a program of ours that takes its configuration from the environment and prints its issuer, which is returned.
+/// Starts a program of this crate, which reads its configuration from the environment and prints
+/// its issuer. Returns the issuer.
 pub(crate) fn start(
     program: &Path,
     prepare: impl FnOnce(&mut Command),
@@ -45,7 +46,7 @@ pub(crate) fn start(
     Ok((process, url))
 }
 
-/// Looks again and again until there is something.
+/// Polls until there is a value.
 pub(crate) fn wait<T>(process: &Process, look: impl Fn() -> Option<T>) -> Result<T> {
     let until = Instant::now() + START_LIMIT;
     loop {

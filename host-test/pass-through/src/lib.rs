@@ -1,4 +1,5 @@
-//! Middleware that hands every request on as it is, for what middleware costs that does nothing else.
+//! Middleware that hands every request on as it is, for what middleware costs that does nothing
+//! else.
 
 #![cfg(target_family = "wasm")]
 

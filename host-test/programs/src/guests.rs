@@ -1,4 +1,4 @@
-//! The WebAssembly of this repository, built for whoever runs it: tests never run yesterday's.
+//! Builds the WebAssembly of this repository on demand, so that tests never run an old build.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
@@ -16,15 +16,15 @@ const COMPONENT: &str = "wasm32-wasip2";
 pub enum Guest {
     /// The Spin middleware.
     AuthCheck,
-    /// The filters that benchmarks hold the one for Envoy against.
+    /// The filters with which benchmarks compare the Envoy filter.
     BenchFloors,
-    /// What tests put behind it.
+    /// The echo app that tests put behind the auth check.
     EchoApp,
-    /// The filter for Envoy.
+    /// The Envoy filter.
     EnvoyFilter,
-    /// The middleware that benchmarks hold the Spin middleware against.
+    /// The pass-through middleware with which benchmarks compare the Spin middleware.
     PassThrough,
-    /// The middleware with the host calls of the Spin middleware, for benchmarks too.
+    /// The middleware that only makes the host calls of the Spin middleware, for benchmarks.
     SameCalls,
     /// The `/data` app.
     ServiceB,
@@ -69,10 +69,11 @@ impl Guest {
         }
     }
 
-    /// Builds the guests of this one's target, once in this process, and returns where this one is.
+    /// Builds all guests of this guest's target, once per process, and returns the path of this
+    /// one.
     ///
     /// # Errors
-    /// The build failed; the compiler's own message is on standard error.
+    /// The build failed; the compiler's message is on standard error.
     pub fn build(self) -> Result<PathBuf> {
         static COMPONENTS: Built = Built::new();
         static FILTERS: Built = Built::new();
@@ -91,7 +92,7 @@ impl Guest {
         Ok(self.path())
     }
 
-    /// Builds the components of spin.toml and no others, which is quicker where nothing else is needed.
+    /// Builds only the components of spin.toml, which is faster.
     ///
     /// # Errors
     /// As [`Guest::build`].
@@ -99,7 +100,7 @@ impl Guest {
         build(vec![Self::AuthCheck, Self::ServiceB])
     }
 
-    /// Builds this guest and no other, which is quicker where nothing else is needed.
+    /// Builds only this guest, which is faster.
     ///
     /// # Errors
     /// As [`Guest::build`].
@@ -117,7 +118,8 @@ impl Guest {
     }
 }
 
-/// The components of spin.toml by their ids, freshly built: the auth check, and `app` in the place of service-b.
+/// Builds the components of spin.toml, by their ids: the auth check, and `app` instead of
+/// service-b.
 ///
 /// # Errors
 /// As [`Guest::build`].
@@ -128,12 +130,12 @@ pub fn components(app: Guest) -> Result<BTreeMap<String, PathBuf>> {
     ]))
 }
 
-/// Where spin.toml looks for the components.
+/// The paths at which spin.toml expects the components.
 fn target_directory() -> PathBuf {
     repository().join("target")
 }
 
-/// Builds these, which have one target.
+/// Builds these guests, which share one target.
 fn build(guests: Vec<Guest>) -> Result<()> {
     let Some(target) = guests.first().map(|guest| guest.target()) else {
         return Ok(());
@@ -146,8 +148,8 @@ fn build(guests: Vec<Guest>) -> Result<()> {
     let status = cargo
         .arg("--target-dir")
         .arg(target_directory())
-        // These would take the place of the flags in .cargo/config.toml, and the components be others than those that
-        // ship.
+        // These would take the place of the flags in .cargo/config.toml, and the components be
+        // others than those that ship.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()

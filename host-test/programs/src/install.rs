@@ -1,4 +1,4 @@
-//! Installs what tests run against, under `target/installed/`, once.
+//! Installs the servers that tests need under `target/installed/`, once.
 
 use std::{
     ffi::OsString,
@@ -11,14 +11,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::repository;
 
-/// What a whole installation has, with the list of packages that it was made from.
+/// Marks a complete installation; contains the list of its packages.
 const COMPLETE: &str = "complete";
 
-/// The folder in which `install` has put the `packages` of `name`, now or earlier. Of processes that come here together
-/// one installs and the others wait. `skip`: the variable that leaves out the tests that need it.
+/// The folder in which `install` has put the `packages` of `name`, now or earlier. Of processes
+/// that come here together one installs and the others wait. `skip`: the variable that leaves out
+/// the tests that need it.
 ///
 /// # Errors
-/// It cannot be installed, and why.
+/// The installation failed.
 pub fn once(
     name: &str,
     packages: &str,
@@ -34,12 +35,12 @@ pub fn once(
         return Ok(folder);
     }
     let lock = File::create(all.join(format!("{name}.lock")))?;
-    // Let go when the file is closed, whatever happens.
+    // Released when the file is closed, even after a crash.
     lock.lock()?;
     if is_complete() {
         return Ok(folder);
     }
-    // An older one, or what an installation that was broken off has left.
+    // An older version, or the remains of an interrupted installation.
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -53,10 +54,10 @@ pub fn once(
     Ok(folder)
 }
 
-/// Runs a program to its end, for what it prints.
+/// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// It fails, with what it said.
+/// It fails. The message contains its output.
 pub fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
     let output = command
@@ -75,18 +76,19 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Packages of Debian, unpacked and not installed: that needs no root and changes nothing outside `target/`.
+/// Debian packages, unpacked but not installed: this needs no root and changes nothing outside
+/// `target/`.
 pub struct Unpacked {
-    /// The folder that stands for `/`.
+    /// The folder that takes the role of `/`.
     pub root: PathBuf,
     /// For `LD_LIBRARY_PATH`.
     pub libraries: OsString,
 }
 
-/// Downloads these packages, and those that they need and that are not installed, and unpacks them.
+/// Downloads and unpacks these packages and those of their dependencies that are not installed.
 ///
 /// # Errors
-/// This is no Debian, or its lists of packages are missing.
+/// The system is not Debian, or its package lists are missing.
 pub fn debian(name: &str, packages: &[&str], skip: &str) -> Result<Unpacked> {
     let root = once(name, &packages.join(" "), skip, |folder| {
         let planned = run(Command::new("apt-get")
@@ -114,7 +116,7 @@ pub fn debian(name: &str, packages: &[&str], skip: &str) -> Result<Unpacked> {
     })
 }
 
-/// `Inst NAME (VERSION ...)` as `apt-get download` takes it.
+/// Converts `Inst NAME (VERSION ...)` to the `NAME=VERSION` of `apt-get download`.
 fn package(planned: &str) -> Option<String> {
     let mut words = planned.split(' ');
     let name = words
@@ -125,7 +127,7 @@ fn package(planned: &str) -> Option<String> {
     Some(format!("{name}={version}"))
 }
 
-/// The folder that is named after the machine's kind.
+/// The library folder of this machine's architecture.
 fn libraries(root: &Path) -> Result<OsString> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(root.join("usr/lib"))? {

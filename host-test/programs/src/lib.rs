@@ -1,5 +1,5 @@
-//! What tests, benches and the demo run: the WebAssembly and the native programs of this repository, freshly built, and
-//! processes that never outlive the one that started them.
+//! What tests, benches and the demo run: the WebAssembly and the native programs of this
+//! repository, freshly built, and processes that never outlive the one that started them.
 
 mod guests;
 pub mod install;
@@ -25,7 +25,7 @@ pub fn repository() -> &'static Path {
     here.ancestors().nth(2).unwrap_or(here)
 }
 
-/// A program of that name in a folder of PATH.
+/// Finds a program on PATH.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -1,4 +1,4 @@
-//! What our own programs log.
+//! Logging of the native programs.
 
 use std::{
     env,
@@ -12,8 +12,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Logs to standard error what `RUST_LOG` names (`info`, `spin_host=debug`), else everything from this level on. In colour on
-/// a terminal, unless `NO_COLOR` is set.
+/// Logs to standard error what `RUST_LOG` names (`info`, `spin_host=debug`), else everything from
+/// this level on. In colour on a terminal, unless `NO_COLOR` is set.
 pub fn log(level: LevelFilter) {
     let named = env::var("RUST_LOG")
         .ok()

@@ -1,4 +1,4 @@
-//! The native programs of this repository, built as the one that runs was.
+//! The native programs of this repository, built in the profile of the running program.
 
 use std::{
     env::{self, consts::EXE_SUFFIX},
@@ -11,20 +11,20 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::repository;
 
-/// Builds these programs beside the one that runs, if that lies where cargo put it, in its profile, and returns where they
-/// are, in the same order. What is up to date costs cargo a look.
+/// Builds these programs beside the one that runs, if that lies where cargo put it, in its profile,
+/// and returns where they are, in the same order. What is up to date costs cargo a look.
 ///
 /// # Errors
-/// The build failed; the compiler's own message is on standard error.
+/// The build failed; the compiler's message is on standard error.
 pub fn native<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
     let this = env::current_exe().context("cannot find out where this program lies")?;
     let mut directory = this.parent().context("a program lies in a folder")?;
-    // Where cargo puts tests and benches.
+    // Cargo puts tests and benches here.
     if directory.ends_with("deps") {
         directory = directory.parent().unwrap_or(directory);
     }
     let programs = names.map(|name| directory.join(format!("{name}{EXE_SUFFIX}")));
-    // Elsewhere somebody put them together, and they are taken as they are.
+    // Outside of cargo's folders the programs are used as they are.
     if directory.join(".fingerprint").is_dir() {
         build(&names, directory)?;
     }
@@ -38,12 +38,13 @@ pub fn native<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
     Ok(programs)
 }
 
-/// Builds into the folder of a profile.
+/// Builds into the folder of this profile.
 fn build(names: &[&str], directory: &Path) -> Result<()> {
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        // Here the profile and its folder differ.
+        // The only profile whose folder has another name.
         Some("debug") | None => "dev",
-        // Where benches are, too. They are not optimised as a whole, which would take longer than they run.
+        // Where benches are, too. They are not optimised as a whole, which would take longer than
+        // they run.
         Some("release") => "bench",
         Some(profile) => profile,
     };
@@ -66,11 +67,12 @@ fn build(names: &[&str], directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cargo in the repository. It says what it builds on a terminal, and nothing elsewhere unless it fails.
+/// Cargo in the repository. It says what it builds on a terminal, and nothing elsewhere unless it
+/// fails.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    // What `cargo run` tells a program about its package: ring's build script reads it, and would be run anew here and
-    // again by the next cargo outside.
+    // What `cargo run` tells a program about its package: ring's build script reads it, and would
+    // be run anew here and again by the next cargo outside.
     for (name, _) in env::vars_os() {
         let of_this_package = ["CARGO_MANIFEST_", "CARGO_PKG_"]
             .iter()

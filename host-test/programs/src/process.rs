@@ -16,28 +16,29 @@ use anyhow::{Context as _, Result};
 
 use crate::on_path;
 
-/// How often we look whether it has ended.
+/// How often to check whether it has exited.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A process, its output collected. Dropped, it is killed and reaped.
+/// A process whose output is collected. Dropping it kills and reaps it.
 pub struct Process {
     id: u32,
     log: Text,
     out: Text,
     exit_status: Arc<Mutex<Option<ExitStatus>>>,
-    /// Dropped to have it killed.
+    /// Dropped to kill the process.
     keep: Option<Sender<()>>,
     keeper: Option<JoinHandle<()>>,
 }
 
 impl Process {
-    /// Starts a program. `prepare` adds arguments, environment and folder; settings of this shell (`WORKOUT18_*`) do not
-    /// reach the program unless it adds them.
+    /// Starts a program. `prepare` adds arguments, environment and folder; settings of this shell
+    /// (`WORKOUT18_*`) do not reach the program unless it adds them.
     ///
     /// # Errors
     /// The program cannot be started.
     pub fn start(program: &Path, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
-        // Killed by the system when the thread that started it is gone, and so also when this process is killed.
+        // The system kills it when the thread that started it ends, and so also when this process
+        // is killed.
         let mut command = match on_path("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
@@ -50,7 +51,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // What it starts in turn, as `spin up` does, ends with it.
+        // Its child processes, such as those of `spin up`, end with it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         for (name, _) in std::env::vars_os() {
@@ -95,7 +96,7 @@ impl Process {
         self.id
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has exited.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         *self
@@ -104,13 +105,13 @@ impl Process {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it wrote to standard error.
+    /// Its standard error so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.get()
     }
 
-    /// What it wrote to standard output.
+    /// Its standard output so far.
     #[must_use]
     pub fn out(&self) -> String {
         self.out.get()
@@ -143,7 +144,7 @@ fn look_after(child: &mut Child, kept: &Receiver<()>, status: &Mutex<Option<Exit
     *status.lock().unwrap_or_else(PoisonError::into_inner) = ended;
 }
 
-/// Kills it and, where there are process groups, what it has started.
+/// Kills it and, on systems with process groups, its child processes.
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     let _ = Command::new("kill")
@@ -153,7 +154,7 @@ fn kill(child: &mut Child) {
     let _ = child.kill();
 }
 
-/// What a pipe has brought so far.
+/// The output read from a pipe so far.
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<String>>);
 
@@ -166,7 +167,7 @@ impl Text {
     }
 }
 
-/// Reads the pipe to its end, in a thread that ends with it.
+/// Reads the pipe to its end in a thread of its own.
 fn collect(pipe: Option<impl Read + Send + 'static>) -> Text {
     let text = Text::default();
     let Some(pipe) = pipe else {

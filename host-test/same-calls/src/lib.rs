@@ -1,5 +1,6 @@
-//! Middleware that lets everybody in with the host calls that the auth check makes for a request whose token it has cached,
-//! in the same order and with about as many bytes, and constants for values: see `messages` and `flights` there.
+//! Middleware that lets everybody in with the host calls that the auth check makes for a request
+//! whose token it has cached, in the same order and with about as many bytes, and constants for
+//! values: see `messages` and `flights` there.
 
 #![cfg(target_family = "wasm")]
 

@@ -1,8 +1,8 @@
-//! `allowed_outbound_hosts`: where a component may call, with Spin's rules.
+//! `allowed_outbound_hosts`: which hosts a component may call, by Spin's rules.
 //!
-//! Calls to the app itself (`self`, `*.spin.internal`) are refused by name: this host has no service chaining.
-
-use std::ops::Range;
+//! This host makes HTTP calls only, so it refuses grants of anything else: other schemes, ranges of
+//! ports and addresses, calls of the app to itself (`self`) and service chaining
+//! (`*.spin.internal`).
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Uri;
@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::{template::Template, variables::Resolver};
 
-/// How the names end by which the components of an app call each other in Spin.
+/// The suffix of the host names by which the components of an app call each other in Spin.
 pub(crate) const CHAINING_SUFFIX: &str = ".spin.internal";
 
 /// The grants of one component.
@@ -27,7 +27,7 @@ struct Grant {
 #[derive(Debug, PartialEq, Eq)]
 enum HostRule {
     Any,
-    /// Any name that ends with this, which starts with a dot.
+    /// Any name with this suffix, which starts with a dot.
     Subdomain(String),
     Exactly(Host),
 }
@@ -36,11 +36,13 @@ enum HostRule {
 enum PortRule {
     Any,
     Exactly(u16),
-    Within(Range<u16>),
 }
 
 impl AllowedHosts {
-    /// Reads the entries of a component, with their templates resolved.
+    /// Parses the entries of a component and resolves their templates.
+    ///
+    /// # Errors
+    /// An entry is invalid or grants something that this host does not support.
     pub(crate) fn parse(entries: &[String], resolver: &Resolver) -> Result<Self> {
         let mut grants = Vec::new();
         for entry in entries {
@@ -52,15 +54,15 @@ impl AllowedHosts {
                 continue;
             }
             let value = resolver.resolve(&template)?;
-            // An optional endpoint that nobody has set grants nothing and is no mistake.
+            // An optional endpoint that is not set grants nothing; that is no error.
             if ["", "http://", "https://"].contains(&value.expose()) {
                 continue;
             }
             let grant = Grant::parse(value.expose());
-            // The inner error repeats the value.
+            // The inner error would quote the value.
             if value.is_secret() && grant.is_err() {
                 bail!(
-                    "allowed_outbound_hosts {entry:?}: the value of its variables makes no grant, and is secret"
+                    "allowed_outbound_hosts {entry:?}: its variables are secret, and their value is not a valid grant"
                 );
             }
             grants.push(grant.with_context(|| format!("allowed_outbound_hosts {entry:?}"))?);
@@ -70,7 +72,7 @@ impl AllowedHosts {
 
     /// Whether a call to this address is granted.
     pub(crate) fn allows(&self, uri: &Uri) -> bool {
-        // The address is read as a browser would, so that no other spelling of a host slips by.
+        // Parsed as browsers do, so that every spelling of a host is checked as the same host.
         let Ok(url) = Url::parse(&uri.to_string()) else {
             return false;
         };
@@ -84,7 +86,7 @@ impl AllowedHosts {
     }
 }
 
-/// Addresses by which Spin's apps call themselves.
+/// Whether an app of Spin calls itself or its own components by this host.
 fn is_chaining(host: &Host) -> bool {
     matches!(host, Host::Domain(name) if name == "self.alt" || name.ends_with(CHAINING_SUFFIX))
 }
@@ -93,11 +95,9 @@ impl Grant {
     fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
-            bail!(
-                "{text:?} has no scheme: write <scheme>://<host>[:<port>], with '*' where anything goes"
-            );
+            bail!("{text:?} has no scheme: write <scheme>://<host>[:<port>], with '*' for any");
         };
-        // The last colon may stand inside an IPv6 address, which is a whole host then.
+        // The last colon may be part of an IPv6 address without a port.
         let (host, port) = match rest.rsplit_once(':') {
             None => (rest, ""),
             Some((host, "")) => (host, ""),
@@ -109,10 +109,10 @@ impl Grant {
             },
         };
         Ok(Self {
-            port: PortRule::parse(port, scheme)
-                .with_context(|| format!("port {port:?} of {text:?}"))?,
             scheme: parse_scheme(scheme)
                 .with_context(|| format!("scheme {scheme:?} of {text:?}"))?,
+            port: PortRule::parse(port, scheme)
+                .with_context(|| format!("port {port:?} of {text:?}"))?,
             host: HostRule::parse(host).with_context(|| format!("host {host:?} of {text:?}"))?,
         })
     }
@@ -127,14 +127,11 @@ impl Grant {
 }
 
 fn parse_scheme(scheme: &str) -> Result<Option<String>> {
-    if scheme == "*" {
-        return Ok(None);
+    match scheme {
+        "*" => Ok(None),
+        "http" | "https" => Ok(Some(scheme.to_owned())),
+        _ => bail!("this host supports 'http', 'https' and '*' only"),
     }
-    ensure!(
-        scheme.chars().all(char::is_alphabetic),
-        "only letters are allowed, or '*' alone"
-    );
-    Ok(Some(scheme.to_owned()))
 }
 
 impl HostRule {
@@ -193,28 +190,26 @@ impl PortRule {
     fn parse(port: &str, scheme: &str) -> Result<Self> {
         if port.is_empty() {
             let port = well_known_port(scheme)
-                .context("there is none, and the scheme has no usual port: add :<port> or :*")?;
+                .context("there is none, and the scheme has no default port: add :<port> or :*")?;
             return Ok(Self::Exactly(port));
         }
         if port == "*" {
             return Ok(Self::Any);
         }
-        let number = |text: &str| {
-            text.parse::<u16>()
-                .with_context(|| format!("{text:?} is not a port number"))
-        };
-        if let Some((first, end)) = port.split_once("..") {
-            return Ok(Self::Within(number(first)?..number(end)?));
-        }
-        Ok(Self::Exactly(number(port)?))
+        ensure!(
+            !port.contains(".."),
+            "ranges of ports are not supported by this host"
+        );
+        let number = port
+            .parse()
+            .with_context(|| format!("{port:?} is not a port number"))?;
+        Ok(Self::Exactly(number))
     }
 
     fn allows(&self, port: Option<u16>) -> bool {
         match (self, port) {
             (Self::Any, _) => true,
-            (Self::Exactly(allowed), Some(port)) => *allowed == port,
-            (Self::Within(range), Some(port)) => range.contains(&port),
-            (Self::Exactly(_) | Self::Within(_), None) => false,
+            (Self::Exactly(allowed), port) => Some(*allowed) == port,
         }
     }
 }
@@ -223,10 +218,6 @@ fn well_known_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
         "https" => Some(443),
-        "mqtt" => Some(1883),
-        "mysql" => Some(3306),
-        "postgres" => Some(5432),
-        "redis" => Some(6379),
         _ => None,
     }
 }
@@ -273,11 +264,6 @@ mod tests {
                 "*://a.test:443",
                 &["https://a.test/", "http://a.test:443/"],
                 &["http://a.test/"],
-            ),
-            (
-                "http://a.test:80..82",
-                &["http://a.test/", "http://a.test:81/"],
-                &["http://a.test:82/"],
             ),
             (
                 "https://*.a.test",
@@ -357,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_spin_refuses_are_refused() {
+    fn invalid_and_unsupported_entries_are_refused() {
         let table = [
             ("a.test", r#""a.test" has no scheme"#),
             ("*", r#""*" has no scheme"#),
@@ -371,10 +357,11 @@ mod tests {
                 "wildcards are allowed only as subdomains",
             ),
             ("https://*.*.test", "wildcards are allowed only as prefixes"),
-            ("ftp://a.test", "has no usual port"),
-            ("*://a.test", "has no usual port"),
+            ("redis://a.test", "supports 'http', 'https' and '*' only"),
+            ("*://a.test", "has no default port"),
             ("https://a.test:x", r#""x" is not a port number"#),
-            ("h2://a.test:1", "only letters are allowed"),
+            ("h2://a.test:1", "supports 'http', 'https' and '*' only"),
+            ("http://a.test:80..82", "ranges of ports are not supported"),
             ("http://self", "calls of an app to itself are not supported"),
             (
                 "http://self.alt",

@@ -22,7 +22,7 @@ use super::{
     router::Router,
 };
 
-/// A compiled app. Expensive to load, cheap to clone, and served as often as one likes.
+/// A compiled app. Expensive to load, cheap to clone, and can be served many times.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
@@ -35,21 +35,28 @@ pub(crate) struct Inner {
     pub(crate) unit_of_trigger: Vec<usize>,
 }
 
-/// What is instantiated: a component with its middleware.
+/// A unit of instantiation: a component with its middleware.
 pub(crate) struct Unit {
     pub(crate) component: Arc<str>,
     pub(crate) pre: ServicePre<HostState>,
 }
 
 impl App {
-    /// Reads the manifest, composes and compiles.
+    /// Reads the manifest, then composes and compiles its components.
     ///
-    /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an app.
+    /// `replaced` names another .wasm for a component id, as tests do to put a probe in place of an
+    /// app.
+    ///
+    /// # Errors
+    /// The manifest is invalid, or a component cannot be composed or compiled.
     pub fn load(manifest: &Path, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
         Self::from_manifest(Manifest::read(manifest)?, replaced)
     }
 
-    /// As [`App::load`], for a manifest that was read already.
+    /// Like [`App::load`], for a manifest that was already read.
+    ///
+    /// # Errors
+    /// A component cannot be composed or compiled.
     pub fn from_manifest(manifest: Manifest, replaced: &BTreeMap<String, PathBuf>) -> Result<Self> {
         let mut sources = BTreeMap::new();
         for (id, source) in replaced {
@@ -63,7 +70,8 @@ impl App {
         let mut units = Vec::<Unit>::new();
         let mut unit_of_trigger = Vec::new();
         for (position, trigger) in manifest.triggers().iter().enumerate() {
-            // As in Spin: triggers without middleware share their component's instances, others have their own.
+            // As in Spin: triggers without middleware share their component's instances, others
+            // have their own.
             let earlier = manifest
                 .triggers()
                 .iter()

@@ -1,4 +1,4 @@
-//! Bodies that do a little more than pass on their frames.
+//! Bodies of requests and responses, and the timeout between the frames of an outbound response.
 
 use std::{
     pin::Pin,
@@ -10,17 +10,18 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use super::connector::error_code;
 
-/// A body on its way to a guest or from one.
+/// A body that a guest receives or sends.
 pub(crate) type WasiBody = UnsyncBoxBody<Bytes, ErrorCode>;
 
-/// The body of an outbound call's response, with the guest's limit on silence between its frames.
+/// The body of an outbound response, which enforces the guest's `between-bytes-timeout`.
 pub(crate) struct TimedBody {
-    /// Gone once the time was up, so that the connection is closed at once and not when the guest lets go.
+    /// Dropped on a timeout, so that the connection closes at once and not when the guest drops
+    /// the body.
     body: Option<Incoming>,
     limit: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -68,17 +69,9 @@ impl Body for TimedBody {
     }
 }
 
-/// A whole body at once.
+/// A body that is complete from the start.
 pub(crate) fn full(text: impl Into<Bytes>) -> WasiBody {
     Full::new(text.into())
         .map_err(|never| match never {})
         .boxed_unsync()
-}
-
-/// The moment after `duration`, or as good as never when that overflows.
-pub(crate) fn after(duration: Duration) -> Instant {
-    /// About thirty years.
-    const FAR: Duration = Duration::from_secs(1 << 30);
-    let now = Instant::now();
-    now.checked_add(duration.min(FAR)).unwrap_or(now)
 }

@@ -9,14 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 pub struct BuildCommand {
     /// The component it builds.
     pub component: String,
-    /// The line, for a shell.
+    /// The shell command line.
     pub command: String,
-    /// Where it is run.
+    /// The folder in which it runs.
     pub directory: PathBuf,
 }
 
 impl BuildCommand {
-    /// Runs the command to its end; what it prints goes to our own output.
+    /// Runs the command to its end, with the output of this process.
+    ///
+    /// # Errors
+    /// The command cannot be started, or it fails.
     pub fn run(&self) -> Result<()> {
         let (shell, flag) = if cfg!(windows) {
             ("cmd", "/C")

@@ -1,8 +1,10 @@
-//! Puts middleware in front of a component, as Spin does: one new component that exports the outermost handler.
+//! Puts middleware in front of a component, as Spin does: one new component that exports the
+//! outermost handler.
 //!
-//! Spin lets a middleware that was not given a capability set run and fails its calls when they are made. Here it is
-//! refused when the app is loaded, with the line to add. Environment and files are no exception worth an error: every
-//! standard library imports them, Spin's adapter answers them with empty lists, and so does this host to everyone.
+//! Spin lets a middleware that was not given a capability set run and fails its calls when they are
+//! made. Here it is refused when the app is loaded, with the line to add. Environment and files are
+//! no exception worth an error: every standard library imports them, Spin's adapter answers them
+//! with empty lists, and so does this host to everyone.
 
 use std::{fs, path::Path};
 
@@ -14,7 +16,8 @@ use super::manifest::Inherit;
 /// What every middleware imports and exports. Spin matches the literal name, version included.
 pub(crate) const HANDLER: &str = "wasi:http/handler@0.3.0";
 
-/// Interfaces, without versions, that a middleware may import only if it inherits the set they belong to.
+/// Interfaces, without versions, that a middleware may import only if it inherits the set they
+/// belong to.
 const GUARDED: &[(&str, &[&str])] = &[
     (
         "allowed_outbound_hosts",
@@ -39,7 +42,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// One component on its way into a composition.
+/// One component of a composition.
 pub(crate) struct Part<'a> {
     pub(crate) id: &'a str,
     pub(crate) path: &'a Path,

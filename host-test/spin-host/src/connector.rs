@@ -1,4 +1,4 @@
-//! Connections to where guests call: TCP and TLS, and what Spin tells a guest when there is none.
+//! Outbound connections of guests, over TCP and TLS, and the error codes Spin reports for them.
 
 use std::{
     error::Error as StdError,
@@ -23,14 +23,14 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 
-use super::body::after;
+use super::timeouts::deadline_after;
 
 tokio::task_local! {
-    /// Of the call that asks for a connection; the pooled client has no parameter for it.
+    /// Options of the current call; the pooled client cannot pass them as a parameter.
     pub(crate) static CONNECT: ConnectOptions;
 }
 
-/// How the call wants to be connected.
+/// How to connect for one call.
 #[derive(Clone)]
 pub(crate) struct ConnectOptions {
     /// For the TCP connection alone, as in Spin.
@@ -61,7 +61,7 @@ impl ConnectOptions {
             })?
             .collect();
         let connecting = TcpStream::connect(addresses.as_slice());
-        let stream = timeout_at(after(self.timeout), connecting)
+        let stream = timeout_at(deadline_after(self.timeout), connecting)
             .await
             .map_err(|_| ErrorCode::ConnectionTimeout)?
             .map_err(|error| {
@@ -74,9 +74,9 @@ impl ConnectOptions {
         if !secure {
             return Ok(Transport::plain(stream));
         }
-        // Spin asks for the name as the address has it, so an IPv6 address in brackets is none.
+        // Spin takes the host as the URL spells it, so an IPv6 address in brackets is refused.
         let server = ServerName::try_from(host.to_owned()).map_err(|error| {
-            tracing::warn!("no TLS with {host}: {error}");
+            tracing::warn!("TLS with {host} failed: {error}");
             dns_error("invalid dns name")
         })?;
         let config = self.tls.ok_or(ErrorCode::ConfigurationError)?;
@@ -84,7 +84,7 @@ impl ConnectOptions {
             .connect(server, stream)
             .await
             .map_err(|error| {
-                tracing::warn!("no TLS with {host}: {error}");
+                tracing::warn!("TLS with {host} failed: {error}");
                 ErrorCode::TlsProtocolError
             })?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -112,7 +112,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        // Read here, in the task of the call: the connection may be finished in another task.
+        // Read in the task of the call; another task may finish the connection.
         let options = CONNECT.try_with(ConnectOptions::clone);
         Box::pin(async move {
             let options = options.map_err(|_| ErrorCode::ConfigurationError)?;
@@ -128,7 +128,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// A connection, with or without TLS.
 pub(crate) struct Transport {
     stream: Box<dyn Io>,
-    /// Agreed on in the TLS handshake.
+    /// HTTP/2 was negotiated by ALPN.
     http2: bool,
 }
 
@@ -191,8 +191,8 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// What Spin tells a guest whose call, or the answer to it, broke off: the code that stands right behind the error, and
-/// of everything else only that it was no HTTP.
+/// The error code Spin reports to a guest for a failed call or response: the one that is the direct
+/// source of `error`, otherwise `HTTP-protocol-error`.
 pub(crate) fn error_code(error: &(dyn StdError + 'static)) -> ErrorCode {
     if let Some(code) = error
         .source()

@@ -1,4 +1,4 @@
-//! Component instances: what they may reach, how long they live, and when they are stopped.
+//! Component instances: what they may access, how long they live, and when they are stopped.
 
 use std::{
     pin::Pin,
@@ -30,16 +30,16 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    body::after,
-    engine::BusyMeter,
+    epoch_budget::EpochBudget,
     key_value_import::{self, GrantedStores, GuestStores},
     outbound::Outbound,
     output::{GuestOutput, Logs, Stream},
     stats::{Counters, LiveInstance},
+    timeouts::deadline_after,
     variables::{ComponentVariables, Unavailable},
 };
 
-/// What the guests of one store hold on the host.
+/// The host state of one wasmtime store.
 pub(crate) struct HostState {
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
@@ -84,7 +84,7 @@ enum VariablesError {
     Other(String),
 }
 
-/// Everything a guest may import.
+/// A linker with every interface that a guest may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::<HostState>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -107,7 +107,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     Ok(linker)
 }
 
-/// How instances are reused and when they are given up.
+/// How often instances are reused and when they are dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetimes {
     pub(crate) reuse: usize,
@@ -117,7 +117,7 @@ pub(crate) struct Lifetimes {
     pub(crate) busy_limit: Duration,
 }
 
-/// Makes the instances of one app: a component with its middleware.
+/// Creates the instances of one unit: a component with its middleware.
 pub(crate) struct Instances {
     pub(crate) engine: Engine,
     pub(crate) pre: ServicePre<HostState>,
@@ -129,7 +129,7 @@ pub(crate) struct Instances {
     pub(crate) counters: Arc<Counters>,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) end: CancellationToken,
-    /// Every instance that has not gone.
+    /// Tracks every live instance.
     pub(crate) alive: TaskTracker,
 }
 
@@ -164,11 +164,11 @@ impl HandlerState for Instances {
     type WorkerState = Worker;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
-        let busy = BusyMeter::default();
+        let budget = EpochBudget::default();
         let mut store = self.store();
-        busy.watch(&mut store, self.lifetimes.busy_limit);
+        budget.enforce(&mut store, self.lifetimes.busy_limit);
         let service = self.pre.instantiate_async(&mut store).await?;
-        busy.rest();
+        budget.reset();
         let expired = Arc::new(AtomicBool::new(false));
         Ok(Instance {
             store,
@@ -178,7 +178,7 @@ impl HandlerState for Instances {
                 lifetimes: self.lifetimes,
                 sleep: Box::pin(sleep(self.lifetimes.idle_timeout)),
                 end: Box::pin(self.end.clone().cancelled_owned()),
-                busy,
+                budget,
                 expired: Arc::clone(&expired),
             },
             state: Worker {
@@ -191,12 +191,12 @@ impl HandlerState for Instances {
     }
 }
 
-/// Ends an instance that is idle for too long, has a request for too long, or whose host ends.
+/// Ends an instance that is idle for too long, whose request takes too long, or whose host ends.
 pub(crate) struct Expiration {
     lifetimes: Lifetimes,
     sleep: Pin<Box<Sleep>>,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
-    busy: BusyMeter,
+    budget: EpochBudget,
     expired: Arc<AtomicBool>,
 }
 
@@ -208,8 +208,8 @@ impl WorkerExpiration for Expiration {
         start: Instant,
     ) -> Poll<()> {
         let this = &mut *self;
-        // This is called whenever the guest has returned control.
-        this.busy.pause();
+        // Called whenever the guest has returned control.
+        this.budget.on_return();
         let ended = this.end.as_mut().poll(cx).is_ready();
         let limit = match status {
             WorkerStatus::Idle => Some(this.lifetimes.idle_timeout),
@@ -218,7 +218,7 @@ impl WorkerExpiration for Expiration {
         let timed_out = limit.is_some_and(|limit| {
             let deadline = start
                 .checked_add(limit)
-                .map_or_else(|| after(limit), Into::into);
+                .map_or_else(|| deadline_after(limit), Into::into);
             if this.sleep.deadline() != deadline {
                 this.sleep.as_mut().reset(deadline);
             }
@@ -271,7 +271,7 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<HostState>, result: wasmtime::Result<()>) {
-        // Dropped first: the guest's last words belong in front of the report.
+        // Dropped first, so that the guest's last output is logged before the trap.
         drop(store);
         let Err(error) = result else { return };
         if self.expired.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! Key-value stores: what guests keep beyond one request, and what tests do to it from outside.
+//! Key-value stores of guests, which tests can read, change and break.
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +10,17 @@ use tokio::sync::watch;
 
 use super::redis_store::RedisStore;
 
-/// Bytes one store may hold, keys and bookkeeping included. Far above what the apps of this repository keep, far below
-/// the 128 MiB that Spin hands over in one answer, so that limit needs no check here.
+/// Bytes one store may hold, keys and bookkeeping included. Far above what the apps of this
+/// repository keep, far below the 128 MiB that Spin hands over in one answer, so that limit needs
+/// no check here.
 pub const STORE_BYTES: usize = 32 * 1024 * 1024;
 
-/// What an entry costs beside the bytes of its key and value: without it, empty values would cost nothing.
+/// What an entry costs beside the bytes of its key and value: without it, empty values would cost
+/// nothing.
 const ENTRY_BYTES: usize = size_of::<(String, Vec<u8>)>();
 
-/// A store in memory, shared by all instances that were granted its label. Clones are handles of the same store.
+/// A store in memory, shared by all instances that were granted its label. Clones are handles of
+/// the same store.
 ///
 /// Values are never printed: a guest may keep secrets here.
 #[derive(Clone, Debug, Default)]
@@ -41,16 +44,16 @@ impl fmt::Debug for Entries {
     }
 }
 
-/// What ails a store. Guests meet it in every call, [`KeyValueStore`]'s own methods never do.
+/// A fault of a store. It affects every call of guests, but not [`KeyValueStore`]'s own methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFault {
     /// Every call fails.
     Fail,
-    /// Every call waits until the store is mended.
+    /// Every call waits until [`KeyValueStore::mend`].
     Hang,
 }
 
-/// The entry does not fit into what the store may hold.
+/// The store has no room for the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFull;
 
@@ -147,10 +150,10 @@ impl KeyValueStore {
         self.entries().values.get(key).cloned()
     }
 
-    /// Sets the value of a key, whatever it was before.
+    /// Sets the value of a key.
     ///
     /// # Errors
-    /// There is no room for it; then nothing has changed.
+    /// The store has no room for it and is unchanged.
     pub fn set(&self, key: &str, value: Vec<u8>) -> Result<(), StoreFull> {
         let mut entries = self.entries();
         let old = entries.values.get(key).map_or(0, |old| cost(key, old));
@@ -166,7 +169,7 @@ impl KeyValueStore {
         Ok(())
     }
 
-    /// Forgets a key.
+    /// Removes a key.
     pub fn delete(&self, key: &str) {
         let mut entries = self.entries();
         if let Some(value) = entries.values.remove(key) {
@@ -179,7 +182,7 @@ impl KeyValueStore {
         self.entries().values.keys().cloned().collect()
     }
 
-    /// Forgets everything.
+    /// Removes all keys.
     pub fn clear(&self) {
         *self.entries() = Entries::default();
     }
@@ -189,7 +192,7 @@ impl KeyValueStore {
         self.0.fault.send_replace(Some(fault));
     }
 
-    /// Guests can use the store again, and those that wait for it go on.
+    /// Repairs the store for guests; waiting calls continue.
     pub fn mend(&self) {
         self.0.fault.send_replace(None);
     }

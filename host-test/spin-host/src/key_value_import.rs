@@ -15,10 +15,10 @@ use super::{
 /// Stores one instance may have open, as in Spin.
 const OPEN_STORES: usize = 256;
 
-/// The stores a component was granted, by their labels.
+/// The stores granted to a component, by label.
 pub(super) type GrantedStores = Arc<BTreeMap<String, Store>>;
 
-/// What the guests of one instance know of stores.
+/// The stores that one instance has open.
 pub(super) struct GuestStores {
     granted: GrantedStores,
     open: usize,
@@ -30,8 +30,8 @@ impl GuestStores {
     }
 }
 
-/// `spin:key-value/key-value.error`, in its WIT order. A label that was granted and does not exist is refused before
-/// anything is served, in Spin too, so no guest ever meets `no-such-store`.
+/// `spin:key-value/key-value.error`, in its WIT order. A label that was granted and does not exist
+/// is refused before anything is served, in Spin too, so no guest ever meets `no-such-store`.
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
 enum KeyValueError {
@@ -150,7 +150,7 @@ async fn open(
     })
 }
 
-/// The store behind a guest's handle.
+/// The store of a guest's handle.
 fn opened(accessor: &Accessor<HostState>, handle: &Resource<Store>) -> wasmtime::Result<Store> {
     Ok(accessor.with(|mut access| access.data_mut().table.get(handle).cloned())?)
 }

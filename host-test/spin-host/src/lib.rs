@@ -1,25 +1,27 @@
 //! The embedded host: what `spin up` does, for the part of Spin this repository needs.
 //!
-//! It reads the repository's own `spin.toml` and `runtime-config.toml`, composes middleware as Spin does and dispatches
-//! with the same `ProxyHandler` of wasmtime, at the version of Spin 4.1. It refuses to guess: a manifest key it does not
-//! know, a capability a middleware was not given, a call to a host that was not granted are errors.
+//! It reads the repository's own `spin.toml` and `runtime-config.toml`, composes middleware as Spin
+//! does and dispatches with the same `ProxyHandler` of wasmtime, at the version of Spin 4.1. It
+//! refuses to guess: a manifest key it does not know, a capability a middleware was not given, a
+//! call to a host that was not granted are errors.
 //!
 //! # Where it differs from Spin
 //!
-//! Everything else that a request, a component or a caller can see is meant to be as in Spin 4.1, down to what is odd: a
-//! header that is not UTF-8 is a 500 without a body, and without a Host the connection is closed without an answer.
+//! Everything else that a request, a component or a caller can see is meant to be as in Spin 4.1,
+//! down to what is odd: a header that is not UTF-8 is a 500 without a body, and without a Host the
+//! connection is closed without an answer.
 //!
 //! | | Spin | here | why |
 //! | --- | --- | --- | --- |
 //! | apps | handlers of all its versions | `wasi:http/handler@0.3.0` | what auth-check can be put in front of |
 //! | calls of an app to itself or to its other components | can be granted | refused at start or denied | nothing here needs them |
 //! | a grant that cannot be read | every call is denied | refused at start | a mistake is seen at once |
-//! | grants for ranges of addresses | yes | refused at start | nothing here needs them |
+//! | grants for ranges of addresses or ports, or schemes other than HTTP's | yes | refused at start | nothing here needs them |
 //! | `[[variables_provider]]` | env, vault, azure, static | env | nothing here needs the others |
 //! | stores of type `spin` | SQLite in `.spin` | in memory, 32 MiB | tests read, change and break them |
 //! | stores of type `redis` | also over TLS | without TLS | one TLS library is enough |
 //! | other types of stores | Azure, AWS | refused at start | nothing here needs them |
-//! | the id of a gated component in `[[client_tls]]` and logs | `<component>-for-<trigger>` where several triggers name it | as in the manifest | the one that people know |
+//! | the id of a protected component in `[[client_tls]]` and logs | `<component>-for-<trigger>` where several triggers name it | as in the manifest | the one that people know |
 //! | `[outbound_networking]` | yes | refused at start | nothing here needs it |
 //! | memory of an instance | 4 GiB | 64 MiB for each component in it | a leak must not take the machine with it |
 //! | a component that computes without a pause | goes on | ends after 5 s, as a trap | a test must end |
@@ -41,7 +43,8 @@
 //! # }
 //! ```
 //!
-//! [`App::load`] compiles and is expensive; [`App::serve`] is cheap and may be called as often as a test likes.
+//! [`App::load`] compiles and is expensive; [`App::serve`] is cheap and may be called as often as a
+//! test likes.
 
 mod allowed_hosts;
 mod app;
@@ -50,21 +53,25 @@ mod build;
 mod compose;
 mod connector;
 mod engine;
+mod epoch_budget;
 mod instance;
 mod key_value;
 mod key_value_import;
 mod manifest;
+mod options;
 mod outbound;
 mod output;
 mod redis_store;
 mod request;
 mod router;
+mod running;
 mod runtime_config;
 mod serve_command;
 mod server;
 mod settings;
 mod stats;
 mod template;
+mod timeouts;
 mod tls;
 mod variables;
 
@@ -73,8 +80,9 @@ pub use self::{
     build::BuildCommand,
     key_value::{KeyValueStore, STORE_BYTES, StoreFault, StoreFull},
     manifest::Manifest,
+    options::ServeOptions,
     output::{LogLine, Stream},
+    running::Running,
     serve_command::ServeCommand,
-    server::{Running, ServeOptions},
     stats::Stats,
 };

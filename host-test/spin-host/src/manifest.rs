@@ -1,7 +1,8 @@
 //! `spin.toml`, as far as this host supports it.
 //!
-//! What Spin knows and this host does not (files, databases, models, other triggers, remote sources, ...) is refused when
-//! the manifest is read, never ignored: a test that passes here must mean something there.
+//! What Spin knows and this host does not (files, databases, models, other triggers, remote
+//! sources, ...) is refused when the manifest is read, never ignored: a test that passes here must
+//! mean something there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use super::{build::BuildCommand, template::Template};
 /// Routes under this prefix belong to Spin itself.
 pub(crate) const RESERVED_PREFIX: &str = "/.well-known/spin/";
 
-/// A `spin.toml` that was read and found sound.
+/// A valid `spin.toml`.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     path: PathBuf,
@@ -105,7 +106,7 @@ pub(crate) struct Middleware {
     pub(crate) inherit_configuration: Inherit,
 }
 
-/// Which of its app's permissions a middleware gets.
+/// The permissions of its app that a middleware inherits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Inherit {
     #[default]
@@ -124,7 +125,7 @@ impl Inherit {
     }
 }
 
-/// The capability sets Spin can hand to a middleware.
+/// The capability sets that Spin lets a middleware inherit.
 const INHERITABLE: &[&str] = &[
     "ai_models",
     "allowed_outbound_hosts",
@@ -171,6 +172,9 @@ enum Commands {
 
 impl Manifest {
     /// Reads and checks the manifest at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, is invalid, or uses what this host does not support.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| {
             format!(
@@ -308,7 +312,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Where the manifest was read from.
+    /// The path of the manifest.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -359,7 +363,7 @@ impl Manifest {
             .with_context(|| format!("there is no [component.{id}]: add it or correct the name"))
     }
 
-    /// Where the .wasm of a component lies.
+    /// The path of a component's .wasm.
     pub(crate) fn source_of(&self, id: &str) -> Result<PathBuf> {
         Ok(self.directory.join(&self.component(id)?.source))
     }
@@ -388,7 +392,7 @@ impl Manifest {
         commands
     }
 
-    /// The .wasm files that are not there yet.
+    /// The .wasm files that do not exist yet.
     pub fn missing_sources(&self) -> Vec<PathBuf> {
         let sources = self
             .raw
@@ -412,7 +416,8 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Variable names are lower snake case: they have to survive being turned into names of environment variables.
+/// Variable names are lower snake case: they have to survive being turned into names of environment
+/// variables.
 pub(crate) fn check_key(name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "must not be empty"
@@ -448,7 +453,7 @@ fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     ))
 }
 
-/// A string and nothing else, with an error that says what was meant.
+/// Accepts only a string, with an error that names the expected form.
 struct Text(&'static str);
 
 impl de::Visitor<'_> for Text {

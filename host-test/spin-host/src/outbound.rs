@@ -1,11 +1,8 @@
-//! Calls of guests to the outside: granted or denied, then sent through one pool for the whole host.
+//! Outbound calls of guests: granted or denied, then sent through one pool for the whole host.
 //!
-//! Redirects are never followed and bodies are never collected: what a guest reads is what the other side sent.
+//! Redirects are not followed and bodies are streamed: a guest reads what the server sent.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::{Request, Response, header::HOST, uri::Scheme};
 use http_body_util::BodyExt as _;
@@ -16,25 +13,23 @@ use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpHooks, bindings::http::type
 
 use super::{
     allowed_hosts::AllowedHosts,
-    body::{TimedBody, WasiBody, after},
+    body::{TimedBody, WasiBody},
     connector::{CONNECT, ConnectOptions, Connector, error_code},
     stats::Counters,
+    timeouts::{DEFAULT_TIMEOUT, deadline_after},
     tls::ComponentTls,
 };
 
-/// What a guest that sets no timeout gets, as in Spin.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// The pool all guests of a host share.
+/// The connection pool that all guests of a host share.
 pub(crate) type HttpClient = Client<Connector, WasiBody>;
 
 pub(crate) fn client() -> HttpClient {
-    // A pooled connection that the other side closed while it was idle is replaced and the request sent anew, which
-    // the client does by default and only for requests of which not a byte was processed.
+    // By default the client resends a request on a new connection if the server closed the idle
+    // one before it processed any of the request.
     Client::builder(TokioExecutor::new()).build(Connector)
 }
 
-/// What one instance may call, and how.
+/// The outbound access of one instance.
 #[derive(Clone)]
 pub(crate) struct Outbound {
     pub(crate) component: Arc<str>,
@@ -81,7 +76,7 @@ impl Outbound {
         }
         let tls = match (uri.scheme(), uri.host()) {
             (Some(scheme), Some(host)) if *scheme == Scheme::HTTPS => {
-                let config = self.tls.of_host(host).map_err(|error| {
+                let config = self.tls.for_host(host).map_err(|error| {
                     tracing::error!("{error}");
                     ErrorCode::ConfigurationError
                 })?;
@@ -89,7 +84,7 @@ impl Outbound {
             }
             _ => None,
         };
-        // The client writes it from the address.
+        // The client derives it from the URI.
         request.headers_mut().remove(HOST);
         self.counters.outbound.fetch_add(1, Relaxed);
 
@@ -100,12 +95,12 @@ impl Outbound {
         let first_byte = options.first_byte_timeout.unwrap_or(DEFAULT_TIMEOUT);
         let between_bytes = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
         let call = CONNECT.scope(connect, self.client.request(request));
-        let response = timeout_at(after(first_byte), call)
+        let response = timeout_at(deadline_after(first_byte), call)
             .await
             .map_err(|_| ErrorCode::ConnectionReadTimeout)?
             .map_err(|error| error_code(&error))?;
         let response = response.map(|body| TimedBody::new(body, between_bytes).boxed_unsync());
-        // Errors of the connection reach the guest through the body.
+        // The body reports errors of the connection to the guest.
         Ok((response, Box::new(async { Ok(()) })))
     }
 }

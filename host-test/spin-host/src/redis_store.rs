@@ -14,8 +14,9 @@ use super::key_value::StoreFailed;
 /// Bytes of one answer that Spin hands to a guest.
 const ANSWER_LIMIT: usize = 128 * 1024 * 1024;
 
-/// Clones share one connection, which is opened when a guest first opens the store and opened again when it breaks. No
-/// time limit on an answer, as in Spin: a guest that wants one waits that long and no longer.
+/// Clones share one connection, which is opened when a guest first opens the store and opened again
+/// when it breaks. No time limit on an answer, as in Spin: a guest that wants one waits that long
+/// and no longer.
 #[derive(Clone)]
 pub(crate) struct RedisStore(Arc<Inner>);
 
@@ -41,7 +42,8 @@ impl RedisStore {
         })))
     }
 
-    /// Fails while Redis has never been reached. Once it was, an error of the connection only has it opened anew.
+    /// Fails while Redis has never been reached. Once it was, an error of the connection only has
+    /// it opened anew.
     pub(crate) async fn open(&self) -> Result<(), StoreFailed> {
         let mut connection = self.connection().await?;
         _ = connection.ping::<()>().await;

@@ -1,4 +1,4 @@
-//! What Spin does to a request before a component sees it.
+//! Prepares a request for a component as Spin does.
 
 use std::{error::Error, fmt, net::SocketAddr};
 
@@ -16,7 +16,7 @@ use super::{allowed_hosts::CHAINING_SUFFIX, router::Match};
 /// The host in `spin-full-url` when the request has no Host header, as in HTTP/2.
 const NO_HOST: &str = "localhost";
 
-/// The address of the request cannot be told: Spin closes the connection without an answer, over HTTP/2 the stream.
+/// The request has no host: Spin closes the connection (HTTP/2: the stream) without a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unaddressed(pub(crate) &'static str);
 
@@ -28,11 +28,11 @@ impl fmt::Display for Unaddressed {
 
 impl Error for Unaddressed {}
 
-/// The value of a header is not UTF-8: Spin answers 500 with an empty body.
+/// The value of a header is not UTF-8: Spin responds with 500 and an empty body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotUtf8(pub(crate) HeaderName);
 
-/// Removes what Spin never shows a component.
+/// Removes the headers that Spin does not pass to components.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     if host.is_some_and(is_chaining) {
@@ -41,14 +41,14 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// By such hosts the components of an app call each other: a caller from outside must not look like one of them.
+/// The hosts by which components of an app call each other, which an external caller must not use.
 fn is_chaining(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     name.strip_suffix(CHAINING_SUFFIX)
         .is_some_and(|component| !component.contains('.'))
 }
 
-/// Gives the request its whole address.
+/// Sets the absolute URI of the request.
 pub(crate) fn address<T>(request: &mut Request<T>) -> Result<(), Unaddressed> {
     let authority = authority(request)?;
     let mut parts = request.uri().clone().into_parts();
@@ -59,7 +59,7 @@ pub(crate) fn address<T>(request: &mut Request<T>) -> Result<(), Unaddressed> {
     Ok(())
 }
 
-/// Of several Host headers the first one is meant.
+/// The first Host header, if there are several.
 fn authority<T>(request: &Request<T>) -> Result<Authority, Unaddressed> {
     let header = match request.headers().get(HOST) {
         Some(host) => Some(
@@ -81,7 +81,7 @@ fn authority<T>(request: &Request<T>) -> Result<Authority, Unaddressed> {
     }
 }
 
-/// Appends Spin's headers to the caller's. A caller's own `spin-...` headers stay in front of them, as in Spin.
+/// Appends Spin's headers. The caller's own `spin-...` headers stay in front of them, as in Spin.
 pub(crate) fn prepare(
     mut request: Request<Incoming>,
     found: &Match,

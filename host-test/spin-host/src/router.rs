@@ -1,4 +1,4 @@
-//! Which trigger a path belongs to, and what Spin tells the component about the match.
+//! Finds the trigger of a path, and the headers by which Spin describes the match.
 
 use std::net::SocketAddr;
 
@@ -11,15 +11,15 @@ use super::manifest::Manifest;
 pub(crate) struct Router(routefinder::Router<Route>);
 
 struct Route {
-    /// As the manifest has it.
+    /// As in the manifest.
     raw: String,
-    /// As it is matched: absolute, and without a slash at the end.
+    /// Normalized for matching: absolute, without a trailing slash.
     based: String,
     /// Position among the manifest's triggers.
     trigger: usize,
 }
 
-/// A path that has a route.
+/// A path that matches a route.
 pub(crate) struct Match {
     pub(crate) trigger: usize,
     raw: String,
@@ -64,7 +64,7 @@ impl Router {
             trigger,
         } = found.handler();
         let captures = found.captures();
-        // The router drops slashes at the ends of a wildcard's match; Spin puts them back.
+        // The router trims slashes from a wildcard's match; Spin restores them.
         let path_info =
             captures
                 .wildcard()

@@ -1,4 +1,5 @@
-//! `runtime-config.toml`, as far as this host supports it: where variables are read from, and key-value stores.
+//! `runtime-config.toml`, as far as this host supports it: where variables are read from, and
+//! key-value stores.
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +16,21 @@ use super::{
     tls::{ClientTls, ClientTlsConfig},
 };
 
-/// What Spin puts in front of a variable's name when no runtime configuration says otherwise.
+/// Spin's default prefix of environment variables.
 const DEFAULT_PREFIX: &str = "SPIN_VARIABLE";
 
-/// The store that is there whatever the runtime configuration says.
+/// The store that exists even without a runtime configuration.
 const DEFAULT_STORE: &str = "default";
 
-/// The part of a runtime configuration this host knows.
+/// The part of a runtime configuration that this host supports.
 #[derive(Debug)]
 pub(crate) struct RuntimeConfig {
-    /// Prefixes for the environment, the first that has a value wins.
+    /// Prefixes of environment variables; the first with a value takes precedence.
     prefixes: Vec<String>,
-    /// By their labels.
+    /// The stores, by label.
     stores: BTreeMap<String, StoreKind>,
     client_tls: Vec<ClientTlsConfig>,
-    /// What its paths are relative to.
+    /// The folder to which its paths are relative.
     directory: PathBuf,
 }
 
@@ -170,7 +171,7 @@ impl RuntimeConfig {
         ClientTls::new(&self.client_tls, &self.directory)
     }
 
-    /// Names of the environment variables that may hold a variable, the first that is set wins.
+    /// Names of the environment variables for a variable; the first that is set takes precedence.
     pub(crate) fn names(&self, variable: &str) -> Vec<String> {
         let upper = variable.to_ascii_uppercase();
         self.prefixes

@@ -15,15 +15,17 @@ use clap::Parser;
 use super::{App, Manifest, Running, ServeOptions, settings};
 use programs::repository;
 
-/// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants as in spin.toml.
+/// Serves a Spin app on this machine, as `spin up` does: middleware, variables and outbound grants
+/// as in spin.toml.
 #[derive(Parser)]
 #[command(name = "serve", version, max_term_width = 100)]
 pub struct ServeCommand {
-    /// The manifest. By default ./spin.toml, or the one of the repository this program was built in.
+    /// The manifest. By default ./spin.toml, or the one of the repository this program was built
+    /// in.
     #[arg(short = 'f', long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(
         long,
         env = "SPIN_HTTP_LISTEN_ADDR",
@@ -32,8 +34,8 @@ pub struct ServeCommand {
     )]
     listen: SocketAddr,
 
-    /// Says where variables are read from. By default runtime-config.toml beside the manifest, if there is one;
-    /// without one a variable is read from SPIN_VARIABLE_NAME.
+    /// Says where variables are read from. By default runtime-config.toml beside the manifest, if
+    /// there is one; without one a variable is read from SPIN_VARIABLE_NAME.
     #[arg(
         long,
         alias = "runtime-config-file",
@@ -42,8 +44,8 @@ pub struct ServeCommand {
     )]
     runtime_config: Option<PathBuf>,
 
-    /// Sets an application variable, whatever the environment says. May be repeated. Not for secrets: other users of
-    /// the machine can read command lines.
+    /// Sets an application variable, whatever the environment says. May be repeated. Not for
+    /// secrets: other users of the machine can read command lines.
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = assignment)]
     variables: Vec<(String, String)>,
 
@@ -59,17 +61,20 @@ pub struct ServeCommand {
     #[arg(long, default_value = "16", value_name = "COUNT")]
     max_instance_concurrent_reuse_count: NonZeroUsize,
 
-    /// How long a component may take to answer: 5s, 300ms. By default as long as it likes.
+    /// How long a component may take to respond: 5s, 300ms. Unlimited by default.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     request_timeout: Option<Duration>,
 
-    /// How long an instance without requests is kept.
+    /// How long an idle instance is kept.
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
     idle_instance_timeout: Duration,
 }
 
 impl ServeCommand {
     /// Serves until the future of `stop_signal` is done, then lets requests finish.
+    ///
+    /// # Errors
+    /// The app cannot be loaded or served.
     pub async fn run<F>(self, stop_signal: impl FnOnce() -> io::Result<F>) -> Result<()>
     where
         F: Future<Output = ()>,

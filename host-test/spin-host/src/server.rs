@@ -1,15 +1,8 @@
-//! The server: accepts connections, finds the component, and ends in an orderly way.
+//! The server: accepts connections and passes each request to the component of its route.
 
-use std::{
-    collections::BTreeMap,
-    env::{self, VarError},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
@@ -20,255 +13,51 @@ use hyper_util::{
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wasmtime_wasi_http::{
-    handler::{HandlerState as _, ProxyHandler},
-    p3::bindings::http::types::ErrorCode,
-};
+use wasmtime_wasi_http::{handler::ProxyHandler, p3::bindings::http::types::ErrorCode};
 
 use super::{
     allowed_hosts::AllowedHosts,
-    app::{App, Inner},
+    app::Inner,
     body::{WasiBody, full},
     instance::{Instances, Lifetimes},
-    key_value::{KeyValueStore, Store},
+    key_value::Store,
     manifest::{Manifest, RESERVED_PREFIX},
+    options::{Configuration, ServeOptions},
     outbound::{Outbound, client},
-    output::{LogLine, Logs},
+    output::Logs,
     request::{NotUtf8, Unaddressed, address, prepare, strip},
-    runtime_config::RuntimeConfig,
-    stats::{Counters, Stats},
-    tls::ClientTls,
-    variables::{ComponentVariables, Resolver},
+    stats::Counters,
+    variables::ComponentVariables,
 };
 
-/// How long to wait when no connection can be accepted, for lack of file descriptors for one. Spin ends then.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait before accepting again when no connection can be accepted, for example because
+/// no file descriptor is free. Spin exits then.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// How to serve an app. The defaults are Spin's, on a free port. Never printed: variables may be secrets.
-#[derive(Clone)]
-pub struct ServeOptions {
-    /// Where to listen. Port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// The file that says where variables come from. None is Spin's default: `SPIN_VARIABLE_NAME`.
-    pub runtime_config: Option<PathBuf>,
-    /// Values of application variables that win over every provider.
-    pub variables: BTreeMap<String, String>,
-    /// What is read in place of this process's environment.
-    pub environment: Option<BTreeMap<String, String>>,
-    /// Requests an instance serves before it is replaced.
-    pub max_instance_reuse_count: usize,
-    /// Requests an instance serves at the same time.
-    pub max_instance_concurrent_reuse_count: usize,
-    /// How long a component may take to answer.
-    pub request_timeout: Option<Duration>,
-    /// How long an instance without requests is kept.
-    pub idle_instance_timeout: Duration,
-    /// How long a component may compute without waiting for anything before it is stopped.
-    pub busy_limit: Duration,
-    /// How long [`Running::shutdown`] waits for requests that are under way.
-    pub shutdown_limit: Duration,
+/// The app with everything its connections share.
+pub(crate) struct Server {
+    app: Arc<Inner>,
+    /// One for each unit of the app.
+    pub(crate) handlers: Vec<ProxyHandler<Instances>>,
+    pub(crate) stores: BTreeMap<String, Store>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) logs: Arc<Logs>,
+    /// Cancelled when no new connections and requests are accepted.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when everything still open is closed.
+    pub(crate) end: CancellationToken,
+    pub(crate) instances: TaskTracker,
 }
 
-impl ServeOptions {
-    /// Spin's default for [`ServeOptions::max_instance_reuse_count`].
-    pub const DEFAULT_REUSE: usize = 128;
-    /// Spin's default for [`ServeOptions::max_instance_concurrent_reuse_count`].
-    pub const DEFAULT_CONCURRENT_REUSE: usize = 16;
-    /// Spin's default for [`ServeOptions::idle_instance_timeout`].
-    pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Spin has none; a component that loops would hold its thread for ever.
-    pub const DEFAULT_BUSY_LIMIT: Duration = Duration::from_secs(5);
-    /// Longer than most requests, shorter than the patience of whoever pressed Ctrl-C.
-    pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
-
-    /// Finds the value of every variable and makes every store, or says which one cannot be had.
-    pub(crate) fn configuration(&self, manifest: &Manifest) -> Result<Configuration> {
-        let config = match &self.runtime_config {
-            Some(path) => RuntimeConfig::read(path)?,
-            None => RuntimeConfig::default(),
-        };
-        let resolver = Resolver::new(manifest, &config, &self.variables, |name| self.lookup(name))?;
-        let stores = config.stores()?;
-        let tls = config.client_tls()?;
-        for (id, component) in manifest.components() {
-            for label in &component.key_value_stores {
-                ensure!(
-                    stores.contains_key(label),
-                    "{}: [component.{id}] key_value_stores names {label:?}, which the runtime configuration lacks: \
-                     add [key_value_store.{label}] with type = \"spin\" there",
-                    manifest.path().display()
-                );
-            }
-        }
-        Ok(Configuration {
-            resolver,
-            stores,
-            tls,
-        })
-    }
-
-    fn lookup(&self, name: &str) -> Result<Option<String>> {
-        if let Some(environment) = &self.environment {
-            return Ok(environment.get(name).cloned());
-        }
-        match env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => bail!("the environment variable {name} is not UTF-8"),
-        }
-    }
-}
-
-impl Default for ServeOptions {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            runtime_config: None,
-            variables: BTreeMap::new(),
-            environment: None,
-            max_instance_reuse_count: Self::DEFAULT_REUSE,
-            max_instance_concurrent_reuse_count: Self::DEFAULT_CONCURRENT_REUSE,
-            request_timeout: None,
-            idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
-            busy_limit: Self::DEFAULT_BUSY_LIMIT,
-            shutdown_limit: Self::DEFAULT_SHUTDOWN_LIMIT,
-        }
-    }
-}
-
-/// What an app gets from outside for one run.
-pub(crate) struct Configuration {
-    pub(crate) resolver: Resolver,
-    stores: BTreeMap<String, Store>,
-    tls: ClientTls,
-}
-
-/// An app that is being served. Dropping it ends everything at once; [`Running::shutdown`] lets requests finish.
-pub struct Running {
-    address: SocketAddr,
+/// Accepts connections until the server stops.
+pub(crate) async fn accept_connections(
+    listener: TcpListener,
     server: Arc<Server>,
     connections: TaskTracker,
-    accepting: JoinHandle<()>,
-    shutdown_limit: Duration,
-}
-
-struct Server {
-    app: Arc<Inner>,
-    /// One per unit of the app.
-    handlers: Vec<ProxyHandler<Instances>>,
-    stores: BTreeMap<String, Store>,
-    counters: Arc<Counters>,
-    logs: Arc<Logs>,
-    /// No new connections and no new requests.
-    stop: CancellationToken,
-    /// Nothing goes on.
-    end: CancellationToken,
-    instances: TaskTracker,
-}
-
-impl App {
-    /// Resolves variables and grants, and begins to listen.
-    pub async fn serve(&self, options: ServeOptions) -> Result<Running> {
-        let server = Arc::new(Server::new(Arc::clone(self.inner()), &options)?);
-        let listener = TcpListener::bind(options.listen).await.with_context(|| {
-            format!(
-                "cannot listen on {}: end what uses the port, or choose another with --listen",
-                options.listen
-            )
-        })?;
-        let address = listener.local_addr()?;
-        let connections = TaskTracker::new();
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&server), connections.clone()));
-        Ok(Running {
-            address,
-            server,
-            connections,
-            accepting,
-            shutdown_limit: options.shutdown_limit,
-        })
-    }
-}
-
-impl Running {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// What has happened so far.
-    pub fn stats(&self) -> Stats {
-        self.server.counters.read()
-    }
-
-    /// The key-value store of this label, if this host keeps it: what guests have put there, to be read, changed and
-    /// broken by tests.
-    pub fn key_value_store(&self, label: &str) -> Option<KeyValueStore> {
-        match self.server.stores.get(label)? {
-            Store::Memory(store) => Some(store.clone()),
-            Store::Redis(_) => None,
-        }
-    }
-
-    /// From now on nothing that guests print is taken, as by a full disk.
-    pub fn fill_logs(&self) {
-        self.server.logs.fill();
-    }
-
-    /// What guests printed, oldest first.
-    pub fn logs(&self) -> Vec<LogLine> {
-        self.server.logs.lines()
-    }
-
-    /// How long it takes to make an instance of each of the app's components, which are then thrown away.
-    ///
-    /// # Errors
-    /// One cannot be made.
-    pub async fn instantiate(&self) -> Result<Duration> {
-        let mut took = Duration::ZERO;
-        for handler in &self.server.handlers {
-            let start = Instant::now();
-            let instance = handler.state().instantiate().await;
-            took += start.elapsed();
-            instance.map_err(anyhow::Error::from)?;
-        }
-        Ok(took)
-    }
-
-    /// Stops accepting, waits a limited time for requests that are under way, then ends everything.
-    ///
-    /// Returns how many connections had to be cut.
-    pub async fn shutdown(self) -> usize {
-        self.server.stop.cancel();
-        self.connections.close();
-        let cut = match timeout(self.shutdown_limit, self.connections.wait()).await {
-            Ok(()) => 0,
-            Err(_) => self.connections.len(),
-        };
-        self.server.end.cancel();
-        self.connections.wait().await;
-        // An instance that is dropped with the runtime instead counts as one that panicked.
-        self.server.instances.close();
-        let ended = timeout(self.shutdown_limit, self.server.instances.wait()).await;
-        if ended.is_err() {
-            tracing::warn!("instances did not end in {:?}", self.shutdown_limit);
-        }
-        cut
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.server.stop.cancel();
-        self.server.end.cancel();
-        self.accepting.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTracker) {
+) {
     loop {
         let accepted = tokio::select! {
             () = server.stop.cancelled() => return,
@@ -277,18 +66,18 @@ async fn accept(listener: TcpListener, server: Arc<Server>, connections: TaskTra
         match accepted {
             Ok((stream, client)) => {
                 let server = Arc::clone(&server);
-                connections.spawn(async move { server.converse(stream, client).await });
+                connections.spawn(async move { server.serve_connection(stream, client).await });
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 impl Server {
-    fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
+    pub(crate) fn new(app: Arc<Inner>, options: &ServeOptions) -> Result<Self> {
         let manifest = &app.manifest;
         let Configuration {
             resolver,
@@ -310,11 +99,12 @@ impl Server {
         let mut handlers = Vec::new();
         for unit in &app.units {
             let id = &unit.component;
-            let place = || format!("{}: [component.{id}]", manifest.path().display());
-            let variables = ComponentVariables::new(manifest, id, &resolver).with_context(place)?;
+            let context = || format!("{}: [component.{id}]", manifest.path().display());
+            let variables =
+                ComponentVariables::new(manifest, id, &resolver).with_context(context)?;
             let component = manifest.component(id)?;
             let allowed = AllowedHosts::parse(&component.allowed_outbound_hosts, &resolver)
-                .with_context(place)?;
+                .with_context(context)?;
             let granted = component.key_value_stores.iter();
             let granted = granted
                 .filter_map(|label| Some((label.clone(), stores.get(label)?.clone())))
@@ -328,7 +118,7 @@ impl Server {
                 outbound: Outbound {
                     component: Arc::clone(id),
                     allowed: Arc::new(allowed),
-                    tls: tls.of_component(id),
+                    tls: tls.for_component(id),
                     client: client.clone(),
                     counters: Arc::clone(&counters),
                 },
@@ -351,8 +141,9 @@ impl Server {
         })
     }
 
-    /// Serves one connection to its end: HTTP/1.1, or HTTP/2 to a client that begins with it. No timeouts, as in Spin.
-    async fn converse(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
+    /// Serves one connection until it closes: HTTP/1.1, or HTTP/2 with prior knowledge. Without
+    /// timeouts, as in Spin.
+    async fn serve_connection(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
         let service = service_fn(|request| {
             let server = Arc::clone(self);
             async move { server.respond(request, client).await }
@@ -375,7 +166,7 @@ impl Server {
         }
     }
 
-    /// The error makes hyper close the connection without an answer.
+    /// On an error hyper closes the connection without a response.
     async fn respond(
         &self,
         mut request: Request<Incoming>,
@@ -386,7 +177,7 @@ impl Server {
         if let Some(reserved) = path.strip_prefix(RESERVED_PREFIX) {
             return Ok(match reserved {
                 "health" => Response::new(full("OK")),
-                "info" => self.info(),
+                "info" => app_info(&self.app.manifest),
                 _ => empty(StatusCode::NOT_FOUND),
             });
         }
@@ -417,31 +208,30 @@ impl Server {
             }
         })
     }
-
-    /// What Spin tells everyone about the app.
-    fn info(&self) -> Response<WasiBody> {
-        #[derive(Serialize)]
-        struct Info<'a> {
-            name: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            version: Option<&'a str>,
-        }
-        let manifest = &self.app.manifest;
-        let info = Info {
-            name: manifest.name(),
-            version: manifest.version(),
-        };
-        let Ok(text) = serde_json::to_string_pretty(&info) else {
-            return empty(StatusCode::INTERNAL_SERVER_ERROR);
-        };
-        let mut response = Response::new(full(text));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        response
-    }
 }
 
-/// What broke off a component's response.
+/// The response of Spin's `/.well-known/spin/info`.
+fn app_info(manifest: &Manifest) -> Response<WasiBody> {
+    #[derive(Serialize)]
+    struct Info<'a> {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<&'a str>,
+    }
+    let info = Info {
+        name: manifest.name(),
+        version: manifest.version(),
+    };
+    let Ok(text) = serde_json::to_string_pretty(&info) else {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let mut response = Response::new(full(text));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The error that ended a component's response early.
 fn error_code(error: wasmtime::Error) -> ErrorCode {
     error
         .downcast()

@@ -1,10 +1,12 @@
-//! The settings of the auth checks in an app, looked at before anything listens. Spin cannot do that: it runs nothing of a
-//! middleware before the first request.
+//! The settings of the auth checks in an app, looked at before anything listens. Spin cannot do
+//! that: it runs nothing of a middleware before the first request.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use token_check::{Given, Place, SPIN_PREFIX, Summary, spin_variables, unknown_variable};
+use token_check::{
+    Policy, SPIN_PREFIX, SettingSource, SettingValues, Summary, spin_variables, unknown_variable,
+};
 
 use super::{
     manifest::{Manifest, Middleware},
@@ -16,7 +18,8 @@ const MIDDLEWARE: &str = "auth_check.wasm";
 /// The part of `inherit_configuration` that lets it see its settings.
 const VARIABLES: &str = "variables";
 
-/// What each gated component demands, one line each, or what is wrong. `environment`: the names in it.
+/// What each protected component demands, one line each, or what is wrong. `environment`: the names in
+/// it.
 pub(crate) fn check(
     manifest: &Manifest,
     resolver: &Resolver,
@@ -45,8 +48,8 @@ pub(crate) fn check(
                 .ok()?;
             Some((key, value))
         });
-        let Summary { line, is_open } = Given::of_spin(given)
-            .and_then(|given| given.into_policy(Place::SpinVariable))
+        let Summary { line, is_open } = SettingValues::from_spin_variables(given)
+            .and_then(|values| Policy::from_values(&values, SettingSource::SpinVariable))
             .with_context(|| format!("component {}", trigger.component))?
             .summary();
         let level = if is_open { "warning: " } else { "" };
@@ -103,14 +106,14 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
         assert_eq!(
             checked(MANIFEST, "", &["PATH", "WORKOUT18_CLIENT_ID"]),
             Ok(vec![
-                "component shop: warning: nothing is demanded: every active token of this issuer gets in; rules: none; cache: none"
+                "component shop: warning: nothing is required: every active token of this issuer is accepted; rules: none; cache: none"
                     .to_owned()
             ])
         );
         assert_eq!(
             checked(MANIFEST, r#","expected_aud":"shop","require":"audience""#, &[]),
             Ok(vec![
-                "component shop: demanded of a token: audience \"shop\", scope any, client any, issuer any, \
+                "component shop: required of a token: audience \"shop\", scope any, client any, issuer any, \
                  grant type any; rules: none; cache: none"
                     .to_owned()
             ])
@@ -125,14 +128,12 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
             (
                 MANIFEST.to_owned(),
                 r#","expected_audience":"shop""#,
-                "component shop: setting `expected_audience` (in the Spin variable auth_settings) is not known: \
-                 did you mean `expected_aud`?",
+                "component shop: setting `expected_audience` (in the Spin variable auth_settings) is unknown: did you mean `expected_aud`?",
             ),
             (
                 MANIFEST.to_owned(),
                 r#","require":"audience""#,
-                "component shop: setting `require` (in the Spin variable auth_settings) has `audience`, and none is \
-                 demanded: set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of \
+                "component shop: setting `require` (in the Spin variable auth_settings) has `audience`, and none is required: set `expected_aud`; if it is set, is auth_expected_aud in [component.<app>.variables] of \
                  spin.toml?",
             ),
             (

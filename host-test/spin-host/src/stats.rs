@@ -1,4 +1,4 @@
-//! What a running host has done so far.
+//! Statistics of a running host.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,7 @@ use std::sync::{
 /// Counts since the host began to serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Component instances made.
+    /// Component instances created.
     pub instances: u64,
     /// Component instances that exist now.
     pub live_instances: u64,
@@ -16,7 +16,7 @@ pub struct Stats {
     pub live_instances_most: u64,
     /// Requests that reached a component.
     pub requests: u64,
-    /// Instances that ended in a trap, the ones that were stopped for hogging the processor included.
+    /// Instances that trapped, including those stopped because they computed for too long.
     pub traps: u64,
     /// Outbound calls that were granted and sent.
     pub outbound_calls: u64,

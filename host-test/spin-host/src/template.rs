@@ -1,8 +1,8 @@
-//! `{{ name }}` templates, as `spin.toml` uses them in component variables and outbound grants.
+//! `{{ name }}` templates in component variables and outbound grants of `spin.toml`.
 
 use anyhow::{Result, bail};
 
-/// A string with places for variables.
+/// A string with placeholders for variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -15,7 +15,7 @@ pub(crate) enum Part {
 }
 
 impl Template {
-    /// Reads a template. The only mistake possible is a `{{` that is never closed.
+    /// Parses a template. The only possible error is a `{{` without `}}`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -43,7 +43,7 @@ impl Template {
         &self.parts
     }
 
-    /// The variables the template asks for.
+    /// The variables that the template uses.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Variable(name) => Some(name.as_str()),

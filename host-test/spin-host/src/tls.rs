@@ -62,14 +62,14 @@ impl ClientTls {
         Ok(Self(components))
     }
 
-    pub(crate) fn of_component(&self, id: &str) -> ComponentTls {
+    pub(crate) fn for_component(&self, id: &str) -> ComponentTls {
         ComponentTls(Arc::new(self.0.get(id).cloned().unwrap_or_default()))
     }
 }
 
 impl ComponentTls {
     /// The settings for a call to this host.
-    pub(crate) fn of_host(&self, host: &str) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn for_host(&self, host: &str) -> Result<Arc<ClientConfig>, String> {
         match self.0.get(host) {
             Some(config) => Ok(Arc::clone(config)),
             None => DEFAULT.clone(),
@@ -77,7 +77,8 @@ impl ComponentTls {
     }
 }
 
-/// For hosts that no entry names. Made at the first call that needs it: reading the platform's roots takes a while.
+/// For hosts that no entry names. Made at the first call that needs it: reading the platform's
+/// roots takes a while.
 static DEFAULT: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
     let roots = Roots {
         platform: true,
@@ -269,7 +270,7 @@ mod tests {
             })
             .into();
         let tls = ClientTls::new(&entries, Path::new(".")).unwrap();
-        let config = |component, host| tls.of_component(component).of_host(host).unwrap();
+        let config = |component, host| tls.for_component(component).for_host(host).unwrap();
         assert!(Arc::ptr_eq(&config("a", "h"), &config("a", "h")));
         assert!(!Arc::ptr_eq(&config("a", "h"), &config("b", "h")));
         for (component, host) in [("a", "i"), ("c", "h")] {

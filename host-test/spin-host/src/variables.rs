@@ -1,4 +1,4 @@
-//! Values of application and component variables, and where they come from.
+//! Values of application and component variables, and their sources.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -41,7 +41,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Asks the overrides, then the environment, then the defaults.
+    /// Looks in the overrides, then in the environment, then in the defaults.
     pub(crate) fn new(
         manifest: &Manifest,
         config: &RuntimeConfig,
@@ -110,14 +110,14 @@ impl Resolver {
     }
 }
 
-/// What one component reads through `spin:variables`.
+/// The variables that one component can read through `spin:variables`.
 #[derive(Debug)]
 pub(crate) struct ComponentVariables {
     component: String,
     values: BTreeMap<String, Value>,
 }
 
-/// Why a guest gets no value.
+/// Why a variable has no value for a guest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
     InvalidName(String),

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Longer than a gate waits for its issuer.
+/// Longer than an auth check waits for its issuer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Larger than any answer of ours.

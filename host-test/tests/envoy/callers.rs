@@ -6,9 +6,9 @@ use futures::{StreamExt as _, stream};
 use verify_stub::Reaction;
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy},
     waiting::until,
     wire::{Connection, bearer, get, head},
-    world::{World, skip_without_envoy},
 };
 
 const CALLERS: usize = 10_000;
@@ -16,17 +16,17 @@ const CALLERS: usize = 10_000;
 const ANSWER: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_callers_that_leave_at_any_moment_of_a_question_do_no_harm() {
+async fn ten_thousand_callers_that_leave_during_an_introspection_call_do_no_harm() {
     skip_without_envoy!();
-    let world = World::start_with(&[], |options, _| options.concurrency = 2).await;
-    // Few tokens, so that many wait for a question whose asker leaves.
+    let fixture = Fixture::start_with(&[], |options, _| options.concurrency = 2).await;
+    // Few tokens, so that many wait for a introspection call whose asker leaves.
     for token in 0..50 {
         let token = format!("t{token}");
-        world.active(&token);
+        fixture.active(&token);
         let slow = Reaction::normal().after(ANSWER);
-        world.stub.script(&token, vec![slow]);
+        fixture.stub.script(&token, vec![slow]);
     }
-    let to = world.address();
+    let to = fixture.address();
     stream::iter(0..CALLERS)
         .for_each_concurrent(200, async |caller| {
             let mut connection = Connection::open(to).await;
@@ -40,7 +40,7 @@ async fn ten_thousand_callers_that_leave_at_any_moment_of_a_question_do_no_harm(
         })
         .await;
     until(async || {
-        let stats = world.envoy.stats().await.unwrap();
+        let stats = fixture.envoy.stats().await.unwrap();
         stats["http.service_b.downstream_rq_active"] == 0
             && stats["cluster.issuer_http.upstream_rq_active"] == 0
     })
@@ -49,22 +49,22 @@ async fn ten_thousand_callers_that_leave_at_any_moment_of_a_question_do_no_harm(
         let answer = get(to, "/data", &format!("t{token}")).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    let stats = world.envoy.stats().await.unwrap();
+    let stats = fixture.envoy.stats().await.unwrap();
     // It was what it should be: callers left before, while and after they waited.
     let left = stats["http.service_b.downstream_rq_rx_reset"];
-    let granted = world.decisions("granted").await;
+    let granted = fixture.decisions("granted").await;
     assert!(
         left > 1000 && granted > 1000,
         "{left} left, {granted} stayed"
     );
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_refusals_while_the_body_still_arrives_do_no_harm() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    let to = world.address();
+    let fixture = Fixture::start_with_app(&[]).await;
+    let to = fixture.address();
     let body = vec![b'x'; 20_000];
     stream::iter(0..CALLERS)
         .for_each_concurrent(50, async |caller| {
@@ -82,16 +82,16 @@ async fn ten_thousand_refusals_while_the_body_still_arrives_do_no_harm() {
             assert!([400, 401].contains(&answer.status), "{answer:?}");
         })
         .await;
-    assert!(world.app.seen().is_empty());
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn a_body_without_end_is_not_kept_for_a_request_that_is_refused() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    let before = world.envoy.rss_bytes().unwrap();
-    let mut connection = Connection::open(world.address()).await;
+    let fixture = Fixture::start_with_app(&[]).await;
+    let before = fixture.envoy.rss_bytes().unwrap();
+    let mut connection = Connection::open(fixture.address()).await;
     connection
         .write(&head("POST", "/", b"content-length: 1000000000\r\n"))
         .await;
@@ -106,8 +106,8 @@ async fn a_body_without_end_is_not_kept_for_a_request_that_is_refused() {
         (answer.status, answer.reason().as_str()),
         (401, "no_credentials")
     );
-    let grown = world.envoy.rss_bytes().unwrap().saturating_sub(before);
+    let grown = fixture.envoy.rss_bytes().unwrap().saturating_sub(before);
     assert!(grown < 20_000_000, "{grown} bytes");
-    assert!(world.app.seen().is_empty());
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    fixture.finish().await;
 }

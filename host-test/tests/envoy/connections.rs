@@ -1,4 +1,5 @@
-//! The connection to the issuer: what is spoken on it, and where an operator sees why there is none.
+//! The connection to the issuer: what is spoken on it, and where an operator sees why there is
+//! none.
 
 use envoy_runner::EnvoyOptions;
 use serde_json::json;
@@ -7,9 +8,9 @@ use tokio::net::TcpListener;
 use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
+    fixture::{Fixture, active, exports, skip_without_envoy},
     waiting::until,
     wire::get,
-    world::{World, active, exports, skip_without_envoy},
 };
 
 const ROOTS: &str = "/static_resources/clusters/issuer_https/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
@@ -46,15 +47,15 @@ async fn an_issuer_may_speak_http1_or_http2_only_and_tls13_only() {
         })
         .await;
         let mut root = None;
-        let world = World::start_with(&[], |options, _| {
+        let fixture = Fixture::start_with(&[], |options, _| {
             options.settings = exports(&stub, &[]);
             root = Some(trust(options, &stub));
         })
         .await;
-        let answer = get(world.address(), "/data", "good").await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(answer.status, 200, "{http2_only} {tls13_only}: {answer:?}");
-        assert_eq!(stub.questions_about("good"), 1);
-        let stats = world.envoy.stats().await.unwrap();
+        assert_eq!(stub.introspections_of("good"), 1);
+        let stats = fixture.envoy.stats().await.unwrap();
         let version =
             |version: u8| stats[&format!("cluster.issuer_https.upstream_cx_http{version}_total")];
         assert_eq!(
@@ -62,7 +63,7 @@ async fn an_issuer_may_speak_http1_or_http2_only_and_tls13_only() {
             (!http2_only, http2_only),
             "{http2_only} {tls13_only}"
         );
-        world.finish().await;
+        fixture.finish().await;
     }
 }
 
@@ -97,7 +98,8 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
     let silent = (silent.local_addr().unwrap().port(), silent);
     let at = |port: u16| format!("https://localhost:{port}/introspect");
     let named = at(trusted.address().port());
-    // The URL, whose authority is trusted, the reason callers are told, what the log says, and which counters are not 0.
+    // The URL, whose authority is trusted, the reason callers are told, what the log says, and
+    // which counters are not 0.
     let unreachable = "issuer_unreachable";
     let rows = [
         (
@@ -111,7 +113,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
             at(untrusted.address().port()),
             &trusted,
             unreachable,
-            "its certificate is of an authority that is not trusted here",
+            "its certificate was issued by an authority that is not trusted here",
             vec![1, 5],
         ),
         (
@@ -132,7 +134,7 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
             at(plain.address().port()),
             &trusted,
             unreachable,
-            "what listens there does not speak TLS",
+            "the server does not speak TLS",
             vec![3, 5],
         ),
         (
@@ -152,26 +154,26 @@ async fn why_there_is_no_connection_to_the_issuer_is_in_the_log_and_in_the_count
     ];
     for (url, authority, reason, line, counted) in rows {
         let mut root = None;
-        let world = World::start_with(&[("timeout", "10")], |options, _| {
+        let fixture = Fixture::start_with(&[("timeout", "10")], |options, _| {
             let url = url.clone();
             options.settings.insert("introspect_url".to_owned(), url);
             root = Some(trust(options, authority));
         })
         .await;
-        let answer = get(world.address(), "/data", "good").await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(
             (answer.status, answer.reason().as_str()),
             (503, reason),
             "{url}"
         );
-        let line = format!("{reason}: no answer of the issuer: {line}");
-        until(async || world.envoy.log().contains(&line)).await;
-        let stats = world.envoy.stats().await.unwrap();
+        let line = format!("{reason}: no response from the issuer: {line}");
+        until(async || fixture.envoy.log().contains(&line)).await;
+        let stats = fixture.envoy.stats().await.unwrap();
         let grown: Vec<usize> = (0..COUNTERS.len())
             .filter(|at| stats.get(COUNTERS[*at]).is_some_and(|count| *count > 0))
             .collect();
         assert_eq!(grown, counted, "{url}");
-        world.finish().await;
+        fixture.finish().await;
     }
     drop(silent);
 }

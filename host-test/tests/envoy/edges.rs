@@ -4,14 +4,14 @@ use envoy_runner::PLUGIN;
 use serde_json::json;
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy},
     wire::{bearer, get, head, send},
-    world::{World, skip_without_envoy},
 };
 
 #[tokio::test]
 async fn every_byte_from_0x80_up_in_authorization_is_a_400_and_no_trap() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
+    let fixture = Fixture::start_with_app(&[]).await;
     for byte in 0x80..=0xff_u8 {
         for value in [
             [b"Bearer a".as_slice(), &[byte]].concat(),
@@ -21,21 +21,21 @@ async fn every_byte_from_0x80_up_in_authorization_is_a_400_and_no_trap() {
         ] {
             let extra = [b"authorization: ".as_slice(), &value, b"\r\n"].concat();
             // A connection each: Envoy closes one after a 400.
-            let answer = send(world.address(), &head("GET", "/", &extra)).await;
+            let answer = send(fixture.address(), &head("GET", "/", &extra)).await;
             assert_eq!(answer.status, 400, "{value:?}: {answer:?}");
             assert_eq!(answer.reason(), "malformed_authorization");
         }
     }
-    assert!(world.app.seen().is_empty());
-    assert_eq!(world.stub.counters().introspect, 0);
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    assert_eq!(fixture.stub.counters().introspect, 0);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn odd_credentials_get_the_answer_of_the_core() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
     let long = [b"Bearer ".as_slice(), &vec![b'a'; 16 * 1024 + 1]].concat();
     let rows: Vec<(&[u8], u16, &str)> = vec![
         (b"", 400, "malformed_authorization"),
@@ -60,7 +60,7 @@ async fn odd_credentials_get_the_answer_of_the_core() {
     ];
     for (value, status, reason) in rows {
         let extra = [b"authorization: ".as_slice(), value, b"\r\n"].concat();
-        let answer = send(world.address(), &head("GET", "/", &extra)).await;
+        let answer = send(fixture.address(), &head("GET", "/", &extra)).await;
         assert_eq!(
             (answer.status, answer.reason().as_str()),
             (status, reason),
@@ -68,25 +68,25 @@ async fn odd_credentials_get_the_answer_of_the_core() {
         );
     }
     let answer = send(
-        world.address(),
+        fixture.address(),
         &head("GET", "/?a=1&access%5Ftoken=good", &bearer("good")),
     )
     .await;
     assert_eq!(answer.reason(), "token_in_query");
     for scheme in ["bearer", "BEARER"] {
         let extra = format!("Authorization: {scheme}  good\r\n");
-        let answer = send(world.address(), &head("GET", "/", extra.as_bytes())).await;
+        let answer = send(fixture.address(), &head("GET", "/", extra.as_bytes())).await;
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(world.app.seen().len(), 2);
-    world.finish().await;
+    assert_eq!(fixture.app.seen().len(), 2);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn what_envoy_refuses_itself_never_reaches_the_filter_or_the_app() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
     let big = [b"x: ".as_slice(), &vec![b'a'; 64 * 1024], b"\r\n"].concat();
     let many = b"x: 1\r\n".repeat(101);
     let rows: Vec<(&str, Vec<u8>, u16)> = vec![
@@ -121,43 +121,47 @@ async fn what_envoy_refuses_itself_never_reaches_the_filter_or_the_app() {
         ),
     ];
     for (name, bytes, status) in rows {
-        assert_eq!(send(world.address(), &bytes).await.status, status, "{name}");
+        assert_eq!(
+            send(fixture.address(), &bytes).await.status,
+            status,
+            "{name}"
+        );
     }
-    assert!(world.app.seen().is_empty());
-    assert_eq!(world.stub.counters().introspect, 0);
-    assert_eq!(get(world.address(), "/", "good").await.status, 200);
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    assert_eq!(fixture.stub.counters().introspect, 0);
+    assert_eq!(get(fixture.address(), "/", "good").await.status, 200);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn a_request_without_a_path_is_checked_too() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
     let connect = |extra: &[u8]| head("CONNECT", "h:443", extra);
-    let answer = send(world.address(), &connect(b"")).await;
+    let answer = send(fixture.address(), &connect(b"")).await;
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (401, "no_credentials")
     );
-    let answer = send(world.address(), &connect(&bearer("bad"))).await;
+    let answer = send(fixture.address(), &connect(&bearer("bad"))).await;
     assert_eq!((answer.status, answer.reason().as_str()), (401, "inactive"));
     // Let in, and no route leads on.
     assert_eq!(
-        send(world.address(), &connect(&bearer("good")))
+        send(fixture.address(), &connect(&bearer("good")))
             .await
             .status,
         404
     );
-    assert!(world.app.seen().is_empty());
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    fixture.finish().await;
 }
 
 #[tokio::test]
-async fn what_a_caller_says_of_its_way_here_changes_nothing() {
+async fn forwarding_headers_of_a_caller_change_nothing() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
     for header in [
         "x-envoy-original-path: /health",
         "x-envoy-decorator-operation: health",
@@ -167,35 +171,36 @@ async fn what_a_caller_says_of_its_way_here_changes_nothing() {
         "x-envoy-internal: true",
     ] {
         let answer = send(
-            world.address(),
+            fixture.address(),
             &head("GET", "/", format!("{header}\r\n").as_bytes()),
         )
         .await;
         assert_eq!(answer.reason(), "no_credentials", "{header}");
         let extra = [bearer("good"), format!("{header}\r\n").into_bytes()].concat();
-        let answer = send(world.address(), &head("GET", "/here", &extra)).await;
+        let answer = send(fixture.address(), &head("GET", "/here", &extra)).await;
         assert_eq!(answer.status, 200, "{header}");
-        assert_eq!(world.app.seen().last().unwrap().path, "/here");
+        assert_eq!(fixture.app.seen().last().unwrap().path, "/here");
     }
-    let options = send(world.address(), &head("OPTIONS", "/", b"")).await;
+    let options = send(fixture.address(), &head("OPTIONS", "/", b"")).await;
     assert_eq!(options.reason(), "no_credentials");
-    world.finish().await;
+    fixture.finish().await;
 }
 
-/// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other plugins tell users to.
+/// Where a plugin says whether Envoy holds the rest of a request back while its head waits. Other
+/// plugins tell users to.
 const ON_HEADERS_STOP: &str = "allow_on_headers_stop_iteration";
 
 #[tokio::test]
 async fn a_body_waits_as_its_head_does_even_where_envoy_would_not_hold_it_back() {
     skip_without_envoy!();
-    let world = World::start_with(&[], |options, _| {
+    let fixture = Fixture::start_with(&[], |options, _| {
         options.plugin_json = Some(json!({}));
         options
             .overrides
             .push((format!("{PLUGIN}/{ON_HEADERS_STOP}"), json!(true)));
     })
     .await;
-    world.active("good");
+    fixture.active("good");
     for (token, status, seen) in [("bad", 401, 0), ("good", 200, 2)] {
         let sized = [&bearer(token)[..], b"content-length: 5\r\n"].concat();
         let chunked = [&bearer(token)[..], b"transfer-encoding: chunked\r\n"].concat();
@@ -206,14 +211,14 @@ async fn a_body_waits_as_its_head_does_even_where_envoy_would_not_hold_it_back()
         ]
         .concat();
         for request in [sized, chunked] {
-            assert_eq!(send(world.address(), &request).await.status, status);
+            assert_eq!(send(fixture.address(), &request).await.status, status);
         }
-        assert_eq!(world.app.seen().len(), seen, "{token}");
+        assert_eq!(fixture.app.seen().len(), seen, "{token}");
     }
-    for seen in world.app.seen() {
+    for seen in fixture.app.seen() {
         assert_eq!(seen.body, 5);
         assert_eq!(seen.values("x-auth-client-id"), ["caller"]);
         assert!(seen.values("authorization").is_empty());
     }
-    world.finish().await;
+    fixture.finish().await;
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use host_test::wire::Reply;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
-use verify_stub::{Reaction, StubAnswer, StubOptions, StubTls, VerifyStub};
+use verify_stub::{Reaction, StubOptions, StubResponse, StubTls, VerifyStub};
 
 use crate::{
+    fixture::{Fixture, active, skip_without_envoy},
     wire::get,
-    world::{World, active, skip_without_envoy},
 };
 
 /// The shortest that can be set.
@@ -25,10 +25,10 @@ fn is_unavailable(answer: &Reply, reason: &str) {
 }
 
 #[tokio::test]
-async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_fault() {
+async fn whatever_the_issuer_does_the_caller_gets_a_503_in_time() {
     skip_without_envoy!();
-    let world = World::start(&[("timeout", "1"), ("breaker_faults", "0")]).await;
-    let json = |status| StubAnswer::json(status, &json!({"error": "scripted"}));
+    let fixture = Fixture::start(&[("timeout", "1"), ("breaker_faults", "0")]).await;
+    let json = |status| StubResponse::json(status, &json!({"error": "scripted"}));
     let every = Duration::from_millis(100);
     let rows: Vec<(&str, Reaction)> = vec![
         ("issuer_timeout", Reaction::hang()),
@@ -63,18 +63,21 @@ async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_f
             json(StatusCode::TOO_MANY_REQUESTS).into(),
         ),
         (
-            "issuer_refused_us",
-            StubAnswer::request_unauthorized().into(),
+            "issuer_rejected_client",
+            StubResponse::request_unauthorized().into(),
         ),
         (
             "issuer_redirected",
-            StubAnswer::redirect(
+            StubResponse::redirect(
                 StatusCode::FOUND,
                 HeaderValue::from_static("http://127.0.0.1:1/"),
             )
             .into(),
         ),
-        ("issuer_unexpected_status", StubAnswer::wrong_url().into()),
+        (
+            "issuer_unexpected_status",
+            StubResponse::unknown_url().into(),
+        ),
         // A name that is not ASCII must not trap the VM either.
         (
             "issuer_unreachable",
@@ -89,66 +92,66 @@ async fn whatever_the_issuer_does_the_caller_is_told_in_time_that_it_is_not_at_f
     ];
     for (at, (reason, reaction)) in rows.into_iter().enumerate() {
         let token = format!("t{at}");
-        world.active(&token);
-        world.stub.script(&token, vec![reaction]);
+        fixture.active(&token);
+        fixture.stub.script(&token, vec![reaction]);
         let start = Instant::now();
-        let answer = get(world.address(), "/data", &token).await;
+        let answer = get(fixture.address(), "/data", &token).await;
         is_unavailable(&answer, reason);
         let took = start.elapsed();
         assert!(took < TIMEOUT + GRACE, "{at} {reason}: {took:?}");
-        assert!(world.stub.questions_about(&token) <= 2, "{at} {reason}");
+        assert!(fixture.stub.introspections_of(&token) <= 2, "{at} {reason}");
     }
-    assert!(world.app.seen().is_empty());
+    assert!(fixture.app.seen().is_empty());
     // Nothing of that is left behind.
-    world.active("good");
-    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
+    fixture.active("good");
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 200);
     // Both grew by 1 GB if the body was kept.
-    assert!(world.envoy.rss_bytes().unwrap() < 300_000_000);
-    world.finish().await;
+    assert!(fixture.envoy.rss_bytes().unwrap() < 300_000_000);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn an_issuer_that_is_gone_is_unreachable_and_back_as_soon_as_it_is_back() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    world.active("good");
-    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
-    world.stub.down().await;
+    let fixture = Fixture::start(&[]).await;
+    fixture.active("good");
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 200);
+    fixture.stub.down().await;
     is_unavailable(
-        &get(world.address(), "/data", "good").await,
+        &get(fixture.address(), "/data", "good").await,
         "issuer_unreachable",
     );
-    world.stub.up().await.unwrap();
-    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
-    world.finish().await;
+    fixture.stub.up().await.unwrap();
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 200);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_tried_once_more_and_an_answer_never() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
+    let fixture = Fixture::start(&[]).await;
     for (token, first) in [
         ("reset", Reaction::reset()),
         ("drop", Reaction::drop_connection()),
         ("cut", Reaction::cut(None, 5)),
     ] {
-        world.active(token);
-        world.stub.script(token, vec![first, Reaction::normal()]);
+        fixture.active(token);
+        fixture.stub.script(token, vec![first, Reaction::normal()]);
         assert_eq!(
-            get(world.address(), "/data", token).await.status,
+            get(fixture.address(), "/data", token).await.status,
             200,
             "{token}"
         );
-        assert_eq!(world.stub.questions_about(token), 2, "{token}");
+        assert_eq!(fixture.stub.introspections_of(token), 2, "{token}");
     }
-    world.active("failed");
-    let failed = StubAnswer::json(StatusCode::BAD_GATEWAY, &json!({})).into();
-    world
+    fixture.active("failed");
+    let failed = StubResponse::json(StatusCode::BAD_GATEWAY, &json!({})).into();
+    fixture
         .stub
         .script("failed", vec![failed, Reaction::normal()]);
-    assert_eq!(get(world.address(), "/data", "failed").await.status, 503);
-    assert_eq!(world.stub.questions_about("failed"), 1);
-    world.finish().await;
+    assert_eq!(get(fixture.address(), "/data", "failed").await.status, 503);
+    assert_eq!(fixture.stub.introspections_of("failed"), 1);
+    fixture.finish().await;
 }
 
 #[tokio::test]
@@ -166,21 +169,21 @@ async fn an_https_issuer_is_believed_only_with_a_certificate_for_its_name_from_a
     std::fs::write(root.path(), stub.certificate().unwrap().pem.as_str()).unwrap();
     let trusted = "/static_resources/clusters/issuer_https/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
     for (trust, status) in [(true, 200), (false, 503)] {
-        let world = World::start_with(&[], |options, _| {
-            options.settings = crate::world::exports(&stub, &[("timeout", "2")]);
+        let fixture = Fixture::start_with(&[], |options, _| {
+            options.settings = crate::fixture::exports(&stub, &[("timeout", "2")]);
             if trust {
                 let file = json!({ "filename": root.path() });
                 options.overrides.push((trusted.to_owned(), file));
             }
         })
         .await;
-        let before = stub.questions_about("good");
-        let answer = get(world.address(), "/data", "good").await;
+        let before = stub.introspections_of("good");
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(answer.status, status, "{answer:?}");
         if !trust {
             is_unavailable(&answer, "issuer_unreachable");
-            assert_eq!(stub.questions_about("good"), before);
+            assert_eq!(stub.introspections_of("good"), before);
         }
-        world.finish().await;
+        fixture.finish().await;
     }
 }

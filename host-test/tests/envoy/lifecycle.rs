@@ -1,4 +1,5 @@
-//! What happens to requests that wait while Envoy drains or takes a new configuration, and when a VM fails.
+//! What happens to requests that wait while Envoy drains or takes a new configuration, and when a
+//! VM fails.
 
 use std::time::Duration;
 
@@ -7,17 +8,17 @@ use serde_json::{Value, json};
 use verify_stub::Reaction;
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy},
     waiting::until,
     wire::{Connection, bearer, get, head},
-    world::{World, skip_without_envoy},
 };
 
 const CONFIGURATION: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
 
 /// Callers that wait for the issuer, each on a connection of its own.
-async fn waiting(world: &World, token: &str) -> Vec<Connection> {
+async fn waiting(fixture: &Fixture, token: &str) -> Vec<Connection> {
     let callers = join_all((0..20).map(async |_| {
-        let mut connection = Connection::open(world.address()).await;
+        let mut connection = Connection::open(fixture.address()).await;
         connection
             .write(&head("GET", "/data", &bearer(token)))
             .await;
@@ -26,54 +27,54 @@ async fn waiting(world: &World, token: &str) -> Vec<Connection> {
     .await;
     // All of them: those that ask, one per worker, and those that joined.
     until(async || {
-        let stats = world.envoy.stats().await.unwrap();
+        let stats = fixture.envoy.stats().await.unwrap();
         let joined = stats["wasmcustom.trust_triangle_flights_joined"];
-        joined + world.stub.questions_about(token) == 20
+        joined + fixture.stub.introspections_of(token) == 20
     })
     .await;
     callers
 }
 
-fn slow(world: &World, token: &str) {
-    world.active(token);
+fn slow(fixture: &Fixture, token: &str) {
+    fixture.active(token);
     let slow = Reaction::normal().after(Duration::from_millis(1500));
-    world.stub.script(token, vec![slow]);
+    fixture.stub.script(token, vec![slow]);
 }
 
 #[tokio::test]
 async fn requests_that_wait_while_the_listener_drains_are_answered() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    slow(&world, "slow");
-    let callers = waiting(&world, "slow").await;
-    world.envoy.drain().await.unwrap();
+    let fixture = Fixture::start(&[]).await;
+    slow(&fixture, "slow");
+    let callers = waiting(&fixture, "slow").await;
+    fixture.envoy.drain().await.unwrap();
     for mut caller in callers {
         let answer = caller.answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    assert_eq!(world.stub.questions_about("slow"), 1);
-    world.finish().await;
+    assert_eq!(fixture.stub.introspections_of("slow"), 1);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn requests_that_wait_while_the_configuration_changes_end_under_the_one_they_came_under() {
     skip_without_envoy!();
-    let world = World::start_with(&[], |options, _| {
+    let fixture = Fixture::start_with(&[], |options, _| {
         options.listener_from_file = true;
         options.concurrency = 2;
     })
     .await;
-    slow(&world, "slow");
-    let callers = waiting(&world, "slow").await;
+    slow(&fixture, "slow");
+    let callers = waiting(&fixture, "slow").await;
     let set = |value: Value| {
         move |listener: &mut Value| {
             *listener.pointer_mut(CONFIGURATION).unwrap() = value.to_string().into();
         }
     };
     let strict = json!({ "whoami_path": "/data", "required_scope": "write" });
-    world.envoy.update_listener(set(strict)).await.unwrap();
-    world.active("good");
-    until(async || get(world.address(), "/data", "good").await.status == 403).await;
+    fixture.envoy.update_listener(set(strict)).await.unwrap();
+    fixture.active("good");
+    until(async || get(fixture.address(), "/data", "good").await.status == 403).await;
     for mut caller in callers {
         let answer = caller.answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -81,7 +82,7 @@ async fn requests_that_wait_while_the_configuration_changes_end_under_the_one_th
 
     // One that is wrong changes nothing, and the error names the key.
     let wrong = json!({ "timeout": "soon" });
-    let refused = world.envoy.update_listener(set(wrong)).await.unwrap_err();
+    let refused = fixture.envoy.update_listener(set(wrong)).await.unwrap_err();
     let refused = refused.to_string();
     assert!(
         refused.contains(
@@ -89,15 +90,15 @@ async fn requests_that_wait_while_the_configuration_changes_end_under_the_one_th
         ),
         "{refused}"
     );
-    assert_eq!(get(world.address(), "/data", "good").await.status, 403);
-    let vms = world.envoy.vms().await.unwrap();
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 403);
+    let vms = fixture.envoy.vms().await.unwrap();
     assert_eq!(vms.reloaded, 0);
-    assert!(!world.envoy.log().contains("panic at"));
-    world.envoy.stop().await.unwrap();
+    assert!(!fixture.envoy.log().contains("panic at"));
+    fixture.envoy.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_vm_that_fails_lets_nobody_in() {
+async fn a_vm_that_fails_grants_no_request() {
     skip_without_envoy!();
     // A filter that traps at every request.
     let trap = wat::parse_str(
@@ -111,21 +112,21 @@ async fn a_vm_that_fails_lets_nobody_in() {
     .unwrap();
     let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();
     std::fs::write(file.path(), trap).unwrap();
-    let world = World::start_with(&[], |options, _| {
+    let fixture = Fixture::start_with(&[], |options, _| {
         options.wasm = Some(file.path().to_owned());
     })
     .await;
     for _ in 0..20 {
-        let answer = get(world.address(), "/", "good").await;
+        let answer = get(fixture.address(), "/", "good").await;
         assert_eq!(answer.status, 503, "{answer:?}");
     }
     // Made anew after a second, and it fails again.
     until(async || {
-        assert_eq!(get(world.address(), "/", "good").await.status, 503);
-        world.envoy.vms().await.unwrap().created > world.envoy.vms_at_start().created
+        assert_eq!(get(fixture.address(), "/", "good").await.status, 503);
+        fixture.envoy.vms().await.unwrap().created > fixture.envoy.vms_at_start().created
     })
     .await;
-    assert_eq!(get(world.address(), "/", "good").await.status, 503);
-    assert!(world.app.seen().is_empty());
-    world.envoy.stop().await.unwrap();
+    assert_eq!(get(fixture.address(), "/", "good").await.status, 503);
+    assert!(fixture.app.seen().is_empty());
+    fixture.envoy.stop().await.unwrap();
 }

@@ -3,36 +3,36 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use verify_stub::{Endpoint, Reaction, StubAnswer};
+use verify_stub::{Endpoint, Reaction, StubResponse};
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy, with_two_workers},
     waiting::until,
     wire::{Connection, bearer, get, head, send},
-    world::{World, skip_without_envoy, with_two_workers},
 };
 
 #[tokio::test]
 async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     skip_without_envoy!();
-    let world = World::start(&[("timeout", "1")]).await;
-    world.active("good");
-    world.active("ours");
-    world
+    let fixture = Fixture::start(&[("timeout", "1")]).await;
+    fixture.active("good");
+    fixture.active("ours");
+    fixture
         .stub
-        .script("ours", vec![StubAnswer::request_unauthorized().into()]);
-    world.active("hang");
-    world.stub.script("hang", vec![Reaction::hang()]);
-    world.active("reset");
-    world.stub.script("reset", vec![Reaction::reset()]);
+        .script("ours", vec![StubResponse::request_unauthorized().into()]);
+    fixture.active("hang");
+    fixture.stub.script("hang", vec![Reaction::hang()]);
+    fixture.active("reset");
+    fixture.stub.script("reset", vec![Reaction::reset()]);
     for token in ["good", "good", "bad", "ours", "hang", "reset"] {
-        get(world.address(), "/data", token).await;
+        get(fixture.address(), "/data", token).await;
     }
-    send(world.address(), &head("GET", "/data", b"")).await;
-    let text = world.envoy.prometheus().await.unwrap();
+    send(fixture.address(), &head("GET", "/data", b"")).await;
+    let text = fixture.envoy.prometheus().await.unwrap();
     for line in [
         r#"trust_triangle_decisions{reason="granted"} 2"#,
         r#"trust_triangle_decisions{reason="inactive"} 1"#,
-        r#"trust_triangle_decisions{reason="issuer_refused_us"} 1"#,
+        r#"trust_triangle_decisions{reason="issuer_rejected_client"} 1"#,
         r#"trust_triangle_decisions{reason="issuer_timeout"} 1"#,
         r#"trust_triangle_decisions{reason="issuer_unreachable"} 1"#,
         r#"trust_triangle_decisions{reason="no_credentials"} 1"#,
@@ -43,7 +43,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         // A broken connection is tried once more.
         r#"trust_triangle_introspections{outcome="unreachable"} 2"#,
         r#"trust_triangle_issuer_faults{reason="issuer_unreachable"} 1"#,
-        r#"trust_triangle_issuer_faults{reason="issuer_refused_us"} 1"#,
+        r#"trust_triangle_issuer_faults{reason="issuer_rejected_client"} 1"#,
         r#"trust_triangle_cache{use="miss"} 6"#,
         r#"trust_triangle_cache{use="hit"} 0"#,
         r#"trust_triangle_flights_joined{} 0"#,
@@ -53,7 +53,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
     }
     // Envoy merges histograms every few seconds.
     until(async || {
-        let text = world.envoy.prometheus().await.unwrap();
+        let text = fixture.envoy.prometheus().await.unwrap();
         text.lines()
             .any(|line| line == "trust_triangle_introspection_milliseconds_count{} 7")
     })
@@ -63,23 +63,25 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         assert!(text.contains(&name), "{name}");
     }
     // A fault that is not the caller's is in the log under its name.
-    let log = world.envoy.log();
-    assert!(log.contains("issuer_refused_us: the issuer answered with HTTP status 401: check "));
+    let log = fixture.envoy.log();
+    assert!(
+        log.contains("issuer_rejected_client: the issuer responded with HTTP status 401: check ")
+    );
     assert!(!log.contains("inactive"));
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
-async fn the_access_log_says_what_was_decided_about_whom_and_holds_no_secret() {
+async fn the_access_log_shows_decision_and_client_and_no_secret() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    world.active("t0kengood");
-    get(world.address(), "/data?access=1", "t0kengood").await;
-    get(world.address(), "/data", "t0kenbad").await;
+    let fixture = Fixture::start(&[]).await;
+    fixture.active("t0kengood");
+    get(fixture.address(), "/data?access=1", "t0kengood").await;
+    get(fixture.address(), "/data", "t0kenbad").await;
     let query = head("GET", "/data?access_token=t0kenquery", &bearer("t0kengood"));
-    send(world.address(), &query).await;
-    until(async || world.envoy.access_log().len() == 3).await;
-    let lines = world.envoy.access_log();
+    send(fixture.address(), &query).await;
+    until(async || fixture.envoy.access_log().len() == 3).await;
+    let lines = fixture.envoy.access_log();
     let expected = [
         json!({"path": "/data", "status": 200, "decision": "granted", "reason": null, "client_id": "caller"}),
         json!({"path": "/data", "status": 401, "decision": "refused", "reason": "inactive", "client_id": null}),
@@ -90,12 +92,12 @@ async fn the_access_log_says_what_was_decided_about_whom_and_holds_no_secret() {
             assert_eq!(&line[name], value, "{name}: {line}");
         }
     }
-    let everything = format!("{}{}", world.envoy.log(), Value::from(lines));
-    let us = world.stub.client("service-b");
+    let everything = format!("{}{}", fixture.envoy.log(), Value::from(lines));
+    let us = fixture.stub.client("service-b");
     for secret in ["t0ken", us.secret.as_str()] {
         assert!(!everything.contains(secret), "{everything}");
     }
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
@@ -108,13 +110,13 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         ("breaker_faults", "1"),
         ("probe_interval", "60"),
     ];
-    let world = World::start_with(&settings, |options, _| with_two_workers(options)).await;
-    world.active("good");
-    world.active("slow");
+    let fixture = Fixture::start_with(&settings, |options, _| with_two_workers(options)).await;
+    fixture.active("good");
+    fixture.active("slow");
     let slow = Reaction::normal().after(Duration::from_millis(300));
-    world.stub.script("slow", vec![slow]);
+    fixture.stub.script("slow", vec![slow]);
     // The first and the third on one worker, the others on the other one.
-    let mut connections: [Connection; 4] = Connection::open_in_turn(world.address()).await;
+    let mut connections: [Connection; 4] = Connection::open_in_turn(fixture.address()).await;
     let ask = async |connection: &mut Connection, token: &str, status: u16| {
         connection
             .write(&head("GET", "/data", &bearer(token)))
@@ -122,7 +124,8 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         let answer = connection.answer().await;
         assert_eq!(answer.status, status, "{token}: {answer:?}");
     };
-    // Four callers at once: on either worker one leads and one joins; one of the leaders asks, the other one waits for it.
+    // Four callers at once: on either worker one leads and one joins; one of the leaders calls, the
+    // other one waits for it.
     for connection in &mut connections {
         connection
             .write(&head("GET", "/data", &bearer("slow")))
@@ -131,9 +134,9 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     for connection in &mut connections {
         assert_eq!(connection.answer().await.status, 200);
     }
-    until(async || world.envoy.access_log().len() == 8).await;
+    until(async || fixture.envoy.access_log().len() == 8).await;
     let caches = || -> Vec<String> {
-        let lines = world.envoy.access_log();
+        let lines = fixture.envoy.access_log();
         let cache = |line: &Value| line["cache"].as_str().unwrap_or("none").to_owned();
         let mut caches: Vec<_> = lines.iter().map(cache).collect();
         // Those of the four callers.
@@ -141,7 +144,7 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         caches
     };
     let mut expected = vec!["none"; 4];
-    expected.extend(["joined", "joined", "miss", "store"]);
+    expected.extend(["collapsed", "collapsed", "miss", "shared"]);
     assert_eq!(caches(), expected);
 
     let [a, b, ..] = &mut connections;
@@ -150,17 +153,17 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     ask(b, "good", 200).await;
     ask(b, "good", 200).await;
     // What is common, a hit, is counted, and not in the access log.
-    expected.extend(["miss", "none", "store", "none"]);
+    expected.extend(["miss", "none", "shared", "none"]);
     // That a token is not active is shared as well.
     ask(a, "bad", 401).await;
     ask(a, "bad", 401).await;
     ask(b, "bad", 401).await;
-    expected.extend(["miss", "none", "store"]);
+    expected.extend(["miss", "none", "shared"]);
 
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    let failed = StubAnswer::json(http::StatusCode::BAD_GATEWAY, &json!({}));
+    let failed = StubResponse::json(http::StatusCode::BAD_GATEWAY, &json!({}));
     let failed = vec![Reaction::from(failed)];
-    world.stub.script_endpoint(Endpoint::Introspect, failed);
+    fixture.stub.script_endpoint(Endpoint::Introspect, failed);
     // The first fault opens the breaker of this worker, and the other one has its own.
     ask(a, "good", 200).await;
     ask(a, "good", 200).await;
@@ -169,15 +172,15 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     ask(b, "new", 503).await;
     ask(b, "good", 200).await;
     expected.extend(["stale", "stale", "miss", "miss", "miss", "stale"]);
-    until(async || world.envoy.access_log().len() == expected.len()).await;
+    until(async || fixture.envoy.access_log().len() == expected.len()).await;
     assert_eq!(caches(), expected);
-    let stats = world.envoy.stats().await.unwrap();
+    let stats = fixture.envoy.stats().await.unwrap();
     let counted = |name: &str| stats[&format!("wasmcustom.trust_triangle_{name}")];
     for (name, count) in [
         ("cache.use.miss", 6),
         ("cache.use.hit", 3),
-        ("cache.use.store", 3),
-        ("cache.use.joined", 2),
+        ("cache.use.shared", 3),
+        ("cache.use.collapsed", 2),
         ("cache.use.stale", 3),
         ("flights_joined", 2),
         ("decisions.reason.granted", 11),
@@ -193,28 +196,28 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     ] {
         assert_eq!(counted(name), count, "{name}");
     }
-    assert_eq!(world.stub.counters().introspect, 5);
-    world.finish().await;
+    assert_eq!(fixture.stub.counters().introspect, 5);
+    fixture.finish().await;
 }
 
 #[tokio::test]
-async fn the_callers_traceparent_goes_along_with_both_tries_of_the_question() {
+async fn both_attempts_of_an_introspection_call_carry_the_callers_traceparent() {
     skip_without_envoy!();
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let world = World::start(&[]).await;
+    let fixture = Fixture::start(&[]).await;
     for (token, sent, expected) in [
         ("traced", Some(PARENT), Some(PARENT)),
         ("broken", Some("00-0-0-00"), None),
         ("plain", None, None),
     ] {
-        world.active(token);
+        fixture.active(token);
         let breaks = vec![Reaction::reset(), Reaction::normal()];
-        world.stub.script(token, breaks);
+        fixture.stub.script(token, breaks);
         let line = sent.map_or(String::new(), |line| format!("traceparent: {line}\r\n"));
         let extra = [bearer(token), line.into_bytes()].concat();
-        let answer = send(world.address(), &head("GET", "/data", &extra)).await;
+        let answer = send(fixture.address(), &head("GET", "/data", &extra)).await;
         assert_eq!(answer.status, 200, "{token}");
-        let lines: Vec<_> = (world.stub.requests().iter())
+        let lines: Vec<_> = (fixture.stub.requests().iter())
             .filter(|request| request.parameter("token") == Some(token))
             .map(|request| {
                 let lines = request.headers.get_all("traceparent").iter();
@@ -226,5 +229,5 @@ async fn the_callers_traceparent_goes_along_with_both_tries_of_the_question() {
         let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
         assert_eq!(lines, [expected.clone(), expected], "{token}");
     }
-    world.finish().await;
+    fixture.finish().await;
 }

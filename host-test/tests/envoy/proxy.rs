@@ -13,7 +13,7 @@ use tokio::{
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    introspections: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -31,8 +31,8 @@ impl Proxy {
     async fn start_with(refusal: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&asked);
+        let introspections = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&introspections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(tunnel(stream, Arc::clone(&record), refusal));
@@ -40,14 +40,14 @@ impl Proxy {
         });
         Self {
             address,
-            asked,
+            introspections,
             task,
         }
     }
 
     /// The heads of the requests so far, names in lower case.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn introspections(&self) -> Vec<String> {
+        self.introspections.lock().unwrap().clone()
     }
 }
 
@@ -60,7 +60,7 @@ impl Drop for Proxy {
 /// Ends with either side.
 async fn tunnel(
     mut caller: TcpStream,
-    asked: Arc<Mutex<Vec<String>>>,
+    introspections: Arc<Mutex<Vec<String>>>,
     refusal: Option<&'static str>,
 ) -> Option<()> {
     let mut head = Vec::new();
@@ -72,7 +72,10 @@ async fn tunnel(
     let port: u16 = port.parse().ok()?;
     let (line, fields) = head.trim_end().split_once("\r\n")?;
     let fields = fields.replace("Host:", "host:");
-    asked.lock().unwrap().push(format!("{line}\r\n{fields}"));
+    introspections
+        .lock()
+        .unwrap()
+        .push(format!("{line}\r\n{fields}"));
     if let Some(status) = refusal {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
         return caller.write_all(answer.as_bytes()).await.ok();

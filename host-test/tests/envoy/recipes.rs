@@ -1,4 +1,5 @@
-//! The ways to an issuer that `envoy/recipes` has, each used as its first lines say, with the names and ports of the test.
+//! The ways to an issuer that `envoy/recipes` has, each used as its first lines say, with the names
+//! and ports of the test.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +10,9 @@ use tempfile::NamedTempFile;
 use verify_stub::{StubOptions, StubTls, VerifyStub};
 
 use crate::{
+    fixture::{App, Fixture, active, exports, skip_without_envoy},
     proxy::Proxy,
     wire::get,
-    world::{App, World, active, exports, skip_without_envoy},
 };
 
 /// What the issuer is called outside. No name server knows it.
@@ -39,7 +40,8 @@ fn port(number: u16) -> String {
     format!("port_value: {number} }}")
 }
 
-/// An issuer with these names in its certificate, which is the only thing that knows the public name.
+/// An issuer with these names in its certificate, which is the only thing that knows the public
+/// name.
 async fn issuer(host: &str, tls: Option<StubTls>) -> VerifyStub {
     let stub = VerifyStub::start(StubOptions {
         tls,
@@ -66,12 +68,12 @@ fn root_of(stub: &VerifyStub) -> NamedTempFile {
 }
 
 /// Envoy as it is shipped, with a recipe, and the issuer's exports with these on top.
-async fn world(
+async fn fixture(
     stub: VerifyStub,
     settings: &[(&str, &str)],
     overlay: String,
     environment: &[(&str, &str)],
-) -> World {
+) -> Fixture {
     let app = App::start().await;
     let envoy = Envoy::start(EnvoyOptions {
         settings: exports(&stub, settings),
@@ -81,7 +83,7 @@ async fn world(
         ..EnvoyOptions::default()
     });
     let envoy = envoy.await.unwrap();
-    World { stub, app, envoy }
+    Fixture { stub, app, envoy }
 }
 
 fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -116,20 +118,20 @@ async fn private_ca_the_pem_in_the_environment_is_what_is_trusted() {
         } else {
             stranger.clone()
         };
-        let world = world(
+        let fixture = fixture(
             stub,
             &[("issuer_cluster", "issuer_private_ca")],
             read("private-ca"),
             &[("ISSUER_CA_PEM", &pem)],
         )
         .await;
-        let answer = get(world.address(), "/data", "good").await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(answer.status, status, "{answer:?}");
         if !own {
             assert_eq!(answer.reason(), "issuer_unreachable");
-            assert_eq!(world.stub.counters().introspect, 0);
+            assert_eq!(fixture.stub.counters().introspect, 0);
         }
-        world.finish().await;
+        fixture.finish().await;
     }
 }
 
@@ -152,8 +154,8 @@ async fn private_ca_without_a_pem_envoy_does_not_start() {
             ..EnvoyOptions::default()
         })
         .await;
-        let said = started.err().expect("it starts").to_string();
-        assert!(said.contains(error), "{error}: {said}");
+        let output = started.err().expect("it starts").to_string();
+        assert!(output.contains(error), "{error}: {output}");
     }
 }
 
@@ -195,19 +197,19 @@ async fn internal_address_host_and_sni_are_the_public_name() {
             ("introspect_url", url.as_str()),
             ("issuer_cluster", cluster),
         ];
-        let world = world(stub, &settings, overlay, &[]).await;
-        let answer = get(world.address(), "/data", "good").await;
+        let fixture = fixture(stub, &settings, overlay, &[]).await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(answer.status, 200, "{cluster}: {answer:?}");
         assert_eq!(
-            addressed(&world.stub),
+            addressed(&fixture.stub),
             [(PUBLIC_NAME.to_owned(), sni)],
             "{cluster}"
         );
-        for request in world.stub.requests() {
+        for request in fixture.stub.requests() {
             let sent = request.headers.get("x-forwarded-proto");
             assert_eq!(sent.map(|sent| sent.to_str().unwrap()), proto, "{cluster}");
         }
-        world.finish().await;
+        fixture.finish().await;
     }
 }
 
@@ -226,14 +228,14 @@ async fn internal_address_a_certificate_for_the_internal_name_is_not_enough() {
         ],
     );
     let settings = [("issuer_cluster", "issuer_internal")];
-    let world = world(stub, &settings, overlay, &[]).await;
-    let answer = get(world.address(), "/data", "good").await;
+    let fixture = fixture(stub, &settings, overlay, &[]).await;
+    let answer = get(fixture.address(), "/data", "good").await;
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (503, "issuer_unreachable")
     );
-    assert!(world.stub.requests().is_empty());
-    world.finish().await;
+    assert!(fixture.stub.requests().is_empty());
+    fixture.finish().await;
 }
 
 /// A recipe for a proxy with this issuer and this proxy in it.
@@ -285,22 +287,22 @@ async fn company_proxy_it_looks_the_issuers_name_up_and_sees_nothing_else() {
             let proxy = Proxy::start().await;
             let overlay = by_proxy(recipe, &stub, &root, &proxy);
             let authority = format!("{PUBLIC_NAME}:{}", stub.address().port());
-            let world = world(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
-            let answer = get(world.address(), "/data", "good").await;
+            let fixture = fixture(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
+            let answer = get(fixture.address(), "/data", "good").await;
             assert_eq!(answer.status, 200, "{recipe}: {answer:?}");
             let mut connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}");
             if recipe == "company-proxy-tunnel" {
                 connect += &format!("\r\nproxy-authorization: Basic {}", PASSWORD.1);
             }
-            let mut asked = proxy.asked();
-            asked.dedup();
-            assert_eq!(asked, [connect], "{recipe}");
+            let mut introspections = proxy.introspections();
+            introspections.dedup();
+            assert_eq!(introspections, [connect], "{recipe}");
             assert_eq!(
-                addressed(&world.stub),
+                addressed(&fixture.stub),
                 [(authority, Some(PUBLIC_NAME.to_owned()))],
                 "{recipe}"
             );
-            world.finish().await;
+            fixture.finish().await;
         }
     }
 }
@@ -313,16 +315,16 @@ async fn company_proxy_one_that_refuses_is_an_issuer_that_cannot_be_reached() {
         let root = root_of(&stub);
         let proxy = Proxy::start_refusing("407 Proxy Authentication Required").await;
         let overlay = by_proxy(recipe, &stub, &root, &proxy);
-        let world = world(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
-        let answer = get(world.address(), "/data", "good").await;
+        let fixture = fixture(stub, &[("issuer_cluster", cluster)], overlay, &[PASSWORD]).await;
+        let answer = get(fixture.address(), "/data", "good").await;
         assert_eq!(
             (answer.status, answer.reason().as_str()),
             (503, "issuer_unreachable"),
             "{recipe}"
         );
-        assert!(!proxy.asked().is_empty());
-        assert!(world.stub.requests().is_empty());
-        world.finish().await;
+        assert!(!proxy.introspections().is_empty());
+        assert!(fixture.stub.requests().is_empty());
+        fixture.finish().await;
     }
 }
 
@@ -338,10 +340,10 @@ async fn company_proxy_the_variables_of_other_programs_are_not_used() {
         .into();
     environment.push(("ISSUER_CA_PEM", &pem));
     let settings = [("issuer_cluster", "issuer_private_ca")];
-    let world = world(stub, &settings, read("private-ca"), &environment).await;
-    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
-    assert_eq!(proxy.asked(), [""; 0]);
-    world.finish().await;
+    let fixture = fixture(stub, &settings, read("private-ca"), &environment).await;
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 200);
+    assert_eq!(proxy.introspections(), [""; 0]);
+    fixture.finish().await;
 }
 
 fn cluster(config: &Value, name: &str) -> Value {

@@ -1,4 +1,4 @@
-//! Routes on which Envoy is told not to run the check.
+//! Routes on which Envoy is logged not to run the check.
 
 use envoy_runner::{EnvoyOptions, MANAGER};
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use token_check::IDENTITY_HEADERS;
 
 use crate::{
     documented::snippet,
+    fixture::{Fixture, active, skip_without_envoy},
     wire::{bearer, get, head, send},
-    world::{World, active, skip_without_envoy},
 };
 
 /// The route of docs/envoy.md on which the check is disabled goes first.
@@ -41,21 +41,22 @@ fn forged() -> Vec<u8> {
 #[tokio::test]
 async fn on_a_route_without_the_check_nothing_that_a_caller_claims_to_be_gets_through() {
     skip_without_envoy!();
-    let world = World::start_with(&[], |options, _| {
+    let fixture = Fixture::start_with(&[], |options, _| {
         with_open_route(options);
-        // As shipped, Envoy refuses a name with an underscore. What is removed does not depend on that.
+        // As shipped, Envoy refuses a name with an underscore. What is removed does not depend on
+        // that.
         let path =
             format!("{MANAGER}/common_http_protocol_options/headers_with_underscores_action");
         options.overrides.push((path, json!("ALLOW")));
     })
     .await;
-    world.active("good");
+    fixture.active("good");
     let extra = [forged(), bearer("good")].concat();
     for path in ["/healthz", "/gated"] {
-        let answer = send(world.address(), &head("GET", path, &extra)).await;
+        let answer = send(fixture.address(), &head("GET", path, &extra)).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
-    let [open, gated] = &world.app.seen()[..] else {
+    let [open, gated] = &fixture.app.seen()[..] else {
         panic!("two requests");
     };
     let ours = |name: &&String| {
@@ -85,14 +86,14 @@ async fn on_a_route_without_the_check_nothing_that_a_caller_claims_to_be_gets_th
         !gated.headers.iter().any(|(_, value)| value == "evil"),
         "{gated:?}"
     );
-    world.finish().await;
+    fixture.finish().await;
 }
 
 /// Envoy chooses the route again when the check has changed a header.
 #[tokio::test]
-async fn a_route_may_depend_on_who_the_check_says_calls_and_not_on_who_the_caller_says() {
+async fn a_route_may_depend_on_the_identity_headers_of_the_check_and_not_on_forged_ones() {
     skip_without_envoy!();
-    let world = World::start_with(&[("cache_ttl", "60")], |options, _| {
+    let fixture = Fixture::start_with(&[("cache_ttl", "60")], |options, _| {
         let for_subject = |subject: &str, status: u16| {
             json!({
                 "match": {
@@ -114,38 +115,38 @@ async fn a_route_may_depend_on_who_the_check_says_calls_and_not_on_who_the_calle
         options.plugin_json = Some(json!({}));
     })
     .await;
-    world.active("good");
+    fixture.active("good");
     let mut other = active();
     other["sub"] = json!("other");
-    world.stub.register("other", &other);
+    fixture.stub.register("other", &other);
     // Asked and from memory: the check sets its headers in a callback of its own, or at once.
     for _ in 0..2 {
         for (token, status) in [("good", 226), ("other", 200), ("bad", 401)] {
             let extra = [b"x-auth-subject: admin\r\n".to_vec(), bearer(token)].concat();
-            let answer = send(world.address(), &head("GET", "/", &extra)).await;
+            let answer = send(fixture.address(), &head("GET", "/", &extra)).await;
             assert_eq!(answer.status, status, "{token}: {answer:?}");
         }
     }
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn a_public_rule_opens_a_path_and_takes_the_token_away() {
     skip_without_envoy!();
     let plugin: Value = serde_json::from_str(&snippet("\"public\"")).unwrap();
-    let world = World::start_with(&[], |options, _| options.plugin_json = Some(plugin)).await;
+    let fixture = Fixture::start_with(&[], |options, _| options.plugin_json = Some(plugin)).await;
     let extra = [forged_dashes(), bearer("unknown")].concat();
-    let answer = send(world.address(), &head("GET", "/healthz", &extra)).await;
+    let answer = send(fixture.address(), &head("GET", "/healthz", &extra)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(get(world.address(), "/", "unknown").await.status, 401);
-    let [open] = &world.app.seen()[..] else {
+    assert_eq!(get(fixture.address(), "/", "unknown").await.status, 401);
+    let [open] = &fixture.app.seen()[..] else {
         panic!("one request");
     };
     for name in ["authorization"].into_iter().chain(IDENTITY_HEADERS) {
         assert!(open.values(name).is_empty(), "{name}: {open:?}");
     }
-    assert_eq!(world.stub.counters().introspect, 1);
-    world.finish().await;
+    assert_eq!(fixture.stub.counters().introspect, 1);
+    fixture.finish().await;
 }
 
 fn forged_dashes() -> Vec<u8> {

@@ -1,8 +1,9 @@
-//! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as far as it goes offline.
+//! The samples for Istio and Envoy Gateway: what a cluster would check of them is checked here as
+//! far as it goes offline.
 
 use std::ffi::OsString;
 
-use envoy_filter::settings::Settings;
+use envoy_filter::config::Config;
 use envoy_runner::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::{ENVOY_SETTINGS, SETTINGS};
@@ -18,8 +19,9 @@ fn has_only(value: &Value, known: &[&str]) {
     }
 }
 
-/// The plugin's configuration with what has to be in the environment, and with every variable handed over: one that is
-/// not would be taken for one that is not set. Were it the audience, the filter would not start.
+/// The plugin's configuration with what has to be in the environment, and with every variable
+/// handed over: one that is not would be taken for one that is not set. Were it the audience, the
+/// filter would not start.
 fn is_accepted(configuration: &Value, variables: &[String]) {
     let environment = [
         (
@@ -34,12 +36,12 @@ fn is_accepted(configuration: &Value, variables: &[String]) {
         let environment = environment
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        Settings::read(configuration.to_string().as_bytes(), environment)
+        Config::read(configuration.to_string().as_bytes(), environment)
     };
     let (_, lost) = environment.split_last().unwrap();
     assert_eq!(
         read(lost).unwrap_err().to_string(),
-        "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?"
+        "setting `require` (in the plugin's configuration) has `audience`, and none is required: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?"
     );
     let settings = read(&environment);
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));
@@ -149,8 +151,7 @@ const EARLY: &str = "early_header_mutation_extensions";
 const UNDERSCORES: &str = "headers_with_underscores_action";
 
 #[test]
-fn the_envoy_gateway_sample_is_a_policy_whose_configuration_the_filter_takes_and_the_shipped_cluster()
- {
+fn the_envoy_gateway_sample_has_a_valid_configuration_and_the_shipped_cluster() {
     let sample = documents(include_str!("../../../envoy/envoy-gateway.yaml"));
     let [policy, traffic, proxy] = &sample[..] else {
         panic!("three documents");

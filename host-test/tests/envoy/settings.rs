@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::{
     documented::snippet,
+    fixture::{Fixture, skip_without_envoy, with_two_workers},
     waiting::until,
     wire::get,
-    world::{World, skip_without_envoy, with_two_workers},
 };
 
 #[tokio::test]
@@ -17,18 +17,18 @@ async fn the_plugins_configuration_wins_over_the_environment() {
         ("required_scope", "write"),
         ("realm", "from-the-environment"),
     ];
-    let world = World::start_with(&settings, |options, _| {
+    let fixture = Fixture::start_with(&settings, |options, _| {
         options.plugin_json = Some(json!({ "required_scope": "read", "whoami_path": "/me" }));
     })
     .await;
-    world.active("good");
-    assert_eq!(get(world.address(), "/me", "good").await.status, 200);
-    let refused = get(world.address(), "/me", "bad").await;
+    fixture.active("good");
+    assert_eq!(get(fixture.address(), "/me", "good").await.status, 200);
+    let refused = get(fixture.address(), "/me", "bad").await;
     assert!(
         refused.header("www-authenticate")[0].contains(r#"realm="from-the-environment""#),
         "{refused:?}"
     );
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("timeout", "5"),
             json!({ "timeouts": 5 }),
-            "setting `timeouts` (in the plugin's configuration) is not known: did you mean `timeout`?",
+            "setting `timeouts` (in the plugin's configuration) is unknown: did you mean `timeout`?",
         ),
         (
             ("resource_client_secret", "s3cr3t\n"),
@@ -71,13 +71,12 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
         (
             ("required_scope", "read,write"),
             json!({}),
-            "setting `required_scope` (WORKOUT18_REQUIRED_SCOPE) has a comma: separate by spaces; a value that has a \
-             comma in it can be demanded by a rule",
+            "setting `required_scope` (WORKOUT18_REQUIRED_SCOPE) has a comma: separate by spaces; only a rule can require a value that contains a comma",
         ),
         (
             ("require", "audience"),
             json!({}),
-            "setting `require` (WORKOUT18_REQUIRE) has `audience`, and none is demanded: set `expected_aud`; if it is \
+            "setting `require` (WORKOUT18_REQUIRE) has `audience`, and none is required: set `expected_aud`; if it is \
              set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?",
         ),
         (
@@ -102,14 +101,15 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
             ..EnvoyOptions::default()
         })
         .await;
-        let said = started.err().expect("it starts").to_string();
-        assert_eq!(said.matches("wasm log").count(), 1, "{said}");
-        assert!(said.contains(error), "{error}: {said}");
-        assert!(!said.contains("s3cr3t"), "{said}");
+        let output = started.err().expect("it starts").to_string();
+        assert_eq!(output.matches("wasm log").count(), 1, "{output}");
+        assert!(output.contains(error), "{error}: {output}");
+        assert!(!output.contains("s3cr3t"), "{output}");
     }
 }
 
-/// In `key_values` too the filter sees it, and in the `host_env_keys` of somebody who took the wrong name for the right one.
+/// In `key_values` too the filter sees it, and in the `host_env_keys` of somebody who took the
+/// wrong name for the right one.
 #[tokio::test]
 async fn envoy_does_not_start_with_a_variable_that_nothing_reads() {
     skip_without_envoy!();
@@ -132,11 +132,11 @@ async fn envoy_does_not_start_with_a_variable_that_nothing_reads() {
             ..EnvoyOptions::default()
         })
         .await;
-        let said = started.err().expect("it starts").to_string();
+        let output = started.err().expect("it starts").to_string();
         let line = format!(
             "wasm log auth_check: environment variable {name} is not a setting: did you mean {meant}?"
         );
-        assert!(said.contains(&line), "{said}");
+        assert!(output.contains(&line), "{output}");
     }
 }
 
@@ -146,27 +146,30 @@ async fn what_is_demanded_is_in_the_log_once_whatever_the_number_of_workers() {
     let rows: [(&[(&str, &str)], &str); 2] = [
         (
             &[("expected_aud", "orders"), ("require", "audience")],
-            "[info][wasm] LINE demanded of a token: audience \"orders\", scope any, client any, issuer any, \
+            "[info][wasm] LINE required of a token: audience \"orders\", scope any, client any, issuer any, \
              grant type any; rules: none; cache: none",
         ),
         (
             &[],
-            "[warning][wasm] LINE nothing is demanded: every active token of this issuer gets in; rules: none; \
+            "[warning][wasm] LINE nothing is required: every active token of this issuer is accepted; rules: none; \
              cache: none",
         ),
     ];
     for (settings, expected) in rows {
-        let world = World::start_with(settings, |options, _| with_two_workers(options)).await;
+        let fixture = Fixture::start_with(settings, |options, _| with_two_workers(options)).await;
         // Both workers have made their policy when each has answered.
         for _ in 0..2 {
-            get(world.address(), "/data", "bad").await;
+            get(fixture.address(), "/data", "bad").await;
         }
-        let log = world.envoy.log();
+        let log = fixture.envoy.log();
         let (level, line) = expected.split_once(" LINE ").unwrap();
-        let told: Vec<_> = log.lines().filter(|told| told.ends_with(line)).collect();
-        assert_eq!(told.len(), 1, "{log}");
-        assert!(told[0].contains(level), "{told:?}");
-        world.finish().await;
+        let logged: Vec<_> = log
+            .lines()
+            .filter(|logged| logged.ends_with(line))
+            .collect();
+        assert_eq!(logged.len(), 1, "{log}");
+        assert!(logged[0].contains(level), "{logged:?}");
+        fixture.finish().await;
     }
 }
 
@@ -181,7 +184,7 @@ async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
         .cloned()
         .collect();
     assert_eq!(lost.len() + 1, handed_over.len());
-    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is demanded: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
+    let none = "setting `require` (in the plugin's configuration) has `audience`, and none is required: set `expected_aud`; if it is set, is WORKOUT18_EXPECTED_AUD in `host_env_keys`?";
     for (handed_over, audience, error) in [
         (&handed_over, "service-b", None),
         (&handed_over, "", Some(none)),
@@ -201,11 +204,11 @@ async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
             ..EnvoyOptions::default()
         })
         .await;
-        let said = started.err().map(|error| error.to_string());
-        match (&said, error) {
+        let output = started.err().map(|error| error.to_string());
+        match (&output, error) {
             (None, None) => {}
-            (Some(said), Some(error)) => assert!(said.contains(error), "{said}"),
-            _ => panic!("{error:?}: {said:?}"),
+            (Some(output), Some(error)) => assert!(output.contains(error), "{output}"),
+            _ => panic!("{error:?}: {output:?}"),
         }
     }
 }
@@ -213,15 +216,15 @@ async fn a_demand_that_got_lost_on_its_way_to_the_filter_stops_the_start() {
 #[tokio::test]
 async fn an_issuer_whose_cluster_this_envoy_does_not_have_is_a_denied_call() {
     skip_without_envoy!();
-    let world = World::start(&[("issuer_cluster", "idp")]).await;
-    world.active("good");
-    let answer = get(world.address(), "/data", "good").await;
+    let fixture = Fixture::start(&[("issuer_cluster", "idp")]).await;
+    fixture.active("good");
+    let answer = get(fixture.address(), "/data", "good").await;
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (503, "issuer_call_denied")
     );
     let line = r#"there is no Envoy cluster "idp""#;
-    until(async || world.envoy.log().contains(line)).await;
-    assert_eq!(world.stub.counters().introspect, 0);
-    world.finish().await;
+    until(async || fixture.envoy.log().contains(line)).await;
+    assert_eq!(fixture.stub.counters().introspect, 0);
+    fixture.finish().await;
 }

@@ -1,5 +1,5 @@
-//! Hundreds of thousands of requests with tokens that were never seen before. A million of them, in several minutes:
-//! `cargo test --test envoy -- --ignored --nocapture million`.
+//! Hundreds of thousands of requests with tokens that were never seen before. A million of them, in
+//! several minutes: `cargo test --test envoy -- --ignored --nocapture million`.
 
 use std::{
     collections::HashMap,
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy, with_two_workers},
     wire::{Connection, bearer, head},
-    world::{World, skip_without_envoy, with_two_workers},
 };
 
 const FIRST: u64 = 50_000;
@@ -31,12 +31,12 @@ const CONNECTIONS: u64 = 32;
 /// The cheapest issuer that is one: every token is inactive, but for those that [`good`] makes.
 struct Issuer {
     address: SocketAddr,
-    asked: Arc<Asked>,
+    introspections: Arc<Introspected>,
     task: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Asked {
+struct Introspected {
     all: AtomicU64,
     /// How often about each token that is good.
     good: Mutex<HashMap<Vec<u8>, u64>>,
@@ -46,8 +46,8 @@ impl Issuer {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::<Asked>::default();
-        let count = Arc::clone(&asked);
+        let introspections = Arc::<Introspected>::default();
+        let count = Arc::clone(&introspections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
@@ -56,13 +56,13 @@ impl Issuer {
         });
         Self {
             address,
-            asked,
+            introspections,
             task,
         }
     }
 
-    fn asked(&self) -> u64 {
-        self.asked.all.load(Ordering::Relaxed)
+    fn introspections(&self) -> u64 {
+        self.introspections.all.load(Ordering::Relaxed)
     }
 }
 
@@ -76,8 +76,9 @@ const INACTIVE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nc
 const ACTIVE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"active\":true}";
 const KNOCK: &[u8] = b"HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n";
 
-/// One question is under way on a connection at a time, so what comes until the end of the form is one.
-async fn answer(mut stream: TcpStream, asked: Arc<Asked>) {
+/// One introspection call is under way on a connection at a time, so what comes until the end of
+/// the form is one.
+async fn answer(mut stream: TcpStream, introspections: Arc<Introspected>) {
     let mut bytes = Vec::with_capacity(4096);
     while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -89,9 +90,14 @@ async fn answer(mut stream: TcpStream, asked: Arc<Asked>) {
             if form.len() < "token=".len() + token(0).len() {
                 continue;
             }
-            asked.all.fetch_add(1, Ordering::Relaxed);
+            introspections.all.fetch_add(1, Ordering::Relaxed);
             if form.starts_with(b"token=good") {
-                *asked.good.lock().unwrap().entry(form.to_vec()).or_default() += 1;
+                *introspections
+                    .good
+                    .lock()
+                    .unwrap()
+                    .entry(form.to_vec())
+                    .or_default() += 1;
                 stream.write_all(ACTIVE).await.unwrap();
             } else {
                 stream.write_all(INACTIVE).await.unwrap();
@@ -139,15 +145,15 @@ async fn spray(to: SocketAddr, from: u64, until: u64) {
     .await;
 }
 
-async fn world(
+async fn fixture(
     issuer: &Issuer,
     settings: &[(&str, &str)],
     change: impl FnOnce(&mut envoy_runner::EnvoyOptions),
-) -> World {
+) -> Fixture {
     let url = format!("http://{}/introspect", issuer.address);
     let mut all = vec![("introspect_url", url.as_str())];
     all.extend(settings);
-    World::start_with(&all, |options, _| {
+    Fixture::start_with(&all, |options, _| {
         // A line for each request would be all that this test's own memory holds.
         let log = format!("{MANAGER}/access_log");
         options.overrides.push((log, json!([])));
@@ -165,14 +171,14 @@ fn is_no_more(all: u64, first: u64) {
 async fn memory_after_500_000_distinct_tokens_is_what_it_was_after_50_000() {
     skip_without_envoy!();
     let issuer = Issuer::start().await;
-    let world = world(&issuer, &[], |_| {}).await;
-    spray(world.address(), 0, FIRST).await;
-    let first = world.envoy.rss_bytes().unwrap();
-    spray(world.address(), FIRST, ALL).await;
-    is_no_more(world.envoy.rss_bytes().unwrap(), first);
-    assert_eq!(issuer.asked(), ALL);
-    assert_eq!(world.decisions("inactive").await, ALL);
-    world.finish().await;
+    let fixture = fixture(&issuer, &[], |_| {}).await;
+    spray(fixture.address(), 0, FIRST).await;
+    let first = fixture.envoy.rss_bytes().unwrap();
+    spray(fixture.address(), FIRST, ALL).await;
+    is_no_more(fixture.envoy.rss_bytes().unwrap(), first);
+    assert_eq!(issuer.introspections(), ALL);
+    assert_eq!(fixture.decisions("inactive").await, ALL);
+    fixture.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,8 +204,8 @@ async fn spray_drives_out_no_good_token(first: u64, all: u64) {
         ("negative_cache_ttl", "600"),
         ("cache_entries", entries.as_str()),
     ];
-    let world = world(&issuer, &settings, with_two_workers).await;
-    let to = world.address();
+    let fixture = fixture(&issuer, &settings, with_two_workers).await;
+    let to = fixture.address();
     // One on either worker.
     let mut workers: [Connection; 2] = Connection::open_in_turn(to).await;
     let mut present_good_ones = async || {
@@ -212,31 +218,31 @@ async fn spray_drives_out_no_good_token(first: u64, all: u64) {
         }
     };
     let cache = async || {
-        let stats = world.envoy.stats().await.unwrap();
-        ["miss", "store", "hit"]
+        let stats = fixture.envoy.stats().await.unwrap();
+        ["miss", "shared", "hit"]
             .map(|use_| stats[&format!("wasmcustom.trust_triangle_cache.use.{use_}")])
     };
     present_good_ones().await;
-    // One worker asks and the other one is told.
+    // One worker calls and the other one is logged.
     assert_eq!(cache().await, [GOOD, GOOD, 0]);
 
     spray(to, 0, first).await;
-    let memory = world.envoy.rss_bytes().unwrap();
+    let memory = fixture.envoy.rss_bytes().unwrap();
     spray(to, first, all).await;
-    is_no_more(world.envoy.rss_bytes().unwrap(), memory);
-    assert_eq!(world.decisions("inactive").await, all);
+    is_no_more(fixture.envoy.rss_bytes().unwrap(), memory);
+    assert_eq!(fixture.decisions("inactive").await, all);
     assert_eq!(cache().await, [GOOD + all, GOOD, 0]);
 
     // Every good one is in the memory of both.
     present_good_ones().await;
     assert_eq!(cache().await, [GOOD + all, GOOD, 2 * GOOD]);
-    assert_eq!(issuer.asked(), GOOD + all);
+    assert_eq!(issuer.introspections(), GOOD + all);
     {
-        let good = issuer.asked.good.lock().unwrap();
+        let good = issuer.introspections.good.lock().unwrap();
         assert_eq!(good.len() as u64, GOOD);
         assert!(good.values().all(|count| *count == 1));
     }
-    // A random one that comes again is not asked about again.
+    // A random one that comes again is not called about again.
     let mut worker = Connection::open(to).await;
     for _ in 0..3 {
         let request = head("GET", "/data", &bearer(&token(all)));
@@ -244,5 +250,5 @@ async fn spray_drives_out_no_good_token(first: u64, all: u64) {
         assert_eq!(worker.answer().await.status, 401);
     }
     assert_eq!(cache().await, [GOOD + all + 1, GOOD, 2 * GOOD + 2]);
-    world.finish().await;
+    fixture.finish().await;
 }

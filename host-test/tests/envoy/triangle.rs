@@ -6,8 +6,8 @@ use serde_json::json;
 use verify_stub::TokenSpec;
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy},
     wire::{bearer, get, head, send},
-    world::{World, skip_without_envoy},
 };
 
 /// The filter's size that Envoy has to load, at most.
@@ -16,26 +16,26 @@ const MAX_FILTER_BYTES: u64 = 520 * 1024;
 #[tokio::test]
 async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    let token = world.stub.issue(TokenSpec::default());
+    let fixture = Fixture::start(&[]).await;
+    let token = fixture.stub.issue(TokenSpec::default());
     // The very first request: the issuer's name is not known to Envoy before.
-    let answer = get(world.address(), "/data", &token).await;
+    let answer = get(fixture.address(), "/data", &token).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let caller = world.stub.client("service-a").id.clone();
+    let caller = fixture.stub.client("service-a").id.clone();
     assert_eq!(
         answer.json(),
         json!({
             "message": "Service B trusted the token",
-            "issuer": world.stub.issuer(),
+            "issuer": fixture.stub.issuer(),
             "subject": caller,
             "aud": [caller],
             "scopes": null,
         })
     );
-    assert_eq!(world.stub.questions_about(&token), 1);
+    assert_eq!(fixture.stub.introspections_of(&token), 1);
 
-    world.stub.revoke(&token);
-    let answer = get(world.address(), "/data", &token).await;
+    fixture.stub.revoke(&token);
+    let answer = get(fixture.address(), "/data", &token).await;
     assert_eq!((answer.status, answer.reason().as_str()), (401, "inactive"));
     assert_eq!(
         answer.header("www-authenticate"),
@@ -43,7 +43,7 @@ async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
             r#"Bearer realm="service-b", error="invalid_token", error_description="The issuer says that the access token is not active.""#
         ]
     );
-    let answer = send(world.address(), &head("GET", "/data", b"")).await;
+    let answer = send(fixture.address(), &head("GET", "/data", b"")).await;
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (401, "no_credentials")
@@ -52,15 +52,15 @@ async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {
         answer.header("www-authenticate"),
         [r#"Bearer realm="service-b""#]
     );
-    assert!(world.app.seen().is_empty());
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn the_app_gets_who_calls_in_headers_of_ours_only_and_no_token() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
     let mut extra = bearer("good");
     for forged in [
         "x-auth-subject: evil",
@@ -74,9 +74,9 @@ async fn the_app_gets_who_calls_in_headers_of_ours_only_and_no_token() {
     ] {
         extra.extend_from_slice(format!("{forged}\r\n").as_bytes());
     }
-    let answer = send(world.address(), &head("GET", "/data?x=1", &extra)).await;
+    let answer = send(fixture.address(), &head("GET", "/data?x=1", &extra)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let [seen] = &world.app.seen()[..] else {
+    let [seen] = &fixture.app.seen()[..] else {
         panic!("one request");
     };
     assert_eq!(seen.path, "/data?x=1");
@@ -101,43 +101,44 @@ async fn the_app_gets_who_calls_in_headers_of_ours_only_and_no_token() {
     for forged in ["x_auth_subject: evil", "X_Auth-Subject: evil"] {
         let mut extra = bearer("good");
         extra.extend_from_slice(format!("{forged}\r\n").as_bytes());
-        let answer = send(world.address(), &head("GET", "/data", &extra)).await;
+        let answer = send(fixture.address(), &head("GET", "/data", &extra)).await;
         assert_eq!(answer.status, 400, "{answer:?}");
     }
-    // Named in Connection, our headers would be taken off on the way; a server does not get to see such a request.
+    // Named in Connection, our headers would be taken off on the way; a server does not get to see
+    // such a request.
     for named in ["x-auth-subject", "x-auth-claims"] {
         let mut extra = bearer("good");
         extra.extend_from_slice(format!("connection: {named}\r\n").as_bytes());
-        let answer = send(world.address(), &head("GET", "/named", &extra)).await;
+        let answer = send(fixture.address(), &head("GET", "/named", &extra)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        let seen = world.app.seen();
+        let seen = fixture.app.seen();
         let seen = seen.last().unwrap();
         assert_eq!(
             (seen.path.as_str(), seen.values(named).len()),
             ("/named", 1)
         );
     }
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
-async fn the_token_goes_on_only_if_told_to() {
+async fn the_token_is_forwarded_only_with_forward_token() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[("forward_token", "true")]).await;
-    world.active("good");
-    assert_eq!(get(world.address(), "/", "good").await.status, 200);
-    let seen = world.app.seen();
+    let fixture = Fixture::start_with_app(&[("forward_token", "true")]).await;
+    fixture.active("good");
+    assert_eq!(get(fixture.address(), "/", "good").await.status, 200);
+    let seen = fixture.app.seen();
     assert_eq!(seen[0].values("authorization"), ["Bearer good"]);
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn the_path_that_the_filter_answers_itself_takes_get_and_head_and_has_no_other_spelling() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start(&[]).await;
+    fixture.active("good");
     for path in ["/data", "/data?x=1", "/x/../data", "//data"] {
-        let answer = get(world.address(), path, "good").await;
+        let answer = get(fixture.address(), path, "good").await;
         assert_eq!(
             answer.json()["message"],
             "Service B trusted the token",
@@ -146,37 +147,37 @@ async fn the_path_that_the_filter_answers_itself_takes_get_and_head_and_has_no_o
     }
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let extra = [bearer("good"), b"content-length: 0\r\n".to_vec()].concat();
-        let answer = send(world.address(), &head(method, "/data", &extra)).await;
+        let answer = send(fixture.address(), &head(method, "/data", &extra)).await;
         assert_eq!(answer.status, 405, "{method}: {answer:?}");
         assert_eq!(answer.header("allow"), ["GET, HEAD"]);
     }
-    assert!(world.app.seen().is_empty());
+    assert!(fixture.app.seen().is_empty());
     for path in ["/data/", "/dataset", "/", "/x?y=/data"] {
         assert_eq!(
-            get(world.address(), path, "good").await.text(),
+            get(fixture.address(), path, "good").await.text(),
             "0 bytes",
             "{path}"
         );
     }
-    assert_eq!(world.app.seen().len(), 4);
+    assert_eq!(fixture.app.seen().len(), 4);
     for path in ["/data%2f", "/x%2fdata", "/x%5cdata"] {
-        let answer = get(world.address(), path, "good").await;
+        let answer = get(fixture.address(), path, "good").await;
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
     }
-    assert_eq!(world.app.seen().len(), 4);
-    world.finish().await;
+    assert_eq!(fixture.app.seen().len(), 4);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body() {
     skip_without_envoy!();
-    let world = World::start(&[]).await;
-    world.active("good");
+    let fixture = Fixture::start(&[]).await;
+    fixture.active("good");
     for (token, status) in [("good", 200), ("bad", 401)] {
         let answer = async |method| {
             let close = [&bearer(token)[..], b"connection: close\r\n"].concat();
             let request = head(method, "/data", &close);
-            let mut answer = exchange(world.address(), &request).await.unwrap();
+            let mut answer = exchange(fixture.address(), &request).await.unwrap();
             answer.headers.retain(|(name, _)| name != "date");
             answer
         };
@@ -186,7 +187,7 @@ async fn rfc9110_s9_3_2_head_gets_the_status_and_the_fields_of_get_and_no_body()
         assert_eq!(head.header("content-length"), [get.body.len().to_string()]);
         assert!(head.body.is_empty());
     }
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
@@ -206,16 +207,16 @@ async fn the_first_request_succeeds_and_so_does_the_first_after_the_name_was_for
             options.overrides.push((cache.to_owned(), settings));
         }
     };
-    let world = World::start_with(&[], |options, stub| {
+    let fixture = Fixture::start_with(&[], |options, stub| {
         let url = stub.introspect_url().replace("127.0.0.1", "localhost");
         options.settings.insert("introspect_url".to_owned(), url);
         name_lives(options, "1s");
     })
     .await;
-    world.active("good");
-    assert_eq!(get(world.address(), "/data", "good").await.status, 200);
+    fixture.active("good");
+    assert_eq!(get(fixture.address(), "/data", "good").await.status, 200);
     let removed = async || {
-        let stats = world.envoy.stats().await.unwrap();
+        let stats = fixture.envoy.stats().await.unwrap();
         stats["dns_cache.issuer.host_removed"]
     };
     let until = std::time::Instant::now() + crate::wire::PATIENCE;
@@ -223,9 +224,9 @@ async fn the_first_request_succeeds_and_so_does_the_first_after_the_name_was_for
         assert!(std::time::Instant::now() < until, "the name stays known");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let answer = get(world.address(), "/data", "good").await;
+    let answer = get(fixture.address(), "/data", "good").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `Expect: 100-continue` (RFC 9110 section 10.1.1): a body that is refused is not asked for.
+//! `Expect: 100-continue` (RFC 9110 section 10.1.1): a body that is refused is not called for.
 
 use host_test::wire::Reply;
 use tokio::{
@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use crate::{
+    fixture::{Fixture, skip_without_envoy},
     wire::{Connection, bearer, head, send},
-    world::{World, skip_without_envoy},
 };
 
 const BODY: &[u8] = b"hello";
@@ -31,28 +31,28 @@ fn is_refused(answer: &Reply, reason: &str) {
 #[tokio::test]
 async fn the_first_answer_to_an_upload_that_is_refused_is_401_and_no_100_comes_before() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
+    let fixture = Fixture::start_with_app(&[]).await;
     // `send` reads one answer, whatever its status.
-    let answer = send(world.address(), &upload(b"")).await;
+    let answer = send(fixture.address(), &upload(b"")).await;
     is_refused(&answer, "no_credentials");
-    let answer = send(world.address(), &upload(&bearer("unknown"))).await;
+    let answer = send(fixture.address(), &upload(&bearer("unknown"))).await;
     is_refused(&answer, "inactive");
-    assert!(world.app.seen().is_empty());
-    world.finish().await;
+    assert!(fixture.app.seen().is_empty());
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn the_100_of_an_upload_that_is_granted_is_the_services() {
     skip_without_envoy!();
-    let world = World::start_with_app(&[]).await;
-    world.active("good");
-    let mut connection = Connection::open(world.address()).await;
+    let fixture = Fixture::start_with_app(&[]).await;
+    fixture.active("good");
+    let mut connection = Connection::open(fixture.address()).await;
     connection.write(&upload(&bearer("good"))).await;
     assert_eq!(connection.read_exactly(CONTINUE.len()).await, CONTINUE);
     connection.write(BODY).await;
     let answer = connection.answer().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "5 bytes"));
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
@@ -71,13 +71,13 @@ async fn a_service_that_ignores_the_expectation_gets_the_body_of_a_caller_that_w
         stream.write_all(answer).await.unwrap();
         (head, body)
     });
-    let world = World::start_with(&[], |options, _| {
+    let fixture = Fixture::start_with(&[], |options, _| {
         options.plugin_json = Some(serde_json::json!({}));
         options.upstream = address;
     })
     .await;
-    world.active("good");
-    let mut connection = Connection::open(world.address()).await;
+    fixture.active("good");
+    let mut connection = Connection::open(fixture.address()).await;
     connection.write(&upload(&bearer("good"))).await;
     head_is_there.await.unwrap();
     connection.write(BODY).await;
@@ -87,7 +87,7 @@ async fn a_service_that_ignores_the_expectation_gets_the_body_of_a_caller_that_w
     let (head, body) = served.await.unwrap();
     assert!(head.contains("\r\nexpect: 100-continue\r\n"), "{head}");
     assert_eq!(body, BODY);
-    world.finish().await;
+    fixture.finish().await;
 }
 
 async fn read_head(stream: &mut TcpStream) -> String {

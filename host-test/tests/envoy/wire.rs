@@ -22,8 +22,8 @@ impl Connection {
         Self(stream)
     }
 
-    /// That many, one after the other, so that Envoy deals them out to its workers in turn: which one it is, is
-    /// decided when it is accepted.
+    /// That many, one after the other, so that Envoy deals them out to its workers in turn: which
+    /// one it is, is decided when it is accepted.
     pub(crate) async fn open_in_turn<const COUNT: usize>(to: SocketAddr) -> [Self; COUNT] {
         let mut connections = Vec::new();
         for _ in 0..COUNT {

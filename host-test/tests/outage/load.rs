@@ -1,5 +1,5 @@
-//! An open-loop load: requests are due at fixed times, whatever became of those before, and a caller's wait counts from
-//! when its request was due.
+//! An open-loop load: requests are due at fixed times, whatever became of those before, and a
+//! caller's wait counts from when its request was due.
 
 use std::{
     collections::VecDeque,
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What kind of token a request comes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Good, and asked about before.
+    /// Good, and called about before.
     Cached,
     /// Good, and never seen.
     Fresh,

@@ -1,8 +1,9 @@
-//! The issuer dies under a load of 200 requests per second and comes back: in real Envoy with two workers, and for the
-//! component in the embedded host.
+//! The issuer dies under a load of 200 requests per second and comes back: in real Envoy with two
+//! workers, and for the component in the embedded host.
 //!
-//! `cargo test` has the issuer down for a few seconds and is lenient about time, as the machine may be busy. The strict
-//! runs, 30 s each with the limits of the requirement, are for a machine that does nothing else:
+//! `cargo test` has the issuer down for a few seconds and is lenient about time, as the machine may
+//! be busy. The strict runs, 30 s each with the limits of the requirement, are for a machine that
+//! does nothing else:
 //!
 //! ```text
 //! cargo test --test outage -- --ignored --nocapture --test-threads 1 strict
@@ -14,7 +15,7 @@
     reason = "helpers of tests may panic as tests do"
 )]
 
-mod gate;
+mod host;
 mod load;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use verify_stub::{Endpoint, Reaction, StubOptions, VerifyStub};
 
 use crate::{
-    gate::Gate,
+    host::Host,
     load::{Answer, Kind, Load, Tokens, percentile},
 };
 
@@ -38,7 +39,7 @@ const HEALTHY: Duration = Duration::from_secs(2);
 const BACK: Duration = Duration::from_secs(4);
 /// A busy machine may take so long for what takes no time.
 const SLACK: Duration = Duration::from_millis(500);
-/// With both, a cached token is never asked about while the issuer is down.
+/// With both, a cached token is never called about while the issuer is down.
 const LONG_TTL: [(&str, &str); 2] = [("cache_ttl", "600"), ("negative_cache_ttl", "600")];
 /// Facts are past their time soon after the issuer has gone.
 const STALE: [(&str, &str); 3] = [
@@ -79,7 +80,7 @@ impl Death {
         }
     }
 
-    /// From its death until the breaker of everyone who is asked is open.
+    /// From its death until the breaker of everyone who is called is open.
     fn opening(self) -> Duration {
         match self {
             Self::Refuses => SLACK,
@@ -140,9 +141,9 @@ struct Run {
     calls: u64,
 }
 
-async fn run(gate: &Gate, stub: &VerifyStub, tokens: Tokens, outage: Outage) -> Run {
+async fn run(host: &Host, stub: &VerifyStub, tokens: Tokens, outage: Outage) -> Run {
     let Outage { death, down, .. } = outage;
-    let load = Load::begin(gate.address(), tokens, HEALTHY + down + BACK);
+    let load = Load::begin(host.address(), tokens, HEALTHY + down + BACK);
     let start = load.start();
     tokio::time::sleep_until(start + HEALTHY).await;
     let down_begins = start.elapsed();
@@ -151,7 +152,7 @@ async fn run(gate: &Gate, stub: &VerifyStub, tokens: Tokens, outage: Outage) -> 
     tokio::time::sleep_until(start + is_down + death.opening()).await;
     // Envoy counts a call when it ends, the stub when it arrives.
     let calls = async || match death {
-        Death::Refuses => gate.calls().await,
+        Death::Refuses => host.calls().await,
         Death::Hangs => stub.counters().introspect,
     };
     let before = calls().await;
@@ -172,7 +173,8 @@ async fn run(gate: &Gate, stub: &VerifyStub, tokens: Tokens, outage: Outage) -> 
 }
 
 impl Run {
-    /// Nobody who must not gets in, nobody who may is told that it is at fault, and nobody waits too long, ever.
+    /// Nobody who must not gets in, nobody who may is logged that it is at fault, and nobody waits
+    /// too long, ever.
     fn check_always(&self) {
         for answer in &self.answers {
             let right = match answer.kind {
@@ -205,8 +207,8 @@ impl Run {
         self.while_down().filter(move |answer| answer.due >= from)
     }
 
-    /// Nobody gets in whom the issuer has to be asked about. The share of the requests with a cached token that do, in
-    /// percent.
+    /// Nobody gets in whom the issuer has to be called about. The share of the requests with a
+    /// cached token that do, in percent.
     fn check_down(&self) -> usize {
         let (mut granted, mut all) = (0, 0);
         for answer in self.while_down() {
@@ -223,7 +225,8 @@ impl Run {
         granted * 100 / all
     }
 
-    /// The time from when the issuer was back to when the first request was due that needed it and was granted.
+    /// The time from when the issuer was back to when the first request was due that needed it and
+    /// was granted.
     fn recovery(&self) -> Duration {
         let first = self
             .answers
@@ -300,16 +303,16 @@ async fn in_envoy(outage: Outage, settings: &[(&str, &str)], name: &str) {
         return;
     }
     let stub = stub().await;
-    let gate = Gate::envoy(&stub, settings).await;
+    let host = Host::envoy(&stub, settings).await;
     let tokens = Tokens::new(&stub);
     if settings == STALE {
         // They were good, and every worker has been told since that they are not.
-        tokens.teach(gate.address()).await;
+        tokens.teach(host.address()).await;
         tokio::time::sleep(Duration::from_millis(2100)).await;
     }
     tokens.revoke(&stub);
-    tokens.teach(gate.address()).await;
-    let run = run(&gate, &stub, tokens, outage).await;
+    tokens.teach(host.address()).await;
+    let run = run(&host, &stub, tokens, outage).await;
     run.report(name);
     run.check_always();
     assert_eq!(run.check_down(), 100);
@@ -331,22 +334,24 @@ async fn in_envoy(outage: Outage, settings: &[(&str, &str)], name: &str) {
             1
         };
     assert!(run.calls <= limit, "{} calls", run.calls);
-    gate.finish().await;
+    host.finish().await;
 }
 
-/// Each instance, which serves 128 requests, has a breaker of its own, so there is always one that still has to learn.
+/// Each instance, which serves 128 requests, has a breaker of its own, so there is always one that
+/// still has to learn.
 async fn in_the_component(outage: Outage, settings: &[(&str, &str)], name: &str) {
     let stub = stub().await;
     let mut all = vec![("cache_store", "default")];
     all.extend(settings);
-    let gate = Gate::component(&stub, &all).await;
+    let host = Host::component(&stub, &all).await;
     let tokens = Tokens::new(&stub);
     tokens.revoke(&stub);
-    tokens.teach(gate.address()).await;
-    let run = run(&gate, &stub, tokens, outage).await;
+    tokens.teach(host.address()).await;
+    let run = run(&host, &stub, tokens, outage).await;
     run.report(name);
     run.check_always();
-    // Tokens whose slot in the store another token has taken are not known to new instances: of 40, hardly ever four.
+    // Tokens whose slot in the store another token has taken are not known to new instances: of 40,
+    // hardly ever four.
     let cached = run.check_down();
     assert!(cached >= 90, "{cached} % of the cached tokens work");
     let (mut right, mut all) = (0, 0);
@@ -361,7 +366,7 @@ async fn in_the_component(outage: Outage, settings: &[(&str, &str)], name: &str)
     // Whom an open breaker answers waits for nothing.
     let is_held = |answer: &&Answer| answer.is(503, "issuer_circuit_open");
     run.check_waits(name, run.while_open().filter(is_held));
-    gate.finish().await;
+    host.finish().await;
 }
 
 /// Both kinds of settings at once, which costs no more time than one.

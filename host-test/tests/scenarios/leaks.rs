@@ -1,50 +1,13 @@
-//! F13: the token, our secret and its Basic form are in no log line, reply or Debug output of any scenario.
-
-use std::sync::Arc;
+//! F13: no token and no form of the client secret is in anything that was logged, answered, stored
+//! or printed by Debug.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::Run;
-use crate::drivers::{CLIENT_ID, CLIENT_SECRET};
-use crate::scenario::Expect;
+use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
 
-pub(crate) fn check(runs: &[Arc<Run>]) -> Result<(), String> {
-    let mut texts = Vec::new();
-    for run in runs {
-        // A run that failed says so in its own trial.
-        let Ok(observed) = run.observed() else {
-            continue;
-        };
-        let name = run.scenario.name;
-        // What a granted request shows of itself is the app's to see.
-        if let Expect::Refused { .. } = run.scenario.expect {
-            texts.push((
-                format!("the reply of {name}"),
-                format!("{:?} {}", observed.headers, observed.body),
-            ));
-        }
-    }
-    let driver = &runs.first().ok_or("no scenario ran")?.driver;
-    texts.extend(
-        driver
-            .printed()
-            .into_iter()
-            .map(|line| ("a log line".to_owned(), line)),
-    );
-    driver.healthy()?;
-
-    let mut secrets = own_secrets();
-    secrets.extend(runs.iter().map(|run| run.scenario.token()));
-    for (what, text) in &texts {
-        if let Some(found) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
-            return Err(format!("{what} has {found:?} in it: {text}"));
-        }
-    }
-    Ok(())
-}
-
-/// The client secret as it is, form-encoded, in Basic with and without that, and in JSON.
+/// The client secret verbatim, form-encoded, in Basic with and without form-encoding, in JSON and
+/// in Debug.
 fn own_secrets() -> Vec<String> {
     let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     vec![
@@ -55,4 +18,20 @@ fn own_secrets() -> Vec<String> {
         serde_json::Value::from(CLIENT_SECRET).to_string(),
         CLIENT_SECRET.escape_debug().to_string(),
     ]
+}
+
+/// `texts`: each with what it is. `tokens`: as sent, or the part that no encoding changes.
+pub(crate) fn check(
+    texts: impl IntoIterator<Item = (String, Vec<u8>)>,
+    tokens: impl IntoIterator<Item = String>,
+) -> Result<(), String> {
+    let secrets: Vec<_> = own_secrets().into_iter().chain(tokens).collect();
+    for (what, text) in texts {
+        // Bytes that are not UTF-8 may surround a secret.
+        let text = String::from_utf8_lossy(&text);
+        if let Some(found) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
+            return Err(format!("{what} contains {found:?}: {text}"));
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
-//! Service B behind its gate in the embedded host, for several tests.
+//! Service B behind its auth check in the embedded host, for several tests.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

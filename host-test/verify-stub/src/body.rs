@@ -1,4 +1,4 @@
-//! Bodies of answers, the broken ones included.
+//! Response bodies, including broken ones.
 
 use std::{fmt, io, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{task::yield_now, time::sleep};
 
 pub(super) type StubBody = UnsyncBoxBody<Bytes, Abort>;
 
-/// Ends the connection without another byte.
+/// Ends the connection without sending another byte.
 #[derive(Debug)]
 pub(super) struct Abort;
 
@@ -39,7 +39,7 @@ pub(super) fn cut(mut bytes: Bytes, after: usize) -> StubBody {
     bytes.truncate(after);
     let part = stream::iter([Ok(Frame::data(bytes))]);
     let end = stream::once(async {
-        // Lets the connection send what it has.
+        // Lets the connection send these bytes first.
         yield_now().await;
         Err(Abort)
     });
@@ -58,7 +58,7 @@ pub(super) fn drip(bytes: Bytes, every: Duration) -> StubBody {
     StreamBody::new(drops).boxed_unsync()
 }
 
-/// So many bytes of white space.
+/// A body of white space.
 pub(super) fn huge(bytes: u64) -> StubBody {
     static SPACES: [u8; 64 * 1024] = [b' '; 64 * 1024];
     let pieces = stream::unfold(bytes, |left| async move {
@@ -69,7 +69,7 @@ pub(super) fn huge(bytes: u64) -> StubBody {
             .unwrap_or(usize::MAX)
             .min(SPACES.len());
         let piece = Bytes::from_static(&SPACES).split_to(now);
-        // As wide as a length is on any machine.
+        // A `usize` fits into a `u64`.
         Some((Ok(Frame::data(piece)), left - now as u64))
     });
     StreamBody::new(pieces).boxed_unsync()

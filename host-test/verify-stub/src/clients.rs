@@ -1,4 +1,4 @@
-//! The clients that the stub knows.
+//! The clients of the stub.
 
 use std::fmt;
 
@@ -10,27 +10,21 @@ use super::tokens::random;
 /// An OAuth client of the stub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StubClient {
-    /// What tests and log lines call it; callers never see it.
+    /// The name in tests and log lines; never sent to callers.
     pub name: String,
-    /// `client_id`: a UUID as IBM gives, unless one was set.
+    /// `client_id`: a UUID, as IBM Verify assigns, unless a test set another one.
     pub id: String,
     /// `client_secret`.
     pub secret: String,
-    /// `aud` of its tokens. Empty: its own id, as IBM does unless told otherwise.
-    pub audience: Vec<String>,
-    /// Scopes it may have. None: whatever it asks for.
-    pub scopes: Option<Vec<String>>,
 }
 
 impl StubClient {
-    /// A client with an id and a secret that nobody had before.
+    /// A client with a random id and secret.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             id: new_uuid(),
             secret: URL_SAFE_NO_PAD.encode(random::<32>()),
-            audience: Vec::new(),
-            scopes: None,
         }
     }
 
@@ -43,15 +37,6 @@ impl StubClient {
             ..self
         }
     }
-
-    /// `aud` of its tokens.
-    pub(super) fn audience(&self) -> Vec<String> {
-        if self.audience.is_empty() {
-            vec![self.id.clone()]
-        } else {
-            self.audience.clone()
-        }
-    }
 }
 
 impl fmt::Debug for StubClient {
@@ -59,8 +44,6 @@ impl fmt::Debug for StubClient {
         f.debug_struct("StubClient")
             .field("name", &self.name)
             .field("id", &self.id)
-            .field("audience", &self.audience)
-            .field("scopes", &self.scopes)
             .finish_non_exhaustive()
     }
 }
@@ -72,7 +55,7 @@ pub(super) fn new_uuid() -> String {
         .to_string()
 }
 
-/// The client with these credentials. Every client is compared, so the time says nothing about which one it is.
+/// The client with these credentials. Compares with every client, in constant time.
 pub(super) fn authenticate<'a>(
     clients: &'a [StubClient],
     id: &str,

@@ -6,26 +6,28 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use serde_json::json;
 
-use super::{StubClient, StubOptions, VerifyStub, reaction::WORDS};
+use super::{StubClient, StubOptions, VerifyStub, reaction::SYNTAX};
 
-/// A server that behaves like IBM Verify, for trying the trust triangle without a tenant. Not for anything real.
+/// A server that behaves like IBM Verify, to try the trust triangle without a tenant. Only for
+/// tests.
 ///
-/// It prints what to export for Service A and for Service B, then one line per call on stderr, without tokens and
-/// secrets: "token #1a2b3c4d" is a name for a token that lasts as long as the stub. If the WORKOUT18_ variables with
-/// client ids and secrets are set already, it takes their values, so that a shell's exports outlive a restart.
+/// It prints what to export for Service A and for Service B, then one line per call on stderr,
+/// without tokens and secrets: "token #1a2b3c4d" names a token for as long as the stub runs. If the
+/// WORKOUT18_ variables with client ids and secrets are set already, it uses their values, so that
+/// the exports of a shell survive a restart.
 #[derive(Parser)]
 #[command(name = "verify-stub", version, max_term_width = 100, after_long_help = after_help())]
 pub struct StubCommand {
-    /// Where to listen. Port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
     listen: SocketAddr,
 
-    /// Tells a client of its own tokens only, as IBM Verify can be set to: to Service B, Service A's tokens are
-    /// inactive then.
+    /// Reports the tokens of other clients as inactive, as IBM Verify can be configured to. Service
+    /// B then sees Service A's tokens as inactive.
     #[arg(long)]
     only_own_tokens: bool,
 
-    /// How long a token is active, in seconds.
+    /// The lifetime of tokens, in seconds.
     #[arg(long, default_value = "7199", value_name = "SECONDS")]
     token_lifetime: u32,
 
@@ -41,27 +43,31 @@ pub struct StubCommand {
 fn after_help() -> String {
     format!(
         "Faults, while it runs:
-  # Every question is answered with 500:
+  # Every introspection call gets a 500:
   curl http://127.0.0.1:8090/_stub/script -d endpoint=introspect -d do=status:500
-  # The next question hangs, the one after it is reset, from then on all is as usual:
+  # The next introspection call hangs, the one after it is reset, then the behaviour is normal:
   curl http://127.0.0.1:8090/_stub/script -d endpoint=introspect -d do=hang -d do=reset -d do=normal
-  # Questions about one token only:
+  # Introspection calls for one token only:
   curl http://127.0.0.1:8090/_stub/script --data-urlencode token=$TOKEN -d do=delay:3000
-  # Everything as usual:
+  # Normal behaviour:
   curl -X POST http://127.0.0.1:8090/_stub/clear
-  # How often it was called:
+  # How often it has been called:
   curl http://127.0.0.1:8090/_stub/counters
 
-Endpoints: token, introspect, revoke, discovery, jwks, other. What can be done:
-{WORDS}"
+Endpoints: token, introspect, revoke, discovery, jwks, other. Reactions:
+{SYNTAX}"
     )
 }
 
 impl StubCommand {
-    /// Serves until `stopped` is done.
+    /// Serves until `stopped` completes.
+    ///
+    /// # Errors
+    ///
+    /// If the stub cannot start or print the exports.
     pub async fn run(self, stopped: impl Future<Output = std::io::Result<()>>) -> Result<()> {
         tokio::select! {
-            // First, so that an interrupt counts from the start.
+            // First, so that Ctrl-C works from the start.
             biased;
             stopped = stopped => stopped.context("cannot wait for Ctrl-C"),
             never = self.serve() => never.map(|never| match never {}),
@@ -129,30 +135,30 @@ impl StubCommand {
             }
         }
         out.flush()?;
-        eprintln!("Listening on {}; Ctrl-C ends it.", stub.address());
+        eprintln!("Listening on {}; stop it with Ctrl-C.", stub.address());
         if !stub.address().ip().is_loopback() {
-            eprintln!("Others on the network can reach it, get tokens from it and script it.");
+            eprintln!("Anyone on the network can reach it, get tokens from it and script it.");
         }
         Ok(())
     }
 }
 
-/// A client with the id and secret that the environment has for it, or new ones.
+/// A client with the id and secret in the environment, or with new ones.
 fn client(name: &str, id: &str, secret: &str) -> Result<StubClient> {
     let new = StubClient::new(name);
-    let set = |variable: &str, otherwise: &str| match env::var(variable) {
+    let value_or = |variable: &str, default: &str| match env::var(variable) {
         Ok(value) if !value.is_empty() => Ok(value),
-        Ok(_) | Err(env::VarError::NotPresent) => Ok(otherwise.to_owned()),
+        Ok(_) | Err(env::VarError::NotPresent) => Ok(default.to_owned()),
         Err(env::VarError::NotUnicode(_)) => Err(variable.to_owned()),
     };
-    let read = || Ok((set(id, &new.id)?, set(secret, &new.secret)?));
+    let read = || Ok((value_or(id, &new.id)?, value_or(secret, &new.secret)?));
     let (id, secret) = read().map_err(|variable: String| {
         anyhow::anyhow!("the environment variable {variable} is not UTF-8")
     })?;
     Ok(new.with_credentials(id, secret))
 }
 
-/// As a POSIX shell reads it back.
+/// Quotes the value for a POSIX shell.
 fn quoted(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+=,".contains(&byte);
     if !value.is_empty() && value.bytes().all(plain) {
@@ -168,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_clap_definition_is_valid() {
         StubCommand::command().debug_assert();
     }
 

@@ -1,45 +1,45 @@
-//! `/_stub/`: scripts by hand, while the stub runs.
+//! `/_stub/`: scripts the stub by hand while it runs.
 
 use http::{HeaderValue, Method, StatusCode, header::ALLOW};
 use serde_json::json;
 
 use super::{
-    reaction::{Reaction, StubAnswer},
+    reaction::{Reaction, StubResponse},
     record::Endpoint,
     state::State,
 };
 
 pub(super) const PREFIX: &str = "/_stub/";
 
-pub(super) fn answer(
+pub(super) fn respond(
     state: &State,
     method: &Method,
     command: &str,
     form: &[(String, String)],
-) -> StubAnswer {
-    let needed = match command {
+) -> StubResponse {
+    let expected = match command {
         "counters" => Method::GET,
         "script" | "clear" => Method::POST,
         _ => {
             return plain(
                 StatusCode::NOT_FOUND,
-                "there are script, clear and counters",
+                "no such command: choose one of script, clear and counters",
             );
         }
     };
-    if *method != needed {
-        let allow = match needed {
+    if *method != expected {
+        let allow = match expected {
             Method::GET => HeaderValue::from_static("GET"),
             _ => HeaderValue::from_static("POST"),
         };
         return plain(StatusCode::METHOD_NOT_ALLOWED, "wrong method").header(ALLOW, allow);
     }
     match command {
-        "counters" => StubAnswer::json(StatusCode::OK, &json!(state.counts.read())),
+        "counters" => StubResponse::json(StatusCode::OK, &json!(state.counts.read())),
         "clear" => {
             state.clear_scripts();
             tracing::info!("scripts cleared");
-            plain(StatusCode::OK, "everything as usual")
+            plain(StatusCode::OK, "scripts cleared")
         }
         _ => match script(state, form) {
             Ok(()) => plain(StatusCode::OK, "scripted"),
@@ -48,7 +48,7 @@ pub(super) fn answer(
     }
 }
 
-/// `endpoint` or `token` says which calls, each `do` says what is done with one.
+/// `endpoint` or `token` selects the calls; each `do` is the reaction to one call.
 fn script(state: &State, form: &[(String, String)]) -> Result<(), String> {
     let mut endpoint = None;
     let mut token = None;
@@ -58,7 +58,11 @@ fn script(state: &State, form: &[(String, String)]) -> Result<(), String> {
             "endpoint" => endpoint = Some(value.parse::<Endpoint>()?),
             "token" => token = Some(value),
             "do" => reactions.push(value.parse::<Reaction>()?),
-            _ => return Err("there are endpoint, token and do".to_owned()),
+            _ => {
+                return Err(
+                    "unknown parameter: the parameters are endpoint, token and do".to_owned(),
+                );
+            }
         }
     }
     let count = reactions.len();
@@ -72,11 +76,11 @@ fn script(state: &State, form: &[(String, String)]) -> Result<(), String> {
             let token = state.fingerprint(token);
             tracing::info!("token #{token} scripted, {count} reactions");
         }
-        _ => return Err("say which calls: either endpoint or token".to_owned()),
+        _ => return Err("set either endpoint or token to select the calls".to_owned()),
     }
     Ok(())
 }
 
-fn plain(status: StatusCode, text: &str) -> StubAnswer {
-    StubAnswer::text(status, "text/plain; charset=utf-8", format!("{text}\n"))
+fn plain(status: StatusCode, text: &str) -> StubResponse {
+    StubResponse::text(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }

@@ -1,4 +1,4 @@
-//! What IBM Verify answers when nothing goes wrong on its side.
+//! The normal behaviour of IBM Verify's endpoints.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
@@ -10,30 +10,30 @@ use serde_json::json;
 
 use super::{
     clients::{StubClient, authenticate},
-    reaction::StubAnswer,
+    reaction::StubResponse,
     record::{Endpoint, RecordedRequest},
-    state::{Known, State},
+    state::{State, TokenStatus},
     tokens::{TokenSpec, seconds},
     urls::Provider,
 };
 
-/// An answer and, for the log, what stands behind it.
+/// A response and, for the log, its explanation.
 pub(super) struct Outcome {
-    pub(super) answer: StubAnswer,
+    pub(super) response: StubResponse,
     pub(super) note: &'static str,
     pub(super) client: Option<String>,
 }
 
 impl Outcome {
-    const fn new(answer: StubAnswer, note: &'static str) -> Self {
+    const fn new(response: StubResponse, note: &'static str) -> Self {
         Self {
-            answer,
+            response,
             note,
             client: None,
         }
     }
 
-    fn of(self, client: &StubClient) -> Self {
+    fn with_client(self, client: &StubClient) -> Self {
         Self {
             client: Some(client.name.clone()),
             ..self
@@ -41,61 +41,60 @@ impl Outcome {
     }
 }
 
-/// Answers one request.
-pub(super) fn answer(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
+/// Responds to one request.
+pub(super) fn respond(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
     match request.endpoint {
         Endpoint::Token => token(state, provider, request),
         Endpoint::Introspect => introspect(state, provider, request),
         Endpoint::Revoke => revoke(state, request),
         Endpoint::Discovery => document(request, || discovery(state, provider)),
-        // Opaque tokens are signed with nothing.
+        // Opaque tokens are not signed.
         Endpoint::Jwks => document(request, || {
-            StubAnswer::json(StatusCode::OK, &json!({"keys": []}))
+            StubResponse::json(StatusCode::OK, &json!({"keys": []}))
         }),
-        Endpoint::Other => Outcome::new(StubAnswer::wrong_url(), "no such page"),
+        Endpoint::Other => Outcome::new(StubResponse::unknown_url(), "unknown URL"),
     }
 }
 
 /// RFC 6749 section 4.4.
 fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
-    if let Err(refusal) = form(request) {
+    if let Err(refusal) = check_form(request) {
         return refusal;
     }
     let client = match client(state, request) {
         Ok(client) => client,
-        Err(Refused::Twice) => return twice(),
-        Err(Refused::Wrong) => {
-            let mut answer = StubAnswer::invalid_client();
-            // RFC 6749 section 5.2: the scheme that the client used.
+        Err(AuthenticationError::TwoMethods) => return two_methods(),
+        Err(AuthenticationError::WrongCredentials) => {
+            let mut response = StubResponse::invalid_client();
+            // The scheme that the client used (RFC 6749 section 5.2).
             if request.headers.contains_key(AUTHORIZATION) {
                 let challenge = HeaderValue::from_static(r#"Basic realm="verify-stub""#);
-                answer = answer.header(WWW_AUTHENTICATE, challenge);
+                response = response.header(WWW_AUTHENTICATE, challenge);
             }
-            return Outcome::new(answer, "wrong client credentials");
+            return Outcome::new(response, "wrong client credentials");
         }
     };
     match request.parameter("grant_type") {
         Some("client_credentials") => {}
         None => {
             let text = "The grant_type parameter is missing.";
-            return bad_request("invalid_request", text, "no grant type").of(client);
+            return bad_request("invalid_request", text, "no grant type").with_client(client);
         }
         Some(_) => {
-            let text = "Only the client_credentials grant is known here.";
-            return bad_request("unsupported_grant_type", text, "other grant type").of(client);
+            let text = "Only the client_credentials grant is supported.";
+            return bad_request("unsupported_grant_type", text, "other grant type")
+                .with_client(client);
         }
     }
     let scope = request.parameter("scope").unwrap_or_default();
-    let Some(scope) = granted_scope(client, scope) else {
-        let text = "A scope is malformed, or not for this client.";
-        return bad_request("invalid_scope", text, "scope refused").of(client);
-    };
-    let spec = TokenSpec::default()
-        .client(client.id.clone())
-        .scope(scope.clone());
+    if !is_scope(scope) {
+        let text = "A scope is malformed.";
+        return bad_request("invalid_scope", text, "scope refused").with_client(client);
+    }
+    let spec = TokenSpec::default().client(client.id.clone()).scope(scope);
     let Ok((token, grant_id)) = state.issue(spec) else {
-        let answer = StubAnswer::new(StatusCode::INTERNAL_SERVER_ERROR);
-        return Outcome::new(answer, "no token").of(client);
+        let response = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
+        return Outcome::new(response, "no token").with_client(client);
     };
     let document = json!({
         "access_token": token,
@@ -105,46 +104,46 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         "token_type": provider.token_type(),
     });
     Outcome::new(
-        private(StubAnswer::json(StatusCode::OK, &document)),
+        no_store(StubResponse::json(StatusCode::OK, &document)),
         "token issued",
     )
-    .of(client)
+    .with_client(client)
 }
 
 /// RFC 7662 section 2.
 fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match about_a_token(state, request) {
-        Ok(asked) => asked,
+    let (client, token) = match client_and_token(state, request) {
+        Ok(found) => found,
         Err(refusal) => return refusal,
     };
-    let (answer, note) = match state.introspect(token, client, provider) {
-        Known::Yes(document) => (StubAnswer::document(document), "active"),
-        Known::Unknown => (StubAnswer::inactive(), "inactive: unknown"),
-        Known::Expired => (StubAnswer::inactive(), "inactive: expired"),
-        Known::Revoked => (StubAnswer::inactive(), "inactive: revoked"),
-        Known::Foreign => (StubAnswer::inactive(), "inactive: another client's"),
+    let (response, note) = match state.introspect(token, client, provider) {
+        TokenStatus::Active(document) => (StubResponse::document(document), "active"),
+        TokenStatus::Unknown => (StubResponse::inactive(), "inactive: unknown"),
+        TokenStatus::Expired => (StubResponse::inactive(), "inactive: expired"),
+        TokenStatus::Revoked => (StubResponse::inactive(), "inactive: revoked"),
+        TokenStatus::OtherClient => (StubResponse::inactive(), "inactive: another client's"),
     };
-    Outcome::new(private(answer), note).of(client)
+    Outcome::new(no_store(response), note).with_client(client)
 }
 
 /// RFC 7009 section 2.
 fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match about_a_token(state, request) {
-        Ok(asked) => asked,
+    let (client, token) = match client_and_token(state, request) {
+        Ok(found) => found,
         Err(refusal) => return refusal,
     };
     if !state.revoke(token, Some(&client.id)) {
         let text = "The token belongs to another client.";
-        return bad_request("unauthorized_client", text, "another client's").of(client);
+        return bad_request("unauthorized_client", text, "another client's").with_client(client);
     }
-    // RFC 7009 section 2.2: for a token that is unknown too.
-    Outcome::new(StubAnswer::new(StatusCode::OK), "revoked").of(client)
+    // The same for an unknown token (RFC 7009 section 2.2).
+    Outcome::new(StubResponse::new(StatusCode::OK), "revoked").with_client(client)
 }
 
-fn discovery(state: &State, provider: Provider) -> StubAnswer {
+fn discovery(state: &State, provider: Provider) -> StubResponse {
     let urls = state.urls(provider);
     let authentication = ["client_secret_basic", "client_secret_post"];
-    StubAnswer::json(
+    StubResponse::json(
         StatusCode::OK,
         &json!({
             "issuer": urls.issuer,
@@ -163,7 +162,7 @@ fn discovery(state: &State, provider: Provider) -> StubAnswer {
     )
 }
 
-fn document(request: &RecordedRequest, make: impl FnOnce() -> StubAnswer) -> Outcome {
+fn document(request: &RecordedRequest, make: impl FnOnce() -> StubResponse) -> Outcome {
     if request.method == Method::GET || request.method == Method::HEAD {
         Outcome::new(make(), "document")
     } else {
@@ -171,28 +170,29 @@ fn document(request: &RecordedRequest, make: impl FnOnce() -> StubAnswer) -> Out
     }
 }
 
-/// Who asks about which token: the same at introspection and at revocation (RFC 7662 section 2.1, RFC 7009 section 2.1).
-fn about_a_token<'a>(
+/// The client and the token of an introspection or revocation request (RFC 7662 section 2.1, RFC
+/// 7009 section 2.1).
+fn client_and_token<'a>(
     state: &'a State,
     request: &'a RecordedRequest,
 ) -> Result<(&'a StubClient, &'a str), Outcome> {
-    form(request)?;
-    let client = client(state, request).map_err(|refused| match refused {
-        Refused::Twice => twice(),
-        Refused::Wrong => Outcome::new(
-            StubAnswer::request_unauthorized(),
+    check_form(request)?;
+    let client = client(state, request).map_err(|error| match error {
+        AuthenticationError::TwoMethods => two_methods(),
+        AuthenticationError::WrongCredentials => Outcome::new(
+            StubResponse::request_unauthorized(),
             "wrong client credentials",
         ),
     })?;
     let token = request.parameter("token").ok_or_else(|| {
         let text = "The token parameter is missing.";
-        bad_request("invalid_request", text, "no token").of(client)
+        bad_request("invalid_request", text, "no token").with_client(client)
     })?;
     Ok((client, token))
 }
 
-/// Whether the request is a form with every parameter at most once (RFC 6749 section 3.2).
-fn form(request: &RecordedRequest) -> Result<(), Outcome> {
+/// Checks that the request is a form without repeated parameters (RFC 6749 section 3.2).
+fn check_form(request: &RecordedRequest) -> Result<(), Outcome> {
     if request.method != Method::POST {
         return Err(wrong_method("POST"));
     }
@@ -206,8 +206,8 @@ fn form(request: &RecordedRequest) -> Result<(), Outcome> {
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if a == b))
     {
-        let text = "A parameter is there more than once.";
-        return Err(bad_request("invalid_request", text, "a parameter twice"));
+        let text = "A parameter occurs more than once.";
+        return Err(bad_request("invalid_request", text, "repeated parameter"));
     }
     Ok(())
 }
@@ -222,30 +222,38 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-enum Refused {
+enum AuthenticationError {
     /// No client has these credentials, or there are none.
-    Wrong,
-    /// RFC 6749 section 2.3: one way of authentication per request.
-    Twice,
+    WrongCredentials,
+    /// A client must not use two methods in one request (RFC 6749 section 2.3).
+    TwoMethods,
 }
 
-/// Who asks: `client_secret_basic` or `client_secret_post` (RFC 6749 section 2.3.1).
-fn client<'a>(state: &'a State, request: &RecordedRequest) -> Result<&'a StubClient, Refused> {
+/// Authenticates the client by `client_secret_basic` or `client_secret_post` (RFC 6749 section
+/// 2.3.1).
+fn client<'a>(
+    state: &'a State,
+    request: &RecordedRequest,
+) -> Result<&'a StubClient, AuthenticationError> {
     let secret = request.parameter("client_secret");
     let mut headers = request.headers.get_all(AUTHORIZATION).iter();
     let (id, secret) = match (headers.next(), secret) {
-        (Some(_), Some(_)) => return Err(Refused::Twice),
-        (Some(header), None) if headers.next().is_none() => basic(header).ok_or(Refused::Wrong)?,
+        (Some(_), Some(_)) => return Err(AuthenticationError::TwoMethods),
+        (Some(header), None) if headers.next().is_none() => {
+            basic(header).ok_or(AuthenticationError::WrongCredentials)?
+        }
         (None, Some(secret)) => {
-            let id = request.parameter("client_id").ok_or(Refused::Wrong)?;
+            let id = request
+                .parameter("client_id")
+                .ok_or(AuthenticationError::WrongCredentials)?;
             (id.to_owned(), secret.to_owned())
         }
-        _ => return Err(Refused::Wrong),
+        _ => return Err(AuthenticationError::WrongCredentials),
     };
-    authenticate(&state.clients, &id, &secret).ok_or(Refused::Wrong)
+    authenticate(&state.clients, &id, &secret).ok_or(AuthenticationError::WrongCredentials)
 }
 
-/// Both parts are form-encoded before they are joined (RFC 6749 section 2.3.1).
+/// Decodes Basic credentials: both parts are form-encoded (RFC 6749 section 2.3.1).
 fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, credentials) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -261,46 +269,40 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     Some((decode(id)?, decode(secret)?))
 }
 
-/// What is granted of the scopes asked for: all of them or, as None, nothing at all.
-fn granted_scope(client: &StubClient, asked: &str) -> Option<String> {
-    if asked.is_empty() {
-        return Some(String::new());
-    }
-    let fits = |scope: &str| {
-        // RFC 6749 section 3.3.
-        let characters = !scope.is_empty()
-            && scope
+/// Whether the scope is empty or a list of scope tokens (RFC 6749 section 3.3).
+fn is_scope(scope: &str) -> bool {
+    let is_scope_token = |token: &str| {
+        !token.is_empty()
+            && token
                 .bytes()
-                .all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'));
-        let allowed = client.scopes.as_ref();
-        characters && allowed.is_none_or(|allowed| allowed.iter().any(|one| one == scope))
+                .all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'))
     };
-    asked.split(' ').all(fits).then(|| asked.to_owned())
+    scope.is_empty() || scope.split(' ').all(is_scope_token)
 }
 
-/// RFC 6749 section 5.1.
-fn private(answer: StubAnswer) -> StubAnswer {
-    answer
+/// Forbids caching (RFC 6749 section 5.1).
+fn no_store(response: StubResponse) -> StubResponse {
+    response
         .header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
         .header(PRAGMA, HeaderValue::from_static("no-cache"))
 }
 
 fn bad_request(error: &str, text: &str, note: &'static str) -> Outcome {
-    let answer = StubAnswer::error(StatusCode::BAD_REQUEST, error, text);
-    Outcome::new(answer, note)
+    let response = StubResponse::error(StatusCode::BAD_REQUEST, error, text);
+    Outcome::new(response, note)
 }
 
-fn twice() -> Outcome {
-    let text = "The client authenticates in two ways at once.";
+fn two_methods() -> Outcome {
+    let text = "The client uses two authentication methods.";
     bad_request("invalid_request", text, "two client authentications")
 }
 
 fn wrong_method(allowed: &'static str) -> Outcome {
-    let answer = StubAnswer::error(
+    let response = StubResponse::error(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request",
-        "This endpoint does not know the method.",
+        "This endpoint does not support the method.",
     )
     .header(ALLOW, HeaderValue::from_static(allowed));
-    Outcome::new(answer, "wrong method")
+    Outcome::new(response, "wrong method")
 }

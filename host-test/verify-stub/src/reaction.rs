@@ -1,4 +1,4 @@
-//! What the stub does with a call: answer as IBM Verify does, answer something else, or fail to.
+//! What the stub does with a call: respond as IBM Verify does, respond otherwise, or fail.
 
 use std::{str::FromStr, time::Duration};
 
@@ -10,52 +10,53 @@ use http::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// What is done with one call.
+/// The reaction to one call.
 #[derive(Clone, Debug)]
 pub struct Reaction {
     /// How long to wait first.
     pub delay: Duration,
-    /// What to wait for then, until it is cancelled.
+    /// Then waits until this token is cancelled.
     pub hold: Option<CancellationToken>,
-    /// What comes then.
+    /// What to do then.
     pub kind: ReactionKind,
 }
 
-/// What is done with one call, once the delay is over.
+/// The reaction to one call, after its delay.
 #[derive(Clone, Debug)]
 pub enum ReactionKind {
-    /// What IBM Verify would do.
+    /// Respond as IBM Verify does.
     Normal,
-    /// This answer, whatever was asked.
-    Answer(StubAnswer),
-    /// Close the connection without a word.
+    /// Respond with this, whatever the request.
+    Respond(StubResponse),
+    /// Close the connection without a response.
     Drop,
     /// End the connection with a TCP reset.
     Reset,
-    /// Say nothing for as long as the caller waits.
+    /// Never respond.
     Hang,
-    /// A head that promises the whole body, then a part of the body, then the end of the connection.
+    /// Send a head that promises the whole body, then a part of the body, then close the
+    /// connection.
     Cut {
-        /// The answer that is cut. None: the normal one.
-        answer: Option<StubAnswer>,
-        /// Bytes of the body that are sent.
+        /// The response to cut. `None`: the normal one.
+        response: Option<StubResponse>,
+        /// How many bytes of the body to send.
         after: usize,
     },
-    /// The body byte by byte.
+    /// Send the body byte by byte.
     Drip {
-        /// The answer that drips. None: the normal one.
-        answer: Option<StubAnswer>,
+        /// The response to drip. `None`: the normal one.
+        response: Option<StubResponse>,
         /// How long to wait before each byte.
         every: Duration,
     },
-    /// A chunked JSON body of that many bytes of white space; the stub's own memory does not grow with it.
+    /// Send a chunked body of white space. The stub does not hold it in memory.
     Huge {
-        /// How many.
+        /// The length of the body.
         bytes: u64,
     },
-    /// These bytes in place of an HTTP answer, then the end of the connection.
+    /// Send these bytes in place of an HTTP response, then close the connection.
     Raw {
-        /// What is sent.
+        /// The bytes to send.
         bytes: Bytes,
         /// How long to wait before each byte; zero sends them at once.
         every: Duration,
@@ -63,17 +64,17 @@ pub enum ReactionKind {
 }
 
 impl Reaction {
-    /// What IBM Verify would do.
+    /// Responds as IBM Verify does.
     pub fn normal() -> Self {
         ReactionKind::Normal.into()
     }
 
-    /// This answer.
-    pub fn answer(answer: StubAnswer) -> Self {
-        ReactionKind::Answer(answer).into()
+    /// Responds with this.
+    pub fn respond(response: StubResponse) -> Self {
+        ReactionKind::Respond(response).into()
     }
 
-    /// Closes the connection without a word.
+    /// Closes the connection without a response.
     pub fn drop_connection() -> Self {
         ReactionKind::Drop.into()
     }
@@ -83,48 +84,49 @@ impl Reaction {
         ReactionKind::Reset.into()
     }
 
-    /// Says nothing for as long as the caller waits.
+    /// Never responds.
     pub fn hang() -> Self {
         ReactionKind::Hang.into()
     }
 
-    /// The answer (None: the normal one), closed after so many bytes of its body.
-    pub fn cut(answer: impl Into<Option<StubAnswer>>, after: usize) -> Self {
-        let answer = answer.into();
-        ReactionKind::Cut { answer, after }.into()
+    /// Closes the connection after `after` bytes of the body of `response` (`None`: the normal
+    /// one).
+    pub fn cut(response: impl Into<Option<StubResponse>>, after: usize) -> Self {
+        let response = response.into();
+        ReactionKind::Cut { response, after }.into()
     }
 
-    /// The answer (None: the normal one), its body byte by byte.
-    pub fn drip(answer: impl Into<Option<StubAnswer>>, every: Duration) -> Self {
-        let answer = answer.into();
-        ReactionKind::Drip { answer, every }.into()
+    /// Sends the body of `response` (`None`: the normal one) byte by byte.
+    pub fn drip(response: impl Into<Option<StubResponse>>, every: Duration) -> Self {
+        let response = response.into();
+        ReactionKind::Drip { response, every }.into()
     }
 
-    /// That many bytes of JSON white space.
+    /// Sends a body of this many bytes of white space.
     pub fn huge(bytes: u64) -> Self {
         ReactionKind::Huge { bytes }.into()
     }
 
-    /// These bytes in place of an HTTP answer.
+    /// Sends these bytes in place of an HTTP response.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::raw_drip(bytes, Duration::ZERO)
     }
 
-    /// These bytes in place of an HTTP answer, one at a time: this way the head drips too.
+    /// Sends these bytes in place of an HTTP response, one at a time, so that the head drips too.
     pub fn raw_drip(bytes: impl Into<Bytes>, every: Duration) -> Self {
         let bytes = bytes.into();
         ReactionKind::Raw { bytes, every }.into()
     }
 
-    /// The same, after waiting so long.
+    /// The same, after this delay.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    /// The same, once the token is cancelled: then a test says when, and not a clock.
+    /// The same, once the token is cancelled: the test decides when, not a clock.
     #[must_use]
-    pub fn once(self, released: CancellationToken) -> Self {
+    pub fn held_until(self, released: CancellationToken) -> Self {
         let hold = Some(released);
         Self { hold, ..self }
     }
@@ -140,18 +142,18 @@ impl From<ReactionKind> for Reaction {
     }
 }
 
-impl From<StubAnswer> for Reaction {
-    fn from(answer: StubAnswer) -> Self {
-        Self::answer(answer)
+impl From<StubResponse> for Reaction {
+    fn from(response: StubResponse) -> Self {
+        Self::respond(response)
     }
 }
 
 impl ReactionKind {
-    /// For log lines.
+    /// The name in log lines.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Normal => "normal",
-            Self::Answer(_) => "answer",
+            Self::Respond(_) => "respond",
             Self::Drop => "drop",
             Self::Reset => "reset",
             Self::Hang => "hang",
@@ -163,21 +165,21 @@ impl ReactionKind {
     }
 }
 
-/// The words of the control endpoint, as [`Reaction`]'s `FromStr` reads them.
-pub(super) const WORDS: &str = "  normal          what IBM Verify would do
-  delay:MS        the same, after so many milliseconds
-  status:CODE     that status and a JSON error
-  refuse          401 CSIAQ0155E: the client's credentials are refused
-  page            the HTML page of a wrong URL, 404
-  redirect:URL    302 to there
+/// The syntax of reactions on the control endpoint, as `FromStr` parses it.
+pub(super) const SYNTAX: &str = "  normal          respond as IBM Verify does
+  delay:MS        the same, after this many milliseconds
+  status:CODE     this status and a JSON error
+  refuse          401 CSIAQ0155E: the credentials of the client are rejected
+  page            404 with the HTML page for unknown URLs
+  redirect:URL    302 to this URL
   busy:SECONDS    429 with Retry-After
-  drop            the connection is closed without an answer
-  reset           the connection is reset
-  hang            no answer for as long as the caller waits
-  cut:BYTES       the connection is closed after so many bytes of the body
-  drip:MS         the body byte by byte, so many milliseconds before each
-  huge:BYTES      that many bytes of JSON white space
-  raw:TEXT        that text in place of an HTTP answer";
+  drop            close the connection without a response
+  reset           reset the connection
+  hang            never respond
+  cut:BYTES       close the connection after this many bytes of the body
+  drip:MS         send the body byte by byte, this many milliseconds before each
+  huge:BYTES      send a body of this many bytes of white space
+  raw:TEXT        send this text in place of an HTTP response";
 
 impl FromStr for Reaction {
     type Err = String;
@@ -200,17 +202,17 @@ impl FromStr for Reaction {
                 let status = u16::try_from(number()?).ok();
                 let status = status.filter(|status| (200..=599).contains(status));
                 let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-                let status = status.ok_or("a status lies between 200 and 599")?;
-                Ok(StubAnswer::json(status, &json!({"error": "scripted"})).into())
+                let status = status.ok_or("a status is a number from 200 to 599")?;
+                Ok(StubResponse::json(status, &json!({"error": "scripted"})).into())
             }
-            "refuse" => plain(StubAnswer::request_unauthorized().into()),
-            "page" => plain(StubAnswer::wrong_url().into()),
+            "refuse" => plain(StubResponse::request_unauthorized().into()),
+            "page" => plain(StubResponse::unknown_url().into()),
             "redirect" => {
                 let location = HeaderValue::from_str(value)
                     .map_err(|_| "redirect needs a URL, as in redirect:http://127.0.0.1:1/")?;
-                Ok(StubAnswer::redirect(StatusCode::FOUND, location).into())
+                Ok(StubResponse::redirect(StatusCode::FOUND, location).into())
             }
-            "busy" => Ok(StubAnswer::too_many_requests(number()?).into()),
+            "busy" => Ok(StubResponse::too_many_requests(number()?).into()),
             "drop" => plain(Self::drop_connection()),
             "reset" => plain(Self::reset()),
             "hang" => plain(Self::hang()),
@@ -221,24 +223,24 @@ impl FromStr for Reaction {
             "drip" => Ok(Self::drip(None, milliseconds()?)),
             "huge" => Ok(Self::huge(number()?)),
             "raw" => Ok(Self::raw(value.to_owned())),
-            _ => Err(format!("there is no such reaction; these are:\n{WORDS}")),
+            _ => Err(format!("no such reaction; the reactions are:\n{SYNTAX}")),
         }
     }
 }
 
-/// A complete HTTP answer.
+/// A complete HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StubAnswer {
+pub struct StubResponse {
     /// The status.
     pub status: StatusCode,
-    /// Header fields; `content-length` and `date` are added when it is sent.
+    /// Header fields; the server adds `content-length` and `date`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Bytes,
 }
 
-impl StubAnswer {
-    /// An answer without header fields and body.
+impl StubResponse {
+    /// A response without header fields and body.
     pub fn new(status: StatusCode) -> Self {
         Self {
             status,
@@ -247,14 +249,14 @@ impl StubAnswer {
         }
     }
 
-    /// The same with one more header field.
+    /// Adds a header field.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The same with another body.
+    /// Replaces the body.
     #[must_use]
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         Self {
@@ -263,7 +265,7 @@ impl StubAnswer {
         }
     }
 
-    /// A body of this media type.
+    /// A response with a body of this media type.
     pub fn text(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self::new(status)
             .header(CONTENT_TYPE, HeaderValue::from_static(media_type))
@@ -275,17 +277,18 @@ impl StubAnswer {
         Self::text(status, "application/json", document.to_string())
     }
 
-    /// 200 and `application/json` with exactly these bytes, whether they are JSON or not.
+    /// 200 and `application/json` with exactly these bytes, JSON or not.
     pub fn document(body: impl Into<Bytes>) -> Self {
         Self::text(StatusCode::OK, "application/json", body)
     }
 
-    /// What introspection says of a token that is not active (RFC 7662 section 2.2).
+    /// The introspection response for a token that is not active (RFC 7662 section 2.2).
     pub fn inactive() -> Self {
         Self::document(r#"{"active":false}"#)
     }
 
-    /// IBM's answer at introspection and revocation to a client whose credentials are wrong: 401 CSIAQ0155E.
+    /// The response of IBM Verify's introspection and revocation endpoints to wrong client
+    /// credentials: 401 CSIAQ0155E.
     pub fn request_unauthorized() -> Self {
         Self::error(
             StatusCode::UNAUTHORIZED,
@@ -294,7 +297,8 @@ impl StubAnswer {
         )
     }
 
-    /// IBM's answer at the token endpoint to a client whose credentials are wrong (RFC 6749 section 5.2).
+    /// The response of IBM Verify's token endpoint to wrong client credentials (RFC 6749 section
+    /// 5.2).
     pub fn invalid_client() -> Self {
         Self::error(
             StatusCode::UNAUTHORIZED,
@@ -303,8 +307,8 @@ impl StubAnswer {
         )
     }
 
-    /// The HTML page that a wrong URL gets, 404.
-    pub fn wrong_url() -> Self {
+    /// 404 with the HTML page for unknown URLs.
+    pub fn unknown_url() -> Self {
         const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><title>Not found</title></head>\
             <body><h1>Not found</h1><p>There is no page at this address.</p></body></html>\n";
         Self::text(StatusCode::NOT_FOUND, "text/html;charset=UTF-8", PAGE)
@@ -320,7 +324,8 @@ impl StubAnswer {
         .header(RETRY_AFTER, retry_after.into())
     }
 
-    /// A redirect that carries the answer to go on with as its body too, so that reading it would show.
+    /// A redirect with an active introspection document as its body, so that a caller that uses the
+    /// body is noticed.
     pub fn redirect(status: StatusCode, location: HeaderValue) -> Self {
         Self::json(status, &json!({"active": true})).header(LOCATION, location)
     }

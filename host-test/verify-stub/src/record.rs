@@ -1,10 +1,9 @@
-//! What the stub was asked.
+//! The requests that the stub has got.
 
 use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use serde::Serialize;
 
 /// One of the stub's endpoints, in either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +18,7 @@ pub enum Endpoint {
     Discovery,
     /// RFC 7517.
     Jwks,
-    /// A URL that is none of them.
+    /// Any other URL.
     Other,
 }
 
@@ -62,48 +61,24 @@ impl FromStr for Endpoint {
             .find(|endpoint| endpoint.name() == name)
             .ok_or_else(|| {
                 let names = Self::ALL.map(Self::name).join(", ");
-                format!("there is no such endpoint: {names} are")
+                format!("no such endpoint: choose one of {names}")
             })
     }
 }
 
-/// How often the stub was called since it started, whatever came of the call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Calls of the token endpoint.
-    pub token: u64,
-    /// Calls of the introspection endpoint.
-    pub introspect: u64,
-    /// Calls of the revocation endpoint.
-    pub revoke: u64,
-    /// Calls for the discovery document.
-    pub discovery: u64,
-    /// Calls for the keys.
-    pub jwks: u64,
-    /// Calls of URLs that do not exist.
-    pub other: u64,
-    /// Connections accepted.
-    pub connections_accepted: u64,
-    /// Connections open now.
-    pub connections_open: u64,
-    /// The most connections that were open at once.
-    pub connections_open_most: u64,
-}
-
-/// One request as it came. Its Debug form leaves out what may be secret.
+/// One request as it arrived. Its `Debug` form omits what may be secret.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
-    /// What it called.
+    /// The endpoint that it called.
     pub endpoint: Endpoint,
     /// The method.
     pub method: Method,
     /// Path and query.
     pub path_and_query: String,
-    /// Header fields; `host` is there in HTTP/2 too.
+    /// Header fields, `host` included in HTTP/2 too.
     pub headers: HeaderMap,
-    /// Whom the caller asked TLS for (SNI).
+    /// The server name that the caller sent in TLS (SNI).
     pub server_name: Option<String>,
     /// The body.
     pub body: Bytes,
@@ -112,7 +87,7 @@ pub struct RecordedRequest {
 }
 
 impl RecordedRequest {
-    /// The value of the first form parameter of this name.
+    /// The value of the first form parameter with this name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.form
             .iter()

@@ -1,12 +1,10 @@
-//! What the stub remembers. Every table has a limit, so that no number of callers and tokens makes it grow for ever.
+//! The state of the stub. Every table has a limit, so that no number of callers and tokens exhausts
+//! the memory.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,23 +14,24 @@ use lru::LruCache;
 
 use super::{
     clients::{StubClient, new_uuid},
+    counters::Counts,
     reaction::Reaction,
-    record::{Counters, Endpoint, RecordedRequest},
-    tokens::{About, Claims, Token, TokenSpec, new_token, seconds, unix_now},
+    record::{Endpoint, RecordedRequest},
+    tokens::{Claims, Token, TokenDocument, TokenSpec, new_token, seconds, unix_now},
     urls::{Provider, Urls},
 };
 
-/// Tokens known; past it the one that was not used for the longest time is forgotten, and so inactive.
-const TOKENS: usize = 250_000;
+/// How many tokens are kept. Beyond that the least recently used one is dropped, and so inactive.
+const MAX_TOKENS: usize = 250_000;
 
-/// Tokens whose questions are counted, the unknown ones included.
-const COUNTED_TOKENS: usize = 250_000;
+/// For how many tokens introspection calls are counted, unknown ones included.
+const MAX_COUNTED_TOKENS: usize = 250_000;
 
-/// Tokens with a script.
-const TOKEN_SCRIPTS: usize = 10_000;
+/// How many tokens may have a script.
+const MAX_TOKEN_SCRIPTS: usize = 10_000;
 
-/// Requests remembered.
-const REQUESTS: usize = 256;
+/// How many requests are kept.
+const MAX_REQUESTS: usize = 256;
 
 pub(super) struct State {
     pub(super) clients: Vec<StubClient>,
@@ -43,30 +42,24 @@ pub(super) struct State {
     old_urls: Urls,
     pub(super) counts: Counts,
     tokens: Mutex<LruCache<String, Token>>,
-    /// Keyed by a hash: an unknown token may be long, and a count that is off once in a lifetime does no harm.
-    questions: Mutex<LruCache<u64, u64>>,
+    /// Keyed by a hash, because an unknown token may be long; a collision would only make a count
+    /// wrong.
+    introspections: Mutex<LruCache<u64, u64>>,
     hasher: RandomState,
     token_scripts: Mutex<LruCache<String, Script>>,
     endpoint_scripts: Mutex<HashMap<Endpoint, Script>>,
     requests: Mutex<VecDeque<RecordedRequest>>,
 }
 
-#[derive(Default)]
-pub(super) struct Counts {
-    calls: [AtomicU64; Endpoint::ALL.len()],
-    connections_accepted: AtomicU64,
-    connections_open: AtomicU64,
-    connections_open_most: AtomicU64,
-}
-
-/// What is said of a token.
-pub(super) enum Known<T> {
-    Yes(T),
+/// The status of a token for the client that introspects it.
+pub(super) enum TokenStatus {
+    /// Active, with this introspection document.
+    Active(Bytes),
     Unknown,
     Expired,
     Revoked,
-    /// It is another client's.
-    Foreign,
+    /// The token of another client, which this client may not introspect.
+    OtherClient,
 }
 
 struct Script {
@@ -102,7 +95,7 @@ impl State {
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
             tokens: Mutex::new(LruCache::unbounded()),
-            questions: Mutex::new(LruCache::unbounded()),
+            introspections: Mutex::new(LruCache::unbounded()),
             hasher: RandomState::new(),
             token_scripts: Mutex::new(LruCache::unbounded()),
             endpoint_scripts: Mutex::default(),
@@ -124,7 +117,7 @@ impl State {
             .with_context(|| format!("the stub has no client {name_or_id:?}"))
     }
 
-    /// A new token and its grant.
+    /// A new token and its grant id.
     pub(super) fn issue(&self, spec: TokenSpec) -> Result<(String, String)> {
         let client = match &spec.client {
             Some(name_or_id) => self.client(name_or_id)?,
@@ -136,37 +129,35 @@ impl State {
         let lifetime = spec
             .expires_in
             .unwrap_or_else(|| seconds(self.token_lifetime));
-        let about = match spec.document {
-            Some(document) => About::Document(document),
-            None => About::Claims(Box::new(Claims {
-                audience: spec.audience.unwrap_or_else(|| client.audience()),
-                scope: spec.scope,
-                issued: now,
-                grant_id: grant_id.clone(),
-                members: spec.members,
-            })),
+        let claims = Claims {
+            audience: spec.audience.unwrap_or_else(|| vec![client.id.clone()]),
+            scope: spec.scope,
+            issued: now,
+            grant_id: grant_id.clone(),
+            members: spec.members,
         };
-        let known = Token {
+        let entry = Token {
             client_id: Some(client.id.clone()),
             expires: now.saturating_add(lifetime),
             revoked: false,
-            about,
+            document: TokenDocument::FromClaims(Box::new(claims)),
         };
-        put(&mut lock(&self.tokens), token.clone(), known, TOKENS);
+        put(&mut lock(&self.tokens), token.clone(), entry, MAX_TOKENS);
         Ok((token, grant_id))
     }
 
     pub(super) fn register(&self, token: &str, document: Bytes) {
-        let known = Token {
+        let entry = Token {
             client_id: None,
             expires: i64::MAX,
             revoked: false,
-            about: About::Document(document),
+            document: TokenDocument::Fixed(document),
         };
-        put(&mut lock(&self.tokens), token.to_owned(), known, TOKENS);
+        put(&mut lock(&self.tokens), token.to_owned(), entry, MAX_TOKENS);
     }
 
-    /// Revokes the token if it is this client's (None: whoever asks). False: it is another one's.
+    /// Revokes the token. Returns false if it belongs to another client than `client_id`; `None`
+    /// stands for any client.
     pub(super) fn revoke(&self, token: &str, client_id: Option<&str>) -> bool {
         let mut tokens = lock(&self.tokens);
         let Some(token) = tokens.get_mut(token) else {
@@ -180,30 +171,30 @@ impl State {
         true
     }
 
-    /// The introspection document, for this client.
+    /// The status of the token for this client.
     pub(super) fn introspect(
         &self,
         token: &str,
         client: &StubClient,
         provider: Provider,
-    ) -> Known<Bytes> {
+    ) -> TokenStatus {
         let mut tokens = lock(&self.tokens);
         let Some(token) = tokens.get(token) else {
-            return Known::Unknown;
+            return TokenStatus::Unknown;
         };
         if token.revoked {
-            return Known::Revoked;
+            return TokenStatus::Revoked;
         }
         if token.expires <= unix_now() {
-            return Known::Expired;
+            return TokenStatus::Expired;
         }
         let owner = token.client_id.as_deref().unwrap_or(&client.id);
         if self.only_own_tokens && owner != client.id {
-            return Known::Foreign;
+            return TokenStatus::OtherClient;
         }
-        Known::Yes(match &token.about {
-            About::Document(document) => document.clone(),
-            About::Claims(claims) => {
+        TokenStatus::Active(match &token.document {
+            TokenDocument::Fixed(document) => document.clone(),
+            TokenDocument::FromClaims(claims) => {
                 let issuer = &self.urls(provider).issuer;
                 let document = claims.document(provider, issuer, owner, token.expires);
                 document.to_string().into()
@@ -211,21 +202,21 @@ impl State {
         })
     }
 
-    pub(super) fn count_question(&self, token: &str) {
-        let mut questions = lock(&self.questions);
+    pub(super) fn count_introspection(&self, token: &str) {
+        let mut introspections = lock(&self.introspections);
         let key = self.hasher.hash_one(token);
-        match questions.get_mut(&key) {
+        match introspections.get_mut(&key) {
             Some(count) => *count += 1,
-            None => put(&mut questions, key, 1, COUNTED_TOKENS),
+            None => put(&mut introspections, key, 1, MAX_COUNTED_TOKENS),
         }
     }
 
-    pub(super) fn questions_about(&self, token: &str) -> u64 {
+    pub(super) fn introspections_of(&self, token: &str) -> u64 {
         let key = self.hasher.hash_one(token);
-        lock(&self.questions).peek(&key).copied().unwrap_or(0)
+        lock(&self.introspections).peek(&key).copied().unwrap_or(0)
     }
 
-    /// A short name for a token that says nothing about it, the same for as long as the stub runs.
+    /// A short name for a token, which reveals nothing of it and is stable while the stub runs.
     pub(super) fn fingerprint(&self, token: &str) -> String {
         format!("{:016x}", self.hasher.hash_one(token))
             .chars()
@@ -239,7 +230,7 @@ impl State {
             scripts.pop(token);
         } else {
             let script = Script { reactions, next: 0 };
-            put(&mut scripts, token.to_owned(), script, TOKEN_SCRIPTS);
+            put(&mut scripts, token.to_owned(), script, MAX_TOKEN_SCRIPTS);
         }
     }
 
@@ -257,7 +248,7 @@ impl State {
         lock(&self.endpoint_scripts).clear();
     }
 
-    /// What the scripts say about this call; a token's script wins over its endpoint's.
+    /// What the scripts say about this call. A token's script takes precedence over its endpoint's.
     pub(super) fn reaction(&self, endpoint: Endpoint, token: Option<&str>) -> Reaction {
         let of_token = token.and_then(|token| lock(&self.token_scripts).get_mut(token)?.next());
         let of_endpoint = || lock(&self.endpoint_scripts).get_mut(&endpoint)?.next();
@@ -268,7 +259,7 @@ impl State {
 
     pub(super) fn record(&self, request: RecordedRequest) {
         let mut requests = lock(&self.requests);
-        if requests.len() >= REQUESTS {
+        if requests.len() >= MAX_REQUESTS {
             requests.pop_front();
         }
         requests.push_back(request);
@@ -276,50 +267,6 @@ impl State {
 
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.requests).iter().cloned().collect()
-    }
-}
-
-impl Counts {
-    pub(super) fn call(&self, endpoint: Endpoint) {
-        if let Some(count) = self.of(endpoint) {
-            count.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn of(&self, endpoint: Endpoint) -> Option<&AtomicU64> {
-        let position = Endpoint::ALL.iter().position(|other| *other == endpoint)?;
-        self.calls.get(position)
-    }
-
-    /// Counts a connection until what it returns is dropped.
-    pub(super) fn connection(&self) -> OpenConnection<'_> {
-        self.connections_accepted.fetch_add(1, Relaxed);
-        let open = self.connections_open.fetch_add(1, Relaxed) + 1;
-        self.connections_open_most.fetch_max(open, Relaxed);
-        OpenConnection(self)
-    }
-
-    pub(super) fn read(&self) -> Counters {
-        let calls = |endpoint| self.of(endpoint).map_or(0, |count| count.load(Relaxed));
-        Counters {
-            token: calls(Endpoint::Token),
-            introspect: calls(Endpoint::Introspect),
-            revoke: calls(Endpoint::Revoke),
-            discovery: calls(Endpoint::Discovery),
-            jwks: calls(Endpoint::Jwks),
-            other: calls(Endpoint::Other),
-            connections_accepted: self.connections_accepted.load(Relaxed),
-            connections_open: self.connections_open.load(Relaxed),
-            connections_open_most: self.connections_open_most.load(Relaxed),
-        }
-    }
-}
-
-pub(super) struct OpenConnection<'a>(&'a Counts);
-
-impl Drop for OpenConnection<'_> {
-    fn drop(&mut self) {
-        self.0.connections_open.fetch_sub(1, Relaxed);
     }
 }
 
@@ -344,37 +291,37 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_unknown_tokens_leaves_the_known_ones_and_a_bounded_table() {
+    fn unknown_tokens_neither_evict_known_ones_nor_exhaust_the_memory() {
         let state = state();
         let client = state.client("a").unwrap();
         let (good, _) = state.issue(TokenSpec::default()).unwrap();
-        for number in 0..2 * COUNTED_TOKENS {
+        for number in 0..2 * MAX_COUNTED_TOKENS {
             let token = format!("unknown {number}");
-            state.count_question(&token);
-            let known = state.introspect(&token, client, Provider::New);
-            assert!(matches!(known, Known::Unknown));
+            state.count_introspection(&token);
+            let status = state.introspect(&token, client, Provider::New);
+            assert!(matches!(status, TokenStatus::Unknown));
         }
         assert_eq!(lock(&state.tokens).len(), 1);
-        assert_eq!(lock(&state.questions).len(), COUNTED_TOKENS);
-        let known = state.introspect(&good, client, Provider::New);
-        assert!(matches!(known, Known::Yes(_)));
+        assert_eq!(lock(&state.introspections).len(), MAX_COUNTED_TOKENS);
+        let status = state.introspect(&good, client, Provider::New);
+        assert!(matches!(status, TokenStatus::Active(_)));
     }
 
     #[test]
     fn tokens_and_scripts_have_a_limit_and_the_oldest_goes_first() {
         let state = state();
-        for number in 0..=TOKENS {
+        for number in 0..=MAX_TOKENS {
             state.register(&number.to_string(), Bytes::from_static(b"{}"));
         }
-        for number in 0..=TOKEN_SCRIPTS {
+        for number in 0..=MAX_TOKEN_SCRIPTS {
             state.script(&number.to_string(), vec![Reaction::hang()]);
         }
-        assert_eq!(lock(&state.tokens).len(), TOKENS);
-        assert_eq!(lock(&state.token_scripts).len(), TOKEN_SCRIPTS);
+        assert_eq!(lock(&state.tokens).len(), MAX_TOKENS);
+        assert_eq!(lock(&state.token_scripts).len(), MAX_TOKEN_SCRIPTS);
         let client = state.client("a").unwrap();
         let first = state.introspect("0", client, Provider::New);
-        assert!(matches!(first, Known::Unknown));
+        assert!(matches!(first, TokenStatus::Unknown));
         let second = state.introspect("1", client, Provider::New);
-        assert!(matches!(second, Known::Yes(_)));
+        assert!(matches!(second, TokenStatus::Active(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! A certificate authority of the stub's own, for `https`.
+//! The stub's own certificate authority, for `https`.
 
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ use rustls::{
 /// HTTP/2 in ALPN (RFC 9113 section 3.1).
 pub(super) const HTTP2: &[u8] = b"h2";
 
-/// How the stub proves who it is.
+/// The TLS server of the stub.
 #[derive(Clone, Debug)]
 pub struct StubTls {
-    /// Names and addresses that the certificate is for.
+    /// The names and addresses in the certificate.
     pub names: Vec<String>,
     /// A certificate that expired long ago.
     pub expired: bool,
-    /// HTTP/2 and nothing else. A caller that does not ask for it is answered 403, as by Node's `http2`.
+    /// Accepts only HTTP/2. A caller that does not offer it gets a 403, as from Node's `http2`.
     pub http2_only: bool,
-    /// TLS 1.3 and nothing else.
+    /// Accepts only TLS 1.3.
     pub tls13_only: bool,
 }
 
@@ -40,12 +40,12 @@ impl Default for StubTls {
     }
 }
 
-/// The certificate of the stub's authority: what a caller has to trust.
+/// The certificate of the stub's authority, which callers have to trust.
 #[derive(Clone, Debug)]
 pub struct StubCertificate {
-    /// For rustls.
+    /// In DER, for rustls.
     pub der: CertificateDer<'static>,
-    /// For files.
+    /// In PEM, for files.
     pub pem: String,
 }
 

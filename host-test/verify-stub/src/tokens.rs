@@ -1,4 +1,4 @@
-//! Tokens: their form, what they are about, and what introspection says of them.
+//! Tokens and their introspection documents.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::urls::Provider;
 
-/// Bytes from a generator fit for secrets.
+/// Cryptographically secure random bytes.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);
@@ -29,10 +29,10 @@ pub(super) fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A token in IBM's form: three base64url segments, of which the first is not JSON.
+/// A token in the form of IBM Verify's: three base64url segments, the first of which is not JSON.
 pub(super) fn new_token(now: i64) -> String {
     let mut first = random::<32>();
-    // No JSON text begins with a byte outside ASCII.
+    // No JSON text begins with a non-ASCII byte.
     if let Some(byte) = first.first_mut() {
         *byte |= 0x80;
     }
@@ -43,7 +43,8 @@ pub(super) fn new_token(now: i64) -> String {
         .join(".")
 }
 
-/// What [`VerifyStub::issue`] makes a token from. The default is what `service-a` gets without a scope.
+/// What [`VerifyStub::issue`] issues. The default is the token that `service-a` gets without a
+/// scope.
 ///
 /// [`VerifyStub::issue`]: super::VerifyStub::issue
 #[derive(Clone, Default)]
@@ -52,12 +53,11 @@ pub struct TokenSpec {
     pub(super) audience: Option<Vec<String>>,
     pub(super) scope: String,
     pub(super) expires_in: Option<i64>,
-    pub(super) members: Vec<(String, Option<Value>)>,
-    pub(super) document: Option<Bytes>,
+    pub(super) members: Vec<(String, Value)>,
 }
 
 impl TokenSpec {
-    /// The client that it is issued to, by name or id. By default the first one.
+    /// The client to which it is issued, by name or id. The default is the first client.
     #[must_use]
     pub fn client(mut self, name_or_id: impl Into<String>) -> Self {
         self.client = Some(name_or_id.into());
@@ -78,32 +78,18 @@ impl TokenSpec {
         self
     }
 
-    /// Seconds until the stub takes it for expired, and says so; negative: it is expired already.
+    /// Seconds until the token expires; negative: it has expired already.
     #[must_use]
     pub fn expires_in(mut self, seconds: i64) -> Self {
         self.expires_in = Some(seconds);
         self
     }
 
-    /// A member of the introspection document, whatever the stub would have said there. `exp` set this way is said
-    /// only: the token is active for as long as it would be without.
+    /// Sets a member of the introspection document. An `exp` set this way appears in the document
+    /// only: it does not change when the token expires.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.members.push((name.into(), Some(value.into())));
-        self
-    }
-
-    /// A member that is left out of the introspection document.
-    #[must_use]
-    pub fn without(mut self, name: impl Into<String>) -> Self {
-        self.members.push((name.into(), None));
-        self
-    }
-
-    /// The introspection document, byte for byte, whether it is JSON or not.
-    #[must_use]
-    pub fn document(mut self, document: impl Into<Bytes>) -> Self {
-        self.document = Some(document.into());
+        self.members.push((name.into(), value.into()));
         self
     }
 }
@@ -119,18 +105,19 @@ impl fmt::Debug for TokenSpec {
     }
 }
 
-/// What the stub knows of a token that it issued or was told of.
+/// A token that the stub issued or a test registered.
 pub(super) struct Token {
-    /// Whose it is; None: nobody's, so anybody may ask.
+    /// Its client. `None`: no client, so that every client may introspect it.
     pub(super) client_id: Option<String>,
     pub(super) expires: i64,
     pub(super) revoked: bool,
-    pub(super) about: About,
+    pub(super) document: TokenDocument,
 }
 
-pub(super) enum About {
-    Claims(Box<Claims>),
-    Document(Bytes),
+/// The introspection document of a token.
+pub(super) enum TokenDocument {
+    FromClaims(Box<Claims>),
+    Fixed(Bytes),
 }
 
 pub(super) struct Claims {
@@ -138,11 +125,11 @@ pub(super) struct Claims {
     pub(super) scope: String,
     pub(super) issued: i64,
     pub(super) grant_id: String,
-    pub(super) members: Vec<(String, Option<Value>)>,
+    pub(super) members: Vec<(String, Value)>,
 }
 
 impl Claims {
-    /// The active document of RFC 7662 section 2.2 as this provider writes it.
+    /// The document of an active token (RFC 7662 section 2.2) as this provider writes it.
     pub(super) fn document(
         &self,
         provider: Provider,
@@ -151,37 +138,34 @@ impl Claims {
         expires: i64,
     ) -> Value {
         let mut document = Map::new();
-        let mut say = |name: &str, value: Value| _ = document.insert(name.to_owned(), value);
-        say("active", true.into());
-        say(
+        let mut set = |name: &str, value: Value| _ = document.insert(name.to_owned(), value);
+        set("active", true.into());
+        set(
             "aud",
             match provider {
                 Provider::New => self.audience.clone().into(),
                 Provider::Old => self.audience.join(" ").into(),
             },
         );
-        say("client_id", client_id.into());
-        say("exp", expires.into());
-        say("grant_id", self.grant_id.clone().into());
-        say("grant_type", "client_credentials".into());
-        say("iat", self.issued.into());
-        say("iss", issuer.into());
+        set("client_id", client_id.into());
+        set("exp", expires.into());
+        set("grant_id", self.grant_id.clone().into());
+        set("grant_type", "client_credentials".into());
+        set("iat", self.issued.into());
+        set("iss", issuer.into());
         if !self.scope.is_empty() {
-            say("scope", self.scope.clone().into());
+            set("scope", self.scope.clone().into());
         }
-        say("sub", client_id.into());
-        say("token_type", provider.token_type().into());
+        set("sub", client_id.into());
+        set("token_type", provider.token_type().into());
         if provider == Provider::Old {
-            say("entitlements", json!([]));
-            say("ext", json!({"tenantId": "stub"}));
-            say("realmName", "cloudIdentityRealm".into());
-            say("uniqueSecurityName", client_id.into());
+            set("entitlements", json!([]));
+            set("ext", json!({"tenantId": "stub"}));
+            set("realmName", "cloudIdentityRealm".into());
+            set("uniqueSecurityName", client_id.into());
         }
         for (name, value) in &self.members {
-            match value {
-                Some(value) => _ = document.insert(name.clone(), value.clone()),
-                None => _ = document.remove(name),
-            }
+            set(name, value.clone());
         }
         Value::Object(document)
     }

@@ -1,4 +1,4 @@
-//! Where the endpoints are.
+//! The URLs of the endpoints.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use super::record::Endpoint;
 /// One of IBM Verify's two families of endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
-    /// `/oauth2/...`: the one that new tenants use.
+    /// `/oauth2/...`, for new tenants.
     #[default]
     New,
     /// `/v1.0/endpoint/default/...`, whose issuer is `/oidc/endpoint/default`.
@@ -44,7 +44,7 @@ impl Provider {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Urls {
-    /// `iss`, and what discovery is relative to.
+    /// `iss`, and the base of the discovery URL.
     pub issuer: String,
     /// OpenID Connect Discovery.
     pub discovery: String,
@@ -89,7 +89,7 @@ pub(super) fn base(secure: bool, host: Option<&str>, address: SocketAddr) -> Str
     format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
-/// What a path names.
+/// The endpoint of a path.
 pub(super) fn route(path: &str) -> (Endpoint, Provider) {
     for provider in Provider::ALL {
         if path.strip_prefix(provider.issuer()) == Some(DISCOVERY) {

@@ -1,4 +1,4 @@
-//! The bytes below HTTP, for what HTTP libraries refuse to send.
+//! The byte stream below HTTP, for what HTTP libraries refuse to send.
 
 use std::{
     future::Future as _,
@@ -20,20 +20,20 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// How a connection is to end, told by who answers on it.
+/// How to end the connection, set by the handler.
 #[derive(Default)]
-pub(super) struct Fate {
+pub(super) struct ConnectionEnd {
     reset: AtomicBool,
     raw: Mutex<Option<(Bytes, Duration)>>,
 }
 
-impl Fate {
-    /// A TCP reset in place of an orderly end.
+impl ConnectionEnd {
+    /// Ends the connection with a TCP reset instead of an orderly close.
     pub(super) fn reset(&self) {
         self.reset.store(true, Relaxed);
     }
 
-    /// These bytes in place of whatever is written from now on.
+    /// Sends these bytes in place of everything written from now on.
     pub(super) fn send(&self, bytes: Bytes, every: Duration) {
         let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         *raw = Some((bytes, every));
@@ -45,10 +45,10 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection, with or without TLS, that meets its fate.
+/// A connection, with or without TLS, that ends as its [`ConnectionEnd`] says.
 pub(super) struct Wire {
     stream: Stream,
-    fate: Arc<Fate>,
+    end: Arc<ConnectionEnd>,
     raw: Option<Raw>,
 }
 
@@ -59,10 +59,10 @@ struct Raw {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream, fate: Arc<Fate>) -> Self {
+    pub(super) fn new(stream: Stream, end: Arc<ConnectionEnd>) -> Self {
         Self {
             stream,
-            fate,
+            end,
             raw: None,
         }
     }
@@ -70,12 +70,12 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.fate.reset.load(Relaxed) {
+        if self.end.reset.load(Relaxed) {
             let stream = match &self.stream {
                 Stream::Plain(stream) => stream,
                 Stream::Tls(stream) => stream.get_ref().0,
             };
-            // Without it the connection ends in an orderly way, and a test that wants a reset says so.
+            // Best effort: if it fails, a test that expects a reset fails.
             _ = stream.set_zero_linger();
         }
     }
@@ -99,8 +99,8 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.raw.is_none() {
-            let mut fate = this.fate.raw.lock().unwrap_or_else(PoisonError::into_inner);
-            this.raw = fate.take().map(|(rest, every)| Raw {
+            let mut raw = this.end.raw.lock().unwrap_or_else(PoisonError::into_inner);
+            this.raw = raw.take().map(|(rest, every)| Raw {
                 rest,
                 every,
                 pause: None,
@@ -124,7 +124,7 @@ impl AsyncWrite for Wire {
             raw.pause = None;
             ready!(this.stream.as_mut().poll_flush(cx))?;
         }
-        // What HTTP had to say is swallowed.
+        // Discards what HTTP wrote.
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -1,24 +1,21 @@
 //! One call, from the settings to the exit code.
 
-use crate::world::{CLIENT_ID, Ended, MASKED, SECRET, TOKEN, World, run};
 use wiremock::Request;
 
-fn header(request: &Request, name: &str) -> Option<String> {
-    let value = request.headers.get(name)?;
-    Some(value.to_str().unwrap().to_owned())
-}
+use crate::fixture::{
+    BASIC, CLIENT_ID, Finished, RAW_BASIC, SECRET, TOKEN, TOKEN_LINE, World, run,
+};
 
-fn form(request: &Request) -> Vec<(String, String)> {
-    form_urlencoded::parse(&request.body).into_owned().collect()
+fn authorization(request: &Request) -> Option<&str> {
+    let value = request.headers.get("authorization")?;
+    Some(value.to_str().unwrap())
 }
 
 #[tokio::test]
 async fn a_granted_call_prints_the_masked_token_and_the_document() {
-    let world = World::sound().await;
-    let ended = run(world.service_a(&[])).await;
+    let world = World::working().await;
     let expected = format!(
-        "\
-Access token (masked): {MASKED}
+        "{TOKEN_LINE}\
 Service B response:
   message: Service B trusted the token
   issuer: https://tenant.verify.ibm.com/oauth2
@@ -27,102 +24,62 @@ Service B response:
   scopes: None
 "
     );
-    assert_eq!(
-        ended,
-        Ended {
-            code: Some(0),
-            stdout: expected,
-            stderr: String::new()
-        }
-    );
+    let finished = run(world.service_a(&[])).await;
+    assert_eq!(finished, Finished::ok(expected));
     let calls = world.calls().await;
     assert_eq!(calls.len(), 1);
-    assert_eq!(
-        header(&calls[0], "authorization").unwrap(),
-        format!("Bearer {TOKEN}")
-    );
+    let bearer = format!("Bearer {TOKEN}");
+    assert_eq!(authorization(&calls[0]), Some(bearer.as_str()));
 }
 
+/// RFC 6749 section 2.3.1 and RFC 7617 section 2: form-encoded, as they are, or in the body only.
 #[tokio::test]
-async fn rfc6749_4_4_2_the_token_is_asked_for_once_with_basic_form_encoded_first() {
-    let world = World::sound().await;
-    run(world.service_a(&[])).await;
-    let requests = world.token_requests().await;
-    assert_eq!(requests.len(), 1);
-    // base64("service-a-client:s3cret%3Awith%2Bsigns%2F%25")
-    assert_eq!(
-        header(&requests[0], "authorization").unwrap(),
-        "Basic c2VydmljZS1hLWNsaWVudDpzM2NyZXQlM0F3aXRoJTJCc2lnbnMlMkYlMjU="
-    );
-    assert_eq!(
-        form(&requests[0]),
-        [("grant_type".to_owned(), "client_credentials".to_owned())]
-    );
-}
-
-#[tokio::test]
-async fn rfc6749_2_3_1_post_puts_id_and_secret_into_the_body_only() {
-    let world = World::sound().await;
-    run(world.service_a(&[
-        "--client-auth",
-        "post",
-        "--scope",
-        "read  write",
-        "--audience",
-        "b",
-        "--resource",
-        "urn:b",
-        "--resource",
-        "urn:c",
-    ]))
-    .await;
-    let requests = world.token_requests().await;
-    assert_eq!(requests.len(), 1);
-    assert_eq!(header(&requests[0], "authorization"), None);
-    let expected = [
-        ("grant_type", "client_credentials"),
-        ("scope", "read write"),
-        ("client_id", CLIENT_ID),
-        ("client_secret", SECRET),
-        ("audience", "b"),
-        ("resource", "urn:b"),
-        ("resource", "urn:c"),
+async fn rfc6749_4_4_2_the_token_is_requested_once_with_one_style_of_client_authentication() {
+    let basic = format!("Basic {BASIC}");
+    let raw_basic = format!("Basic {RAW_BASIC}");
+    let post = "--client-auth post --audience b --resource urn:b --resource urn:c --scope";
+    let mut post: Vec<_> = post.split(' ').collect();
+    post.push("read  write");
+    let grant = ("grant_type", "client_credentials");
+    let table: [(&[&str], _, &[_]); 3] = [
+        (&[], Some(basic.as_str()), &[grant]),
+        (
+            &["--client-auth", "basic-raw"],
+            Some(raw_basic.as_str()),
+            &[grant],
+        ),
+        (
+            &post,
+            None,
+            &[
+                grant,
+                ("scope", "read write"),
+                ("client_id", CLIENT_ID),
+                ("client_secret", SECRET),
+                ("audience", "b"),
+                ("resource", "urn:b"),
+                ("resource", "urn:c"),
+            ],
+        ),
     ];
-    assert_eq!(
-        form(&requests[0]),
-        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-    );
+    for (arguments, header, parameters) in table {
+        let world = World::working().await;
+        assert_eq!(run(world.service_a(arguments)).await.code, Some(0));
+        let requests = world.token_requests().await;
+        assert_eq!(requests.len(), 1);
+        assert_eq!(authorization(&requests[0]), header);
+        let form = form_urlencoded::parse(&requests[0].body).into_owned();
+        let expected = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        assert_eq!(form.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]
-async fn rfc7617_2_raw_basic_sends_id_and_secret_as_they_are() {
-    let world = World::sound().await;
-    let ended = run(world.service_a(&["--client-auth", "basic-raw"])).await;
-    assert_eq!(ended.code, Some(0));
-    let requests = world.token_requests().await;
-    assert_eq!(requests.len(), 1);
-    // base64("service-a-client:s3cret:with+signs/%")
-    assert_eq!(
-        header(&requests[0], "authorization").unwrap(),
-        "Basic c2VydmljZS1hLWNsaWVudDpzM2NyZXQ6d2l0aCtzaWducy8l"
-    );
-    assert_eq!(
-        form(&requests[0]),
-        [("grant_type".to_owned(), "client_credentials".to_owned())]
-    );
-}
-
-#[tokio::test]
-async fn token_only_prints_the_token_and_calls_nobody_else() {
-    let world = World::sound().await;
-    let ended = run(world.service_a(&["--token-only"])).await;
-    assert_eq!(
-        ended,
-        Ended {
-            code: Some(0),
-            stdout: format!("{TOKEN}\n"),
-            stderr: String::new()
-        }
-    );
+async fn token_only_prints_the_token_and_does_not_call_service_b() {
+    let world = World::working().await;
+    let finished = run(world.service_a(&["--token-only"])).await;
+    assert_eq!(finished, Finished::ok(format!("{TOKEN}\n")));
     assert_eq!(world.calls().await.len(), 0);
 }

@@ -1,4 +1,4 @@
-//! S2: Ctrl-C stops at once at every stage.
+//! S2: Ctrl-C stops the program promptly at every stage.
 
 use std::{
     process::{Command as Blocking, Stdio},
@@ -12,11 +12,13 @@ use tokio::{
 };
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
-use crate::world::{Ended, MASKED, TOKEN, World, bare, granted, received, run, token_answer};
+use crate::fixture::{
+    Finished, MASKED, TOKEN, World, granted, json_body, received, run, service_a, token_response,
+};
 
 /// Far below every timeout, and far above what a busy machine needs.
-const AT_ONCE: Duration = Duration::from_secs(5);
-const FOR_EVER: Duration = Duration::from_secs(3600);
+const PROMPTLY: Duration = Duration::from_secs(5);
+const LONG_DELAY: Duration = Duration::from_secs(3600);
 
 fn interrupt(child: &Child) {
     let pid = child.id().unwrap().to_string();
@@ -24,8 +26,8 @@ fn interrupt(child: &Child) {
     assert!(status.success());
 }
 
-/// Waits until `server` got `count` requests.
-async fn reached(server: &MockServer, count: usize) {
+/// Waits until `server` has got `count` requests.
+async fn wait_for_requests(server: &MockServer, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while received(server).await.len() < count {
         assert!(Instant::now() < deadline, "nothing arrives");
@@ -33,21 +35,15 @@ async fn reached(server: &MockServer, count: usize) {
     }
 }
 
-async fn ends_at_once(child: Child) -> Ended {
+/// Sends Ctrl-C and waits for the end.
+async fn interrupted(child: Child) -> Finished {
     interrupt(&child);
-    let sent = Instant::now();
-    let output = tokio::time::timeout(AT_ONCE, child.wait_with_output()).await;
-    let ended = Ended::from(output.expect("Ctrl-C does not stop it").unwrap());
-    assert!(sent.elapsed() < AT_ONCE);
-    ended
+    let output = tokio::time::timeout(PROMPTLY, child.wait_with_output()).await;
+    Finished::from(output.expect("Ctrl-C does not stop it").unwrap())
 }
 
-fn silent() -> Ended {
-    Ended {
-        code: Some(130),
-        stdout: String::new(),
-        stderr: String::new(),
-    }
+fn stopped_silently() -> Finished {
+    Finished::failed(130, String::new())
 }
 
 fn hanging(arguments: &[&str], world: &World) -> Command {
@@ -61,36 +57,33 @@ async fn s2_ctrl_c_stops_discovery() {
     for arguments in [&[][..], &["--token-only"], &["--json"], &["--repeat", "9"]] {
         let world = World::empty().await;
         Mock::given(method("GET"))
-            .respond_with(ResponseTemplate::new(200).set_delay(FOR_EVER))
+            .respond_with(ResponseTemplate::new(200).set_delay(LONG_DELAY))
             .mount(&world.issuer)
             .await;
         let child = hanging(arguments, &world).spawn().unwrap();
-        reached(&world.issuer, 1).await;
-        assert_eq!(ends_at_once(child).await, silent(), "{arguments:?}");
+        wait_for_requests(&world.issuer, 1).await;
+        assert_eq!(
+            interrupted(child).await,
+            stopped_silently(),
+            "{arguments:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn s2_ctrl_c_stops_the_token_request() {
-    let world = World::empty().await;
-    world.discovery().await;
-    world
-        .answer_token(token_answer(TOKEN).set_delay(FOR_EVER))
-        .await;
+    let world = World::with_token_response(token_response(TOKEN).set_delay(LONG_DELAY)).await;
     let child = hanging(&[], &world).spawn().unwrap();
-    reached(&world.issuer, 2).await;
-    assert_eq!(ends_at_once(child).await, silent());
+    wait_for_requests(&world.issuer, 2).await;
+    assert_eq!(interrupted(child).await, stopped_silently());
 }
 
 #[tokio::test]
 async fn s2_ctrl_c_stops_the_call() {
-    let world = World::empty().await;
-    world.discovery().await;
-    world.answer_token(token_answer(TOKEN)).await;
-    world.answer_call(granted().set_delay(FOR_EVER)).await;
+    let world = World::with_call_response(granted().set_delay(LONG_DELAY)).await;
     let child = hanging(&[], &world).spawn().unwrap();
-    reached(&world.service_b, 1).await;
-    assert_eq!(ends_at_once(child).await, silent());
+    wait_for_requests(&world.service_b, 1).await;
+    assert_eq!(interrupted(child).await, stopped_silently());
 }
 
 #[tokio::test]
@@ -98,39 +91,35 @@ async fn s2_ctrl_c_stops_the_read_of_the_secret() {
     let world = World::empty().await;
     let mut command = world.service_a(&["--secret-stdin"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    // Held open: the secret never ends.
+    // Held open, so that the secret never ends.
     let _stdin = child.stdin.take();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(ends_at_once(child).await, silent());
+    assert_eq!(interrupted(child).await, stopped_silently());
 }
 
 #[tokio::test]
 async fn s2_ctrl_c_stops_a_write_that_nobody_reads() {
-    let world = World::empty().await;
-    world.discovery().await;
-    world.answer_token(token_answer(TOKEN)).await;
+    let world = World::with_token_response(token_response(TOKEN)).await;
     // More than a pipe holds.
     let text = "x".repeat(1_000_000);
-    world
-        .answer_call(ResponseTemplate::new(200).set_body_json(text))
-        .await;
+    world.serve_call(json_body(200, text.into())).await;
     let mut child = world.service_a(&[]).spawn().unwrap();
-    reached(&world.service_b, 1).await;
+    wait_for_requests(&world.service_b, 1).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     interrupt(&child);
-    let status = tokio::time::timeout(AT_ONCE, child.wait()).await;
+    let status = tokio::time::timeout(PROMPTLY, child.wait()).await;
     assert_eq!(status.unwrap().unwrap().code(), Some(130));
 }
 
 #[tokio::test]
 async fn ctrl_c_ends_a_load_with_its_summary() {
-    let world = World::sound().await;
+    let world = World::working().await;
     let arguments = ["--json", "--repeat", "100000", "--rate", "50"];
     let child = world.service_a(&arguments).spawn().unwrap();
-    reached(&world.service_b, 5).await;
-    let ended = ends_at_once(child).await;
-    assert_eq!(ended.code, Some(130));
-    let summary = ended.json();
+    wait_for_requests(&world.service_b, 5).await;
+    let finished = interrupted(child).await;
+    assert_eq!(finished.code, Some(130));
+    let summary = finished.json();
     assert_eq!(summary["interrupted"], true);
     assert!(summary["succeeded"].as_u64().unwrap() >= 4);
     assert_eq!(summary["token_requests"], 1);
@@ -138,13 +127,13 @@ async fn ctrl_c_ends_a_load_with_its_summary() {
 
 #[tokio::test]
 async fn watch_shows_each_call_on_a_line_and_ctrl_c_ends_it_with_the_summary() {
-    let world = World::sound().await;
+    let world = World::working().await;
     let child = world.service_a(&["--watch", "0.05"]).spawn().unwrap();
-    reached(&world.service_b, 4).await;
-    let ended = ends_at_once(child).await;
-    assert_eq!(ended.code, Some(130));
-    assert_eq!(ended.stderr, "");
-    let lines: Vec<_> = ended.stdout.lines().collect();
+    wait_for_requests(&world.service_b, 4).await;
+    let finished = interrupted(child).await;
+    assert_eq!(finished.code, Some(130));
+    assert_eq!(finished.stderr, "");
+    let lines: Vec<_> = finished.stdout.lines().collect();
     for (index, line) in lines[..3].iter().enumerate() {
         let words: Vec<_> = line.split(' ').collect();
         assert_eq!(words[..3], [&(index + 1).to_string(), "ok", "200"]);
@@ -156,7 +145,7 @@ async fn watch_shows_each_call_on_a_line_and_ctrl_c_ends_it_with_the_summary() {
     let summary = &lines[lines.len() - 3..];
     assert_eq!(summary[0], format!("Access token (masked): {MASKED}"));
     assert!(
-        summary[1].contains(" 1 at once, stopped by Ctrl-C): "),
+        summary[1].contains(" 1 concurrent, stopped by Ctrl-C): "),
         "{}",
         summary[1]
     );
@@ -165,7 +154,7 @@ async fn watch_shows_each_call_on_a_line_and_ctrl_c_ends_it_with_the_summary() {
 
 #[tokio::test]
 async fn watch_as_json_writes_a_line_for_each_call_at_once() {
-    let world = World::sound().await;
+    let world = World::working().await;
     let mut child = world
         .service_a(&["--watch", "0.05", "--json"])
         .spawn()
@@ -191,17 +180,8 @@ async fn watch_as_json_writes_a_line_for_each_call_at_once() {
 }
 
 #[tokio::test]
-async fn watch_goes_on_while_the_issuer_is_away() {
-    let mut command = bare(&[
-        "--watch",
-        "0.05",
-        "--json",
-        "--issuer",
-        "http://127.0.0.1:1",
-    ]);
-    command
-        .env("WORKOUT18_CLIENT_ID", "a")
-        .env("WORKOUT18_CLIENT_SECRET", "b");
+async fn watch_continues_while_the_issuer_is_unreachable() {
+    let mut command = service_a("http://127.0.0.1:1", &["--watch", "0.05", "--json"]);
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for _ in 0..3 {
@@ -216,16 +196,16 @@ async fn watch_goes_on_while_the_issuer_is_away() {
 }
 
 #[tokio::test]
-async fn output_that_nobody_reads_any_more_ends_a_watch() {
-    let world = World::sound().await;
+async fn a_closed_output_ends_a_watch() {
+    let world = World::working().await;
     let mut child = world.service_a(&["--watch", "0.05"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next_line().await.unwrap().unwrap();
     drop(lines);
-    let output = tokio::time::timeout(AT_ONCE, child.wait_with_output()).await;
-    let ended = Ended::from(output.unwrap().unwrap());
-    assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.stderr, "");
-    // It is as well as before.
+    let output = tokio::time::timeout(PROMPTLY, child.wait_with_output()).await;
+    let finished = Finished::from(output.unwrap().unwrap());
+    assert_eq!(finished.code, Some(1));
+    assert_eq!(finished.stderr, "");
+    // Issuer and Service B still work.
     assert_eq!(run(world.service_a(&["--token-only"])).await.code, Some(0));
 }

@@ -1,4 +1,4 @@
-//! The real binary against real sockets.
+//! Runs the real binary against real sockets.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,15 +9,15 @@
 )]
 
 mod call;
-mod cases;
+mod fixture;
 mod interrupt;
 mod issuer;
 mod load;
 mod redirects;
 mod renewal;
+mod reported_issuers;
 mod secrets;
 mod service_b;
 mod settings;
 mod tls;
 mod verbose;
-mod world;

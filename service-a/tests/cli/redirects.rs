@@ -1,24 +1,25 @@
-//! S6 and Camel CVE-2026-85251: neither credentials nor a token follow a redirect, or take another way than the one set.
+//! S6 and Camel CVE-2026-85251: neither credentials nor a token follow a redirect, or go through a
+//! proxy that is not meant for them.
 
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
-use crate::world::{MASKED, TOKEN, World, granted, received, run, token_answer};
+use crate::fixture::{TOKEN, TOKEN_LINE, World, granted, received, run, token_response};
 
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+fn redirect(status: u16, target: &str) -> ResponseTemplate {
+    ResponseTemplate::new(status).insert_header("location", target)
+}
 
 #[tokio::test]
 async fn s6_credentials_do_not_follow_a_redirect_of_the_token_endpoint() {
     for status in REDIRECTS {
         let thief = MockServer::start().await;
-        let world = World::empty().await;
-        world.discovery().await;
         let target = format!("{}/token", thief.uri());
-        world
-            .answer_token(ResponseTemplate::new(status).insert_header("location", target.as_str()))
-            .await;
-        let ended = run(world.service_a(&["--json"])).await;
-        assert_eq!(ended.code, Some(4), "{status}");
-        let error = &ended.json()["error"];
+        let world = World::with_token_response(redirect(status, &target)).await;
+        let finished = run(world.service_a(&["--json"])).await;
+        assert_eq!(finished.code, Some(4), "{status}");
+        let error = &finished.json()["error"];
         assert_eq!(error["reason"], "redirected");
         assert_eq!(error["status"], status);
         assert_eq!(error["location"], target);
@@ -31,51 +32,40 @@ async fn s6_credentials_do_not_follow_a_redirect_of_the_token_endpoint() {
 async fn s6_the_token_does_not_follow_a_redirect_of_service_b() {
     for status in REDIRECTS {
         let thief = MockServer::start().await;
-        let world = World::empty().await;
-        world.discovery().await;
-        world.answer_token(token_answer(TOKEN)).await;
         let target = format!("{}/data", thief.uri());
-        world
-            .answer_call(ResponseTemplate::new(status).insert_header("location", target.as_str()))
-            .await;
-        let ended = run(world.service_a(&[])).await;
-        assert_eq!(ended.code, Some(5), "{status}");
-        assert_eq!(ended.stdout, format!("Access token (masked): {MASKED}\n"));
-        assert!(
-            ended.stderr.ends_with(&format!(
-                "
+        let world = World::with_call_response(redirect(status, &target)).await;
+        let finished = run(world.service_a(&[])).await;
+        assert_eq!(finished.code, Some(5), "{status}");
+        assert_eq!(finished.stdout, TOKEN_LINE);
+        let end = format!(
+            "
   reason: redirected
   location (not followed): {target}
   next: Set WORKOUT18_SERVICE_B_URL (--service-b-url) to the final address: a token is not sent after a redirect.
 "
-            )),
-            "{}",
-            ended.stderr
         );
+        assert!(finished.stderr.ends_with(&end), "{}", finished.stderr);
         assert_eq!(received(&thief).await.len(), 0, "{status}");
         assert_eq!(world.calls().await.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_redirect_of_discovery_is_not_followed_and_counts_as_none() {
+async fn a_redirect_of_discovery_is_not_followed_and_counts_as_no_metadata() {
     let thief = MockServer::start().await;
     let world = World::empty().await;
-    Mock::given(method("GET"))
-        .respond_with(ResponseTemplate::new(302).insert_header("location", thief.uri().as_str()))
-        .mount(&world.issuer)
-        .await;
-    world.answer_token(token_answer(TOKEN)).await;
-    world.answer_call(granted()).await;
-    let ended = run(world.service_a(&[])).await;
-    assert_eq!(ended.code, Some(0));
+    let metadata = Mock::given(method("GET")).respond_with(redirect(302, &thief.uri()));
+    metadata.mount(&world.issuer).await;
+    world.serve_token(token_response(TOKEN)).await;
+    world.serve_call(granted()).await;
+    assert_eq!(run(world.service_a(&[])).await.code, Some(0));
     assert_eq!(received(&thief).await.len(), 0);
 }
 
 #[tokio::test]
-async fn what_stays_on_this_machine_passes_no_proxy() {
+async fn loopback_requests_go_through_no_proxy() {
     let proxy = MockServer::start().await;
-    let world = World::sound().await;
+    let world = World::working().await;
     let mut command = world.service_a(&[]);
     for variable in [
         "http_proxy",

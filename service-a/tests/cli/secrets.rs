@@ -1,88 +1,52 @@
-//! Where secrets come from, and that they are seen nowhere.
+//! Where the secret comes from, and that neither secret nor token is shown.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{io::Write as _, path::PathBuf, process::Stdio};
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::method};
+use wiremock::{Request, Respond, ResponseTemplate};
 
-use crate::world::{
-    CLIENT_ID, MASKED, SECRET, TOKEN, World, granted, inactive, refusal, run, token_answer,
+use crate::fixture::{
+    ENCODED_SECRET, Finished, MASKED, RAW_BASIC, SECRET, TOKEN, TemporaryFile, World, granted,
+    inactive, json_body, refusal, run, token_response,
 };
 
-/// A file that goes away with its test.
-pub(crate) struct SecretFile(PathBuf);
-
-impl SecretFile {
-    pub(crate) fn new(name: &str, content: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for SecretFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Takes one secret and refuses all others as IBM Verify does; with `rotate` it puts another secret into the file first.
-struct Picky {
-    secret: &'static str,
+/// Accepts [`SECRET`] and rejects all others as IBM Verify does. `rotate` names a secret that is
+/// written to the file before it does.
+#[derive(Default)]
+struct SecretCheck {
     rotate: Option<(PathBuf, &'static str)>,
 }
 
-impl Respond for Picky {
+impl Respond for SecretCheck {
     fn respond(&self, request: &Request) -> ResponseTemplate {
-        let sent: Vec<_> = form_urlencoded::parse(&request.body).collect();
-        if sent
-            .iter()
-            .any(|(name, value)| name == "client_secret" && value == self.secret)
-        {
-            return token_answer(TOKEN);
+        let mut parameters = form_urlencoded::parse(&request.body);
+        if parameters.any(|(name, value)| name == "client_secret" && value == SECRET) {
+            return token_response(TOKEN);
         }
         if let Some((path, secret)) = &self.rotate {
             let mut file = std::fs::File::create(path).unwrap();
             file.write_all(secret.as_bytes()).unwrap();
         }
         let body = json!({"error": "request_unauthorized", "error_description": "CSIAQ0155E No."});
-        ResponseTemplate::new(401).set_body_json(body)
+        json_body(401, body)
     }
 }
 
-async fn picky(picky: Picky) -> World {
-    let world = World::empty().await;
-    world.discovery().await;
-    Mock::given(method("POST"))
-        .respond_with(picky)
-        .mount(&world.issuer)
-        .await;
-    world.answer_call(granted()).await;
+async fn checking(check: SecretCheck) -> World {
+    let world = World::with_token_response(check).await;
+    world.serve_call(granted()).await;
     world
 }
 
 #[tokio::test]
-async fn the_secret_comes_from_a_file_and_its_line_end_is_not_part_of_it() {
+async fn the_secret_comes_from_a_file_without_its_line_end() {
     for end in ["", "\n", "\r\n"] {
-        let world = picky(Picky {
-            secret: SECRET,
-            rotate: None,
-        })
-        .await;
-        let file = SecretFile::new("plain", &format!("{SECRET}{end}"));
+        let world = checking(SecretCheck::default()).await;
+        let file = TemporaryFile::new("plain", &format!("{SECRET}{end}"));
         let arguments = ["--client-auth", "post", "--secret-file", file.path()];
         let mut command = world.service_a(&arguments);
-        // The flag wins.
+        // The flag takes precedence.
         command.env("WORKOUT18_CLIENT_SECRET", "another one");
         assert_eq!(run(command).await.code, Some(0), "{end:?}");
     }
@@ -90,118 +54,74 @@ async fn the_secret_comes_from_a_file_and_its_line_end_is_not_part_of_it() {
 
 #[tokio::test]
 async fn the_secret_comes_from_standard_input() {
-    let world = picky(Picky {
-        secret: SECRET,
-        rotate: None,
-    })
-    .await;
+    let world = checking(SecretCheck::default()).await;
     let mut command = world.service_a(&["--client-auth", "post", "--secret-stdin"]);
     command
         .env_remove("WORKOUT18_CLIENT_SECRET")
         .stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin
-        .write_all(format!("{SECRET}\n").as_bytes())
-        .await
-        .unwrap();
+    let secret = format!("{SECRET}\n");
+    stdin.write_all(secret.as_bytes()).await.unwrap();
     drop(stdin);
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn s4_a_rotated_secret_is_read_again_and_tried_once() {
-    let file = SecretFile::new("rotated", "old-secret");
-    let rotate = Some((file.0.clone(), SECRET));
-    let world = picky(Picky {
-        secret: SECRET,
-        rotate,
-    })
-    .await;
-    let arguments = [
-        "--json",
-        "--client-auth",
-        "post",
-        "--secret-file",
-        file.path(),
+async fn s4_a_rejected_secret_is_read_again_and_a_new_one_is_tried_once() {
+    let table = [
+        ("rotated", Some(SECRET), 0, 2),
+        ("wrong-again", Some("new-secret-that-is-wrong-too"), 4, 2),
+        ("unchanged", None, 4, 1),
     ];
-    let ended = run(world.service_a(&arguments)).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
-    assert_eq!(ended.json()["token_requests"], 2);
-    assert_eq!(world.token_requests().await.len(), 2);
+    for (name, rotated, code, requests) in table {
+        let file = TemporaryFile::new(name, "old-secret");
+        let rotate = rotated.map(|secret| (PathBuf::from(file.path()), secret));
+        let world = checking(SecretCheck { rotate }).await;
+        let post = ["--json", "--client-auth", "post", "--secret-file"];
+        let arguments = [&post[..], &[file.path()]].concat();
+        let finished = run(world.service_a(&arguments)).await;
+        assert_eq!(finished.code, Some(code), "{name}: {}", finished.stdout);
+        let json = finished.json();
+        assert_eq!(json["token_requests"], requests, "{name}");
+        assert_eq!(world.token_requests().await.len(), requests, "{name}");
+        if code == 4 {
+            let error = &json["error"];
+            assert_eq!(error["reason"], "request_unauthorized", "{name}");
+            let next = error["next"].as_str().unwrap();
+            let advice = "Check WORKOUT18_CLIENT_ID and the client secret";
+            assert!(next.starts_with(advice), "{name}: {next}");
+        }
+    }
 }
 
 #[tokio::test]
-async fn s4_a_secret_that_is_wrong_again_ends_after_the_second_request() {
-    let file = SecretFile::new("wrong-again", "old-secret");
-    let rotate = Some((file.0.clone(), "new-secret-that-is-wrong-too"));
-    let world = picky(Picky {
-        secret: SECRET,
-        rotate,
-    })
-    .await;
-    let arguments = ["--client-auth", "post", "--secret-file", file.path()];
-    let ended = run(world.service_a(&arguments)).await;
-    assert_eq!(ended.code, Some(4));
-    assert!(
-        ended.stderr.contains("\n  reason: request_unauthorized\n"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended
-            .stderr
-            .contains("\n  next: Check WORKOUT18_CLIENT_ID and the client secret")
-    );
-    assert_eq!(world.token_requests().await.len(), 2);
-}
-
-#[tokio::test]
-async fn s4_a_secret_that_did_not_change_is_not_tried_again() {
-    let file = SecretFile::new("same", "old-secret");
-    let world = picky(Picky {
-        secret: SECRET,
-        rotate: None,
-    })
-    .await;
-    let arguments = ["--client-auth", "post", "--secret-file", file.path()];
-    assert_eq!(run(world.service_a(&arguments)).await.code, Some(4));
-    assert_eq!(world.token_requests().await.len(), 1);
-}
-
-#[tokio::test]
-async fn s5_the_secret_on_the_command_line_is_refused_by_name() {
-    let world = World::sound().await;
-    let table: [&[&str]; 7] = [
-        &["--secret-stdin=hunter22"],
-        &["--secret", "hunter22"],
-        &["--secret=hunter22"],
-        &["--client-secret", "hunter22"],
-        &["--client-secret=hunter22"],
-        &["--json=no", "--client_secret=hunter22"],
-        &["stray", "--password", "hunter22"],
+async fn s5_the_secret_on_the_command_line_is_refused_with_the_name_of_the_flag() {
+    let world = World::working().await;
+    let table: [(&str, &[&str]); 7] = [
+        ("--secret-stdin", &["--secret-stdin=hunter22"]),
+        ("--secret", &["--secret", "hunter22"]),
+        ("--secret", &["--secret=hunter22"]),
+        ("--client-secret", &["--client-secret", "hunter22"]),
+        ("--client-secret", &["--client-secret=hunter22"]),
+        (
+            "--client_secret",
+            &["--json=no", "--client_secret=hunter22"],
+        ),
+        ("--password", &["stray", "--password", "hunter22"]),
     ];
-    for arguments in table {
-        let ended = run(world.service_a(arguments)).await;
-        let flag = arguments
-            .iter()
-            .find(|argument| argument.contains("secret") || argument.contains("password"))
-            .unwrap();
-        let flag = flag.split('=').next().unwrap();
-        assert_eq!(ended.code, Some(2));
-        assert_eq!(ended.stdout, "");
-        assert_eq!(
-            ended.stderr,
-            format!(
-                "Error: {flag} with a secret is refused: other users of the machine can read command lines, and shells keep them. Set WORKOUT18_CLIENT_SECRET, or use --secret-file FILE or --secret-stdin; and change a secret that was typed here\nRun service-a --help for all settings.\n"
-            )
+    for (flag, arguments) in table {
+        let finished = run(world.service_a(arguments)).await;
+        let error = format!(
+            "{flag} with a secret is refused: other users of the machine can read command lines, and shells keep them. Set WORKOUT18_CLIENT_SECRET, or use --secret-file FILE or --secret-stdin; and rotate a secret that was typed here"
         );
+        assert_eq!(finished, Finished::wrong_settings(&[&error]));
     }
     assert_eq!(world.token_requests().await.len(), 0);
 }
 
-/// A peer that sends back everything it got, to tempt us into showing it.
+/// Sends back everything that it got, as it is and in every encoding that a peer may use.
 struct Echo(u16);
 
 impl Respond for Echo {
@@ -211,77 +131,106 @@ impl Respond for Echo {
             .get("authorization")
             .map(|value| value.to_str().unwrap().to_owned())
             .unwrap_or_default();
-        let body = String::from_utf8_lossy(&request.body);
-        let heard = format!("{authorization} {body} {SECRET} {TOKEN}");
-        let body = json!({
-            "error": format!("invalid_client {heard}"),
-            "error_description": heard,
-            "reason": heard,
-            heard.as_str(): [heard],
+        let encoded =
+            |value: &str| -> String { form_urlencoded::byte_serialize(value.as_bytes()).collect() };
+        let received = [
+            authorization.clone(),
+            encoded(&authorization),
+            String::from_utf8_lossy(&request.body).into_owned(),
+            SECRET.to_owned(),
+            encoded(SECRET).to_lowercase(),
+            TOKEN.to_owned(),
+        ]
+        .join(" ");
+        let mut body = json!({
+            "error": received,
+            "error_description": received,
+            "reason": received,
+            "scope": [received],
+            "issuer": {"a": received},
+            received.as_str(): [received],
         });
-        ResponseTemplate::new(self.0)
-            .set_body_json(body)
-            .insert_header(
-                "www-authenticate",
-                format!("Bearer realm=\"{authorization}\""),
-            )
+        if request.method.as_str() == "POST" && self.0 == 200 {
+            body["access_token"] = TOKEN.into();
+            body["token_type"] = "Bearer".into();
+        }
+        let challenge = format!("Bearer realm=\"{authorization}\"");
+        json_body(self.0, body)
+            .insert_header("x-echo", received.as_str())
+            .insert_header("set-cookie", received.as_str())
+            .insert_header("www-authenticate", challenge)
             .insert_header("retry-after", authorization.as_str())
-            .insert_header("location", format!("/{authorization}"))
+            .insert_header("location", format!("/{}", encoded(&received)))
     }
 }
 
+/// The start of the Basic credentials in both styles.
+const BASIC_START: &str = "c2VydmljZS1hLWNsaWVudDpzM2NyZXQ";
+
 #[tokio::test]
-async fn secret_and_token_are_shown_nowhere_even_if_peers_send_them_back() {
-    let forms: [&[&str]; 5] = [
+async fn neither_secret_nor_token_is_printed_even_if_peers_send_them_back() {
+    let formats: [&[&str]; 5] = [
         &[],
         &["--json"],
         &["--repeat", "3"],
         &["--repeat", "3", "--json"],
         &["--client-auth", "post", "--json"],
     ];
-    for form in forms {
-        let sound = World::sound().await;
-        let refused = World::empty().await;
-        refused.discovery().await;
-        refused.answer_token(token_answer(TOKEN)).await;
-        refused.answer_call(inactive()).await;
-        let odd = World::empty().await;
-        odd.discovery().await;
-        odd.answer_token(token_answer(TOKEN)).await;
-        odd.answer_call(refusal(503, TOKEN, TOKEN, TOKEN)).await;
-        for world in [&sound, &refused, &odd] {
-            let ended = run(world.service_a(form)).await;
-            ended.tells_no_secret();
-            assert!(ended.stdout.contains(MASKED), "{}", ended.stdout);
+    for arguments in formats {
+        for response in [granted(), inactive(), refusal(503, TOKEN, TOKEN, TOKEN)] {
+            let world = World::with_call_response(response).await;
+            let finished = run(world.service_a(arguments)).await;
+            finished.holds_no_secret();
+            assert!(finished.stdout.contains(MASKED), "{}", finished.stdout);
         }
         for status in [200, 302, 400, 401, 503] {
-            let world = World::empty().await;
-            world.discovery().await;
-            world.answer_token(token_answer(TOKEN)).await;
-            Mock::given(method("GET"))
-                .respond_with(Echo(status))
-                .mount(&world.service_b)
-                .await;
-            let ended = run(world.service_a(form)).await;
-            assert!(!ended.stdout.contains(TOKEN), "{}", ended.stdout);
-            assert!(!ended.stderr.contains(TOKEN), "{}", ended.stderr);
+            let world = World::with_call_response(Echo(status)).await;
+            run(world.service_a(arguments))
+                .await
+                .holds_none_of(&[TOKEN]);
         }
         for status in [302, 400, 401, 500] {
-            let world = World::empty().await;
-            world.discovery().await;
-            Mock::given(method("POST"))
-                .respond_with(Echo(status))
-                .mount(&world.issuer)
-                .await;
-            let ended = run(world.service_a(form)).await;
-            assert_eq!(ended.code, Some(4));
-            // The token of this echo was never given out.
-            let basic = "c2VydmljZS1hLWNsaWVudDpzM2NyZXQ";
-            for secret in [SECRET, "s3cret%3A", basic] {
-                assert!(!ended.stdout.contains(secret), "{}", ended.stdout);
-                assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
-            }
+            let world = World::with_token_response(Echo(status)).await;
+            let finished = run(world.service_a(arguments)).await;
+            assert_eq!(finished.code, Some(4));
+            // The token of this echo was never issued.
+            finished.holds_none_of(&[SECRET, "s3cret%3A", BASIC_START]);
         }
     }
-    assert!(SECRET.starts_with("s3cret:") && CLIENT_ID == "service-a-client");
+}
+
+#[tokio::test]
+async fn neither_secret_nor_token_is_traced_even_if_peers_send_them_back_encoded() {
+    let encoded = ENCODED_SECRET.to_lowercase();
+    // Without the padding, which a peer may drop.
+    let basic = "c2VydmljZS1hLWNsaWVudDpzM2NyZXQlM0F3aXRoJTJCc2lnbnMlMkYlMjU";
+    let secrets = [SECRET, &encoded, ENCODED_SECRET, basic, RAW_BASIC];
+    for status in [200, 302, 400, 401, 500] {
+        for style in ["basic", "basic-raw", "post"] {
+            let arguments = ["--verbose", "--json", "--client-auth", style];
+            let world = World::empty().await;
+            world.serve_metadata().await;
+            if status == 200 {
+                world.serve_token(Echo(status)).await;
+            } else {
+                world.serve_token(token_response(TOKEN)).await;
+            }
+            world.serve_call(Echo(status)).await;
+            let finished = run(world.service_a(&arguments)).await;
+            for secret in secrets.into_iter().chain([TOKEN]) {
+                let stderr = &finished.stderr;
+                assert!(!stderr.contains(secret), "{secret}: {stderr}");
+            }
+            // Service B never got the secret: what it pretends to know of it is its own document.
+            let stdout = &finished.stdout;
+            assert!(!stdout.contains(TOKEN), "{stdout}");
+
+            let refusing = if status == 200 { 403 } else { status };
+            let world = World::with_token_response(Echo(refusing)).await;
+            let finished = run(world.service_a(&arguments)).await;
+            assert_eq!(finished.code, Some(4));
+            // The token of this echo was never issued.
+            finished.holds_none_of(&secrets);
+        }
+    }
 }

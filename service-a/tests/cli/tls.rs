@@ -1,6 +1,6 @@
-//! https, with an authority of our own.
+//! https with a private certificate authority.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
@@ -15,12 +15,12 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::world::{CLIENT_ID, Ended, MASKED, SECRET, TOKEN, bare, run};
+use crate::fixture::{Finished, TOKEN, TOKEN_LINE, TemporaryFile, run, service_a};
 
-/// Certificates for 127.0.0.1, and a file that says who signed them.
+/// Signs certificates for 127.0.0.1; its own certificate is in a file.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    roots: PathBuf,
+    roots: TemporaryFile,
 }
 
 impl Authority {
@@ -29,9 +29,7 @@ impl Authority {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer =
             CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
-        let roots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}-{}.pem", std::process::id()));
-        std::fs::write(&roots, issuer.pem()).unwrap();
+        let roots = TemporaryFile::new(name, &issuer.pem());
         Self { issuer, roots }
     }
 
@@ -39,7 +37,7 @@ impl Authority {
         self.acceptor_for(&[])
     }
 
-    /// Speaks these protocols and no other (RFC 7301).
+    /// Offers only these protocols (RFC 7301).
     fn acceptor_for(&self, protocols: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
@@ -59,13 +57,8 @@ impl Authority {
     }
 }
 
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.roots);
-    }
-}
-
-async fn request(
+/// Reads the head of one request.
+async fn read_head(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
 ) -> Option<(TlsStream<TcpStream>, String)> {
@@ -77,20 +70,20 @@ async fn request(
     Some((stream, String::from_utf8(head).unwrap()))
 }
 
-/// Answers every request with `answer` and tells of its head.
+/// Responds to every request with `body` and passes on the heads of the requests.
 fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    answer: serde_json::Value,
+    body: serde_json::Value,
 ) -> mpsc::UnboundedReceiver<String> {
-    let (heard, requests) = mpsc::unbounded_channel();
+    let (sender, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let Some((mut stream, head)) = request(&acceptor, stream).await else {
+            let Some((mut stream, head)) = read_head(&acceptor, stream).await else {
                 continue;
             };
-            let _ = heard.send(head);
-            let body = answer.to_string();
+            let _ = sender.send(head);
+            let body = body.to_string();
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
@@ -99,7 +92,7 @@ fn serve(
             let _ = stream.shutdown().await;
         }
     });
-    requests
+    heads
 }
 
 async fn listener() -> (TcpListener, String) {
@@ -109,7 +102,7 @@ async fn listener() -> (TcpListener, String) {
 }
 
 #[tokio::test]
-async fn discovery_over_https_may_name_a_token_endpoint_elsewhere() {
+async fn https_metadata_may_name_a_token_endpoint_of_another_origin() {
     let authority = Authority::new("trusted");
     let (metadata, issuer) = listener().await;
     let (tokens, endpoint) = listener().await;
@@ -118,49 +111,35 @@ async fn discovery_over_https_may_name_a_token_endpoint_elsewhere() {
         authority.acceptor(),
         json!({"issuer": issuer, "token_endpoint": format!("{endpoint}/t")}),
     );
-    let mut asked = serve(
+    let mut requests = serve(
         tokens,
         authority.acceptor(),
         json!({"access_token": TOKEN, "token_type": "bearer"}),
     );
-    let mut command = bare(&["--token-only", "--issuer", &issuer]);
-    command
-        .env("WORKOUT18_CLIENT_ID", CLIENT_ID)
-        .env("WORKOUT18_CLIENT_SECRET", SECRET)
-        .env("SSL_CERT_FILE", &authority.roots);
-    let ended = run(command).await;
-    assert_eq!(ended.stdout, format!("{TOKEN}\n"), "{}", ended.stderr);
-    assert!(
-        asked
-            .recv()
-            .await
-            .unwrap()
-            .starts_with("POST /t HTTP/1.1\r\n")
-    );
+    let mut command = service_a(&issuer, &["--token-only"]);
+    command.env("SSL_CERT_FILE", authority.roots.path());
+    let finished = run(command).await;
+    assert_eq!(finished.stdout, format!("{TOKEN}\n"), "{}", finished.stderr);
+    let head = requests.recv().await.unwrap();
+    assert!(head.starts_with("POST /t HTTP/1.1\r\n"), "{head}");
 }
 
 #[tokio::test]
-async fn a_certificate_of_nobody_we_trust_ends_before_anything_is_sent() {
+async fn nothing_is_sent_to_a_server_with_an_untrusted_certificate() {
     let stranger = Authority::new("stranger");
     let trusted = Authority::new("other");
     let (metadata, issuer) = listener().await;
-    let mut asked = serve(metadata, stranger.acceptor(), json!({}));
-    let mut command = bare(&["--issuer", &issuer]);
-    command
-        .env("WORKOUT18_CLIENT_ID", CLIENT_ID)
-        .env("WORKOUT18_CLIENT_SECRET", SECRET)
-        .env("SSL_CERT_FILE", &trusted.roots);
-    let ended = run(command).await;
-    assert_eq!(ended.code, Some(3));
-    assert!(
-        ended.stderr.contains("\n  reason: certificate_refused\n"),
-        "{}",
-        ended.stderr
-    );
-    assert!(asked.try_recv().is_err());
+    let mut requests = serve(metadata, stranger.acceptor(), json!({}));
+    let mut command = service_a(&issuer, &[]);
+    command.env("SSL_CERT_FILE", trusted.roots.path());
+    let finished = run(command).await;
+    assert_eq!(finished.code, Some(3));
+    let reason = "\n  reason: certificate_refused\n";
+    assert!(finished.stderr.contains(reason), "{}", finished.stderr);
+    assert!(requests.try_recv().is_err());
 }
 
-/// Answers as issuer and as Service B in HTTP/2 (RFC 9113), and breaks with whoever begins in HTTP/1.1.
+/// An issuer and a Service B in HTTP/2 (RFC 9113). They close connections that begin in HTTP/1.1.
 fn serve_http2(listener: TcpListener, acceptor: TlsAcceptor, origin: String) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -173,7 +152,7 @@ fn serve_http2(listener: TcpListener, acceptor: TlsAcceptor, origin: String) {
                     return;
                 };
                 while let Some(Ok((request, mut respond))) = connection.accept().await {
-                    let answer = match request.uri().path() {
+                    let body = match request.uri().path() {
                         "/.well-known/openid-configuration" => {
                             json!({"issuer": origin, "token_endpoint": format!("{origin}/t")})
                         }
@@ -184,9 +163,9 @@ fn serve_http2(listener: TcpListener, acceptor: TlsAcceptor, origin: String) {
                         .header("content-type", "application/json")
                         .body(())
                         .unwrap();
-                    let mut body = respond.send_response(head, false).unwrap();
-                    let bytes = bytes::Bytes::from(answer.to_string());
-                    body.send_data(bytes, true).unwrap();
+                    let mut stream = respond.send_response(head, false).unwrap();
+                    let body = bytes::Bytes::from(body.to_string());
+                    stream.send_data(body, true).unwrap();
                 }
             });
         }
@@ -194,44 +173,26 @@ fn serve_http2(listener: TcpListener, acceptor: TlsAcceptor, origin: String) {
 }
 
 #[tokio::test]
-async fn rfc7301_an_issuer_and_a_service_b_that_speak_http2_only_are_reached() {
+async fn rfc7301_an_issuer_and_a_service_b_with_http2_only_are_reached() {
     let authority = Authority::new("http2");
     let (listener, origin) = listener().await;
     serve_http2(listener, authority.acceptor_for(&["h2"]), origin.clone());
     let data = format!("{origin}/data");
-    let mut command = bare(&["--verbose", "--issuer", &origin, "--service-b-url", &data]);
-    command
-        .env("WORKOUT18_CLIENT_ID", CLIENT_ID)
-        .env("WORKOUT18_CLIENT_SECRET", SECRET)
-        .env("SSL_CERT_FILE", &authority.roots);
-    let ended = run(command).await;
-    assert_eq!(
-        ended.stdout,
-        format!(
-            "\
-Access token (masked): {MASKED}
-Service B response:
-  message: Service B trusted the token
-"
-        ),
-        "{}",
-        ended.stderr
-    );
-    assert_eq!(ended.code, Some(0));
-    assert_eq!(ended.stderr.matches("\n< HTTP/2.0 200 OK\n").count(), 3);
+    let mut command = service_a(&origin, &["--verbose", "--service-b-url", &data]);
+    command.env("SSL_CERT_FILE", authority.roots.path());
+    let finished = run(command).await;
+    let document = "Service B response:\n  message: Service B trusted the token\n";
+    let expected = format!("{TOKEN_LINE}{document}");
+    assert_eq!(finished.stdout, expected, "{}", finished.stderr);
+    assert_eq!(finished.code, Some(0));
+    assert_eq!(finished.stderr.matches("\n< HTTP/2.0 200 OK\n").count(), 3);
 }
 
 #[tokio::test]
-async fn an_ssl_cert_file_that_cannot_be_used_is_named() {
-    let write = |name: &str, content: &str| {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}-{}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let empty = write("no-certificate.pem", "");
-    let key = write("key.pem", &KeyPair::generate().unwrap().serialize_pem());
-    let broken = write(
+async fn an_unusable_ssl_cert_file_is_named() {
+    let empty = TemporaryFile::new("no-certificate.pem", "");
+    let key = TemporaryFile::new("key.pem", &KeyPair::generate().unwrap().serialize_pem());
+    let broken = TemporaryFile::new(
         "broken.pem",
         "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
     );
@@ -239,46 +200,27 @@ async fn an_ssl_cert_file_that_cannot_be_used_is_named() {
     let table = [
         (
             "/nowhere/ca.pem",
-            "cannot be read: No such file or directory (os error 2)".to_owned(),
+            "cannot be read: No such file or directory (os error 2)",
         ),
-        (
-            "/",
-            "cannot be read: Is a directory (os error 21)".to_owned(),
-        ),
-        (&empty, none.to_owned()),
-        (&key, none.to_owned()),
-        (&broken, none.to_owned()),
+        ("/", "cannot be read: Is a directory (os error 21)"),
+        (empty.path(), none),
+        (key.path(), none),
+        (broken.path(), none),
     ];
-    let service_a = |path: &str, issuer: &str| {
-        let mut command = bare(&["--issuer", issuer]);
-        command
-            .env("WORKOUT18_CLIENT_ID", CLIENT_ID)
-            .env("WORKOUT18_CLIENT_SECRET", SECRET)
-            .env("SSL_CERT_FILE", path);
+    let with_roots = |path: &str, issuer: &str| {
+        let mut command = service_a(issuer, &[]);
+        command.env("SSL_CERT_FILE", path);
         command
     };
     for (path, problem) in table {
-        let expected = Ended {
-            code: Some(2),
-            stdout: String::new(),
-            stderr: format!(
-                "Error: SSL_CERT_FILE names {path}, which {problem}\nRun service-a --help for all settings.\n"
-            ),
-        };
-        assert_eq!(run(service_a(path, "https://127.0.0.1:1")).await, expected);
-        // Where there is no https, nothing is to be trusted.
-        let ended = run(service_a(path, "http://127.0.0.1:1")).await;
-        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let error = format!("SSL_CERT_FILE names {path}, which {problem}");
+        let expected = Finished::wrong_settings(&[&error]);
+        assert_eq!(run(with_roots(path, "https://127.0.0.1:1")).await, expected);
+        // Without https the file is not needed.
+        let finished = run(with_roots(path, "http://127.0.0.1:1")).await;
+        assert_eq!(finished.code, Some(3), "{}", finished.stderr);
     }
-    assert_eq!(
-        run(service_a("", "https://127.0.0.1:1")).await,
-        Ended {
-            code: Some(2),
-            stdout: String::new(),
-            stderr: "Error: SSL_CERT_FILE is empty: unset it, or name a file of certificate authorities\nRun service-a --help for all settings.\n".to_owned(),
-        }
-    );
-    for path in [empty, key, broken] {
-        let _ = std::fs::remove_file(path);
-    }
+    let error = "SSL_CERT_FILE is empty: unset it, or name a file of certificate authorities";
+    let finished = run(with_roots("", "https://127.0.0.1:1")).await;
+    assert_eq!(finished, Finished::wrong_settings(&[error]));
 }

@@ -1,11 +1,11 @@
-//! A request with a token of a typical length, and what IBM Verify says of it. Benches of the core share it.
+//! A request with a token of typical length, and the response of IBM Verify.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a bench")]
 
 use std::time::Duration;
 
 use token_check::{
-    AnswerBody, AuthCheck, Decision, Errand, Flight, IssuerAnswer, Now, Outcome, Policy, Progress,
-    RequestHead, Step, Verdict, Waiting,
+    Action, AuthCheck, AwaitingResponse, BodyCollector, Decision, IssuerResponse, Now,
+    PendingRequest, Policy, Progress, RequestHead, Step, Verdict,
 };
 
 pub(crate) const NOW: Now = Now {
@@ -13,7 +13,7 @@ pub(crate) const NOW: Now = Now {
     monotonic: Duration::from_secs(100),
 };
 
-/// What IBM Verify says of a token from the client-credentials grant.
+/// The response of IBM Verify for a token from the client-credentials grant.
 pub(crate) const TYPICAL: &str = r#"{"active":true,"aud":["7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"],"client_id":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","exp":4102444800,"grant_id":"3f0e7f3c-9b1d-4a3e-8c56-2f6f3b2c9d10","grant_type":"client_credentials","iat":1767225600,"iss":"https://tenant.verify.ibm.com/oauth2","sub":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","token_type":"bearer"}"#;
 
 pub(crate) fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
@@ -43,28 +43,32 @@ pub(crate) fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step {
     check.begin(&request, NOW)
 }
 
-pub(crate) fn asks(step: Step) -> (Waiting, Flight) {
+pub(crate) fn introspects(step: Step) -> (PendingRequest, AwaitingResponse) {
     match step {
-        Step::Lead(waiting, flight, Errand::Ask(_)) => (waiting, flight),
-        other => panic!("must ask: {other:?}"),
+        Step::Lead(request, Action::Introspect(ticket, _)) => (request, ticket),
+        other => panic!("must introspect: {other:?}"),
     }
 }
 
-pub(crate) fn answer(body: &str) -> Outcome {
-    let mut collected = AnswerBody::default();
+pub(crate) fn response(body: &str) -> IssuerResponse {
+    let mut collected = BodyCollector::default();
     let _ = collected.push(body.as_bytes());
-    Outcome::Answered(IssuerAnswer {
+    IssuerResponse {
         status: 200,
         content_type: Some(b"application/json".to_vec()),
         body: collected,
-        ..IssuerAnswer::default()
-    })
+        ..IssuerResponse::default()
+    }
 }
 
-pub(crate) fn settle(check: &mut AuthCheck<u32>, flight: Flight, answer: Outcome) {
-    match check.settle(flight, answer, NOW) {
-        Progress::Ended(_) => {}
-        Progress::More(_, errand) => panic!("{errand:?}"),
+pub(crate) fn respond(
+    check: &mut AuthCheck<u32>,
+    ticket: AwaitingResponse,
+    response: IssuerResponse,
+) {
+    match check.responded(ticket, Ok(response), NOW) {
+        Progress::Finished(_) => {}
+        Progress::Continue(action) => panic!("{action:?}"),
     }
 }
 
@@ -75,13 +79,13 @@ pub(crate) fn granted(step: Step) -> Verdict {
     }
 }
 
-/// One that has so many tokens cached.
+/// With this many tokens cached.
 pub(crate) fn cached(count: usize) -> AuthCheck<u32> {
     let entries = (count + 1).to_string();
     let mut check = check(&[("cache_ttl", "3600"), ("cache_entries", &entries)]);
     for number in 0..count {
-        let (waiting, flight) = asks(begin(&mut check, &authorization(number)));
-        settle(&mut check, flight, answer(TYPICAL));
+        let (waiting, ticket) = introspects(begin(&mut check, &authorization(number)));
+        respond(&mut check, ticket, response(TYPICAL));
         let _ = granted(check.resume(waiting, NOW));
     }
     check

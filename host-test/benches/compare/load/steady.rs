@@ -1,9 +1,10 @@
 //! Latencies at a steady rate below saturation.
 //!
-//! A request is due at a fixed time, whether the one before has been answered or not. Its latency counts from when it was
-//! due if its connection still waited for an answer then, so that a server that stalls is charged for the requests that it
-//! held up (coordinated omission); and from when it was sent if the connection was free, so that a timer of ours that is
-//! late is not the server's fault. One thread sends and receives, and never sleeps: what waits for a processor on our side
+//! A request is due at a fixed time, whether the one before has been answered or not. Its latency
+//! counts from when it was due if its connection still waited for an answer then, so that a server
+//! that stalls is charged for the requests that it held up (coordinated omission); and from when it
+//! was sent if the connection was free, so that a timer of ours that is late is not the server's
+//! fault. One thread sends and receives, and never sleeps: what waits for a processor on our side
 //! would count as the server's.
 
 use std::{
@@ -33,8 +34,8 @@ const DIGITS: u8 = 3;
 /// Longer than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where something else stops a server for milliseconds now and then, whole rounds show that; the median of windows of this
-/// length shows what there is without.
+/// Where something else stops a server for milliseconds now and then, whole rounds show that; the
+/// median of windows of this length shows what there is without.
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// How much worse the worst hundredth is than the middle, at half of the rate that saturates.
@@ -97,8 +98,8 @@ fn request(contender: &Contender) -> String {
     )
 }
 
-/// Loads a server with so many requests per second in all. Latencies in nanoseconds, in the windows in which the requests
-/// were sent.
+/// Loads a server with so many requests per second in all. Latencies in nanoseconds, in the windows
+/// in which the requests were sent.
 fn load(
     address: SocketAddr,
     request: &[u8],

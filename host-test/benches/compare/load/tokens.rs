@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::Result;
 use tempfile::NamedTempFile;
 
-/// More than can be on their way together, so that no two requests share a question to the issuer.
+/// More than can be on their way together, so that no two requests share a introspection call to the issuer.
 const DIFFERENT: u32 = 4096;
 
 /// As long as the opaque ones of IBM Verify, and with two dots like them.

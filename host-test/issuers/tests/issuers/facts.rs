@@ -1,4 +1,5 @@
-//! What a server answers, as a row of the table in docs/issuers.md: the row is right or the test fails.
+//! What a server answers, as a row of the table in docs/issuers.md: the row is right or the test
+//! fails.
 
 use anyhow::{Context as _, Result, ensure};
 use issuers::{Answer, Basic, Client, Issuer, JWT_RESOURCE, Product, RESOURCE, SERVICE_B};

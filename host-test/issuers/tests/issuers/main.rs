@@ -1,14 +1,15 @@
-//! The product against servers that nobody here wrote. `cargo test --test issuers django` runs some of it.
+//! The product against servers that nobody here wrote. `cargo test --test issuers django` runs some
+//! of it.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a harness that fails is a test that fails"
 )]
 
+mod deployment;
 mod facts;
-mod gate;
-mod scenes;
 mod service_a;
+mod steps;
 
 use std::{
     process::ExitCode,
@@ -20,7 +21,7 @@ use issuers::{Issuer, Product};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Handle, Runtime};
 
-use self::{gate::Host, scenes::Scene};
+use self::{deployment::Host, steps::Step};
 
 /// Trials mostly wait for servers.
 const THREADS: usize = 4;
@@ -82,16 +83,15 @@ fn main() -> ExitCode {
         trials.push(issuer.trial("docs_say_what_it_answers", facts::docs_say_what_it_answers));
         trials.push(issuer.trial(
             "service_a_is_told_of_a_wrong_secret",
-            scenes::service_a_is_told_of_a_wrong_secret,
+            steps::service_a_is_told_of_a_wrong_secret,
         ));
         for host in Host::ALL.into_iter().filter(|host| !host.is_skipped()) {
-            for scene in Scene::ALL
+            for step in Step::ALL
                 .into_iter()
-                .filter(|scene| scene.applies_to(issuer.product))
+                .filter(|step| step.applies_to(issuer.product))
             {
-                let name = format!("{}::{}", host.name(), scene.name());
-                trials
-                    .push(issuer.trial(&name, async move |issuer| scene.play(host, issuer).await));
+                let name = format!("{}::{}", host.name(), step.name());
+                trials.push(issuer.trial(&name, async move |issuer| step.play(host, issuer).await));
             }
         }
     }

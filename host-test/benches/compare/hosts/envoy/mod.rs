@@ -1,4 +1,5 @@
-//! Real Envoy: one for each contender, with one worker, and with the shipped configuration but for what is said here.
+//! Real Envoy: one for each contender, with one worker, and with the shipped configuration but for
+//! what is said here.
 
 mod filters;
 mod jwt;
@@ -36,7 +37,7 @@ const OURS_MISS: &str = "envoy/ours-miss";
 const JWT_AUTHN: &str = "envoy/jwt-authn";
 const JWT_AUTHN_CACHE: &str = "envoy/jwt-authn-cache";
 const OURS_MISS_SHIPPED: &str = "envoy/ours-miss-shipped";
-const FLOOR_ASKS: &str = "envoy/floor-asks";
+const FLOOR_INTROSPECTS: &str = "envoy/floor-asks";
 const LUA: &str = "envoy/lua-introspects";
 
 /// A contender and its Envoy.
@@ -46,7 +47,7 @@ struct Plan {
     filter: Filter,
     tokens: Rc<Tokens>,
     bad: Option<String>,
-    asks: RangeInclusive<f64>,
+    calls_per_request: RangeInclusive<f64>,
 }
 
 enum Filter {
@@ -122,8 +123,12 @@ fn ratios(all: &[Achieved]) -> Vec<Target> {
         ratio("hit / jwt_authn", Some(2.3), (OURS_HIT, JWT_AUTHN)),
         ratio("hit / jwt_authn, same JWT", None, (OURS_HIT_JWT, JWT_AUTHN)),
         ratio("miss / Lua", Some(1.0), (OURS_MISS, LUA)),
-        ratio("floor that asks / Lua", None, (FLOOR_ASKS, LUA)),
-        ratio("miss / floor that asks", None, (OURS_MISS, FLOOR_ASKS)),
+        ratio("floor that asks / Lua", None, (FLOOR_INTROSPECTS, LUA)),
+        ratio(
+            "miss / floor that asks",
+            None,
+            (OURS_MISS, FLOOR_INTROSPECTS),
+        ),
     ]
 }
 
@@ -147,7 +152,7 @@ async fn start(bench: &Bench) -> Result<(Vec<Envoy>, Vec<Contender>)> {
             tokens: plan.tokens,
             bad: plan.bad,
             issuer: Rc::clone(issuer),
-            asks: plan.asks,
+            calls_per_request: plan.calls_per_request,
         });
         envoys.push(envoy);
     }
@@ -161,14 +166,15 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     let different = Rc::new(Tokens::different()?);
     let signed = Rc::new(Tokens::one(jwt.token.clone())?);
     let cached = json!({ "cache_ttl": 3600 });
-    let plan = |name, what, filter, tokens: &Rc<Tokens>, bad: Option<&str>, asks| Plan {
-        name,
-        what,
-        filter,
-        tokens: Rc::clone(tokens),
-        bad: bad.map(str::to_owned),
-        asks,
-    };
+    let plan =
+        |name, what, filter, tokens: &Rc<Tokens>, bad: Option<&str>, calls_per_request| Plan {
+            name,
+            what,
+            filter,
+            tokens: Rc::clone(tokens),
+            bad: bad.map(str::to_owned),
+            calls_per_request,
+        };
     let other = Filter::Other;
     let bad = Some(BAD_TOKEN);
     Ok(vec![
@@ -223,7 +229,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             OURS_MISS,
-            "trust-triangle, asks for each request",
+            "trust-triangle, introspects each request",
             // As the others that ask have it; the shipped ones find an issuer anywhere.
             Filter::Ours(json!({ "issuer_cluster": ISSUER_CLUSTER })),
             &different,
@@ -232,15 +238,15 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             OURS_MISS_SHIPPED,
-            "trust-triangle, asks for each request, shipped cluster",
+            "trust-triangle, introspects each request, shipped cluster",
             Filter::Ours(json!({})),
             &different,
             bad,
             EACH_TIME,
         ),
         plan(
-            FLOOR_ASKS,
-            "wasm filter that asks for each request, does nothing else",
+            FLOOR_INTROSPECTS,
+            "wasm filter that introspects each request, does nothing else",
             floor("asks"),
             &different,
             None,
@@ -248,7 +254,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         ),
         plan(
             LUA,
-            "Lua that asks for each request, validates nothing",
+            "Lua that introspects each request, validates nothing",
             other(lua(issuer)),
             &different,
             bad,
@@ -257,8 +263,8 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     ])
 }
 
-/// The answer comes from Envoy itself, so that nothing but Envoy is measured and no share of a filter is hidden behind the
-/// cost of forwarding; and nobody writes an access log.
+/// The answer comes from Envoy itself, so that nothing but Envoy is measured and no share of a
+/// filter is hidden behind the cost of forwarding; and nobody writes an access log.
 fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
     let set = |path: &str, value| (format!("{MANAGER}/{path}"), value);
     let route = json!([{

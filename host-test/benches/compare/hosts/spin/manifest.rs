@@ -1,4 +1,4 @@
-//! The shipped spin.toml, with another gate in front of the app, or none.
+//! The shipped spin.toml, with another auth check in front of the app, or none.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 /// What stands in front of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(crate) enum Deployment {
     None,
     PassThrough,
     SameCalls,
@@ -16,7 +16,7 @@ pub(crate) enum Gate {
 }
 
 /// A manifest with one route, every path, and the components freshly built.
-pub(crate) fn with(gate: Gate) -> Result<String> {
+pub(crate) fn with(deployment: Deployment) -> Result<String> {
     let path = repository().join("spin.toml");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let mut manifest: Table = text.parse().with_context(|| path.display().to_string())?;
@@ -29,15 +29,15 @@ pub(crate) fn with(gate: Gate) -> Result<String> {
         .context("no route in spin.toml")?
         .clone();
     route.insert("route".to_owned(), "/...".into());
-    if gate == Gate::None {
+    if deployment == Deployment::None {
         route.remove("dependencies");
     }
     trigger.insert("http".to_owned(), Value::Array(vec![route.into()]));
 
-    let middleware = match gate {
-        Gate::None | Gate::AuthCheck => Guest::AuthCheck,
-        Gate::PassThrough => Guest::PassThrough,
-        Gate::SameCalls => Guest::SameCalls,
+    let middleware = match deployment {
+        Deployment::None | Deployment::AuthCheck => Guest::AuthCheck,
+        Deployment::PassThrough => Guest::PassThrough,
+        Deployment::SameCalls => Guest::SameCalls,
     };
     for (component, guest) in [("auth-check", middleware), ("service-b", Guest::ServiceB)] {
         let source: PathBuf = guest.build()?;

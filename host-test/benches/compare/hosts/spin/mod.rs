@@ -1,5 +1,5 @@
-//! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in the embedded host, and in
-//! Spin where it is installed.
+//! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in
+//! the embedded host, and in Spin where it is installed.
 
 mod manifest;
 mod serve;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use spin_host::{App, ServeOptions};
 
 use self::{
-    manifest::Gate,
+    manifest::Deployment,
     serve::{Host, Served},
 };
 use crate::{
@@ -132,11 +132,18 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
     let one = Rc::new(Tokens::one(opaque(0))?);
     let different = Rc::new(Tokens::different()?);
     let plans = [
-        (names.bare, "the app alone", Gate::None, None, &one, NEVER),
+        (
+            names.bare,
+            "the app alone",
+            Deployment::None,
+            None,
+            &one,
+            NEVER,
+        ),
         (
             names.pass_through,
             "middleware that does nothing",
-            Gate::PassThrough,
+            Deployment::PassThrough,
             None,
             &one,
             NEVER,
@@ -144,7 +151,7 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
         (
             names.same_calls,
             "middleware with our host calls, checks nothing",
-            Gate::SameCalls,
+            Deployment::SameCalls,
             None,
             &one,
             NEVER,
@@ -152,15 +159,15 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
         (
             names.hit,
             "trust-triangle, cached",
-            Gate::AuthCheck,
+            Deployment::AuthCheck,
             Some("3600"),
             &one,
             SELDOM,
         ),
         (
             names.miss,
-            "trust-triangle, asks for each request",
-            Gate::AuthCheck,
+            "trust-triangle, introspects each request",
+            Deployment::AuthCheck,
             None,
             &different,
             EACH_TIME,
@@ -168,12 +175,12 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
     ];
     let mut servers = Vec::new();
     let mut contenders = Vec::new();
-    for (name, what, gate, cache_ttl, tokens, asks) in plans {
+    for (name, what, deployment, cache_ttl, tokens, calls_per_request) in plans {
         if !bench.options.takes(name) {
             continue;
         }
         let settings = settings(&bench.issuer, cache_ttl);
-        let server = Served::start(host, gate, &settings, &bench.machine)
+        let server = Served::start(host, deployment, &settings, &bench.machine)
             .await
             .context(name)?;
         contenders.push(Contender {
@@ -182,16 +189,17 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
             address: server.address,
             pid: server.pid,
             tokens: Rc::clone(tokens),
-            bad: (gate == Gate::AuthCheck).then(|| BAD_TOKEN.to_owned()),
+            bad: (deployment == Deployment::AuthCheck).then(|| BAD_TOKEN.to_owned()),
             issuer: Rc::clone(&bench.issuer),
-            asks,
+            calls_per_request,
         });
         servers.push(server);
     }
     Ok((servers, contenders))
 }
 
-/// What a miss adds for a caller that is alone: its median, less that of the app and less that of the issuer.
+/// What a miss adds for a caller that is alone: its median, less that of the app and less that of
+/// the issuer.
 async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result<Target> {
     let Bench {
         issuer,
@@ -210,7 +218,7 @@ async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result
             tokens: Rc::clone(&miss.tokens),
             bad: None,
             issuer: Rc::clone(issuer),
-            asks: NEVER,
+            calls_per_request: NEVER,
         };
         for _ in 0..options.rounds() {
             let mut medians = Vec::new();
@@ -234,11 +242,11 @@ async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result
     ))
 }
 
-/// Of the app with its gate, in this process.
+/// Of the app with its auth check, in this process.
 async fn instantiation(issuer: &Issuer) -> Result<Target> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("spin.toml");
-    std::fs::write(&path, manifest::with(Gate::AuthCheck)?)?;
+    std::fs::write(&path, manifest::with(Deployment::AuthCheck)?)?;
     let app = App::load(&path, &BTreeMap::new())?;
     let options = ServeOptions {
         environment: Some(BTreeMap::new()),

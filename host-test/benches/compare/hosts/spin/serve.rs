@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::manifest::{self, Gate};
+use super::manifest::{self, Deployment};
 use crate::machine::Machine;
 
 /// Compiling the components on a busy machine is most of it.
@@ -67,13 +67,13 @@ pub(crate) struct Served {
 impl Served {
     pub(super) async fn start(
         host: &Host,
-        gate: Gate,
+        deployment: Deployment,
         settings: &BTreeMap<String, String>,
         machine: &Machine,
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let manifest = folder.path().join("spin.toml");
-        std::fs::write(&manifest, manifest::with(gate)?)?;
+        std::fs::write(&manifest, manifest::with(deployment)?)?;
         let mut command = host.command();
         command
             .arg(&manifest)

@@ -1,0 +1,123 @@
+//! Takes one request through the core: runs the actions of its flight, or waits for another
+//! request's.
+
+use core::cell::RefCell;
+use core::time::Duration;
+use std::pin::pin;
+
+use futures::future::{Either, select};
+use token_check::{
+    Action, AuthCheck, Flight, Parked, Progress, RequestHead, Step, StoreFailed, Verdict,
+};
+
+use crate::host::Host;
+
+pub(crate) async fn decide<H: Host>(
+    host: &H,
+    check: &RefCell<AuthCheck<H::Waker>>,
+    request: &RequestHead<'_>,
+) -> Verdict {
+    let mut step = check.borrow_mut().begin(request, host.now());
+    loop {
+        step = match step {
+            Step::Done(verdict) => return verdict,
+            Step::Lead(request, action) => {
+                lead(host, check, action, request.deadline()).await;
+                check.borrow_mut().resume(request, host.now())
+            }
+            Step::Join(request) => {
+                let (waker, woken) = host.waker();
+                let parked = check.borrow_mut().park(&request, waker);
+                if matches!(parked, Parked::Yes) {
+                    let deadline = host.sleep_until(request.deadline());
+                    match select(pin!(woken), pin!(deadline)).await {
+                        Either::Left(_) | Either::Right(_) => {}
+                    }
+                }
+                check.borrow_mut().resume(request, host.now())
+            }
+        };
+    }
+}
+
+/// Runs the actions of a flight until it has finished.
+async fn lead<H: Host>(
+    host: &H,
+    check: &RefCell<AuthCheck<H::Waker>>,
+    first: Action,
+    deadline: Duration,
+) {
+    let mut next = Some(first);
+    while let Some(action) = next {
+        let progress = match action {
+            Action::Introspect(ticket, call) => {
+                let guard = FlightGuard::new(host, check, ticket);
+                let limit = check.borrow().policy().max_answer_bytes();
+                let response = host.introspect(&call, limit, deadline).await;
+                guard.report(|check, ticket| check.responded(ticket, response, host.now()))
+            }
+            Action::StoreGet(ticket, key) => {
+                let guard = FlightGuard::new(host, check, ticket);
+                let value = host.store_get(&key).await;
+                guard.report(|check, ticket| check.store_read(ticket, value, host.now()))
+            }
+            // Spin's stores cannot compare and swap, and the core was told so.
+            Action::StoreCompareAndSwap(ticket, ..) => FlightGuard::new(host, check, ticket)
+                .report(|check, ticket| check.store_swapped(ticket, Err(StoreFailed), host.now())),
+            Action::Sleep(ticket, time) => {
+                let guard = FlightGuard::new(host, check, ticket);
+                host.sleep_until(host.now().monotonic.saturating_add(time))
+                    .await;
+                guard.report(|check, ticket| check.woke(ticket, host.now()))
+            }
+        };
+        next = match progress {
+            Some(Progress::Continue(action)) => Some(action),
+            Some(Progress::Finished(finished)) => {
+                host.finished(finished);
+                None
+            }
+            None => None,
+        };
+    }
+}
+
+/// Abandons the flight when it is dropped, so that a request that is cancelled while it leads does
+/// not strand those that wait for it.
+struct FlightGuard<'a, H: Host, T: Into<Flight>> {
+    host: &'a H,
+    check: &'a RefCell<AuthCheck<H::Waker>>,
+    ticket: Option<T>,
+}
+
+impl<'a, H: Host, T: Into<Flight>> FlightGuard<'a, H, T> {
+    const fn new(host: &'a H, check: &'a RefCell<AuthCheck<H::Waker>>, ticket: T) -> Self {
+        Self {
+            host,
+            check,
+            ticket: Some(ticket),
+        }
+    }
+
+    /// Reports the outcome of the action.
+    fn report(
+        mut self,
+        report: impl FnOnce(&mut AuthCheck<H::Waker>, T) -> Progress<H::Waker>,
+    ) -> Option<Progress<H::Waker>> {
+        let ticket = self.ticket.take()?;
+        // The borrow ends here: dropping the wakers of the result runs other requests.
+        Some(report(&mut self.check.borrow_mut(), ticket))
+    }
+}
+
+impl<H: Host, T: Into<Flight>> Drop for FlightGuard<'_, H, T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let finished = self.check.borrow_mut().abandon(ticket, self.host.now());
+            self.host.finished(finished);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! The configuration: settings from the environment (`host_env_keys`) and from the plugin's JSON
+//! configuration, which wins.
+
+use core::fmt;
+use std::ffi::OsString;
+
+use token_check::{
+    ENVOY_SETTINGS, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
+    UnknownVariable, unknown_variable, variable,
+};
+use url::{Position, Url};
+
+const INTROSPECT_URL: &str = "introspect_url";
+const WHOAMI_PATH: &str = "whoami_path";
+const ISSUER_CLUSTER: &str = "issuer_cluster";
+
+/// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
+pub const HTTPS_CLUSTER: &str = "issuer_https";
+/// The cluster of an `http` issuer, as in the shipped `envoy.yaml`.
+pub const HTTP_CLUSTER: &str = "issuer_http";
+
+/// Scheme, host and port of the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether to use TLS.
+    pub https: bool,
+    /// Host and port, as for the Host header.
+    pub authority: String,
+}
+
+impl Origin {
+    fn parse(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        Some(Self {
+            https: url.scheme() == "https",
+            authority: url[Position::BeforeHost..Position::BeforePath].to_owned(),
+        })
+    }
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// What is required of a token.
+    pub policy: Policy,
+    /// The issuer's origin.
+    pub issuer: Origin,
+    /// The cluster that reaches the issuer, if it is not one of the shipped ones.
+    pub issuer_cluster: Option<String>,
+    /// The path whose requests the filter answers itself.
+    pub whoami_path: Option<String>,
+}
+
+/// Why a configuration is rejected. Names the setting, never its value.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// `whoami_path` is not a path.
+    NotAPath,
+    /// A setting of the core.
+    Setting(SettingsError),
+    /// An environment variable with our prefix that is no setting.
+    Unknown(UnknownVariable),
+}
+
+impl From<SettingsError> for ConfigError {
+    fn from(error: SettingsError) -> Self {
+        Self::Setting(error)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPath => {
+                f.write_str("setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query")
+            }
+            Self::Setting(error) => error.fmt(f),
+            Self::Unknown(unknown) => unknown.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the environment, and on top the plugin's configuration, see
+    /// [`SettingValues::merge_json`]. An empty value means that the setting is not set.
+    ///
+    /// # Errors
+    /// The first setting that is missing, unknown or invalid.
+    pub fn read(
+        configuration: &[u8],
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut values = read_environment(environment)?;
+        merge_configuration(&mut values, configuration)?;
+        values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
+        let issuer_cluster = values.take(ISSUER_CLUSTER)?;
+        let whoami_path = values.take(WHOAMI_PATH)?;
+        if whoami_path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']))
+        {
+            return Err(ConfigError::NotAPath);
+        }
+        let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
+        let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
+        let not_a_url = || {
+            SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl)
+                .at(SettingSource::EnvoyConfiguration)
+        };
+        Ok(Self {
+            policy,
+            issuer: issuer.ok_or_else(not_a_url)?,
+            issuer_cluster,
+            whoami_path,
+        })
+    }
+}
+
+fn read_environment(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<SettingValues, ConfigError> {
+    let environment: Vec<_> = environment
+        .into_iter()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+        .collect();
+    if let Some(unknown) = unknown_variable(environment.iter().map(|(name, _)| name.as_str())) {
+        return Err(ConfigError::Unknown(unknown));
+    }
+    let source = SettingSource::EnvoyEnvironment;
+    let mut values = SettingValues::new();
+    for setting in SETTINGS.iter().chain(ENVOY_SETTINGS) {
+        let name = variable(setting.key);
+        if let Some((_, value)) = environment.iter().find(|(known, _)| *known == name) {
+            let unreadable = || SettingsError::new(setting.key, Problem::Unreadable).at(source);
+            let value = value.to_str().ok_or_else(unreadable)?;
+            values.set(setting.key, value.to_owned(), source);
+        }
+    }
+    Ok(values)
+}
+
+fn merge_configuration(
+    values: &mut SettingValues,
+    configuration: &[u8],
+) -> Result<(), SettingsError> {
+    if configuration.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let source = SettingSource::EnvoyConfiguration;
+    let not_utf8 = |_| {
+        let problem = Problem::NotAnObject(Some("not UTF-8".to_owned()));
+        SettingsError::new("", problem).at(source)
+    };
+    let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
+    values.merge_json(configuration, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    const ENVIRONMENT: [(&str, &str); 6] = [
+        ("PATH", "/bin"),
+        ("WORKOUT18_INTROSPECT_URL", "https://i/introspect"),
+        ("WORKOUT18_RESOURCE_CLIENT_ID", "b"),
+        ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t"),
+        ("WORKOUT18_TIMEOUT", "7"),
+        ("WORKOUT18_WHOAMI_PATH", "/data"),
+    ];
+
+    fn read_with(more: &[(&str, &str)], configuration: &str) -> Result<Config, String> {
+        let environment = ENVIRONMENT.iter().chain(more);
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        Config::read(configuration.as_bytes(), environment).map_err(|error| error.to_string())
+    }
+
+    fn read(configuration: &str) -> Result<Config, String> {
+        read_with(&[], configuration)
+    }
+
+    #[test]
+    fn the_environment_alone_is_a_complete_configuration() {
+        for configuration in ["", " \n", "{}"] {
+            let config = read(configuration).unwrap();
+            assert_eq!(config.policy.timeout().as_secs(), 7);
+            assert_eq!(config.whoami_path.as_deref(), Some("/data"));
+            assert_eq!(config.issuer_cluster, None);
+            let issuer = Origin {
+                https: true,
+                authority: "i".to_owned(),
+            };
+            assert_eq!(config.issuer, issuer);
+        }
+    }
+
+    #[test]
+    fn the_configuration_overrides_the_environment_whatever_its_json_types() {
+        let config = read(
+            r#"{"timeout":3,"forward_token":true,"whoami_path":"/me","issuer_cluster":"idp","expected_aud":null}"#,
+        )
+        .unwrap();
+        assert_eq!(config.policy.timeout().as_secs(), 3);
+        assert_eq!(config.whoami_path.as_deref(), Some("/me"));
+        assert_eq!(config.issuer_cluster.as_deref(), Some("idp"));
+    }
+
+    #[test]
+    fn an_empty_member_of_the_configuration_does_not_drop_a_requirement_of_the_environment() {
+        let environment = [
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+            ("WORKOUT18_REQUIRED_SCOPE", "read"),
+        ];
+        let demanded = |configuration: &str| {
+            let config = read_with(&environment, configuration).unwrap();
+            config.policy.summary().line
+        };
+        for configuration in [
+            r#"{"expected_aud":"","required_scope":""}"#,
+            r#"{"expected_aud":null,"required_scope":null}"#,
+        ] {
+            assert_eq!(demanded(configuration), demanded(""), "{configuration}");
+        }
+        // An unknown key is rejected even if it is empty.
+        assert!(read_with(&environment, r#"{"expected_audience":""}"#).is_err());
+    }
+
+    #[test]
+    fn what_require_names_in_either_source_must_be_required() {
+        let scope = [
+            ("WORKOUT18_REQUIRE", "scope"),
+            ("WORKOUT18_EXPECTED_AUD", "https://b"),
+        ];
+        let lacking = |demand: &str| {
+            format!(
+                "setting `require` (in the plugin's configuration) has `{demand}`, and none is required: set"
+            )
+        };
+        for (configuration, demand) in [
+            (r#"{"require":"audience"}"#, "scope"),
+            (r#"{"require":"client","required_scope":"read"}"#, "client"),
+        ] {
+            let error = read_with(&scope, configuration).map(|_| ()).unwrap_err();
+            assert!(error.starts_with(&lacking(demand)), "{error}");
+        }
+        let both = r#"{"require":"audience scope","required_scope":"read"}"#;
+        assert!(read_with(&scope, both).is_ok());
+        // With one source only, an empty list is rejected.
+        assert!(read_with(&scope, r#"{"require":""}"#).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_value_is_an_error_and_not_an_unset_setting() {
+        let not_utf8 = OsString::from_vec(vec![0xff]);
+        let environment = [("WORKOUT18_EXPECTED_AUD".into(), not_utf8)];
+        let error = Config::read(b"", environment).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "setting `expected_aud` (WORKOUT18_EXPECTED_AUD) cannot be read: it must be UTF-8, and its provider must respond"
+        );
+    }
+
+    #[test]
+    fn an_invalid_setting_is_rejected_with_its_key() {
+        let object = "the plugin's configuration is not a JSON object";
+        let path =
+            "setting `whoami_path` (WORKOUT18_WHOAMI_PATH) must begin with `/` and have no query";
+        let rows = [
+            ("[]", object),
+            (
+                "{",
+                "the plugin's configuration is not a JSON object: EOF while parsing an object at line 1 column 1",
+            ),
+            (r#""timeout""#, object),
+            (
+                r#"{"timeout":1,"timeout":2}"#,
+                "the plugin's configuration is not a JSON object: a key twice in one object at line 1 column 22",
+            ),
+            (
+                r#"{"timeout":1.5}"#,
+                "setting `timeout` (in the plugin's configuration) has a number that is not whole",
+            ),
+            (r#"{"whoami_path":"data"}"#, path),
+            (r#"{"whoami_path":"/data?x"}"#, path),
+            (
+                r#"{"timeout":0}"#,
+                "setting `timeout` (in the plugin's configuration) must be a whole number of seconds from 1 to 60",
+            ),
+            (
+                r#"{"timeouts":1}"#,
+                "setting `timeouts` (in the plugin's configuration) is unknown: did you mean `timeout`?",
+            ),
+            (
+                r#"{"whoami":"/data"}"#,
+                "setting `whoami` (in the plugin's configuration) is unknown: did you mean `whoami_path`?",
+            ),
+            (
+                r#"{"issuer_cluster":"idp\n"}"#,
+                "setting `issuer_cluster` (in the plugin's configuration) has a line feed in it, which `echo` adds \
+                 and `printf %s` does not: remove what does not belong to it",
+            ),
+        ];
+        for (configuration, error) in rows {
+            assert_eq!(
+                read(configuration).map(|_| ()),
+                Err(error.to_owned()),
+                "{configuration}"
+            );
+        }
+        let empty = Config::read(br#"{"introspect_url":""}"#, []).unwrap_err();
+        assert_eq!(
+            empty.to_string(),
+            "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
+             WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
+             `configuration`"
+        );
+    }
+
+    #[test]
+    fn an_unknown_variable_is_rejected_whatever_its_value() {
+        for value in ["https://b", ""] {
+            assert_eq!(
+                read_with(&[("WORKOUT18_EXPECTED_AUDIENCE", value)], "").map(|_| ()),
+                Err(
+                    "environment variable WORKOUT18_EXPECTED_AUDIENCE is not a setting: did you mean \
+                     WORKOUT18_EXPECTED_AUD?"
+                        .to_owned()
+                )
+            );
+        }
+        // A setting of Service A, which may share the shell.
+        assert!(read_with(&[("WORKOUT18_CLIENT_ID", "a")], "").is_ok());
+    }
+
+    #[test]
+    fn the_documents_table_of_envoy_settings_matches_the_code() {
+        const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
+        let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
+        for setting in ENVOY_SETTINGS {
+            assert_eq!(setting.default, Some(""));
+            table.push_str(&format!(
+                "| `{}` | none | {} |\n",
+                setting.key,
+                setting.description()
+            ));
+        }
+        assert!(
+            DOCUMENT.contains(&table),
+            "the document should have:\n{table}"
+        );
+    }
+}

@@ -1,0 +1,311 @@
+//! Runs the actions of flights, and finds out which requests can continue.
+//!
+//! The SDK delivers the response to a call to the context in whose callback the call was made, and
+//! drops it if that context is gone. If that were the caller's stream, everyone who waits for the
+//! response would be stranded when the caller leaves. So calls are sent in callbacks of the root
+//! context only: a request queues its call and schedules one, which Envoy makes in the same turn of
+//! the worker's loop.
+
+use core::task::Poll;
+use core::time::Duration;
+
+use token_check::{
+    Action, AuthCheck, AwaitingWake, CallFailure, Finished, LogEvent, Now, Parked, PendingRequest,
+    Policy, Progress, Reason, RequestHead, Step, StoreFailed, Verdict,
+};
+
+use crate::calls::{Calls, CompletedCall, FlightCall};
+use crate::host::{Host, LogLevel};
+use crate::metrics::Metrics;
+use crate::scheduler::{SHORT_TICK, Scheduler, TICK};
+use crate::waiting::{WaitingRequest, WaitingRequests};
+
+/// A flight that waits for another worker's introspection call.
+struct SleepingFlight {
+    leader: u32,
+    ticket: AwaitingWake,
+    until: Duration,
+}
+
+pub(crate) struct Dispatcher<H> {
+    host: H,
+    /// The root context, to which calls belong.
+    root: u32,
+    check: AuthCheck<u32>,
+    calls: Calls<H>,
+    metrics: Metrics<H>,
+    scheduler: Scheduler<H>,
+    sleeping: Vec<SleepingFlight>,
+    waiting: WaitingRequests,
+}
+
+impl<H: Host> Dispatcher<H> {
+    pub(crate) fn new(
+        host: H,
+        root: u32,
+        check: AuthCheck<u32>,
+        calls: Calls<H>,
+        metrics: Metrics<H>,
+    ) -> Self {
+        Self {
+            scheduler: Scheduler::new(host.clone()),
+            host,
+            root,
+            check,
+            calls,
+            metrics,
+            sleeping: Vec::new(),
+            waiting: WaitingRequests::default(),
+        }
+    }
+
+    pub(crate) const fn policy(&self) -> &Policy {
+        self.check.policy()
+    }
+
+    pub(crate) const fn metrics(&self) -> &Metrics<H> {
+        &self.metrics
+    }
+
+    /// A request has arrived. Pending: it waits.
+    pub(crate) fn begin(
+        &mut self,
+        stream: u32,
+        head: &RequestHead<'_>,
+        whoami_method: Option<&[u8]>,
+        now: Now,
+    ) -> Poll<Verdict> {
+        match self.check.begin(head, now) {
+            Step::Done(verdict) => Poll::Ready(verdict),
+            step => self.advance(stream, step, whoami_method, now),
+        }
+    }
+
+    /// A request that waited can continue. Pending: it waits again.
+    pub(crate) fn resume(
+        &mut self,
+        stream: u32,
+        pending: PendingRequest,
+        whoami_method: Option<&[u8]>,
+        now: Now,
+    ) -> Poll<Verdict> {
+        let step = self.check.resume(pending, now);
+        self.advance(stream, step, whoami_method, now)
+    }
+
+    pub(crate) fn is_waiting(&self, stream: u32) -> bool {
+        self.waiting.contains(stream)
+    }
+
+    /// The stream has ended, or Envoy has answered it.
+    pub(crate) fn forget(&mut self, stream: u32) {
+        self.waiting.remove(stream);
+    }
+
+    pub(crate) fn take_ready(&mut self) -> Option<(u32, WaitingRequest)> {
+        self.waiting.take_ready()
+    }
+
+    pub(crate) fn on_queue_ready(&mut self, queue: u32) {
+        self.scheduler.on_queue_ready(queue);
+    }
+
+    pub(crate) fn on_tick(&mut self, now: Now) {
+        if self.scheduler.on_tick() {
+            self.calls.warm_up(now.monotonic);
+        }
+        for id in self.calls.lost(now.monotonic) {
+            if let Some(completed) = self.calls.give_up(id, now.monotonic) {
+                self.complete(completed, now);
+            }
+        }
+        let (over, sleeping): (Vec<_>, _) = core::mem::take(&mut self.sleeping)
+            .into_iter()
+            .partition(|flight| now.monotonic >= flight.until);
+        self.sleeping = sleeping;
+        for SleepingFlight { leader, ticket, .. } in over {
+            let progress = self.check.woke(ticket, now);
+            self.continue_flight(leader, progress, None, now);
+        }
+        self.waiting.make_overdue_ready(now.monotonic);
+    }
+
+    /// The callback of a call.
+    pub(crate) fn on_call_response(&mut self, id: u32, headers: usize, body_size: usize, now: Now) {
+        let limit = self.check.policy().max_answer_bytes();
+        let completed = (self.calls).on_response(id, headers, body_size, limit, now.monotonic);
+        if let Some(completed) = completed {
+            self.complete(completed, now);
+        }
+    }
+
+    /// Sends the queued calls, in a callback of the root context.
+    pub(crate) fn send_queued(&mut self, now: Now) {
+        for call in self.calls.take_queued() {
+            if let Some(completed) = self.calls.send(call, now.monotonic) {
+                self.complete(completed, now);
+            }
+        }
+    }
+
+    /// Ends a callback of the root context: schedules another one if work is left.
+    pub(crate) fn end_callback(&mut self) {
+        // The root context exists as long as it is called back.
+        let _ = self.host.set_effective_context(self.root);
+        if self.calls.has_queued() || self.waiting.has_ready() {
+            self.scheduler.schedule();
+        }
+    }
+
+    pub(crate) fn set_tick_period(&mut self) {
+        let is_busy = !self.waiting.is_empty() || self.calls.has_queued() || self.calls.has_sent();
+        let period = if !self.sleeping.is_empty() {
+            SHORT_TICK
+        } else if is_busy {
+            TICK
+        } else {
+            Duration::ZERO
+        };
+        self.scheduler.set_tick_period(period);
+    }
+
+    /// What is the issuer's fault or ours is an error; what a token lacks is a warning.
+    pub(crate) fn log_event(&self, event: Option<&LogEvent>) {
+        match event {
+            None => {}
+            Some(LogEvent::Fault(fault)) if fault.reason() == Reason::IssuerCallDenied => {
+                let cluster = self.calls.cluster();
+                let line = format!("{fault}: there is no Envoy cluster {cluster:?}");
+                self.host.log(LogLevel::Error, &line);
+            }
+            Some(event) if event.is_error() => self.host.log(LogLevel::Error, &event.to_string()),
+            Some(event) => self.host.log(LogLevel::Warn, &event.to_string()),
+        }
+    }
+
+    /// Takes a request on until it has its verdict, or waits.
+    fn advance(
+        &mut self,
+        stream: u32,
+        mut step: Step,
+        whoami_method: Option<&[u8]>,
+        now: Now,
+    ) -> Poll<Verdict> {
+        let pending = loop {
+            match step {
+                Step::Done(verdict) => return Poll::Ready(verdict),
+                Step::Lead(pending, action) => match self.run(stream, action, None, now) {
+                    Poll::Pending => break pending,
+                    Poll::Ready(finished) => {
+                        self.finish(finished);
+                        if self.waiting.has_ready() {
+                            self.scheduler.schedule();
+                        }
+                        step = self.check.resume(pending, now);
+                    }
+                },
+                Step::Join(pending) => match self.check.park(&pending, stream) {
+                    Parked::Yes => {
+                        self.metrics.joined();
+                        break pending;
+                    }
+                    Parked::FlightOver(_) => step = self.check.resume(pending, now),
+                },
+            }
+        };
+        let request = WaitingRequest {
+            pending,
+            whoami_method: whoami_method.map(<[u8]>::to_vec),
+        };
+        self.waiting.insert(stream, request);
+        self.set_tick_period();
+        Poll::Pending
+    }
+
+    /// Runs actions of a flight until it has finished. Pending: one takes time.
+    fn run(
+        &mut self,
+        leader: u32,
+        mut action: Action,
+        warm_up_first: Option<CallFailure>,
+        now: Now,
+    ) -> Poll<Finished<u32>> {
+        let mut version = None;
+        loop {
+            let progress = match action {
+                Action::Introspect(ticket, call) => {
+                    self.calls.queue(FlightCall {
+                        leader,
+                        ticket,
+                        deadline: now.monotonic.saturating_add(call.timeout()),
+                        call,
+                        warm_up_first,
+                    });
+                    self.scheduler.schedule();
+                    return Poll::Pending;
+                }
+                Action::StoreGet(ticket, key) => {
+                    let value = self.host.shared_data(key.as_str()).map(|data| {
+                        version = Some(data.version);
+                        data.value
+                    });
+                    self.check.store_read(ticket, value, now)
+                }
+                Action::StoreCompareAndSwap(ticket, key, value) => {
+                    let swapped = version.ok_or(StoreFailed).and_then(|version| {
+                        (self.host).compare_and_swap_shared_data(key.as_str(), version, &value)
+                    });
+                    self.check.store_swapped(ticket, swapped, now)
+                }
+                Action::Sleep(ticket, time) => {
+                    self.sleeping.push(SleepingFlight {
+                        leader,
+                        ticket,
+                        until: now.monotonic.saturating_add(time),
+                    });
+                    self.set_tick_period();
+                    return Poll::Pending;
+                }
+            };
+            match progress {
+                Progress::Continue(next) => action = next,
+                Progress::Finished(finished) => return Poll::Ready(finished),
+            }
+        }
+    }
+
+    fn complete(&mut self, completed: CompletedCall, now: Now) {
+        let failure = completed.result.as_ref().err().copied();
+        self.metrics.introspected(failure, completed.took);
+        let progress = (self.check).responded(completed.ticket, completed.result, now);
+        self.continue_flight(completed.leader, progress, completed.no_connection, now);
+    }
+
+    fn continue_flight(
+        &mut self,
+        leader: u32,
+        progress: Progress<u32>,
+        warm_up_first: Option<CallFailure>,
+        now: Now,
+    ) {
+        let status = match progress {
+            Progress::Continue(action) => self.run(leader, action, warm_up_first, now),
+            Progress::Finished(finished) => Poll::Ready(finished),
+        };
+        if let Poll::Ready(finished) = status {
+            self.waiting.make_ready([leader]);
+            self.finish(finished);
+        }
+    }
+
+    fn finish(&mut self, finished: Finished<u32>) {
+        for record in finished.records {
+            (self.host).set_shared_data(record.key.as_str(), &record.bytes);
+        }
+        if let Some(fault) = finished.fault {
+            self.metrics.fault(fault.reason());
+        }
+        self.log_event(finished.event.as_ref());
+        self.waiting.make_ready(finished.woken);
+    }
+}

@@ -1,0 +1,209 @@
+//! Takes each request to its verdict, and applies that to the request's stream.
+
+use core::cell::RefCell;
+use core::task::Poll;
+use std::rc::Rc;
+
+use token_check::{
+    AuthCheck, CacheStatus, Decision, Grant, Now, Reason, RequestHead, Response, Sharing, Verdict,
+};
+
+use crate::calls::Calls;
+use crate::config::Config;
+use crate::dispatcher::Dispatcher;
+use crate::host::{Host, LogLevel};
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// Bounds recursion: Envoy performs requested actions after the callback, and re-enters the VM for
+/// each. Thousands would overflow the stack.
+const MAX_WAKES_PER_CALLBACK: usize = 8;
+
+pub(crate) type SharedFilter<H> = Rc<RefCell<Filter<H>>>;
+
+/// What was done to a request.
+pub(crate) enum Applied {
+    /// It may continue to the next filter, as edited.
+    Forwarded,
+    /// It has its response.
+    Answered,
+    /// Nothing yet.
+    Waits,
+}
+
+/// The auth check of one plugin configuration in one worker.
+pub(crate) struct Filter<H> {
+    host: H,
+    dispatcher: Dispatcher<H>,
+    whoami_path: Option<String>,
+}
+
+impl<H: Host> Filter<H> {
+    /// `root`: the root context. `seed`: random bytes.
+    pub(crate) fn new(host: H, root: u32, config: Config, seed: [u8; 16]) -> Self {
+        let check = AuthCheck::new(config.policy, seed).sharing(Sharing::CompareAndSwap);
+        let upstream = Upstream::new(host.clone(), config.issuer, config.issuer_cluster);
+        let metrics = Metrics::define(host.clone());
+        Self {
+            dispatcher: Dispatcher::new(host.clone(), root, check, Calls::new(upstream), metrics),
+            host,
+            whoami_path: config.whoami_path,
+        }
+    }
+
+    /// A request has arrived. The effective context is its stream.
+    pub(crate) fn begin(&mut self, stream: u32, headers: &[(String, Vec<u8>)]) -> Applied {
+        let mut authorization: Vec<&[u8]> = Vec::with_capacity(1);
+        let mut traceparent: Vec<&[u8]> = Vec::new();
+        let (mut authority, mut path, mut method) = (None, None, None);
+        for (name, value) in headers {
+            match name.as_str() {
+                "authorization" => authorization.push(value),
+                "traceparent" => traceparent.push(value),
+                ":authority" => authority = Some(value.as_slice()),
+                ":path" => path = Some(value.as_slice()),
+                ":method" => method = Some(value.as_slice()),
+                _ => {}
+            }
+        }
+        let whoami_method = method.filter(|_| self.is_whoami(path));
+        let head = RequestHead {
+            authorization: &authorization,
+            method: method.unwrap_or_default(),
+            authority,
+            path_and_query: path,
+            traceparent: &traceparent,
+        };
+        let now = self.host.now();
+        match self.dispatcher.begin(stream, &head, whoami_method, now) {
+            Poll::Ready(verdict) => self.apply(verdict, whoami_method),
+            Poll::Pending => Applied::Waits,
+        }
+    }
+
+    pub(crate) fn is_waiting(&self, stream: u32) -> bool {
+        self.dispatcher.is_waiting(stream)
+    }
+
+    /// The stream has ended, or Envoy has answered it.
+    pub(crate) fn forget(&mut self, stream: u32) {
+        self.dispatcher.forget(stream);
+    }
+
+    pub(crate) fn on_queue_ready(&mut self, queue: u32) {
+        self.dispatcher.on_queue_ready(queue);
+        self.work(self.host.now());
+    }
+
+    pub(crate) fn on_tick(&mut self) {
+        let now = self.host.now();
+        self.dispatcher.on_tick(now);
+        self.work(now);
+        self.dispatcher.set_tick_period();
+    }
+
+    /// The callback of a call. The effective context is the root.
+    pub(crate) fn on_call_response(&mut self, call: u32, headers: usize, body_size: usize) {
+        let now = self.host.now();
+        self.dispatcher
+            .on_call_response(call, headers, body_size, now);
+        self.work(now);
+    }
+
+    fn is_whoami(&self, path: Option<&[u8]>) -> bool {
+        let (Some(whoami_path), Some(path)) = (&self.whoami_path, path) else {
+            return false;
+        };
+        path.split(|b| *b == b'?').next() == Some(whoami_path.as_bytes())
+    }
+
+    /// What every callback of the root context does.
+    fn work(&mut self, now: Now) {
+        self.dispatcher.send_queued(now);
+        for _ in 0..MAX_WAKES_PER_CALLBACK {
+            let Some((stream, request)) = self.dispatcher.take_ready() else {
+                break;
+            };
+            let whoami_method = request.whoami_method.as_deref();
+            let status = (self.dispatcher).resume(stream, request.pending, whoami_method, now);
+            if let Poll::Ready(verdict) = status
+                && self.host.set_effective_context(stream)
+            {
+                match self.apply(verdict, whoami_method) {
+                    Applied::Forwarded => self.host.resume_request(),
+                    Applied::Answered | Applied::Waits => {}
+                }
+            }
+        }
+        self.dispatcher.end_callback();
+    }
+
+    /// Applies a verdict to the request whose stream is the effective context.
+    fn apply(&self, verdict: Verdict, whoami_method: Option<&[u8]>) -> Applied {
+        if let Some(line) = &verdict.audit {
+            self.host.log(LogLevel::Info, line);
+        }
+        self.dispatcher.log_event(verdict.event.as_ref());
+        if let Some(cache) = verdict.cache {
+            self.dispatcher.metrics().cache(cache);
+            // The common status costs no host call.
+            if cache != CacheStatus::Hit {
+                self.host.set_filter_state("auth_cache", cache.name());
+            }
+        }
+        match verdict.decision {
+            Decision::Granted(grant) => self.grant(&grant, whoami_method),
+            Decision::Refused(refusal) => {
+                let response = refusal.response(self.dispatcher.policy());
+                self.refuse(refusal.reason(), &response)
+            }
+        }
+    }
+
+    fn grant(&self, grant: &Grant, whoami_method: Option<&[u8]>) -> Applied {
+        self.host.set_filter_state("auth_decision", "granted");
+        if let Some(client_id) = header(grant, "x-auth-client-id") {
+            self.host.set_filter_state("auth_client_id", client_id);
+        }
+        if let Some(method) = whoami_method {
+            let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
+            let answer = whoami::answer(method, claims);
+            self.dispatcher.metrics().granted();
+            (self.host).send_local_reply(answer.status, &answer.headers, &answer.body);
+            return Applied::Answered;
+        }
+        if self.edit_request(grant) {
+            self.dispatcher.metrics().granted();
+            Applied::Forwarded
+        } else {
+            let line = "Envoy did not let the filter edit the request headers";
+            self.host.log(LogLevel::Error, line);
+            let response = Response::misconfigured(Some(self.dispatcher.policy()));
+            self.refuse(Reason::Misconfigured, &response)
+        }
+    }
+
+    fn refuse(&self, reason: Reason, response: &Response) -> Applied {
+        self.dispatcher.metrics().refused(reason);
+        self.host.set_filter_state("auth_decision", "refused");
+        self.host.set_filter_state("auth_reason", reason.name());
+        (self.host).send_local_reply(response.status, &response.headers, &response.body);
+        Applied::Answered
+    }
+
+    /// Makes the request the one that the grant describes. Client-sent identity headers are gone by
+    /// now.
+    fn edit_request(&self, grant: &Grant) -> bool {
+        grant
+            .headers()
+            .all(|(name, value)| self.host.add_request_header(name, value))
+            && (grant.forward_token || self.host.remove_request_header("authorization"))
+    }
+}
+
+fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {
+    grant
+        .headers()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}

@@ -1,0 +1,199 @@
+//! Envoy through the proxy-wasm ABI: one host call per method.
+
+use core::time::Duration;
+use std::ffi::OsString;
+use std::time::{Instant, SystemTime};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{self, BufferType, MapType, MetricType, Status};
+use token_check::{Now, StoreFailed};
+
+use super::{DispatchError, Host, LogLevel, MetricKind, SharedData};
+
+/// Never a real version, so the write succeeds only if the key is absent: Envoy counts versions up
+/// from 1, and compares none if there is no value yet.
+const NO_VERSION: u32 = u32::MAX;
+
+/// The Envoy that runs this VM.
+#[derive(Clone, Copy)]
+pub(crate) struct ProxyWasm {
+    /// Where the monotonic clock starts.
+    start: Instant,
+}
+
+impl ProxyWasm {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+}
+
+fn headers(map: MapType) -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(map).unwrap_or_default()
+}
+
+fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(buffer, 0, size)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}
+
+impl Host for ProxyWasm {
+    fn now(&self) -> Now {
+        let unix = hostcalls::get_current_time()
+            .ok()
+            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .unwrap_or_default();
+        Now {
+            unix,
+            monotonic: self.start.elapsed(),
+        }
+    }
+
+    fn random(&self) -> Option<[u8; 16]> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        let level = match level {
+            LogLevel::Info => types::LogLevel::Info,
+            LogLevel::Warn => types::LogLevel::Warn,
+            LogLevel::Error => types::LogLevel::Error,
+        };
+        let _ = hostcalls::log(level, message);
+    }
+
+    fn configuration(&self, size: usize) -> Vec<u8> {
+        buffer(BufferType::PluginConfiguration, size)
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        std::env::vars_os().collect()
+    }
+
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+        headers(MapType::HttpRequestHeaders)
+    }
+
+    fn remove_request_header(&self, name: &str) -> bool {
+        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
+    }
+
+    fn add_request_header(&self, name: &str, value: &str) -> bool {
+        hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
+    }
+
+    fn request_trailers(&self) -> Vec<(String, Vec<u8>)> {
+        headers(MapType::HttpRequestTrailers)
+    }
+
+    fn remove_request_trailer(&self, name: &str) -> bool {
+        hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+    }
+
+    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str) {
+        let headers = headers
+            .iter()
+            // Envoy sets it too, and would send both.
+            .filter(|(name, _)| *name != "content-length")
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let _ = hostcalls::send_http_response(status.into(), headers, Some(body.as_bytes()));
+    }
+
+    fn resume_request(&self) {
+        let _ = hostcalls::resume_http_request();
+    }
+
+    fn set_filter_state(&self, name: &str, value: &str) {
+        let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+    }
+
+    fn set_effective_context(&self, id: u32) -> bool {
+        hostcalls::set_effective_context(id).is_ok()
+    }
+
+    fn set_tick_period(&self, period: Duration) {
+        let _ = hostcalls::set_tick_period(period);
+    }
+
+    fn register_queue(&self, name: &str) -> Option<u32> {
+        hostcalls::register_shared_queue(name).ok()
+    }
+
+    fn enqueue(&self, queue: u32) {
+        // If it fails, the next tick does the work.
+        let _ = hostcalls::enqueue_shared_queue(queue, None);
+    }
+
+    fn dequeue(&self, queue: u32) {
+        let _ = hostcalls::dequeue_shared_queue(queue);
+    }
+
+    fn dispatch_call(
+        &self,
+        cluster: &str,
+        headers: Vec<(&str, &str)>,
+        body: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
+        hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).map_err(
+            |status| match status {
+                Status::BadArgument => DispatchError::BadArgument,
+                Status::InternalFailure => DispatchError::InternalFailure,
+                _ => DispatchError::Other,
+            },
+        )
+    }
+
+    fn call_response_headers(&self) -> Vec<(String, Vec<u8>)> {
+        headers(MapType::HttpCallResponseHeaders)
+    }
+
+    fn call_response_body(&self, max_size: usize) -> Vec<u8> {
+        buffer(BufferType::HttpCallResponseBody, max_size)
+    }
+
+    fn shared_data(&self, key: &str) -> Result<SharedData, StoreFailed> {
+        let (value, version) = hostcalls::get_shared_data(key).map_err(|_| StoreFailed)?;
+        Ok(SharedData { value, version })
+    }
+
+    fn compare_and_swap_shared_data(
+        &self,
+        key: &str,
+        version: Option<u32>,
+        value: &[u8],
+    ) -> Result<bool, StoreFailed> {
+        let version = Some(version.unwrap_or(NO_VERSION));
+        match hostcalls::set_shared_data(key, Some(value), version) {
+            Ok(()) => Ok(true),
+            Err(Status::CasMismatch) => Ok(false),
+            Err(_) => Err(StoreFailed),
+        }
+    }
+
+    fn set_shared_data(&self, key: &str, value: &[u8]) {
+        let _ = hostcalls::set_shared_data(key, Some(value), None);
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
+        let kind = match kind {
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Histogram => MetricType::Histogram,
+        };
+        hostcalls::define_metric(kind, name).ok()
+    }
+
+    fn increment_metric(&self, metric: u32) {
+        let _ = hostcalls::increment_metric(metric, 1);
+    }
+
+    fn record_metric(&self, metric: u32, value: u64) {
+        let _ = hostcalls::record_metric(metric, value);
+    }
+}

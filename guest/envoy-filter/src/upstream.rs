@@ -1,0 +1,173 @@
+//! The way to the issuer, an Envoy cluster: how calls are sent through it, and how to read what
+//! came back.
+
+use core::time::Duration;
+
+use token_check::{BodyCollector, CallFailure, IntrospectionCall, IssuerResponse, USER_AGENT};
+
+use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
+use crate::host::{DispatchError, Host};
+use crate::local_reply;
+
+/// Envoy's router adds it to every response that came from upstream, and to none that Envoy made.
+const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
+
+/// Envoy's timers use a clock that a worker reads once per turn of its loop, so a timeout may
+/// appear to fire up to this much early.
+const CLOCK_SLACK: Duration = Duration::from_millis(20);
+
+/// How much of a local reply of Envoy is read, in bytes: its text, and the names of a certificate.
+const MAX_LOCAL_REPLY_BYTES: usize = 4096;
+
+/// Envoy treats a timeout of 0 as none.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// How a call ended.
+pub(crate) enum CallOutcome {
+    /// The issuer responded.
+    Response(IssuerResponse),
+    /// The call failed, and another attempt would not help.
+    Failed(CallFailure),
+    /// Envoy had no connection to send it on, or lost it before the response began.
+    NoConnection(CallFailure),
+}
+
+impl From<DispatchError> for CallOutcome {
+    fn from(error: DispatchError) -> Self {
+        match error {
+            // There is no such cluster: what this Envoy may reach does not include the issuer.
+            DispatchError::BadArgument => Self::Failed(CallFailure::Denied),
+            DispatchError::InternalFailure => Self::NoConnection(CallFailure::NoUpstream),
+            DispatchError::Other => Self::NoConnection(CallFailure::Unreachable),
+        }
+    }
+}
+
+/// An ended call, as its callback reports it.
+#[derive(Clone, Copy)]
+pub(crate) struct EndedCall {
+    /// Number of header lines of the response. 0: there is none.
+    pub(crate) headers: usize,
+    pub(crate) body_size: usize,
+    pub(crate) took: Duration,
+    pub(crate) timeout: Duration,
+}
+
+pub(crate) struct Upstream<H> {
+    host: H,
+    cluster: String,
+    scheme: &'static str,
+    authority: String,
+}
+
+impl<H: Host> Upstream<H> {
+    /// `cluster`: if it is not one of the shipped ones.
+    pub(crate) fn new(host: H, origin: Origin, cluster: Option<String>) -> Self {
+        let (scheme, shipped) = if origin.https {
+            ("https", HTTPS_CLUSTER)
+        } else {
+            ("http", HTTP_CLUSTER)
+        };
+        Self {
+            host,
+            cluster: cluster.unwrap_or_else(|| shipped.to_owned()),
+            scheme,
+            authority: origin.authority,
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub(crate) fn introspect(
+        &self,
+        call: &IntrospectionCall,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
+        let headers = [
+            (":method", "POST"),
+            (":scheme", self.scheme),
+            (":authority", call.authority()),
+            (":path", call.path_and_query()),
+        ];
+        let headers = headers.into_iter().chain(call.headers()).collect();
+        self.dispatch(headers, Some(call.body()), timeout)
+    }
+
+    /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body
+    /// while it resolves the host name; one without a body waits for the name, and so makes the
+    /// next introspection call possible.
+    pub(crate) fn warm_up(&self, timeout: Duration) -> Result<u32, DispatchError> {
+        let headers = vec![
+            (":method", "HEAD"),
+            (":scheme", self.scheme),
+            (":authority", self.authority.as_str()),
+            (":path", "/"),
+            ("user-agent", USER_AGENT),
+        ];
+        self.dispatch(headers, None, timeout)
+    }
+
+    fn dispatch(
+        &self,
+        headers: Vec<(&str, &str)>,
+        body: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
+        let timeout = timeout.max(MIN_TIMEOUT);
+        self.host
+            .dispatch_call(&self.cluster, headers, body, timeout)
+    }
+
+    /// Reads the response to a call, in its callback.
+    pub(crate) fn read_response(&self, ended: EndedCall, max_answer_bytes: usize) -> CallOutcome {
+        // There are no headers if the response broke off, if it was over Envoy's own limit, or if
+        // the timeout fired in the middle of it.
+        if ended.headers == 0 {
+            let timed_out = ended.took.saturating_add(CLOCK_SLACK) >= ended.timeout;
+            return CallOutcome::Failed(if timed_out {
+                CallFailure::Timeout
+            } else {
+                CallFailure::BrokenOff
+            });
+        }
+        let mut response = IssuerResponse::default();
+        let mut is_from_upstream = false;
+        for (name, value) in self.host.call_response_headers() {
+            match name.as_str() {
+                ":status" => {
+                    let status = core::str::from_utf8(&value).ok();
+                    response.status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+                }
+                FROM_UPSTREAM => is_from_upstream = true,
+                // The first line of a name counts.
+                "content-type" => response.content_type = response.content_type.or(Some(value)),
+                "content-encoding" => {
+                    response.content_encoding = response.content_encoding.or(Some(value));
+                }
+                "retry-after" => response.retry_after = response.retry_after.or(Some(value)),
+                "www-authenticate" => response.www_authenticate.push(value),
+                _ => {}
+            }
+        }
+        // Envoy's own responses are 5xx; any other status without the header is the issuer's.
+        if response.status >= 500 && !is_from_upstream {
+            let body = self.body(ended, MAX_LOCAL_REPLY_BYTES);
+            let failure = local_reply::failure(response.status, &body);
+            return match response.status {
+                503 => CallOutcome::NoConnection(failure),
+                _ => CallOutcome::Failed(failure),
+            };
+        }
+        // One byte over the limit is enough for the core to see that the body is too long.
+        let chunk = self.body(ended, max_answer_bytes.saturating_add(1));
+        response.body = BodyCollector::new(max_answer_bytes);
+        let _ = response.body.push(&chunk);
+        CallOutcome::Response(response)
+    }
+
+    fn body(&self, ended: EndedCall, limit: usize) -> Vec<u8> {
+        self.host.call_response_body(ended.body_size.min(limit))
+    }
+}

@@ -1,0 +1,272 @@
+//! Introspection calls: sent, answered, lost, late, refused, repeated after a warm-up.
+
+use core::time::Duration;
+
+use envoy_filter::host::{DispatchError, LogLevel};
+use serde_json::json;
+
+use crate::fake::{Call, Configuration, Response, SharedStore, Worker, active, ms, request};
+
+const NO_ADDRESS: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+
+fn methods(worker: &Worker) -> Vec<String> {
+    let calls = worker.calls();
+    let method = |call: &Call| call.header(":method").unwrap().to_owned();
+    calls.iter().map(method).collect()
+}
+
+#[test]
+fn the_first_tick_warms_the_path_to_the_issuer_up() {
+    let mut worker = Worker::starting(&SharedStore::default());
+    assert!(worker.configure(&Configuration::default()));
+    assert_eq!(worker.calls().len(), 0);
+    worker.advance(ms(1));
+    let call = worker.only_call();
+    assert_eq!(call.cluster, "issuer_https");
+    assert_eq!(call.header(":method"), Some("HEAD"));
+    assert_eq!(call.header(":scheme"), Some("https"));
+    assert_eq!(call.header(":authority"), Some("issuer.example"));
+    assert_eq!(call.header(":path"), Some("/"));
+    assert_eq!((call.body, call.timeout), (None, Duration::from_secs(5)));
+    worker.respond_to_only(Response::local_reply(503, NO_ADDRESS));
+    worker.advance(ms(99));
+    assert_eq!(worker.calls().len(), 0, "nobody waits for another attempt");
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+}
+
+#[test]
+fn a_call_is_sent_in_a_callback_of_the_root_context_in_the_same_turn() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    assert_eq!(worker.calls().len(), 0, "not in the stream's callback");
+    assert_eq!(worker.run_posted(), 1);
+    let call = worker.only_call();
+    assert_eq!((call.owner, call.sent), (1, worker.now()));
+    assert_eq!(call.header(":method"), Some("POST"));
+    assert_eq!(call.header(":path"), Some("/introspect"));
+    assert_eq!((call.token(), call.timeout), (Some("a"), ms(1000)));
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(stream).is_forwarded());
+    assert_eq!(worker.metric("introspections.outcome.answered"), [1]);
+}
+
+#[test]
+fn a_lost_call_is_given_up_one_second_after_its_timeout_and_its_late_response_does_nothing() {
+    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+    let begun = worker.now();
+    let first = worker.request(request("a"));
+    worker.run_posted();
+    let lost = worker.only_call().id;
+    worker.lose(lost);
+
+    worker.advance(ms(999));
+    assert_eq!(worker.stream(first).end, None);
+    worker.advance(ms(1));
+    assert_eq!(worker.stream(first).ended(), Some(begun + ms(1000)));
+    let timed_out = Some((503, "issuer_timeout".to_owned()));
+    assert_eq!(worker.stream(first).refusal(), timed_out);
+
+    // The flight is still in progress: the same token joins it.
+    let second = worker.request(request("a"));
+    worker.advance(ms(1000));
+    assert_eq!(worker.only_call().id, lost);
+    assert_eq!(worker.stream(second).ended(), Some(begun + ms(2000)));
+    assert_eq!(worker.metric("introspections.outcome.timeout"), [0; 0]);
+    worker.advance(ms(50));
+    assert_eq!(worker.metric("introspections.outcome.timeout"), [1]);
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+
+    worker.respond(lost, active("client"));
+    let third = worker.request(request("a"));
+    worker.run_posted();
+    assert_eq!(worker.stream(third).end, None, "nothing was cached");
+    assert_eq!(worker.only_call().token(), Some("a"));
+    assert_eq!(worker.stream(first).refusal(), timed_out);
+    assert_eq!(worker.metric("introspections.outcome.answered"), [0; 0]);
+}
+
+#[test]
+fn a_late_response_of_a_call_that_was_not_given_up_is_cached() {
+    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+    let first = worker.request(request("a"));
+    worker.run_posted();
+    let late = worker.only_call().id;
+    worker.lose(late);
+    worker.advance(ms(1500));
+    assert_eq!(worker.stream(first).refusal().unwrap().1, "issuer_timeout");
+    worker.respond(late, active("client"));
+    let second = worker.request(request("a"));
+    assert!(worker.stream(second).is_forwarded());
+    assert_eq!(worker.calls().len(), 0);
+}
+
+#[test]
+fn envoys_own_timeout_answers_the_request_without_a_tick() {
+    let mut worker = Worker::new(&Configuration::default());
+    let begun = worker.now();
+    let stream = worker.request(request("a"));
+    worker.advance(ms(1000));
+    let stream = worker.stream(stream);
+    assert_eq!(stream.ended(), Some(begun + ms(1000)));
+    assert_eq!(stream.refusal(), Some((503, "issuer_timeout".to_owned())));
+    assert_eq!(worker.metric("issuer_faults.reason.issuer_timeout"), [1]);
+}
+
+#[test]
+fn a_leader_that_leaves_strands_nobody() {
+    let mut worker = Worker::new(&Configuration::default());
+    let leader = worker.request(request("a"));
+    let followers: Vec<_> = (0..3).map(|_| worker.request(request("a"))).collect();
+    worker.leave(leader);
+    worker.run_posted();
+    worker.leave(followers[0]);
+    worker.respond_to_only(active("client"));
+    for follower in &followers[1..] {
+        let stream = worker.stream(*follower);
+        assert!(stream.is_forwarded());
+        assert_eq!(stream.values("x-auth-client-id"), ["client"]);
+        assert_eq!(stream.filter_state["auth_cache"], "collapsed");
+    }
+    assert_eq!(worker.metric("flights_joined"), [1, 1, 1]);
+    worker.advance(ms(50));
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+}
+
+#[test]
+fn a_call_whose_caller_left_before_it_was_sent_is_sent_all_the_same() {
+    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+    let leader = worker.request(request("a"));
+    worker.leave(leader);
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    let next = worker.request(request("a"));
+    assert!(worker.stream(next).is_forwarded());
+}
+
+#[test]
+fn without_a_connection_a_warm_up_precedes_the_only_retry() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.advance(ms(10));
+    worker.respond_to_only(Response::local_reply(503, NO_ADDRESS));
+    assert_eq!(methods(&worker), ["HEAD"]);
+    assert_eq!(worker.only_call().timeout, ms(990));
+    worker.advance(ms(10));
+    worker.respond_to_only(Response::new(404, ""));
+    assert_eq!(methods(&worker), ["POST"]);
+    assert_eq!(worker.only_call().timeout, ms(980));
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(stream).is_forwarded());
+    assert_eq!(worker.metric("introspections.outcome.unreachable"), [1]);
+    assert_eq!(worker.metric("introspections.outcome.answered"), [1]);
+    assert_eq!(worker.metric("introspection_milliseconds"), [10, 0]);
+}
+
+#[test]
+fn a_retry_without_a_connection_either_refuses_the_request() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.log();
+    let refused = "reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused";
+    worker.respond_to_only(Response::local_reply(503, refused));
+    // The response to a HEAD has no body.
+    worker.respond_to_only(Response::local_reply(503, ""));
+    assert_eq!(worker.calls().len(), 0);
+    let unreachable = Some((503, "issuer_unreachable".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), unreachable);
+    let line = "issuer_unreachable: no response from the issuer: it refuses the connection: nothing listens on its port, or a firewall is in between";
+    assert_eq!(worker.log(), [(LogLevel::Error, line.to_owned())]);
+}
+
+#[test]
+fn a_response_is_never_retried() {
+    for (response, reason) in [
+        (Response::new(500, ""), "issuer_failed"),
+        (Response::new(503, ""), "issuer_failed"),
+        (Response::local_reply(504, ""), "issuer_timeout"),
+        (Response::local_reply(404, ""), "issuer_unexpected_status"),
+    ] {
+        let mut worker = Worker::new(&Configuration::default());
+        let stream = worker.request(request("a"));
+        worker.run_posted();
+        worker.respond_to_only(response);
+        assert_eq!(worker.calls().len(), 0, "{reason}");
+        let refusal = Some((503, reason.to_owned()));
+        assert_eq!(worker.stream(stream).refusal(), refusal);
+    }
+}
+
+#[test]
+fn a_response_that_broke_off_is_retried_once_without_a_warm_up() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    for _ in 0..2 {
+        assert_eq!(methods(&worker), ["POST"]);
+        worker.respond_to_only(Response::none());
+    }
+    assert_eq!(worker.calls().len(), 0);
+    let unreachable = Some((503, "issuer_unreachable".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), unreachable);
+}
+
+#[test]
+fn a_response_without_headers_within_20_ms_of_the_timeout_is_a_timeout() {
+    for (after, reason) in [(979, "unreachable"), (980, "timeout")] {
+        let mut worker = Worker::new(&Configuration::default());
+        let _stream = worker.request(request("a"));
+        worker.run_posted();
+        worker.advance(ms(after));
+        worker.respond_to_only(Response::none());
+        let outcome = format!("introspections.outcome.{reason}");
+        assert_eq!(worker.metric(&outcome), [1], "{after}");
+    }
+}
+
+#[test]
+fn without_a_cluster_the_call_is_denied_and_the_log_names_the_cluster() {
+    let mut worker = Worker::new(&Configuration::new(json!({"issuer_cluster": "idp"})));
+    worker.log();
+    worker
+        .faults()
+        .dispatch
+        .push_back(DispatchError::BadArgument);
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    let denied = Some((503, "issuer_call_denied".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), denied);
+    let line = r#"issuer_call_denied: no response from the issuer: this host does not allow the call: there is no Envoy cluster "idp""#;
+    assert_eq!(worker.log(), [(LogLevel::Error, line.to_owned())]);
+    assert_eq!(worker.metric("introspections.outcome.denied"), [1]);
+}
+
+#[test]
+fn a_call_that_envoy_refuses_is_retried_after_a_warm_up() {
+    for error in [DispatchError::InternalFailure, DispatchError::Other] {
+        let mut worker = Worker::new(&Configuration::default());
+        worker.faults().dispatch.push_back(error);
+        let stream = worker.request(request("a"));
+        assert_eq!(
+            worker.run_posted(),
+            2,
+            "the warm-up is sent in the next callback"
+        );
+        assert_eq!(methods(&worker), ["HEAD"]);
+        worker.respond_to_only(Response::new(404, ""));
+        worker.respond_to_only(active("client"));
+        assert!(worker.stream(stream).is_forwarded());
+        assert_eq!(worker.metric("introspections.outcome.unreachable"), [1]);
+    }
+}
+
+#[test]
+fn a_response_over_the_limit_is_not_read_to_its_end() {
+    let mut worker = Worker::new(&Configuration::new(json!({"max_answer_bytes": 1024})));
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(Response::new(200, &" ".repeat(5000)));
+    let too_large = Some((503, "issuer_answer_too_large".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), too_large);
+}

@@ -1,0 +1,171 @@
+//! What is done to a request: edited and forwarded, or answered.
+
+use envoy_filter::host::{FilterStatus, LogLevel};
+use serde_json::json;
+
+use crate::fake::{Configuration, StreamEnd, Worker, active, lines, request};
+
+/// A worker whose cache holds the token `a`.
+fn with_cached_token(mut settings: serde_json::Value) -> Worker {
+    settings["cache_ttl"] = json!(60);
+    let mut worker = Worker::new(&Configuration::new(settings));
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    worker.end_stream(stream);
+    worker.host_calls();
+    worker.log();
+    worker
+}
+
+#[test]
+fn a_cached_request_costs_nine_host_calls_and_one_of_them_copies_data_in() {
+    let mut worker = with_cached_token(json!({}));
+    let stream = worker.request(request("a"));
+    assert!(worker.stream(stream).is_forwarded());
+    assert_eq!(
+        worker.host_calls(),
+        [
+            "request_headers",
+            "now",
+            "increment_metric",
+            "set_filter_state",
+            "set_filter_state",
+            "add_request_header",
+            "add_request_header",
+            "remove_request_header",
+            "increment_metric",
+        ]
+    );
+}
+
+#[test]
+fn identity_headers_of_the_caller_are_replaced_and_its_token_removed() {
+    let mut worker = with_cached_token(json!({}));
+    let mut headers = request("a");
+    headers.extend(lines(&[
+        ("x-auth-client-id", "forged"),
+        ("x_auth.subject", "forged"),
+        ("x-auth-user", "kept"),
+    ]));
+    let stream = worker.request(headers);
+    let stream = worker.stream(stream);
+    assert!(stream.is_forwarded());
+    assert_eq!(stream.values("x-auth-client-id"), ["client"]);
+    assert_eq!(stream.values("x_auth.subject"), [""; 0]);
+    assert_eq!(stream.values("x-auth-user"), ["kept"]);
+    assert_eq!(stream.values("authorization"), [""; 0]);
+    assert_eq!(stream.values("x-auth-claims").len(), 1);
+    assert_eq!(stream.filter_state["auth_decision"], "granted");
+    assert_eq!(stream.filter_state["auth_client_id"], "client");
+}
+
+#[test]
+fn the_token_is_forwarded_if_configured() {
+    let mut worker = with_cached_token(json!({"forward_token": true}));
+    let stream = worker.request(request("a"));
+    let stream = worker.stream(stream);
+    assert!(stream.is_forwarded());
+    assert_eq!(stream.values("authorization"), ["Bearer a"]);
+}
+
+#[test]
+fn a_refused_request_gets_the_complete_response() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(lines(&[(":method", "GET"), (":path", "/")]));
+    let stream = worker.stream(stream);
+    let body = r#"{"error":"invalid_token","error_description":"An access token is needed.","reason":"no_credentials"}"#;
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let answered = StreamEnd::Answered {
+        status: 401,
+        headers: vec![
+            header("content-type", "application/json"),
+            header("content-length", &body.len().to_string()),
+            header("cache-control", "no-store"),
+            header("www-authenticate", r#"Bearer realm="service-b""#),
+        ],
+        body: body.to_owned(),
+    };
+    assert_eq!(stream.end.map(|(end, _)| end), Some(answered));
+    assert_eq!(stream.filter_state["auth_decision"], "refused");
+    assert_eq!(stream.filter_state["auth_reason"], "no_credentials");
+    assert_eq!(worker.metric("decisions.reason.no_credentials"), [1]);
+}
+
+#[test]
+fn a_request_that_envoy_does_not_let_the_filter_edit_is_refused() {
+    let mut worker = with_cached_token(json!({}));
+    let stream = worker.request_with(request("a"), |stream| stream.is_read_only = true);
+    let misconfigured = Some((503, "misconfigured".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), misconfigured);
+    let line = "Envoy did not let the filter edit the request headers";
+    assert_eq!(worker.log(), [(LogLevel::Error, line.to_owned())]);
+    assert_eq!(worker.metric("decisions.reason.misconfigured"), [1]);
+}
+
+#[test]
+fn a_request_whose_forged_headers_cannot_be_removed_is_refused_before_its_token_is_looked_at() {
+    let mut worker = Worker::new(&Configuration::default());
+    let mut headers = request("a");
+    headers.extend(lines(&[("x-auth-subject", "forged")]));
+    let stream = worker.request_with(headers, |stream| stream.is_read_only = true);
+    let misconfigured = Some((503, "misconfigured".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), misconfigured);
+    assert_eq!(worker.run_posted(), 0);
+}
+
+#[test]
+fn forged_trailers_that_cannot_be_removed_stop_the_request() {
+    let mut worker = with_cached_token(json!({}));
+    let stream = worker.request(request("a"));
+    assert!(worker.stream(stream).is_forwarded());
+    let forged = || lines(&[("x-auth-subject", "forged"), ("x-checksum", "1")]);
+    assert_eq!(worker.trailers(stream, forged()), FilterStatus::Continue);
+    assert_eq!(
+        worker.stream(stream).trailers,
+        lines(&[("x-checksum", "1")])
+    );
+
+    let mut headers = request("a");
+    headers.retain(|(name, _)| name != "authorization");
+    let mut worker = Worker::new(&Configuration::new(
+        json!({"rules": [{"path": {"prefix": "/"}, "public": true}], "forward_token": true}),
+    ));
+    let stream = worker.request_with(headers, |stream| stream.is_read_only = true);
+    assert!(worker.stream(stream).is_forwarded());
+    assert_eq!(worker.trailers(stream, forged()), FilterStatus::Pause);
+}
+
+#[test]
+fn the_path_of_whoami_is_answered_by_the_filter() {
+    let mut worker = with_cached_token(json!({"whoami_path": "/data"}));
+    for (method, path, status) in [
+        ("GET", "/data", Some(200)),
+        ("GET", "/data?x=1", Some(200)),
+        ("POST", "/data", Some(405)),
+        ("GET", "/data/", None),
+    ] {
+        let stream = worker.request(lines(&[
+            (":method", method),
+            (":path", path),
+            ("authorization", "Bearer a"),
+        ]));
+        let answered = match worker.stream(stream).end {
+            Some((StreamEnd::Answered { status, .. }, _)) => Some(status),
+            _ => None,
+        };
+        assert_eq!(answered, status, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_request_for_whoami_that_waited_is_answered_by_the_filter() {
+    let mut worker = Worker::new(&Configuration::new(json!({"whoami_path": "/orders"})));
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    let (StreamEnd::Answered { status, .. }, _) = worker.stream(stream).end.unwrap() else {
+        panic!("a response");
+    };
+    assert_eq!(status, 200);
+}

@@ -1,0 +1,300 @@
+//! What is logged besides the audit line. Each kind once per interval, so that neither callers nor
+//! the issuer can flood the log.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::decision::Decision;
+use crate::introspection::{Claims, Detail, Fault};
+use crate::json;
+use crate::policy::Requirements;
+use crate::reason::Reason;
+use crate::time::Now;
+
+/// Repeat the same line at most this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// This many inactive tokens since the start, and no active one, are no coincidence: the issuer
+/// does not tell this client about tokens.
+const SUSPICIOUSLY_MANY_INACTIVE: u32 = 20;
+
+/// Longest list of names in a line, in bytes before quoting, so that the issuer cannot fill the
+/// log.
+const MAX_NAMES_BYTES: usize = 256;
+
+/// A line for the log. Only [`LogEvent::Mismatch`] contains strings of the issuer: quoted as JSON
+/// in ASCII, and truncated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEvent {
+    /// The issuer failed, or the path to it.
+    Fault(Fault),
+    /// An active token has an `exp` of 0 or less, and so is expired.
+    ExpiresAtZero,
+    /// The issuer responded with this HTTP status and an error about the token.
+    TokenError(u16),
+    /// A token does not meet a requirement of the policy or the rule.
+    Mismatch(Mismatch),
+    /// No token has been active since the start.
+    NoneActive,
+    /// Cached results are used past their time.
+    Stale,
+}
+
+/// What was required of a token, and what the issuer says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    reason: Reason,
+    member: &'static str,
+    actual: String,
+    expected: String,
+}
+
+impl LogEvent {
+    /// Whether the issuer or this service is at fault, which is an error; anything else is a
+    /// warning.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
+}
+
+impl fmt::Display for LogEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => fault.fmt(f),
+            Self::ExpiresAtZero => f.write_str(
+                "expired: the issuer sent an exp of 0 or less for an active token; a token that never expires has no exp",
+            ),
+            Self::TokenError(status) => write!(
+                f,
+                "inactive: the issuer responded with HTTP status {status} and an error about the token; some issuers do not introspect JWTs"
+            ),
+            Self::Mismatch(Mismatch {
+                reason,
+                member,
+                actual,
+                expected,
+            }) => {
+                write!(f, "{}: the token has ", reason.name())?;
+                if actual.is_empty() {
+                    write!(f, "no {member}")?;
+                } else {
+                    write!(f, "{member} {actual}")?;
+                }
+                if expected.is_empty() {
+                    f.write_str("; token_types can accept it")
+                } else {
+                    write!(f, "; expected {expected}")
+                }
+            }
+            Self::NoneActive => f.write_str(
+                "no token has been active so far: check introspect_url, resource_client_id, resource_client_secret and whether this client may introspect tokens of other clients",
+            ),
+            Self::Stale => {
+                f.write_str("stale: cached results are used past their time while the issuer is unavailable")
+            }
+        }
+    }
+}
+
+/// What is logged once per interval.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Fault(Fault),
+    TokenError(u16),
+    Refused(Reason),
+    Stale,
+}
+
+/// Knows what was logged lately.
+#[derive(Default)]
+pub(super) struct LogThrottle {
+    last_logged: Vec<(Kind, Duration)>,
+    inactive_streak: InactiveStreak,
+}
+
+/// Whether any token has been active since the start.
+enum InactiveStreak {
+    /// None so far, and this many were inactive.
+    SinceStart(u32),
+    /// One was, or the streak was logged.
+    Over,
+}
+
+impl Default for InactiveStreak {
+    fn default() -> Self {
+        Self::SinceStart(0)
+    }
+}
+
+impl LogThrottle {
+    fn is_due(&mut self, kind: Kind, now: Now) -> bool {
+        let is_recent = |last: Duration| now.monotonic < last.saturating_add(LOG_INTERVAL);
+        self.last_logged.retain(|(_, last)| is_recent(*last));
+        let is_due = self.last_logged.iter().all(|(logged, _)| *logged != kind);
+        if is_due {
+            self.last_logged.push((kind, now.monotonic));
+        }
+        is_due
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault, now: Now) -> Option<LogEvent> {
+        self.is_due(Kind::Fault(fault), now)
+            .then_some(LogEvent::Fault(fault))
+    }
+
+    /// A request was refused because the issuer is unavailable. Other faults than the open circuit
+    /// were logged when they occurred.
+    pub(super) fn unavailable(&mut self, reason: Reason, now: Now) -> Option<LogEvent> {
+        match reason {
+            Reason::IssuerCircuitOpen => self.fault(Fault::new(reason, Detail::None), now),
+            _ => None,
+        }
+    }
+
+    pub(super) fn stale(&mut self, now: Now) -> Option<LogEvent> {
+        self.is_due(Kind::Stale, now).then_some(LogEvent::Stale)
+    }
+
+    pub(super) fn saw_active_token(&mut self) {
+        self.inactive_streak = InactiveStreak::Over;
+    }
+
+    /// The issuer said whether a token is active; `error_status`: with an error response.
+    pub(super) fn introspected(
+        &mut self,
+        is_active: bool,
+        error_status: Option<u16>,
+        now: Now,
+    ) -> Option<LogEvent> {
+        if is_active {
+            self.saw_active_token();
+        }
+        if let InactiveStreak::SinceStart(count) = &mut self.inactive_streak {
+            *count = count.saturating_add(1);
+        }
+        if let Some(status) = error_status
+            && self.is_due(Kind::TokenError(status), now)
+        {
+            return Some(LogEvent::TokenError(status));
+        }
+        match self.inactive_streak {
+            InactiveStreak::SinceStart(SUSPICIOUSLY_MANY_INACTIVE..) => {
+                self.inactive_streak = InactiveStreak::Over;
+                Some(LogEvent::NoneActive)
+            }
+            InactiveStreak::SinceStart(_) | InactiveStreak::Over => None,
+        }
+    }
+
+    /// What the log shows about a refusal and the caller does not see.
+    pub(super) fn decided(
+        &mut self,
+        decision: &Decision,
+        claims: Option<Claims<'_>>,
+        requirements: &Requirements,
+        now: Now,
+    ) -> Option<LogEvent> {
+        let Decision::Refused(refusal) = decision else {
+            return None;
+        };
+        let (reason, claims) = (refusal.reason(), claims?);
+        let actual: &mut dyn Iterator<Item = &str>;
+        let (mut one, mut audiences, mut types);
+        let (member, expected): (_, &[String]) = match reason {
+            Reason::Expired if claims.expires() <= 0 => {
+                let is_due = self.is_due(Kind::Refused(reason), now);
+                return is_due.then_some(LogEvent::ExpiresAtZero);
+            }
+            Reason::NoAudience | Reason::WrongAudience => {
+                audiences = claims.audiences();
+                actual = &mut audiences;
+                ("aud", requirements.audiences.as_slice())
+            }
+            Reason::NoIssuer | Reason::WrongIssuer => {
+                one = claims.issuer().into_iter();
+                actual = &mut one;
+                ("iss", requirements.issuers.as_slice())
+            }
+            Reason::NoClientId | Reason::ClientNotAllowed => {
+                one = claims.client_id().into_iter();
+                actual = &mut one;
+                ("client_id", requirements.clients.as_slice())
+            }
+            Reason::NoGrantType | Reason::GrantTypeNotAllowed => {
+                one = claims.grant_type().into_iter();
+                actual = &mut one;
+                ("grant_type", requirements.grant_types.as_slice())
+            }
+            Reason::WrongTokenType if !claims.is_other_token() => {
+                types = claims.unknown_types();
+                actual = &mut types;
+                ("token_type", &[])
+            }
+            _ => return None,
+        };
+        if !self.is_due(Kind::Refused(reason), now) {
+            return None;
+        }
+        Some(LogEvent::Mismatch(Mismatch {
+            reason,
+            member,
+            actual: list(actual),
+            expected: list(&mut expected.iter().map(String::as_str)),
+        }))
+    }
+}
+
+/// The names, each quoted, separated by commas and truncated.
+fn list(names: &mut dyn Iterator<Item = &str>) -> String {
+    let mut list = String::new();
+    let mut left = MAX_NAMES_BYTES;
+    for name in names {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        if left == 0 {
+            list.push_str("...");
+            break;
+        }
+        let shown = name
+            .get(..name.floor_char_boundary(left))
+            .unwrap_or_default();
+        list.push_str(&json::quoted_in_ascii(shown));
+        if shown.len() < name.len() {
+            list.push_str("...");
+            break;
+        }
+        // An empty name takes room for its quotes.
+        left = left.saturating_sub(shown.len().max(1));
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_the_issuer_are_quoted_and_truncated() {
+        let long = "a".repeat(MAX_NAMES_BYTES + 1);
+        let cut = format!("\"{}\"...", "a".repeat(MAX_NAMES_BYTES));
+        for (names, expected) in [
+            (&[][..], ""),
+            (&["a", ""], r#""a", """#),
+            (
+                &["a\"\r\n\u{1b}[31m", "\u{2028}é"],
+                r#""a\"\r\n\u001b[31m", "\u2028\u00e9""#,
+            ),
+            (&[&long, "b"], &cut),
+            (
+                &[long.get(1..).unwrap_or_default(), "b"],
+                &cut.replace("...", ", ..."),
+            ),
+        ] {
+            assert_eq!(list(&mut names.iter().copied()), expected);
+        }
+        let many = list(&mut [""; 10_000].into_iter());
+        assert!(many.len() <= 4 * MAX_NAMES_BYTES + 3, "{}", many.len());
+    }
+}

@@ -1,0 +1,116 @@
+//! The headers that tell the app who the caller is.
+
+use base64_simd::URL_SAFE_NO_PAD;
+
+use crate::introspection::{Claim, Claims, MAX_CLAIM_HEADER_BYTES};
+
+const SUBJECT: &str = "x-auth-subject";
+const CLIENT_ID: &str = "x-auth-client-id";
+const ISSUER: &str = "x-auth-issuer";
+const SCOPE: &str = "x-auth-scope";
+const CLAIMS: &str = "x-auth-claims";
+
+/// Headers that only the auth check may set.
+pub const IDENTITY_HEADERS: [&str; 5] = [SUBJECT, CLIENT_ID, ISSUER, SCOPE, CLAIMS];
+
+/// Whether a header name is one of [`IDENTITY_HEADERS`], in any spelling that some server treats as
+/// the same. Client-sent copies must be removed.
+#[must_use]
+pub fn is_identity_header(name: &[u8]) -> bool {
+    let same = |ours: &str| {
+        ours.len() == name.len()
+            && ours.bytes().zip(name).all(|(a, b)| match b {
+                b'_' | b'.' => a == b'-',
+                _ => a == b.to_ascii_lowercase(),
+            })
+    };
+    IDENTITY_HEADERS.into_iter().any(same)
+}
+
+/// The header values, in one allocation, the only one of a granted cached request.
+#[derive(Debug)]
+pub(super) struct Identity {
+    values: String,
+    /// Where each value ends, in the order of [`IDENTITY_HEADERS`]. An absent value is empty.
+    ends: [usize; IDENTITY_HEADERS.len()],
+}
+
+impl Identity {
+    pub(super) fn new(claims: Claims<'_>) -> Self {
+        let document = claims.document().as_bytes();
+        // The other values are parts of the document, so this capacity holds them all.
+        let mut values = String::with_capacity(
+            URL_SAFE_NO_PAD
+                .encoded_length(document.len())
+                .saturating_add(document.len()),
+        );
+        let mut ends = [0; IDENTITY_HEADERS.len()];
+        let [subject, client_id, issuer, scope, all] = &mut ends;
+        for (end, claim) in [
+            (subject, Claim::Subject),
+            (client_id, Claim::ClientId),
+            (issuer, Claim::Issuer),
+        ] {
+            if let Some(value) = claims.header_safe(claim) {
+                values.push_str(value);
+            }
+            *end = values.len();
+        }
+        let start = values.len();
+        for word in claims.scopes() {
+            if values.len() > start {
+                values.push(' ');
+            }
+            values.push_str(word);
+        }
+        // Scope characters are safe in headers (RFC 6749 section 3.3).
+        if values.len().saturating_sub(start) > MAX_CLAIM_HEADER_BYTES {
+            values.truncate(start);
+        }
+        *scope = values.len();
+        URL_SAFE_NO_PAD.encode_append(document, &mut values);
+        *all = values.len();
+        Self { values, ends }
+    }
+
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let starts = [0].into_iter().chain(self.ends);
+        IDENTITY_HEADERS
+            .into_iter()
+            .zip(starts.zip(self.ends))
+            .filter_map(|(name, (start, end))| {
+                let value = self.values.get(start..end)?;
+                (!value.is_empty()).then_some((name, value))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_recognized_and_no_other_name() {
+        for name in [
+            "x-auth-subject",
+            "X-Auth-Subject",
+            "X_AUTH_SUBJECT",
+            "x-auth_client-id",
+            "x.auth.claims",
+            "X-AUTH-SCOPE",
+            "x_auth-issuer",
+        ] {
+            assert!(is_identity_header(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "x-auth-subjects",
+            "x-auth",
+            "",
+            "xx-auth-subject",
+            "x-auth-user",
+            "x-auth-sub\u{17f}ect",
+        ] {
+            assert!(!is_identity_header(name.as_bytes()), "{name}");
+        }
+    }
+}

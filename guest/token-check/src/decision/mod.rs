@@ -1,0 +1,246 @@
+//! Facts, policy and time make a decision. It is made for every request and kept nowhere.
+
+mod identity;
+mod response;
+
+use std::sync::Arc;
+
+pub use identity::{IDENTITY_HEADERS, is_identity_header};
+pub use response::Response;
+
+use crate::introspection::{Claims, Facts};
+use crate::policy::{Access, Policy, Requirements};
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::request::RequestHead;
+use identity::Identity;
+
+/// The scope of a login at IBM Verify whose second factor is still missing.
+const MFA_CHALLENGE: &str = "mfa_challenge";
+
+/// Whether a request may reach the app.
+#[must_use]
+#[derive(Debug)]
+pub enum Decision {
+    /// It is forwarded, with these changes.
+    Granted(Grant),
+    /// It is answered with [`Refusal::response`].
+    Refused(Refusal),
+}
+
+impl Decision {
+    /// The name of the rule that applies; `#3` if the third rule has no name. `None`: no rule
+    /// matches.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Granted(grant) => grant.rule.as_deref(),
+            Self::Refused(refusal) => refusal.rule(),
+        }
+    }
+}
+
+/// How to forward a granted request.
+#[derive(Debug)]
+pub struct Grant {
+    identity: Option<Identity>,
+    /// Whether to keep the Authorization header. On a public route it has not been checked.
+    pub forward_token: bool,
+    /// As [`Decision::rule`].
+    pub rule: Option<Arc<str>>,
+}
+
+impl Grant {
+    /// Header fields to set, after all client-sent ones that match [`crate::is_identity_header`]
+    /// are removed.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.identity.iter().flat_map(Identity::headers)
+    }
+}
+
+/// Why a request is refused, and on which route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    route: Route,
+    retry_after: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Route {
+    /// Unknown, since the path or the host is ambiguous.
+    Unknown,
+    Denied(Arc<str>),
+    Token(Arc<Requirements>),
+}
+
+impl Refusal {
+    pub(crate) const fn new(reason: Reason, requirements: Arc<Requirements>) -> Self {
+        Self::at(Route::Token(requirements), reason)
+    }
+
+    const fn at(route: Route, reason: Reason) -> Self {
+        Self {
+            reason,
+            route,
+            retry_after: RETRY_AFTER_SECONDS,
+        }
+    }
+
+    /// Sets `Retry-After`, in seconds.
+    pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// As [`Decision::rule`].
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match &self.route {
+            Route::Unknown => None,
+            Route::Denied(rule) => Some(rule),
+            Route::Token(requirements) => requirements.rule(),
+        }
+    }
+
+    /// The complete response. Its challenge names the scope that this route needs.
+    #[must_use]
+    pub fn response(&self, policy: &Policy) -> Response {
+        let requirements = match &self.route {
+            Route::Unknown | Route::Denied(_) => None,
+            Route::Token(requirements) => Some(&**requirements),
+        };
+        Response::new(self.reason, Some(policy), requirements, self.retry_after)
+    }
+}
+
+/// What the route of a request demands before anything is known about its token.
+pub(crate) enum RouteAccess {
+    /// A token that meets these requirements.
+    NeedsToken(Arc<Requirements>),
+    /// The same decision for every token.
+    Decided(Decision),
+}
+
+pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteAccess {
+    let refused =
+        |route, reason| RouteAccess::Decided(Decision::Refused(Refusal::at(route, reason)));
+    match policy.access(request) {
+        Ok(Access::Token(requirements)) => RouteAccess::NeedsToken(requirements),
+        Ok(Access::Public(rule)) => RouteAccess::Decided(Decision::Granted(Grant {
+            identity: None,
+            forward_token: policy.forward_token(),
+            rule: Some(rule),
+        })),
+        Ok(Access::Denied(rule)) => refused(Route::Denied(rule), Reason::DeniedByRule),
+        Err(reason) => refused(Route::Unknown, reason),
+    }
+}
+
+pub(crate) fn decide(
+    facts: &Facts,
+    requirements: &Arc<Requirements>,
+    policy: &Policy,
+    unix_seconds: i64,
+) -> Decision {
+    let refused = |reason| Decision::Refused(Refusal::new(reason, Arc::clone(requirements)));
+    let Some(claims) = facts.claims() else {
+        return refused(Reason::Inactive);
+    };
+    match first_violation(claims, requirements, policy, unix_seconds) {
+        Some(reason) => refused(reason),
+        None => Decision::Granted(Grant {
+            identity: Some(Identity::new(claims)),
+            forward_token: policy.forward_token(),
+            rule: requirements.rule.clone(),
+        }),
+    }
+}
+
+/// Checks the token itself first, then the requirements of the route.
+fn first_violation(
+    claims: Claims<'_>,
+    requirements: &Requirements,
+    policy: &Policy,
+    now: i64,
+) -> Option<Reason> {
+    let leeway = policy.leeway_seconds();
+    // RFC 7519 section 4.1.4: the time must be before `exp`.
+    if now >= claims.expires().saturating_add(leeway) {
+        return Some(Reason::Expired);
+    }
+    if claims.starts() > now.saturating_add(leeway) {
+        return Some(Reason::NotYetValid);
+    }
+    let is_configured = |token_type: &str| {
+        let mut configured = policy.token_types().iter();
+        configured.any(|configured| configured.eq_ignore_ascii_case(token_type))
+    };
+    if claims.is_other_token() || !claims.unknown_types().all(is_configured) {
+        return Some(Reason::WrongTokenType);
+    }
+    if claims.is_key_bound() {
+        return Some(Reason::ProofOfPossessionMissing);
+    }
+    if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
+        return Some(Reason::UnfinishedLogin);
+    }
+    match match_any(requirements.issuers.as_slice(), claims.issuer()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoIssuer),
+        Match::OthersOnly => return Some(Reason::WrongIssuer),
+    }
+    match match_any(requirements.audiences.as_slice(), claims.audiences()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoAudience),
+        Match::OthersOnly => return Some(Reason::WrongAudience),
+    }
+    match match_any(requirements.clients.as_slice(), claims.client_id()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoClientId),
+        Match::OthersOnly => return Some(Reason::ClientNotAllowed),
+    }
+    match match_any(requirements.grant_types.as_slice(), claims.grant_type()) {
+        Match::Required => {}
+        Match::Absent => return Some(Reason::NoGrantType),
+        Match::OthersOnly => return Some(Reason::GrantTypeNotAllowed),
+    }
+    let has = |needed: &String| claims.scopes().any(|scope| scope == needed);
+    let has_one = matches!(
+        match_any(requirements.any_scope.as_slice(), claims.scopes()),
+        Match::Required
+    );
+    if !has_one || !requirements.all_scopes.as_slice().iter().all(has) {
+        return Some(Reason::InsufficientScope);
+    }
+    None
+}
+
+/// How the values of a claim compare with a list of which one is required.
+enum Match {
+    /// One of them is present, or the list is empty, which requires nothing.
+    Required,
+    /// Only other values are present.
+    OthersOnly,
+    /// No value is present.
+    Absent,
+}
+
+fn match_any<'a>(required: &[String], values: impl IntoIterator<Item = &'a str>) -> Match {
+    if required.is_empty() {
+        return Match::Required;
+    }
+    let mut result = Match::Absent;
+    for value in values {
+        if required.iter().any(|required| required == value) {
+            return Match::Required;
+        }
+        result = Match::OthersOnly;
+    }
+    result
+}

@@ -1,0 +1,276 @@
+//! What the issuer says about a token (RFC 7662 section 2.2), parsed strictly.
+
+use core::ops::Range;
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+use triomphe::{Arc, HeaderSlice};
+
+use super::fault::{Detail, Document, MemberFault};
+use super::members::{Members, member_fault};
+use crate::grammar::is_field_value;
+use crate::json::Json;
+
+/// What the issuer says about one token: nothing about any request. A typical response takes one
+/// allocation.
+#[derive(Clone)]
+pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
+
+/// Describes the string behind it, which is the document as the issuer sent it, then an unescaped
+/// copy of each string that has escapes there. Kept small, since there is one per cached token.
+struct Head {
+    /// The members of [`CLAIM_MEMBERS`], then the audiences, the unknown types and the scopes.
+    spans: SmallVec<[Span; TYPICAL_SPANS]>,
+    expires: i64,
+    starts: i64,
+    document: u32,
+    audiences: u32,
+    unknown_types: u8,
+    is_other_token: bool,
+    is_key_bound: bool,
+    /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per
+    /// response.
+    header_safe: [bool; CLAIM_MEMBERS.len()],
+}
+
+impl Head {
+    fn audiences(&self) -> usize {
+        usize::try_from(self.audiences).unwrap_or(usize::MAX)
+    }
+}
+
+/// Spans that need no allocation of their own: IBM Verify names one audience and no scope.
+const TYPICAL_SPANS: usize = 6;
+
+/// A part of the string. It ends within 512 KiB: twice the maximum of `max_answer_bytes`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn range(self) -> Option<Range<usize>> {
+        Some(self.start.try_into().ok()?..self.end.try_into().ok()?)
+    }
+}
+
+/// The span of a member that is absent.
+const ABSENT: Span = Span {
+    start: u32::MAX,
+    end: 0,
+};
+
+/// Longest claim with a header of its own, in bytes; `x-auth-claims` holds longer ones.
+pub(crate) const MAX_CLAIM_HEADER_BYTES: usize = 1024;
+
+/// The claims that are one string each, by their place in [`CLAIM_MEMBERS`].
+#[derive(Clone, Copy)]
+pub(crate) enum Claim {
+    Issuer = 0,
+    Subject = 1,
+    ClientId = 2,
+    GrantType = 3,
+}
+
+const CLAIM_MEMBERS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
+
+impl Facts {
+    pub(crate) const INACTIVE: Self = Self(None);
+
+    /// Parses the JSON document of a response.
+    pub(crate) fn parse(document: &str) -> Result<Self, Detail> {
+        let members = Members::parse(document)?;
+        let fault = |fault| Err(member_fault("active", fault));
+        match members.get_or_null("active") {
+            Some(Json::Bool(true)) => Self::from_active(document, &members),
+            // No other member matters.
+            Some(Json::Bool(false)) => Ok(Self::INACTIVE),
+            Some(other) => fault(MemberFault::NotBoolean(other.kind())),
+            None => fault(MemberFault::Missing),
+        }
+    }
+
+    fn from_active(document: &str, members: &Members<'_>) -> Result<Self, Detail> {
+        let mut strings = Strings {
+            document,
+            unescaped: String::new(),
+        };
+        let audiences = members.strings("aud")?;
+        let scopes = members.scopes()?;
+        let types = members.token_types()?;
+        let mut spans = SmallVec::with_capacity(
+            CLAIM_MEMBERS.len() + audiences.len() + types.unknown.len() + scopes.len(),
+        );
+        let mut header_safe = [false; CLAIM_MEMBERS.len()];
+        for (name, is_safe) in CLAIM_MEMBERS.into_iter().zip(&mut header_safe) {
+            let claim = members.string(name)?;
+            spans.push(claim.map_or(Ok(ABSENT), |claim| strings.span(claim))?);
+            *is_safe = claim.is_some_and(|claim| {
+                claim.len() <= MAX_CLAIM_HEADER_BYTES && is_field_value(claim)
+            });
+        }
+        let lists = (audiences.iter().map(|audience| &**audience))
+            .chain(types.unknown.iter().copied())
+            .chain(scopes.iter().map(|scope| &**scope));
+        for element in lists {
+            spans.push(strings.span(element)?);
+        }
+        let too_large = Detail::Document(Document::TooLarge);
+        let head = Head {
+            document: document.len().try_into().map_err(|_| too_large)?,
+            spans,
+            audiences: audiences.len().try_into().map_err(|_| too_large)?,
+            unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
+            is_other_token: types.is_other,
+            // Rounded so that a fraction never extends the life of a token.
+            expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
+            starts: members
+                .time("nbf", f64::ceil)?
+                .max(members.time("iat", f64::floor)?)
+                .unwrap_or(i64::MIN),
+            is_key_bound: members.get("cnf").is_some(),
+            header_safe,
+        };
+        let facts = Arc::from_header_and_str(head, &strings.concatenated());
+        Ok(Self(Some(facts)))
+    }
+
+    /// The claims of an active token; `None` if the token is inactive.
+    pub(crate) fn claims(&self) -> Option<Claims<'_>> {
+        self.0.as_deref().map(Claims)
+    }
+}
+
+/// The members of the response that decisions and headers use.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims<'a>(&'a HeaderSlice<Head, str>);
+
+impl<'a> Claims<'a> {
+    fn part(self, span: Span) -> &'a str {
+        let part = span.range().and_then(|range| self.0.slice.get(range));
+        part.unwrap_or_default()
+    }
+
+    pub(crate) fn get(self, claim: Claim) -> Option<&'a str> {
+        let span = self.0.header.spans.get(claim as usize)?;
+        (*span != ABSENT).then(|| self.part(*span))
+    }
+
+    /// The claim, if it is safe as a header value.
+    pub(crate) fn header_safe(self, claim: Claim) -> Option<&'a str> {
+        let is_safe = self.0.header.header_safe.get(claim as usize);
+        self.get(claim)
+            .filter(|_| is_safe.copied().unwrap_or_default())
+    }
+
+    /// The whole document as the issuer sent it.
+    pub(crate) fn document(self) -> &'a str {
+        let end = self.0.header.document;
+        self.part(Span { start: 0, end })
+    }
+
+    pub(crate) fn issuer(self) -> Option<&'a str> {
+        self.get(Claim::Issuer)
+    }
+
+    pub(crate) fn subject(self) -> Option<&'a str> {
+        self.get(Claim::Subject)
+    }
+
+    pub(crate) fn client_id(self) -> Option<&'a str> {
+        self.get(Claim::ClientId)
+    }
+
+    pub(crate) fn grant_type(self) -> Option<&'a str> {
+        self.get(Claim::GrantType)
+    }
+
+    pub(crate) fn audiences(self) -> impl Iterator<Item = &'a str> {
+        let head = &self.0.header;
+        let spans = head.spans.iter().skip(CLAIM_MEMBERS.len());
+        let spans = spans.take(head.audiences());
+        spans.map(move |span| self.part(*span))
+    }
+
+    /// Token types that are neither known as an access token's nor as another token's.
+    pub(crate) fn unknown_types(self) -> impl Iterator<Item = &'a str> {
+        let head = &self.0.header;
+        let before = CLAIM_MEMBERS.len().saturating_add(head.audiences());
+        let spans = head.spans.iter().skip(before);
+        let spans = spans.take(head.unknown_types.into());
+        spans.map(move |span| self.part(*span))
+    }
+
+    pub(crate) fn scopes(self) -> impl Iterator<Item = &'a str> {
+        let head = &self.0.header;
+        let before = CLAIM_MEMBERS.len().saturating_add(head.audiences());
+        let before = before.saturating_add(head.unknown_types.into());
+        let spans = head.spans.iter().skip(before);
+        spans.map(move |span| self.part(*span))
+    }
+
+    /// `exp`, in seconds since 1970; far in the future if absent.
+    pub(crate) const fn expires(self) -> i64 {
+        self.0.header.expires
+    }
+
+    /// The later of `nbf` and `iat`, in seconds since 1970; far in the past if both are absent.
+    pub(crate) const fn starts(self) -> i64 {
+        self.0.header.starts
+    }
+
+    /// Whether the token type is known not to be a bearer access token's.
+    pub(crate) const fn is_other_token(self) -> bool {
+        self.0.header.is_other_token
+    }
+
+    /// Whether the token is bound to a key (`cnf`, RFC 7800).
+    pub(crate) const fn is_key_bound(self) -> bool {
+        self.0.header.is_key_bound
+    }
+}
+
+/// Collects the string of [`Facts`].
+struct Strings<'a> {
+    document: &'a str,
+    /// What follows the document.
+    unescaped: String,
+}
+
+impl Strings<'_> {
+    fn span(&mut self, string: &str) -> Result<Span, Detail> {
+        let start = self.position(string).unwrap_or_else(|| {
+            let end = self.document.len().saturating_add(self.unescaped.len());
+            self.unescaped.push_str(string);
+            end
+        });
+        let at = |at: usize| at.try_into();
+        at(start)
+            .and_then(|start| Ok((start, at(string.len())?)))
+            .ok()
+            .and_then(|(start, length): (u32, u32)| {
+                let end = start.checked_add(length)?;
+                Some(Span { start, end })
+            })
+            .ok_or(Detail::Document(Document::TooLarge))
+    }
+
+    /// Where this string begins in the document, if it is a part of it.
+    fn position(&self, part: &str) -> Option<usize> {
+        let start = part
+            .as_ptr()
+            .addr()
+            .checked_sub(self.document.as_ptr().addr())?;
+        let end = start.checked_add(part.len())?;
+        (self.document.get(start..end) == Some(part)).then_some(start)
+    }
+
+    fn concatenated(&self) -> Cow<'_, str> {
+        if self.unescaped.is_empty() {
+            Cow::Borrowed(self.document)
+        } else {
+            Cow::Owned([self.document, &self.unescaped].concat())
+        }
+    }
+}

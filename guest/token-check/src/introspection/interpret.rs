@@ -1,0 +1,110 @@
+//! Turns a response of the issuer into facts about the token, or into the issuer's fault.
+
+use super::facts::Facts;
+use super::fault::{Detail, Document, Fault};
+use super::members::Members;
+use super::response::IssuerResponse;
+use crate::json::Json;
+use crate::reason::Reason;
+
+/// Error codes of a 400 that are about the introspected token: RFC 7009 section 2.2.1, which
+/// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. They cannot be about another
+/// token, since the call is not authenticated with one.
+const TOKEN_ERRORS: [&str; 2] = ["unsupported_token_type", "invalid_token"];
+
+/// The result of an introspection call.
+pub(crate) struct Introspected {
+    pub(crate) facts: Facts,
+    /// The HTTP status, if the issuer reported the token with an error response.
+    pub(crate) error_status: Option<u16>,
+}
+
+/// `encoding_changes_credentials`: see [`super::Endpoint::encoding_changes_credentials`].
+pub(crate) fn interpret(
+    response: &IssuerResponse,
+    encoding_changes_credentials: bool,
+) -> Result<Introspected, Fault> {
+    let status = response.status;
+    let unexpected = |reason| Err(Fault::new(reason, Detail::Status(status)));
+    match status {
+        200 => {}
+        400 | 401 | 403 => {
+            return match subject(response) {
+                Subject::Token => Ok(Introspected {
+                    facts: Facts::INACTIVE,
+                    error_status: Some(status),
+                }),
+                Subject::Credentials => Err(Fault::new(
+                    Reason::IssuerRejectedClient,
+                    Detail::Credentials {
+                        status,
+                        encoding_changes_credentials,
+                    },
+                )),
+                Subject::Unknown => unexpected(Reason::IssuerUnexpectedStatus),
+            };
+        }
+        300..=399 => return unexpected(Reason::IssuerRedirected),
+        429 => return unexpected(Reason::IssuerOverloaded),
+        500..=599 => return unexpected(Reason::IssuerFailed),
+        _ => return unexpected(Reason::IssuerUnexpectedStatus),
+    }
+    let malformed = |detail| Fault::new(Reason::IssuerAnswerMalformed, detail);
+    if let Some(coding) = response.coding() {
+        return Err(malformed(Detail::Coding(coding)));
+    }
+    if let Some(media) = response.media_unless_json() {
+        return Err(Fault::new(Reason::IssuerNotJson, Detail::Media(media)));
+    }
+    let too_large = Detail::Document(Document::TooLarge);
+    let body = (response.body.bytes())
+        .ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, too_large))?;
+    core::str::from_utf8(body)
+        .map_err(|_| Detail::Document(Document::NotUtf8))
+        .and_then(Facts::parse)
+        .map(|facts| Introspected {
+            facts,
+            error_status: None,
+        })
+        .map_err(malformed)
+}
+
+/// What an error response is about.
+enum Subject {
+    /// The introspected token: neither the issuer nor this service is at fault.
+    Token,
+    /// The credentials of this service.
+    Credentials,
+    /// It does not say.
+    Unknown,
+}
+
+/// Classifies a 400, 401 or 403. By RFC 7662 section 2.3 none of them is about the token, but some
+/// issuers use them so. That is believed only where it is unmistakable: a fault blamed on the token
+/// raises no alarm.
+fn subject(response: &IssuerResponse) -> Subject {
+    let members = response.text().and_then(|text| Members::parse(text).ok());
+    let member = |name| members.as_ref()?.get(name);
+    // Okta has its own name for the member of RFC 6749 section 5.2.
+    let error = member("error").or_else(|| member("errorCode"));
+    let code = match error {
+        Some(Json::Text(code)) => Some(&**code),
+        _ => None,
+    };
+    let is_about_token = code.is_some_and(|code| TOKEN_ERRORS.contains(&code));
+    let is_inactive = error.is_none() && matches!(member("active"), Some(Json::Bool(false)));
+    let is_json = response.media_unless_json().is_none();
+    match (response.status, code) {
+        // The response of RFC 7662 section 2.2 with another status.
+        (400 | 401, _) if is_inactive && is_json => Subject::Token,
+        (400, _) if is_about_token && is_json => Subject::Token,
+        (400, Some("invalid_client" | "unauthorized_client")) => Subject::Credentials,
+        // RFC 6749 section 5.2: an error, or a Basic challenge.
+        (401 | 403, Some(_)) => Subject::Credentials,
+        (401, None) if response.challenges_basic() => Subject::Credentials,
+        // Django OAuth Toolkit and Glewlwyd reject a client without a body. A firewall sends a
+        // page.
+        (401 | 403, None) if response.body.is_empty() => Subject::Credentials,
+        _ => Subject::Unknown,
+    }
+}

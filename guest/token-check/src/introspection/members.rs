@@ -1,0 +1,207 @@
+//! The members of an introspection response (RFC 7662 section 2.2), each read strictly.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::fault::{Detail, Document, MemberFault};
+use crate::grammar::is_scope_token;
+use crate::json::{self, Json, NotRead};
+
+/// Latest time accepted, in seconds since 1970: the end of the year 9999. Catches milliseconds in
+/// place of seconds.
+const MAX_UNIX_SECONDS: i64 = 253_402_300_799;
+
+/// The members that name the token type: of RFC 7662, of Ory, and of Keycloak and RFC 9068.
+const TYPE_MEMBERS: [&str; 3] = ["token_type", "token_use", "typ"];
+
+/// Their values for bearer access tokens, compared without regard to case.
+const ACCESS_TOKEN_TYPES: [&str; 10] = [
+    // RFC 6750, and Apigee's spelling.
+    "bearer",
+    "bearertoken",
+    // Salesforce, older versions of Hydra and oidc-provider, AWS Cognito, Casdoor.
+    "access_token",
+    "access-token",
+    "access",
+    // Older versions of oidc-provider, for tokens of this grant type.
+    "client_credentials",
+    // RFC 9068, and issuers of JWTs that do not implement it.
+    "at+jwt",
+    "application/at+jwt",
+    "jwt",
+    // RFC 8693 section 3.
+    "urn:ietf:params:oauth:token-type:access_token",
+];
+
+/// Their values for other tokens, and for access tokens that are not bearer tokens. No setting can
+/// accept these.
+const OTHER_TOKEN_TYPES: [&str; 19] = [
+    "refresh_token",
+    "refresh-token",
+    "refreshtoken",
+    "refresh",
+    "offline",
+    "urn:ietf:params:oauth:token-type:refresh_token",
+    "id_token",
+    "id-token",
+    "idtoken",
+    "id",
+    "urn:ietf:params:oauth:token-type:id_token",
+    "authorization_code",
+    "logout",
+    "logout+jwt",
+    "token-introspection+jwt",
+    // RFC 8693 section 2.2.1: not an access token.
+    "n_a",
+    // Bound to a key.
+    "dpop",
+    "mac",
+    "pop",
+];
+
+pub(crate) const fn member_fault(member: &'static str, fault: MemberFault) -> Detail {
+    Detail::Member(member, fault)
+}
+
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+/// The members that are used. A fault names no other member.
+const USED_MEMBERS: [&str; 14] = [
+    "active",
+    "aud",
+    "client_id",
+    "cnf",
+    "exp",
+    "grant_type",
+    "iat",
+    "iss",
+    "nbf",
+    "scope",
+    "sub",
+    "token_type",
+    "token_use",
+    "typ",
+];
+
+/// The token types in a response.
+pub(crate) struct TokenTypes<'a> {
+    pub(crate) is_other: bool,
+    pub(crate) unknown: SmallVec<[&'a str; 1]>,
+}
+
+/// A member that is null counts as absent: all but `active` are optional (RFC 7662 section 2.2).
+impl<'a> Members<'a> {
+    pub(crate) fn parse(document: &'a str) -> Result<Self, Detail> {
+        match json::examine(document) {
+            Ok(Json::Object(members)) => Ok(Self(members)),
+            Ok(other) => Err(Detail::Document(Document::NotObject(other.kind()))),
+            Err(NotRead::Syntax) => Err(Detail::Document(Document::NotJson)),
+            Err(NotRead::TooDeep) => Err(Detail::Document(Document::TooDeep)),
+            Err(NotRead::TooManyMembers) => Err(Detail::Document(Document::TooManyMembers)),
+            Err(NotRead::Twice(name)) => {
+                let known = USED_MEMBERS.into_iter().find(|known| *known == name);
+                Err(known.map_or(Detail::Document(Document::Twice), |name| {
+                    member_fault(name, MemberFault::Twice)
+                }))
+            }
+        }
+    }
+
+    pub(crate) fn get_or_null(&self, name: &str) -> Option<&Json<'a>> {
+        let member = self.0.iter().find(|(known, _)| known == name);
+        member.map(|(_, value)| value)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
+        self.get_or_null(name).filter(|value| **value != Json::Null)
+    }
+
+    pub(crate) fn string(&self, name: &'static str) -> Result<Option<&str>, Detail> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Json::Text(string)) => Ok(Some(string)),
+            Some(other) => Err(member_fault(name, MemberFault::NotString(other.kind()))),
+        }
+    }
+
+    /// A string, or an array of strings, each whole (RFC 7519 section 4.1.3).
+    pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Json::Text(string)) => Ok(vec![string.clone()]),
+            Some(Json::Array(values)) => values
+                .iter()
+                .map(|value| match value {
+                    Json::Text(string) => Ok(string.clone()),
+                    other => Err(member_fault(name, MemberFault::Element(other.kind()))),
+                })
+                .collect(),
+            Some(other) => Err(member_fault(name, MemberFault::NotStrings(other.kind()))),
+        }
+    }
+
+    /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it
+    /// is an error, not two scopes.
+    pub(crate) fn scopes(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
+        let scopes: Vec<_> = match self.get("scope") {
+            Some(Json::Text(Cow::Borrowed(scope))) => words(scope).map(Cow::Borrowed).collect(),
+            Some(Json::Text(Cow::Owned(text))) => words(text)
+                .map(|word| Cow::Owned(word.to_owned()))
+                .collect(),
+            _ => self.strings("scope")?,
+        };
+        if scopes.iter().all(|scope| is_scope_token(scope)) {
+            Ok(scopes)
+        } else {
+            Err(member_fault("scope", MemberFault::NotScopes))
+        }
+    }
+
+    pub(crate) fn time(
+        &self,
+        name: &'static str,
+        round: fn(f64) -> f64,
+    ) -> Result<Option<i64>, Detail> {
+        let seconds = match self.get(name) {
+            None => return Ok(None),
+            Some(Json::Integer(seconds)) => *seconds,
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a cast from f64 saturates, and the bounds follow"
+            )]
+            Some(Json::Float(seconds)) if seconds.is_finite() => round(*seconds) as i64,
+            Some(other) => return Err(member_fault(name, MemberFault::NotTime(other.kind()))),
+        };
+        if seconds <= MAX_UNIX_SECONDS {
+            Ok(Some(seconds))
+        } else if seconds / 1000 <= MAX_UNIX_SECONDS {
+            Err(member_fault(name, MemberFault::Milliseconds))
+        } else {
+            Err(member_fault(name, MemberFault::TooFar))
+        }
+    }
+
+    pub(crate) fn token_types(&self) -> Result<TokenTypes<'_>, Detail> {
+        let mut types = TokenTypes {
+            is_other: false,
+            unknown: SmallVec::new(),
+        };
+        for name in TYPE_MEMBERS {
+            let Some(kind) = self.string(name)? else {
+                continue;
+            };
+            let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(kind));
+            if is_in(&OTHER_TOKEN_TYPES) {
+                types.is_other = true;
+            } else if !is_in(&ACCESS_TOKEN_TYPES) {
+                types.unknown.push(kind);
+            }
+        }
+        Ok(types)
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}

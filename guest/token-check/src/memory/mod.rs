@@ -1,0 +1,13 @@
+//! What is remembered: facts about tokens, in this instance and in a shared store, and whether the
+//! issuer responds. Never a decision.
+
+mod cache;
+mod circuit_breaker;
+mod shared_store;
+mod token_key;
+
+pub(crate) use cache::{CachedFacts, FactsCache};
+pub(crate) use circuit_breaker::{CircuitBreaker, Permit, counts_as_fault};
+pub(crate) use shared_store::{Digests, SharedStore, SharedToken, SlotState};
+pub use shared_store::{Record, Sharing, StoreKey};
+pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};

@@ -1,0 +1,372 @@
+//! Settings become an immutable, valid policy, or an error that names the key.
+
+mod environment;
+mod names;
+mod requirements;
+mod rules;
+mod settings;
+mod settings_error;
+mod summary;
+mod unclean;
+mod values;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+pub use environment::{UnknownVariable, unknown_variable};
+pub use names::{PREFIX, SPIN_PREFIX, variable};
+pub use requirements::{RequirementKind, Requirements};
+pub(crate) use rules::Access;
+pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
+pub use settings::{
+    ENVOY_SETTINGS, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit, spin_variables,
+};
+pub use settings_error::{Problem, SettingSource, SettingsError};
+pub use summary::Summary;
+pub use unclean::Unclean;
+pub use values::SettingValues;
+
+use crate::grammar::is_scope_token;
+use crate::introspection::{ClientAuth, Endpoint, Timeouts};
+use crate::reason::Reason;
+use crate::request::RequestHead;
+use crate::secret::ClientSecret;
+use names::near;
+use rules::Rules;
+use settings::{
+    ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
+    CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
+    FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY, MAX_ANSWER_BYTES,
+    MAX_TOKEN_BYTES, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE, REQUIRED_SCOPE,
+    RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
+};
+
+/// What Service B requires of a token, and how it introspects one. Valid by construction.
+#[derive(Debug)]
+pub struct Policy {
+    endpoint: Arc<Endpoint>,
+    client_id: String,
+    client_secret: ClientSecret,
+    default: Arc<Requirements>,
+    rules: Rules,
+    token_types: Vec<String>,
+    max_token_bytes: usize,
+    max_answer_bytes: usize,
+    leeway_seconds: u32,
+    timeout: Duration,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
+    breaker_faults: u32,
+    probe_interval: Duration,
+    cache_ttl_seconds: u32,
+    negative_cache_ttl_seconds: u32,
+    cache_entries: u32,
+    stale_if_error_seconds: u32,
+    cache_store: Option<String>,
+    audit: bool,
+    realm: String,
+    forward_token: bool,
+}
+
+impl Policy {
+    /// Makes a policy from keys and values; keys as in [`SETTINGS`]. Of two values for a key the
+    /// last one counts, and an empty value counts as none.
+    ///
+    /// # Errors
+    /// The first setting that is missing, unknown or wrong.
+    pub fn new(
+        settings: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut values = SettingValues::new();
+        for (key, value) in settings {
+            values.set(&key, value, SettingSource::Environment);
+        }
+        Self::from_values(&values, SettingSource::Environment)
+    }
+
+    /// Makes a policy. `source`: where a missing setting should be.
+    ///
+    /// # Errors
+    /// The first setting that is missing, unknown or wrong.
+    pub fn from_values(
+        values: &SettingValues,
+        source: SettingSource,
+    ) -> Result<Self, SettingsError> {
+        values
+            .check()
+            .and_then(|()| Self::read(values))
+            .map_err(|error| {
+                let source = values.source(&error.key).unwrap_or(source);
+                error.at(source)
+            })
+    }
+
+    fn read(values: &SettingValues) -> Result<Self, SettingsError> {
+        let allow_http = values.boolean(ALLOW_HTTP)?;
+        let introspect_url = introspect_url(values.required(INTROSPECT_URL)?, allow_http)?;
+        if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
+            check_origin(origin, &introspect_url)?;
+        }
+        let realm = values.required(REALM)?.to_owned();
+        if !realm
+            .bytes()
+            .all(|b| (0x20..=0x7e).contains(&b) && b != b'"' && b != b'\\')
+        {
+            return Err(SettingsError::new(REALM.key, Problem::NotPrintable));
+        }
+        let required_scope = values.list(REQUIRED_SCOPE)?;
+        if !required_scope.iter().all(|scope| is_scope_token(scope)) {
+            return Err(SettingsError::new(REQUIRED_SCOPE.key, Problem::NotAScope));
+        }
+        let expected_issuer = values.optional(EXPECTED_ISSUER).map(str::to_owned);
+        let default = Requirements {
+            issuers: Vec::from_iter(expected_issuer).into(),
+            audiences: values.list(EXPECTED_AUD)?.into(),
+            clients: values.list(ALLOWED_CLIENTS)?.into(),
+            grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
+            all_scopes: required_scope.into(),
+            ..Requirements::default()
+        };
+        let rules = match values.optional(RULES) {
+            None => Rules::default(),
+            Some(document) => rules::parse(document, &default)
+                .map_err(|error| SettingsError::new(RULES.key, Problem::Rules(error)))?,
+        };
+        check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
+        let timeout = values.duration(TIMEOUT)?;
+        let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
+        let client_secret = values.required(RESOURCE_CLIENT_SECRET)?.to_owned();
+        let client_secret = ClientSecret::new(client_secret);
+        let client_auth = match values.choice(CLIENT_AUTH)? {
+            "basic-raw" if client_id.contains(':') => {
+                let problem = Problem::ColonInClientId;
+                return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
+            }
+            "basic-raw" => ClientAuth::BasicRaw,
+            "post" => ClientAuth::Post,
+            _ => ClientAuth::Basic,
+        };
+        let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
+        Ok(Self {
+            endpoint: Arc::new(endpoint),
+            client_id,
+            client_secret,
+            default: Arc::new(default),
+            rules,
+            token_types: values.list(TOKEN_TYPES)?,
+            max_token_bytes: values.bytes(MAX_TOKEN_BYTES)?,
+            max_answer_bytes: values.bytes(MAX_ANSWER_BYTES)?,
+            leeway_seconds: values.number(LEEWAY)?,
+            timeout,
+            connect_timeout: values.duration(CONNECT_TIMEOUT)?,
+            first_byte_timeout: match values.optional(FIRST_BYTE_TIMEOUT) {
+                None => timeout,
+                Some(_) => values.duration(FIRST_BYTE_TIMEOUT)?,
+            },
+            breaker_faults: values.number(BREAKER_FAULTS)?,
+            probe_interval: values.duration(PROBE_INTERVAL)?,
+            cache_ttl_seconds: values.number(CACHE_TTL)?,
+            negative_cache_ttl_seconds: values.number(NEGATIVE_CACHE_TTL)?,
+            cache_entries: values.number(CACHE_ENTRIES)?,
+            stale_if_error_seconds: values.number(STALE_IF_ERROR)?,
+            cache_store: values.optional(CACHE_STORE).map(str::to_owned),
+            audit: values.boolean(AUDIT)?,
+            realm,
+            forward_token: values.boolean(FORWARD_TOKEN)?,
+        })
+    }
+
+    /// What is required of a token, for the log at the start.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::new(
+            &self.default,
+            &self.rules,
+            self.cache_ttl_seconds,
+            self.caches_facts(),
+        )
+    }
+
+    /// The longest wait for the issuer.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The limits of a call that must end within `left`.
+    pub(crate) fn timeouts(&self, left: Duration) -> Timeouts {
+        Timeouts {
+            total: left,
+            connect: left.min(self.connect_timeout),
+            first_byte: left.min(self.first_byte_timeout),
+        }
+    }
+
+    /// The label of the store that instances share, if one is set.
+    #[must_use]
+    pub fn cache_store(&self) -> Option<&str> {
+        self.cache_store.as_deref()
+    }
+
+    /// The longest response accepted, in bytes: the limit for
+    /// [`BodyCollector::new`](crate::BodyCollector::new).
+    #[must_use]
+    pub const fn max_answer_bytes(&self) -> usize {
+        self.max_answer_bytes
+    }
+
+    /// The longest token accepted, in bytes.
+    pub(crate) const fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
+    /// Values of `token_type` accepted in addition to the known ones, compared without regard to
+    /// case.
+    #[must_use]
+    pub fn token_types(&self) -> &[String] {
+        &self.token_types
+    }
+
+    /// Whether each decision gets an audit line.
+    #[must_use]
+    pub const fn audits(&self) -> bool {
+        self.audit
+    }
+
+    pub(crate) const fn breaker_faults(&self) -> u32 {
+        self.breaker_faults
+    }
+
+    pub(crate) const fn probe_interval(&self) -> Duration {
+        self.probe_interval
+    }
+
+    /// How long an introspection result is fresh on a route with these requirements.
+    pub(crate) fn ttl_seconds(&self, requirements: &Requirements) -> u32 {
+        requirements.ttl_seconds.unwrap_or(self.cache_ttl_seconds)
+    }
+
+    /// The same for an inactive result.
+    pub(crate) fn negative_ttl_seconds(&self, requirements: &Requirements) -> u32 {
+        self.negative_cache_ttl_seconds
+            .min(self.ttl_seconds(requirements))
+    }
+
+    /// The age beyond which no route uses a result, in seconds.
+    pub(crate) fn longest_age_seconds(&self) -> i64 {
+        let ttl = self.cache_ttl_seconds.max(self.rules.longest_ttl_seconds());
+        ttl.saturating_add(self.stale_if_error_seconds).into()
+    }
+
+    /// Whether any route uses cached results.
+    pub(crate) fn caches_facts(&self) -> bool {
+        self.cache_ttl_seconds > 0 || self.rules.longest_ttl_seconds() > 0
+    }
+
+    pub(crate) const fn cache_entries(&self) -> u32 {
+        self.cache_entries
+    }
+
+    pub(crate) const fn stale_if_error_seconds(&self) -> u32 {
+        self.stale_if_error_seconds
+    }
+
+    /// What this request must satisfy: the first rule that matches, else the default requirements.
+    pub(crate) fn access(&self, request: &RequestHead<'_>) -> Result<Access, Reason> {
+        let access = self.rules.access(request)?;
+        Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub(crate) const fn client_secret(&self) -> &ClientSecret {
+        &self.client_secret
+    }
+
+    pub(crate) fn leeway_seconds(&self) -> i64 {
+        self.leeway_seconds.into()
+    }
+
+    pub(crate) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    pub(crate) const fn forward_token(&self) -> bool {
+        self.forward_token
+    }
+}
+
+fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
+    let error = |problem| SettingsError::new(INTROSPECT_URL.key, problem);
+    let url = Url::parse(value)
+        .ok()
+        // The parser would encode spaces.
+        .filter(|_| !value.contains(' '))
+        .ok_or_else(|| error(Problem::NotAnHttpUrl))?;
+    let on_this_machine = match url.host() {
+        None => return Err(error(Problem::NotAnHttpUrl)),
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if on_this_machine || allow_http => {}
+        "http" => return Err(error(Problem::PlainHttp)),
+        _ => return Err(error(Problem::NotAnHttpUrl)),
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(error(Problem::UrlWithExtras));
+    }
+    Ok(url)
+}
+
+/// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is
+/// invalid.
+fn check_origin(value: &str, introspect_url: &Url) -> Result<(), SettingsError> {
+    let expected = introspect_url.origin();
+    let (_, authority) = value.split_once("://").unwrap_or_default();
+    let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
+    let is_same = Url::parse(value).is_ok_and(|url| url.origin() == expected);
+    if is_bare && is_same {
+        return Ok(());
+    }
+    let problem = Problem::NotTheOrigin(expected.ascii_serialization());
+    Err(SettingsError::new(INTROSPECT_ORIGIN.key, problem))
+}
+
+/// Checks that everything that accepts tokens has the kinds of requirements that `require` lists.
+fn check_required_kinds(
+    words: &[String],
+    default: &Requirements,
+    rules: &Rules,
+) -> Result<(), SettingsError> {
+    let error = |problem| SettingsError::new(REQUIRE.key, problem);
+    for word in words {
+        let kinds = RequirementKind::ALL;
+        let Some(kind) = kinds.into_iter().find(|kind| kind.word() == word) else {
+            let near = near(word, kinds.iter().map(|kind| kind.word()));
+            let word = word.clone();
+            return Err(error(Problem::UnknownRequirement { word, near }));
+        };
+        if rules.may_match_none() && !kind.is_in(default) {
+            return Err(error(Problem::NotRequired { kind, rule: None }));
+        }
+        let mut lacking = rules.with_requirements();
+        if let Some((number, requirements)) =
+            lacking.find(|(_, requirements)| !kind.is_in(requirements))
+        {
+            let rule = Some(rules::describe(number, requirements.rule()));
+            return Err(error(Problem::NotRequired { kind, rule }));
+        }
+    }
+    Ok(())
+}

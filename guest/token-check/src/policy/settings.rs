@@ -1,0 +1,271 @@
+//! The one table of settings. README's table, the errors, the JSON schema and the policy come from
+//! it.
+
+use core::fmt;
+
+/// Longest `leeway`, in seconds: beyond five minutes it is no clock difference but a longer
+/// lifetime.
+const MAX_LEEWAY_SECONDS: u32 = 300;
+/// Longest timeout, in seconds: proxies in front give up by then.
+const MAX_TIMEOUT_SECONDS: u32 = 60;
+/// Longest time that results are cached, in seconds: a day.
+pub(super) const MAX_TTL_SECONDS: u32 = 86_400;
+/// Largest `cache_entries`: more do not fit the memory of a WebAssembly instance.
+const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Bounds of `max_token_bytes`, in bytes: issuers' tokens are shorter than the minimum, and servers
+/// accept no longer header lines than the maximum.
+const TOKEN_BYTES: (u32, u32) = (256, 65_536);
+/// Bounds of `max_answer_bytes`, in bytes. The maximum bounds the memory of a call; Envoy cuts off
+/// at 1 MiB.
+const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
+/// Largest `breaker_faults`: above this the breaker would practically never open.
+const MAX_BREAKER_FAULTS: u32 = 1000;
+
+/// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
+/// variable `auth_` and the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key, in lower snake case.
+    pub key: &'static str,
+    /// Which values it accepts.
+    pub kind: Kind,
+    /// Used when it is not set; `None`: it must be set. Empty means off.
+    pub default: Option<&'static str>,
+    /// What it does; `{}` stands for the unit and the range. Not in components, which never show
+    /// it.
+    #[cfg(not(target_family = "wasm"))]
+    meaning: &'static str,
+}
+
+/// Which values a setting accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Strings separated by spaces.
+    List,
+    /// A whole number.
+    Number(Range),
+    /// The rules document.
+    Rules,
+    /// A string that is never printed.
+    Secret,
+    /// Any string.
+    String,
+}
+
+/// The whole numbers that a setting accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// What they count.
+    pub unit: Unit,
+    /// The smallest.
+    pub min: u32,
+    /// The largest.
+    pub max: u32,
+}
+
+/// What the number of a setting counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things that the setting names.
+    Count,
+    /// Seconds.
+    Seconds,
+}
+
+/// As in an error: `a whole number of seconds from 0 to 300`.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.unit {
+            Unit::Bytes => "a whole number of bytes",
+            Unit::Count => "a whole number",
+            Unit::Seconds => "a whole number of seconds",
+        })?;
+        write!(f, " from {} to {}", self.min, self.max)
+    }
+}
+
+const fn seconds(min: u32, max: u32) -> Kind {
+    let unit = Unit::Seconds;
+    Kind::Number(Range { unit, min, max })
+}
+
+const fn bytes((min, max): (u32, u32)) -> Kind {
+    let unit = Unit::Bytes;
+    Kind::Number(Range { unit, min, max })
+}
+
+const fn count(min: u32, max: u32) -> Kind {
+    let unit = Unit::Count;
+    Kind::Number(Range { unit, min, max })
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Setting {
+    /// What it does, with unit and range: for documents.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self.kind {
+            Kind::Number(Range { unit, min, max }) => {
+                let unit = match unit {
+                    Unit::Bytes => "in bytes, ",
+                    Unit::Count => "",
+                    Unit::Seconds => "in seconds, ",
+                };
+                self.meaning.replace("{}", &format!("{unit}{min} to {max}"))
+            }
+            Kind::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                self.meaning.replace("{}", &words.join(", "))
+            }
+            Kind::Boolean | Kind::List | Kind::Rules | Kind::Secret | Kind::String => {
+                self.meaning.to_owned()
+            }
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $key:literal, $kind:expr, $default:expr, $meaning:literal;)*) => {
+        /// Every setting of Service B.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            kind: $kind,
+            default: $default,
+            #[cfg(not(target_family = "wasm"))]
+            meaning: $meaning,
+        },)*];
+
+        /// Positions in [`SETTINGS`].
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants")]
+        enum At { $($name,)* }
+
+        $(
+            #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+            pub(super) const $name: &Setting = &SETTINGS[At::$name as usize];
+        )*
+    };
+}
+
+settings! {
+    INTROSPECT_URL: "introspect_url", Kind::String, None,
+        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback.";
+    RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
+        "The client id of Service B at the issuer.";
+    RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
+        "The client secret of Service B at the issuer.";
+    INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
+        "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+    EXPECTED_AUD: "expected_aud", Kind::List, Some(""),
+        "Audiences, separated by spaces; the token must have one of them.";
+    EXPECTED_ISSUER: "expected_issuer", Kind::String, Some(""),
+        "The `iss` that the token must have.";
+    REQUIRED_SCOPE: "required_scope", Kind::List, Some(""),
+        "Scopes, separated by spaces; the token must have all of them.";
+    ALLOWED_CLIENTS: "allowed_clients", Kind::List, Some(""),
+        "Client ids that may call, separated by spaces.";
+    ALLOWED_GRANT_TYPES: "allowed_grant_types", Kind::List, Some(""),
+        "Grant types whose tokens may call, separated by spaces. Some issuers never report one: then no token may.";
+    REQUIRE: "require", Kind::List, Some(""),
+        "Requirements that must be configured: `audience`, `scope`, `client`, `issuer`, separated by spaces. If one is not, every request is refused.";
+    TOKEN_TYPES: "token_types", Kind::List, Some(""),
+        "Values of `token_type` to accept in addition to the known ones of access tokens, separated by spaces.";
+    RULES: "rules", Kind::Rules, Some(""),
+        "Per-route requirements that replace the settings above, as JSON: see docs/rules.md.";
+    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post"]), Some("basic"),
+        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2).";
+    LEEWAY: "leeway", seconds(0, MAX_LEEWAY_SECONDS), Some("30"),
+        "Tolerated clock difference to the issuer, {}.";
+    TIMEOUT: "timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("5"),
+        "Longest wait for the issuer, {}.";
+    CONNECT_TIMEOUT: "connect_timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("2"),
+        "Spin only: longest wait for a connection to the issuer, {}, within `timeout`. In Envoy the cluster sets it.";
+    FIRST_BYTE_TIMEOUT: "first_byte_timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some(""),
+        "Spin only: longest wait for the first byte of the response, {}, within `timeout`. If not set, `timeout`.";
+    MAX_TOKEN_BYTES: "max_token_bytes", bytes(TOKEN_BYTES), Some("16384"),
+        "Longest access token accepted, {}.";
+    MAX_ANSWER_BYTES: "max_answer_bytes", bytes(ANSWER_BYTES), Some("65536"),
+        "Longest response of the issuer accepted, {}.";
+    BREAKER_FAULTS: "breaker_faults", count(0, MAX_BREAKER_FAULTS), Some("5"),
+        "Consecutive failed introspection calls that open the circuit breaker, {}. 0: only a `Retry-After` of the issuer opens it.";
+    PROBE_INTERVAL: "probe_interval", seconds(1, MAX_TIMEOUT_SECONDS), Some("1"),
+        "Interval at which one call is let through as a probe while the circuit is open, {}.";
+    CACHE_TTL: "cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long an introspection result is cached, {}. 0: every request is introspected.";
+    NEGATIVE_CACHE_TTL: "negative_cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long an inactive result is cached, {}; never longer than `cache_ttl`.";
+    CACHE_ENTRIES: "cache_entries", count(1, MAX_CACHE_ENTRIES), Some("10000"),
+        "How many tokens are cached, for active and inactive ones each, {}.";
+    STALE_IF_ERROR: "stale_if_error", seconds(0, MAX_TTL_SECONDS), Some("0"),
+        "How long past `cache_ttl` a cached active result may still be used while the issuer is unavailable (as stale-if-error, RFC 5861), {}.";
+    CACHE_STORE: "cache_store", Kind::String, Some(""),
+        "Spin only: label of the key-value store in which instances share cached results.";
+    AUDIT: "audit", Kind::Boolean, Some("false"),
+        "`true`: log one line of JSON per decision.";
+    REALM: "realm", Kind::String, Some("service-b"),
+        "The realm of challenges (RFC 9110 section 11.5).";
+    FORWARD_TOKEN: "forward_token", Kind::Boolean, Some("false"),
+        "`true`: forward the Authorization header to the app.";
+    ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
+        "`true`: `introspect_url` may be plain `http` to any host. Dangerous.";
+}
+
+/// What only the Envoy filter reads, in addition to [`SETTINGS`].
+pub const ENVOY_SETTINGS: &[Setting] = &[
+    Setting {
+        key: "issuer_cluster",
+        kind: Kind::String,
+        default: Some(""),
+        #[cfg(not(target_family = "wasm"))]
+        meaning: "The Envoy cluster of the issuer. If not set, `issuer_https` or `issuer_http` by the scheme of `introspect_url`.",
+    },
+    Setting {
+        key: "whoami_path",
+        kind: Kind::String,
+        default: Some(""),
+        #[cfg(not(target_family = "wasm"))]
+        meaning: "A path that the filter itself answers with the identity of the caller; `/data` in the shipped `envoy.yaml`.",
+    },
+];
+
+/// What only Service A reads. It shares a shell with Service B, and so the prefix of the
+/// environment variables.
+pub const SERVICE_A_KEYS: &[&str] = &[
+    "allow_http",
+    "audience",
+    "client_auth",
+    "client_id",
+    "client_secret",
+    "concurrency",
+    "connect_timeout",
+    "issuer",
+    "json",
+    "rate",
+    "repeat",
+    "resource",
+    "scope",
+    "secret_file",
+    "secret_stdin",
+    "service_b_url",
+    "timeout",
+    "token_only",
+    "token_url",
+    "verbose",
+    "watch",
+];
+
+/// The Spin variable that holds a JSON object of settings.
+pub(super) const SPIN_SETTINGS: &str = "settings";
+
+/// The variables that the middleware reads in Spin, each without
+/// [`SPIN_PREFIX`](crate::SPIN_PREFIX): one that holds a JSON object of any settings, and one for
+/// each setting.
+pub fn spin_variables() -> impl Iterator<Item = &'static str> {
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    [SPIN_SETTINGS].into_iter().chain(keys)
+}

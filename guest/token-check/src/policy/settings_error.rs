@@ -1,0 +1,253 @@
+//! What can be wrong with a setting, reported with the name that it has where the operator wrote
+//! it.
+
+use core::fmt;
+
+use super::names::{SPIN_PREFIX, Visible, variable};
+use super::requirements::RequirementKind;
+use super::rules::RulesError;
+use super::settings::Range;
+use super::unclean::Unclean;
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is required, and missing or empty.
+    Missing,
+    /// There is no such key. The one that was probably meant.
+    Unknown(Option<&'static str>),
+    /// The host does not provide its value, or it is not UTF-8. Not the same as not set: the value
+    /// may be what keeps callers out.
+    Unreadable,
+    /// Two sources give it a value.
+    GivenTwice,
+    /// Contains characters that were hardly meant.
+    Unclean(Unclean),
+    /// A list with a comma in it.
+    Comma,
+    /// The settings themselves are not a JSON object; the error of the parser, if there is one.
+    NotAnObject(Option<String>),
+    /// In JSON: an array or an object, and not the rules.
+    NotOneValue,
+    /// Not an `http` or `https` URL.
+    NotAnHttpUrl,
+    /// Plain http to another machine.
+    PlainHttp,
+    /// A URL with a user, a password or a fragment.
+    UrlWithExtras,
+    /// None of these words.
+    NotAChoice(&'static [&'static str]),
+    /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC
+    /// 7617 section 2).
+    ColonInClientId,
+    /// Neither `true` nor `false`.
+    NotABoolean,
+    /// In JSON: a number that is not whole.
+    NotWhole,
+    /// Not a whole number in this range.
+    OutOfRange(Range),
+    /// Not made of scope tokens (RFC 6749 section 3.3).
+    NotAScope,
+    /// Has characters that a quoted string cannot contain.
+    NotPrintable,
+    /// Is not exactly the origin of `introspect_url`, which is this.
+    NotTheOrigin(String),
+    /// Rules that cannot be used.
+    Rules(RulesError),
+    /// Not a kind of requirement.
+    UnknownRequirement {
+        /// The word.
+        word: String,
+        /// The one that was probably meant.
+        near: Option<&'static str>,
+    },
+    /// A requirement of this kind must be configured and is not.
+    NotRequired {
+        /// The kind.
+        kind: RequirementKind,
+        /// The rule that accepts tokens without it, as errors of rules name it. `None`: the default
+        /// policy.
+        rule: Option<String>,
+    },
+}
+
+/// Where a setting is given, which decides how it is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SettingSource {
+    /// The environment of a process.
+    #[default]
+    Environment,
+    /// The environment of an Envoy plugin: `environment_variables` of its `vm_config`.
+    EnvoyEnvironment,
+    /// The JSON `configuration` of an Envoy plugin.
+    EnvoyConfiguration,
+    /// A variable of a Spin component.
+    SpinVariable,
+    /// The JSON object in a Spin component's variable `auth_settings`.
+    SpinSettings,
+}
+
+/// A setting that cannot be used. It names the key and never the value, except for the wrong part
+/// of rules, which contain no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    /// The key, in lower snake case.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// Where it is given, or should be.
+    pub source: SettingSource,
+}
+
+impl SettingsError {
+    /// For a setting in the environment.
+    #[must_use]
+    pub fn new(key: &str, problem: Problem) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem,
+            source: SettingSource::Environment,
+        }
+    }
+
+    /// The same with another source.
+    #[must_use]
+    pub fn at(self, source: SettingSource) -> Self {
+        Self { source, ..self }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = Visible(&self.key);
+        if let Problem::NotAnObject(fault) = &self.problem {
+            write!(f, "{} is not a JSON object", self.source.json())?;
+            return fault
+                .as_ref()
+                .map_or(Ok(()), |fault| write!(f, ": {fault}"));
+        }
+        match self.source {
+            SettingSource::Environment | SettingSource::EnvoyEnvironment => {
+                write!(f, "setting `{key}` ({}) ", Visible(&variable(&self.key)))
+            }
+            SettingSource::SpinVariable => {
+                write!(f, "setting `{key}` (Spin variable {SPIN_PREFIX}{key}) ")
+            }
+            SettingSource::EnvoyConfiguration | SettingSource::SpinSettings => {
+                write!(f, "setting `{key}` (in {}) ", self.source.json())
+            }
+        }?;
+        match &self.problem {
+            Problem::Missing => self.missing(f),
+            Problem::Unknown(Some(near)) => write!(f, "is unknown: did you mean `{near}`?"),
+            Problem::Unknown(None) => f.write_str("is unknown: see the table of settings in README.md"),
+            Problem::Unreadable => f.write_str("cannot be read: it must be UTF-8, and its provider must respond"),
+            Problem::GivenTwice => write!(f, "is also given in {SPIN_PREFIX}settings: remove one of the two"),
+            Problem::Unclean(unclean) => unclean.fmt(f),
+            Problem::Comma => f.write_str(
+                "has a comma: separate by spaces; only a rule can require a value that contains a comma",
+            ),
+            Problem::NotAnObject(_) => Ok(()),
+            Problem::NotOneValue => f.write_str("must be a single value; a list is one string, separated by spaces"),
+            Problem::NotAnHttpUrl => f.write_str("is not an http or https URL with a host"),
+            Problem::PlainHttp => f.write_str(
+                "is plain http to another machine, which exposes the secret and every token to the network: use https, or set `allow_http`",
+            ),
+            Problem::UrlWithExtras => f.write_str("must not have a user, a password or a fragment"),
+            Problem::NotAChoice(words) => {
+                f.write_str("must be ")?;
+                for (at, word) in words.iter().enumerate() {
+                    let separator = match words.len().saturating_sub(at) {
+                        _ if at == 0 => "",
+                        1 => " or ",
+                        _ => ", ",
+                    };
+                    write!(f, "{separator}`{word}`")?;
+                }
+                Ok(())
+            }
+            Problem::ColonInClientId => f.write_str(
+                "has a colon, at which `client_auth` = `basic-raw` would truncate it: use `basic` or `post`",
+            ),
+            Problem::NotABoolean => f.write_str("must be `true` or `false`"),
+            Problem::NotWhole => f.write_str("has a number that is not whole"),
+            Problem::OutOfRange(range) => write!(f, "must be {range}"),
+            Problem::NotAScope => f.write_str("must be scope tokens separated by spaces (RFC 6749 section 3.3)"),
+            Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),
+            Problem::NotTheOrigin(origin) => write!(
+                f,
+                "must be `{origin}`, the scheme, host and port of `introspect_url`, and nothing more"
+            ),
+            Problem::Rules(error) => write!(f, "cannot be used: {error}"),
+            Problem::UnknownRequirement { word, near } => {
+                write!(f, "has the unknown word `{}`: ", Visible(word))?;
+                match near {
+                    Some(near) => write!(f, "did you mean `{near}`?"),
+                    None => f.write_str("use `audience`, `scope`, `client` and `issuer`"),
+                }
+            }
+            Problem::NotRequired { kind, rule } => {
+                write!(f, "has `{}`, and ", kind.word())?;
+                match rule {
+                    None => f.write_str("none is required: "),
+                    Some(rule) => {
+                        write!(f, "{rule} accepts tokens without one: require it there, or ")
+                    }
+                }?;
+                write!(f, "set `{}`", kind.setting())?;
+                self.lost(kind.setting(), f)
+            }
+        }
+    }
+}
+
+impl SettingsError {
+    /// Where a setting may get lost on its way here.
+    fn lost(&self, key: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            SettingSource::Environment => Ok(()),
+            SettingSource::EnvoyEnvironment | SettingSource::EnvoyConfiguration => {
+                write!(
+                    f,
+                    "; if it is set, is {} in `host_env_keys`?",
+                    variable(key)
+                )
+            }
+            SettingSource::SpinVariable | SettingSource::SpinSettings => write!(
+                f,
+                "; if it is set, is {SPIN_PREFIX}{key} in [component.<app>.variables] of spin.toml?"
+            ),
+        }
+    }
+
+    /// What to do about a missing setting: an exported variable may still not arrive here.
+    fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = Visible(&self.key);
+        match self.source {
+            SettingSource::Environment => f.write_str("is missing or empty: set it"),
+            SettingSource::EnvoyEnvironment | SettingSource::EnvoyConfiguration => write!(
+                f,
+                "is missing or empty: export {0} and list it in `host_env_keys`, or put `{key}` into the plugin's `configuration`",
+                Visible(&variable(&self.key))
+            ),
+            SettingSource::SpinVariable | SettingSource::SpinSettings => write!(
+                f,
+                "is missing or empty: set {SPIN_PREFIX}{key}, or `{key}` in {SPIN_PREFIX}settings, in \
+                 [component.<app>.variables] of spin.toml, and have \"variables\" in `inherit_configuration` of the middleware"
+            ),
+        }
+    }
+}
+
+impl SettingSource {
+    /// What contains the JSON object.
+    const fn json(self) -> &'static str {
+        match self {
+            Self::EnvoyEnvironment | Self::EnvoyConfiguration => "the plugin's configuration",
+            Self::SpinVariable | Self::SpinSettings => "the Spin variable auth_settings",
+            Self::Environment => "the configuration",
+        }
+    }
+}
+
+impl core::error::Error for SettingsError {}

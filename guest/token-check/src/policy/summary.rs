@@ -1,0 +1,92 @@
+//! What is required of a token, in one line for the log at the start: a setting that got lost on
+//! its way shows there, and not only when the wrong caller gets in.
+
+use super::requirements::Requirements;
+use super::rules::{self, Rules};
+use crate::json;
+
+/// Most values of one setting that are shown, so that people can read the line.
+const MAX_SHOWN: usize = 10;
+
+/// What a policy requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// One line. It quotes values of settings, and never the secret.
+    pub line: String,
+    /// Some route accepts every active token, which deserves a warning.
+    pub is_open: bool,
+}
+
+impl Summary {
+    /// `ttl_seconds`: of the default policy. `caches_facts`: on any route.
+    pub(super) fn new(
+        default: &Requirements,
+        rules: &Rules,
+        ttl_seconds: u32,
+        caches_facts: bool,
+    ) -> Self {
+        let open: Vec<_> = rules
+            .with_requirements()
+            .filter(|(_, requirements)| requirements.is_empty())
+            .collect();
+        let (count, public) = rules.count();
+        let is_default_open = rules.may_match_none() && default.is_empty();
+        let required = match open.first() {
+            _ if is_default_open && count == 0 => {
+                "nothing is required: every active token of this issuer is accepted".to_owned()
+            }
+            _ if is_default_open => {
+                "where no rule matches, nothing is required: every active token of this issuer is accepted".to_owned()
+            }
+            Some((number, requirements)) => format!(
+                "{} requires nothing: every active token of this issuer is accepted there",
+                rules::describe(*number, requirements.rule())
+            ),
+            None if rules.may_match_none() => required(default),
+            None => "every request matches a rule".to_owned(),
+        };
+        let rules = match count {
+            0 => "none".to_owned(),
+            _ => format!(
+                "{count}, {public} of them public, {} require nothing",
+                open.len()
+            ),
+        };
+        let cache = match ttl_seconds {
+            0 if caches_facts => "by the `ttl` of rules".to_owned(),
+            0 => "none".to_owned(),
+            seconds => format!("{seconds} s"),
+        };
+        Self {
+            line: format!("{required}; rules: {rules}; cache: {cache}"),
+            is_open: is_default_open || !open.is_empty(),
+        }
+    }
+}
+
+fn required(default: &Requirements) -> String {
+    format!(
+        "required of a token: audience {}, scope {}, client {}, issuer {}, grant type {}",
+        shown(default.audiences.as_slice(), " or "),
+        shown(default.all_scopes.as_slice(), " and "),
+        shown(default.clients.as_slice(), " or "),
+        shown(default.issuers.as_slice(), " or "),
+        shown(default.grant_types.as_slice(), " or "),
+    )
+}
+
+fn shown(values: &[String], separator: &str) -> String {
+    if values.is_empty() {
+        return "any".to_owned();
+    }
+    let mut shown: Vec<_> = values
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|value| json::quoted(value))
+        .collect();
+    let more = values.len().saturating_sub(shown.len());
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(separator)
+}

@@ -1,0 +1,227 @@
+//! Finds the bearer token of a request (RFC 6750 section 2). Works on bytes, since callers may send
+//! any.
+
+use super::RequestHead;
+use crate::grammar::is_tchar;
+use crate::reason::Reason;
+
+/// `max_bytes`: longer tokens are not hashed, kept or introspected.
+pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
+    let value = match request.authorization {
+        [] => return Err(Reason::NoCredentials),
+        [value] => *value,
+        // The app might read the other one, and see another caller than the one that was checked.
+        _ => return Err(Reason::RepeatedAuthorization),
+    };
+    let token = credential(value, max_bytes).map_err(|reason| {
+        // A value that parses as one credential cannot hide a second; look only after a parse
+        // error.
+        if holds_two_credentials(value) {
+            Reason::RepeatedAuthorization
+        } else {
+            reason
+        }
+    })?;
+    // RFC 6750 section 2: a request sends its token in one way only.
+    if query_has_token(request.path_and_query.unwrap_or_default()) {
+        return Err(Reason::TokenInQuery);
+    }
+    Ok(token)
+}
+
+/// The token of one well-formed credential.
+fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
+    let value = value.trim_ascii();
+    if value.is_empty() {
+        return Err(Reason::MalformedAuthorization);
+    }
+    let scheme_end = value
+        .iter()
+        .position(|b| *b == b' ' || *b == b'\t')
+        .unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_end);
+    // RFC 9110 section 11.1: a scheme is a token, compared without regard to case.
+    if !scheme.iter().all(|b| is_tchar(*b)) {
+        return Err(Reason::MalformedAuthorization);
+    }
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Reason::UnsupportedScheme);
+    }
+    // RFC 6750 section 2.1: "Bearer" 1*SP b64token, and one character more.
+    let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
+    let (_, token) = rest.split_at(start);
+    if token.len() > max_bytes {
+        return Err(Reason::TokenTooLong);
+    }
+    if !is_token(token) {
+        return Err(Reason::MalformedAuthorization);
+    }
+    Ok(token)
+}
+
+/// RFC 9110 section 5.3: intermediaries may join the lines of a field with commas, as Envoy does.
+/// So a second credential after a comma is a second header: a scheme, a space, and something that
+/// is not a parameter of the first.
+fn holds_two_credentials(value: &[u8]) -> bool {
+    value.split(|b| *b == b',').skip(1).any(|part| {
+        let part = part.trim_ascii();
+        let scheme = part.iter().take_while(|b| is_tchar(**b)).count();
+        let (scheme, rest) = part.split_at(scheme);
+        !scheme.is_empty() && rest.starts_with(b" ") && !rest.trim_ascii_start().starts_with(b"=")
+    })
+}
+
+/// Check this many bytes without an early exit, so that the loop vectorizes.
+const CHUNK_BYTES: usize = 64;
+
+/// RFC 9110 section 11.2: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=", and "!",
+/// which every access token of Salesforce contains. RFC 6749 appendix A.12 allows any printable
+/// character, but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is
+/// never unescaped, so no parser sees two credentials, a parameter or another token. Separators and
+/// quotes (space, comma, semicolon, quotes, backslash, "=" before the end) are rejected.
+fn is_token(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|b| **b == b'=').count();
+    let (body, _) = token.split_at(token.len().saturating_sub(padding));
+    let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token(*b));
+    !body.is_empty() && body.chunks(CHUNK_BYTES).all(is_good)
+}
+
+fn is_in_token(b: u8) -> bool {
+    // "-", ".", "/" and the digits are adjacent in ASCII.
+    ((b | 0x20).wrapping_sub(b'a') < 26)
+        | (b.wrapping_sub(b'-') <= b'9' - b'-')
+        | (b == b'+')
+        | (b == b'_')
+        | (b == b'~')
+        | (b == b'!')
+}
+
+fn query_has_token(path_and_query: &[u8]) -> bool {
+    let Some(mark) = path_and_query.iter().position(|b| *b == b'?') else {
+        return false;
+    };
+    let (_, query) = path_and_query.split_at(mark.saturating_add(1));
+    form_urlencoded::parse(query).any(|(name, _)| name == "access_token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_BYTES: usize = 1024;
+
+    fn read(lines: &[&[u8]], target: &[u8]) -> Result<Vec<u8>, Reason> {
+        let head = RequestHead {
+            authorization: lines,
+            method: b"GET",
+            authority: None,
+            path_and_query: Some(target),
+            traceparent: &[],
+        };
+        token(&head, MAX_BYTES).map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn rfc6750_s2_1_bearer_is_read_whatever_the_case_of_the_scheme() {
+        for line in [
+            &b"Bearer abc"[..],
+            b"bearer abc",
+            b"BEARER   abc",
+            b" Bearer abc ",
+        ] {
+            assert_eq!(read(&[line], b"/data"), Ok(b"abc".to_vec()));
+        }
+        assert_eq!(
+            read(&[b"Bearer aZ09-._~+/=="], b"/data"),
+            Ok(b"aZ09-._~+/==".to_vec())
+        );
+        assert_eq!(
+            read(&[b"Bearer 00D2x!AQ4A.Fu_X"], b"/data"),
+            Ok(b"00D2x!AQ4A.Fu_X".to_vec()),
+            "RFC 6749 appendix A.12: as Salesforce writes it"
+        );
+    }
+
+    #[test]
+    fn rfc6750_s3_1_what_is_not_one_well_formed_credential_is_named() {
+        use Reason::*;
+        let rows: &[(&[&[u8]], Reason)] = &[
+            (&[], NoCredentials),
+            (&[b""], MalformedAuthorization),
+            (&[b" \t"], MalformedAuthorization),
+            (&[b"Bearer"], MalformedAuthorization),
+            (&[b"Bearer "], MalformedAuthorization),
+            (&[b"Bearer\tabc"], MalformedAuthorization),
+            (&[b"Bearer ="], MalformedAuthorization),
+            (&[b"Bearer a b"], MalformedAuthorization),
+            (&[b"Bearer a,Bearer b"], RepeatedAuthorization),
+            (&[b"Basic YTpi, Bearer b"], RepeatedAuthorization),
+            (&[b"Bearer a,b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a,Bearer b"], RepeatedAuthorization),
+            (&[b"Bearer 00D!a,00D!b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a 00D!b"], MalformedAuthorization),
+            (&[b"Bearer 00D!a=b"], MalformedAuthorization),
+            (&[b"Bearer a;b"], MalformedAuthorization),
+            (&[br#"Digest username="a", realm = "b""#], UnsupportedScheme),
+            (&[b"Bearer a\0b"], MalformedAuthorization),
+            (&[b"Bearer a=b"], MalformedAuthorization),
+            (&[b"Bear\xe9r abc"], MalformedAuthorization),
+            (&[b"Basic YTpi"], UnsupportedScheme),
+            (&[b"Bearerabc"], UnsupportedScheme),
+            (&[b"Bearer a", b"Bearer a"], RepeatedAuthorization),
+            (&[b"Basic YTpi", b"Bearer a"], RepeatedAuthorization),
+        ];
+        for (lines, reason) in rows {
+            assert_eq!(read(lines, b"/data"), Err(*reason), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_s11_2_each_byte_is_in_a_token_or_is_not() {
+        for byte in 0..=u8::MAX {
+            let is_in = byte.is_ascii_alphanumeric() || b"-._~+/!".contains(&byte);
+            for before in [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES] {
+                let token = [&vec![b'a'; before], [byte].as_slice(), b"b"].concat();
+                assert_eq!(is_token(&token), is_in, "{byte} after {before}");
+            }
+        }
+        assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn no_byte_from_0x80_up_is_part_of_a_token() {
+        for byte in 0x80..=0xff_u8 {
+            assert_eq!(
+                read(&[&[b"Bearer ab".as_slice(), &[byte]].concat()], b"/"),
+                Err(Reason::MalformedAuthorization)
+            );
+            assert_eq!(read(&[&[byte]], b"/"), Err(Reason::MalformedAuthorization));
+        }
+    }
+
+    #[test]
+    fn a_token_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+        let at = [b"Bearer ".as_slice(), &[b'a'; MAX_BYTES]].concat();
+        assert_eq!(read(&[&at], b"/").map(|t| t.len()), Ok(MAX_BYTES));
+        assert_eq!(
+            read(&[&[at.as_slice(), b"a"].concat()], b"/"),
+            Err(Reason::TokenTooLong)
+        );
+    }
+
+    #[test]
+    fn rfc6750_s2_a_token_in_the_query_too_is_refused_in_every_spelling() {
+        for target in [
+            &b"/data?access_token=x"[..],
+            b"/data?a=1&access%5Ftoken=x",
+            b"/data?%61ccess_token",
+        ] {
+            assert_eq!(read(&[b"Bearer abc"], target), Err(Reason::TokenInQuery));
+            assert_eq!(read(&[], target), Err(Reason::NoCredentials));
+        }
+        assert_eq!(
+            read(&[b"Bearer abc"], b"/data?x=access_token"),
+            Ok(b"abc".to_vec())
+        );
+    }
+}

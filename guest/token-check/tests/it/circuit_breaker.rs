@@ -1,0 +1,463 @@
+//! The issuer fails: one more try, a breaker, and what it said before.
+
+use std::time::Duration;
+
+use token_check::{Action, CacheStatus, CallFailure, Fault, Progress, Reason, Sharing};
+
+use crate::fixture::{
+    Clock, DENIED, Instance, Issuer, Outcome, START, SharedStore, TIMED_OUT, UNREACHABLE, active,
+    inactive,
+};
+
+const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
+const STALE: Option<CacheStatus> = Some(CacheStatus::Stale);
+const OPEN: Option<Reason> = Some(Reason::IssuerCircuitOpen);
+
+#[test]
+fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
+    for (first, second, questions, reason) in [
+        (UNREACHABLE, active(""), 2, None),
+        (UNREACHABLE, UNREACHABLE, 2, Some(Reason::IssuerUnreachable)),
+        (
+            UNREACHABLE,
+            Outcome::status(500, None),
+            2,
+            Some(Reason::IssuerFailed),
+        ),
+        (
+            Outcome::status(500, None),
+            active(""),
+            1,
+            Some(Reason::IssuerFailed),
+        ),
+        (
+            Outcome::status(429, None),
+            active(""),
+            1,
+            Some(Reason::IssuerOverloaded),
+        ),
+        (TIMED_OUT, active(""), 1, Some(Reason::IssuerTimeout)),
+        (DENIED, active(""), 1, Some(Reason::IssuerCallDenied)),
+        (
+            Outcome::json("{"),
+            active(""),
+            1,
+            Some(Reason::IssuerAnswerMalformed),
+        ),
+        (inactive(), active(""), 1, Some(Reason::Inactive)),
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        issuer.responds_in_turn([first, second]);
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        assert_eq!(instance.get("/", "t"), (reason, MISS));
+        assert_eq!(issuer.calls(), questions, "{reason:?}");
+    }
+}
+
+#[test]
+fn the_second_try_has_what_is_left_of_the_callers_time() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(UNREACHABLE));
+    let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
+    for (spent_ms, left_ms) in [(1_000, Some(4_000)), (5_000, None)] {
+        let (waiting, flight) = instance.call("/", "t");
+        clock.advance_ms(spent_ms);
+        let failed = Err(CallFailure::Unreachable);
+        let progress = instance.check.responded(flight, failed, clock.now());
+        match (progress, left_ms) {
+            (Progress::Continue(Action::Introspect(_, call)), Some(left)) => {
+                assert_eq!(call.timeout(), Duration::from_millis(left));
+            }
+            (Progress::Finished(ended), None) => {
+                assert_eq!(
+                    ended.fault.map(Fault::reason),
+                    Some(Reason::IssuerUnreachable)
+                );
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+        drop(waiting);
+    }
+}
+
+/// Breaks the circuit.
+fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, None)));
+    let mut instance = Instance::new(settings, &issuer, &clock);
+    for n in 0..5 {
+        let failed = instance.get("/", &format!("t{n}"));
+        assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+    }
+    assert_eq!(issuer.calls(), 5);
+    (clock, issuer, instance)
+}
+
+#[test]
+fn after_five_faults_in_a_row_nobody_asks_until_the_interval_is_over() {
+    let (clock, issuer, mut instance) = broken(&[("probe_interval", "3")]);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(3)));
+    clock.advance_ms(1_000);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(2)));
+    clock.advance_ms(1_999);
+    assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(1)));
+    assert_eq!(issuer.calls(), 0);
+    clock.advance_ms(1);
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    for _ in 0..3 {
+        assert_eq!(instance.get("/", "t"), (None, MISS), "it is closed");
+    }
+    assert_eq!(issuer.calls(), 4);
+}
+
+#[test]
+fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.advance_ms(1_000);
+    let (waiting, flight) = instance.call("/", "probe");
+    for _ in 0..10 {
+        assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    }
+    // Not even with the same token.
+    assert_eq!(
+        instance.get("/", "probe"),
+        (OPEN, Some(CacheStatus::Collapsed))
+    );
+    let ended = instance.respond(flight);
+    assert_eq!(ended.fault.map(Fault::reason), Some(Reason::IssuerFailed));
+    assert_eq!(
+        instance.resume(waiting).cache,
+        MISS,
+        "the probe tells what it met"
+    );
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    clock.advance_ms(999);
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    clock.advance_ms(1);
+    issuer.calls();
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "other"), (None, MISS));
+    assert_eq!(issuer.calls(), 1);
+}
+
+#[test]
+fn a_probe_that_is_given_up_or_lost_makes_room_for_the_next() {
+    let (clock, issuer, mut instance) = broken(&[("timeout", "5")]);
+    clock.advance_ms(1_000);
+    issuer.responds(active(""));
+    let (_, flight) = instance.call("/", "a");
+    let _ = instance.check.abandon(flight, clock.now());
+    let (_, flight) = instance.call("/", "b");
+    drop(flight);
+    assert_eq!(
+        instance.get("/", "c"),
+        (OPEN, MISS),
+        "nobody told the core yet"
+    );
+    clock.advance_ms(5_000);
+    assert_eq!(instance.get("/", "c"), (None, MISS), "its time is over");
+}
+
+#[test]
+fn an_answer_in_between_begins_the_count_anew() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    for _ in 0..10 {
+        issuer.responds(Outcome::status(503, None));
+        for n in 0..4 {
+            let failed = instance.get("/", &format!("t{n}"));
+            assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+        }
+        // Not the answer that we wish for; but the issuer is there.
+        issuer.responds(Outcome::status(401, None));
+        let refused = instance.get("/", "t");
+        assert_eq!(refused, (Some(Reason::IssuerRejectedClient), MISS));
+    }
+    assert_eq!(issuer.calls(), 50);
+}
+
+#[test]
+fn what_is_not_an_outage_opens_nothing_and_0_never_opens() {
+    for says in [
+        // Some issuers give it for a token that they cannot read, and any caller can send one.
+        Outcome::status(500, None),
+        Outcome::status(401, None),
+        Outcome::status(302, None),
+        Outcome::json("nonsense"),
+        DENIED,
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(says));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        for _ in 0..20 {
+            assert_ne!(instance.get("/", "t").0, OPEN);
+        }
+        assert_eq!(issuer.calls(), 20);
+    }
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, None)));
+    let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
+    for _ in 0..20 {
+        assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerFailed), MISS));
+    }
+    assert_eq!(issuer.calls(), 20);
+}
+
+#[test]
+fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
+    // START is Fri, 15 Jan 2027 08:00:00 GMT.
+    assert_eq!(START, 1_800_000_000);
+    for (status, header, reason, seconds) in [
+        (429, "7", Reason::IssuerOverloaded, 7),
+        (503, "7", Reason::IssuerFailed, 7),
+        (429, " 7 ", Reason::IssuerOverloaded, 7),
+        (
+            429,
+            "Fri, 15 Jan 2027 08:00:07 GMT",
+            Reason::IssuerOverloaded,
+            7,
+        ),
+        (429, "86400", Reason::IssuerOverloaded, 60),
+    ] {
+        let (clock, issuer) = (
+            Clock::new(),
+            Issuer::new(Outcome::status(status, Some(header))),
+        );
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let told = (Some(reason), Some(seconds));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
+        issuer.responds(active(""));
+        assert_eq!(instance.retry_after("/", "b"), told, "{header}");
+        clock.advance_ms(u64::from(seconds) * 1000 - 1);
+        assert_eq!(instance.get("/", "b"), (Some(reason), MISS));
+        assert_eq!(issuer.calls(), 1, "{header}");
+        clock.advance_ms(1);
+        assert_eq!(instance.get("/", "b"), (None, MISS));
+    }
+    for header in [
+        "0",
+        "-1",
+        "soon",
+        "",
+        "1.5",
+        "Fri, 15 Jan 2027 07:59:59 GMT",
+        "99999999999999999999999",
+    ] {
+        let (clock, issuer) = (
+            Clock::new(),
+            Issuer::new(Outcome::status(429, Some(header))),
+        );
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let told = (Some(Reason::IssuerOverloaded), Some(1));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
+        issuer.responds(active(""));
+        assert_eq!(instance.get("/", "b"), (None, MISS), "{header}: no pause");
+    }
+}
+
+#[test]
+fn stale_facts_count_while_the_issuer_fails_for_so_long_and_no_longer() {
+    for says in [
+        UNREACHABLE,
+        TIMED_OUT,
+        Outcome::status(500, None),
+        Outcome::status(429, None),
+    ] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        let settings = [
+            ("cache_ttl", "10"),
+            ("stale_if_error", "20"),
+            ("breaker_faults", "0"),
+        ];
+        let mut instance = Instance::new(&settings, &issuer, &clock);
+        assert_eq!(instance.get("/", "t"), (None, MISS));
+        issuer.responds(says);
+        clock.advance_ms(10_000);
+        assert_eq!(instance.get("/", "t"), (None, STALE));
+        clock.advance_ms(19_999);
+        assert_eq!(instance.get("/", "t"), (None, STALE));
+        let (refused, cache) = instance.get("/", "never-seen");
+        assert_eq!((refused.unwrap().status(), cache), (503, MISS));
+        clock.advance_ms(1);
+        let (refused, cache) = instance.get("/", "t");
+        assert_eq!((refused.unwrap().status(), cache), (503, MISS));
+        // It is back: its word counts again, and only that.
+        issuer.responds(inactive());
+        assert_eq!(instance.get("/", "t"), (Some(Reason::Inactive), MISS));
+        issuer.responds(UNREACHABLE);
+        let (refused, _) = instance.get("/", "t");
+        assert_eq!(refused, Some(Reason::IssuerUnreachable));
+    }
+}
+
+#[test]
+fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_are() {
+    let rules = r#"[{"path":{"exact":"/write"},"scopes":{"all":["write"]}},{"path":{"exact":"/never"},"ttl":0}]"#;
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(r#","scope":"read""#)));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+        ("rules", rules),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    issuer.responds(Outcome::status(502, None));
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(issuer.calls(), 2);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(
+        instance.get("/write", "t"),
+        (Some(Reason::InsufficientScope), STALE)
+    );
+    assert_eq!(
+        instance.get("/never", "t"),
+        (OPEN, MISS),
+        "a route that allows no age allows this none"
+    );
+    assert_eq!(issuer.calls(), 0);
+}
+
+#[test]
+fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refuses_us() {
+    let exp = format!(r#","exp":{}"#, START + 15);
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(&exp)));
+    let settings = [("cache_ttl", "10"), ("stale_if_error", "600")];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    for (says, reason) in [
+        (Outcome::status(401, None), Reason::IssuerRejectedClient),
+        (Outcome::status(302, None), Reason::IssuerRedirected),
+        (Outcome::status(404, None), Reason::IssuerUnexpectedStatus),
+        (Outcome::json("nonsense"), Reason::IssuerAnswerMalformed),
+        (DENIED, Reason::IssuerCallDenied),
+    ] {
+        issuer.responds(says);
+        assert_eq!(instance.get("/", "t"), (Some(reason), MISS));
+    }
+    issuer.responds(TIMED_OUT);
+    clock.advance_ms(4_999);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    clock.advance_ms(1);
+    assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerTimeout), MISS));
+}
+
+#[test]
+fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("timeout", "2"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    let (_, _flight) = instance.call("/", "t");
+    let waiting = instance.join("/", "t");
+    clock.advance_ms(2_000);
+    assert_eq!(instance.resume(waiting).cache, STALE);
+}
+
+#[test]
+fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(502, None)));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    for _ in 0..20 {
+        let failed = instance.get("/", "poison");
+        assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+    }
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+}
+
+#[test]
+fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    // The last one that failed is back first.
+    clock.advance_ms(1_000);
+    assert_eq!(instance.retry_after("/", "t4"), (OPEN, Some(1)));
+    assert_eq!(issuer.calls(), 0);
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    // With nobody else there it is, an interval later.
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.advance_ms(1_999);
+    assert_eq!(instance.get("/", "t4"), (OPEN, MISS));
+    clock.advance_ms(1);
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "t4"), (None, MISS));
+}
+
+#[test]
+fn an_answer_to_an_older_question_does_not_end_a_pause_that_the_issuer_asked_for() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    let (_waiting, early) = instance.call("/", "early");
+    clock.advance_ms(10);
+    issuer.responds(Outcome::status(429, Some("9")));
+    let told = (Some(Reason::IssuerOverloaded), Some(9));
+    assert_eq!(instance.retry_after("/", "a"), told);
+    issuer.responds(active(""));
+    let _ended = instance.respond(early);
+    assert_eq!(instance.retry_after("/", "b"), told);
+}
+
+#[test]
+fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_is_back() {
+    for says in [UNREACHABLE, TIMED_OUT] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(says));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        for _ in 0..5 {
+            assert_ne!(instance.get("/", "only").0, OPEN);
+        }
+        assert_eq!(instance.get("/", "only"), (OPEN, MISS));
+        clock.advance_ms(1_000);
+        issuer.responds(active(""));
+        assert_eq!(instance.get("/", "only"), (None, MISS));
+    }
+}
+
+/// An instance that probes: nobody else waits for that.
+#[test]
+fn with_the_circuit_open_only_the_one_who_probes_waits_for_the_issuer() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    issuer.responds(TIMED_OUT);
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    clock.advance_ms(1_000);
+    let (_, probe) = instance.call("/", "t");
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(instance.get("/", "other"), (OPEN, MISS));
+    drop(probe);
+}
+
+#[test]
+fn with_the_circuit_open_nobody_waits_for_the_probe_of_another_instance() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let store = SharedStore::default();
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("breaker_faults", "1"),
+    ];
+    let instance =
+        || Instance::sharing(&settings, &issuer, &clock, Sharing::CompareAndSwap, &store);
+    let (mut one, mut other) = (instance(), instance());
+    assert_eq!(one.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    issuer.responds(TIMED_OUT);
+    for instance in [&mut one, &mut other] {
+        assert_eq!(instance.get("/", "x"), (Some(Reason::IssuerTimeout), MISS));
+    }
+    // One's breaker lets a probe through, the other's was opened a little later.
+    clock.advance_ms(1_000);
+    let (_, _probe) = one.call("/", "t");
+    assert_eq!(other.get("/", "t"), (None, STALE));
+}

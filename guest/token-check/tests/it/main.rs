@@ -1,0 +1,23 @@
+//! The core from requests to verdicts, with a scripted issuer, a fake clock and a shared store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod allocations;
+mod audit;
+mod cache;
+mod circuit_breaker;
+mod decisions;
+mod event_order;
+mod fixture;
+mod issuers;
+mod log;
+mod readme;
+mod rules;
+mod schema;
+mod settings;
+mod shared_store;

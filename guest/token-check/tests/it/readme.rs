@@ -1,0 +1,96 @@
+//! README.md says what the code does.
+
+use std::path::Path;
+
+use token_check::{ALL_REASONS, SETTINGS};
+
+const README: &str = include_str!("../../../../README.md");
+
+#[test]
+fn the_table_of_settings_is_the_one_in_the_code() {
+    let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
+    for setting in SETTINGS {
+        assert!(!setting.description().contains("{}"), "{}", setting.key);
+        let default = match setting.default {
+            None => "must be set".to_owned(),
+            Some("") => "none".to_owned(),
+            Some(value) => format!("`{value}`"),
+        };
+        table.push_str(&format!(
+            "| `{}` | {default} | {} |\n",
+            setting.key,
+            setting.description()
+        ));
+    }
+    assert!(README.contains(&table), "README.md should have:\n{table}");
+}
+
+#[test]
+fn the_table_of_reasons_is_the_one_in_the_code() {
+    let mut table = String::from("| reason | status | text |\n| --- | --- | --- |\n");
+    for reason in ALL_REASONS {
+        table.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            reason.name(),
+            reason.status(),
+            reason.description()
+        ));
+    }
+    assert!(README.contains(&table), "README.md should have:\n{table}");
+}
+
+#[test]
+fn every_path_of_the_layout_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (_, layout) = README.split_once("## Where things are").unwrap();
+    let paths: Vec<_> = layout.split('`').skip(1).step_by(2).collect();
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in paths
+        .iter()
+        .filter(|path| !path.starts_with("/data") && !path.contains("spin up"))
+    {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn every_path_in_the_documents_for_contributors_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (document, least) in [("docs/architecture.md", 40), ("CONTRIBUTING.md", 3)] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        let words = text.split('`').skip(1).step_by(2);
+        let paths: Vec<_> = words
+            .filter(|word| word.contains('/') && !word.contains([' ', ':', '<', '*', '{']))
+            .filter(|word| !word.starts_with(['/', '~']))
+            .collect();
+        assert!(paths.len() >= least, "{document}: {paths:?}");
+        for path in paths {
+            assert!(root.join(path).exists(), "{document}: {path}");
+        }
+    }
+}
+
+/// An issuer on the developer's machine, as the table of settings says of `introspect_origin`.
+#[test]
+fn spin_toml_grants_loopback_with_and_without_tls() {
+    let manifest = include_str!("../../../../spin.toml");
+    for scheme in ["http", "https"] {
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            let grant = format!("\n    \"{scheme}://{host}:*\",\n");
+            assert!(manifest.contains(&grant), "{grant}");
+        }
+    }
+}
+
+#[test]
+fn spin_toml_passes_every_setting_on_and_no_other() {
+    let manifest = include_str!("../../../../spin.toml");
+    for setting in SETTINGS {
+        assert!(
+            manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
+            "{}",
+            setting.key
+        );
+    }
+    assert_eq!(manifest.matches(" }}\"\n").count(), SETTINGS.len());
+}

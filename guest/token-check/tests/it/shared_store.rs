@@ -1,0 +1,575 @@
+//! What instances share, and what somebody who can write into the store can do with it: nothing.
+
+use std::time::Duration;
+
+use token_check::{Action, CacheStatus, Reason, Sharing};
+
+use crate::fixture::{
+    Clock, Instance, Issuer, Ran, SECRET, SharedStore, TIMED_OUT, UNREACHABLE, active, continues,
+    inactive,
+};
+
+const HIT: Option<CacheStatus> = Some(CacheStatus::Hit);
+const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
+const SHARED: Option<CacheStatus> = Some(CacheStatus::Shared);
+const TOKEN: &str = "cace6X_XtokenQyXzUw";
+const CLAIMS: &str = r#","sub":"s","scope":"read""#;
+
+struct Shared {
+    clock: Clock,
+    issuer: Issuer,
+    store: SharedStore,
+    settings: Vec<(&'static str, &'static str)>,
+    sharing: Sharing,
+}
+
+impl Shared {
+    fn new(sharing: Sharing) -> Self {
+        Self {
+            clock: Clock::new(),
+            issuer: Issuer::new(active(CLAIMS)),
+            store: SharedStore::default(),
+            settings: vec![("cache_ttl", "60")],
+            sharing,
+        }
+    }
+
+    fn instance(&self) -> Instance {
+        self.instance_with(&[])
+    }
+
+    fn instance_with(&self, more: &[(&'static str, &'static str)]) -> Instance {
+        let settings = [&self.settings, more].concat();
+        Instance::sharing(
+            &settings,
+            &self.issuer,
+            &self.clock,
+            self.sharing,
+            &self.store,
+        )
+    }
+}
+
+#[test]
+fn what_one_instance_was_told_the_next_one_need_not_ask() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let shared = Shared::new(sharing);
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+        let mut second = shared.instance();
+        assert_eq!(second.get("/", TOKEN), (None, SHARED));
+        assert_eq!(second.get("/", TOKEN), (None, HIT));
+        assert_eq!(shared.issuer.calls(), 1);
+    }
+}
+
+#[test]
+fn c1_c4_what_comes_from_the_store_is_checked_as_all_is() {
+    let rules = r#"[{"path":{"exact":"/write"},"scopes":{"all":["write"]}},{"path":{"exact":"/short"},"ttl":10},{"path":{"exact":"/never"},"ttl":0}]"#;
+    let mut shared = Shared::new(Sharing::Plain);
+    shared.settings.push(("rules", rules));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    shared.clock.advance_ms(10_000);
+    assert_eq!(
+        shared.instance().get("/write", TOKEN),
+        (Some(Reason::InsufficientScope), SHARED)
+    );
+    assert_eq!(shared.issuer.calls(), 1);
+    assert_eq!(shared.instance().get("/never", TOKEN), (None, MISS));
+    shared.clock.advance_ms(10_000);
+    assert_eq!(shared.instance().get("/short", TOKEN), (None, MISS));
+    assert_eq!(shared.issuer.calls(), 2);
+}
+
+#[test]
+fn the_time_of_the_question_counts_wherever_the_facts_are() {
+    let shared = Shared::new(Sharing::Plain);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    shared.clock.advance_ms(59_000);
+    let mut second = shared.instance();
+    assert_eq!(second.get("/", TOKEN), (None, SHARED));
+    shared.clock.advance_ms(990);
+    assert_eq!(second.get("/", TOKEN), (None, HIT));
+    shared.clock.advance_ms(10);
+    assert_eq!(second.get("/", TOKEN), (None, MISS));
+}
+
+#[test]
+fn a_record_with_any_bit_changed_or_cut_anywhere_is_nothing() {
+    let shared = Shared::new(Sharing::Plain);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    let (key, record) = shared.store.facts();
+    shared.issuer.responds(inactive());
+    let refused = (Some(Reason::Inactive), MISS);
+    for bit in 0..record.len() * 8 {
+        let mut poisoned = record.clone();
+        poisoned[bit / 8] ^= 1 << (bit % 8);
+        shared.store.write(&key, &poisoned);
+        assert_eq!(shared.instance().get("/", TOKEN), refused, "bit {bit}");
+    }
+    for length in 0..record.len() {
+        shared.store.write(&key, &record[..length]);
+        assert_eq!(shared.instance().get("/", TOKEN), refused, "{length} bytes");
+        shared.store.write(&key, &record[record.len() - length..]);
+        assert_eq!(shared.instance().get("/", TOKEN), refused, "{length} bytes");
+    }
+    for poison in [
+        br#"{"active":true}"#.to_vec(),
+        [record.clone(), record.clone()].concat(),
+        [&record[..], b"\0"].concat(),
+        vec![0; 1 << 20],
+    ] {
+        shared.store.write(&key, &poison);
+        assert_eq!(shared.instance().get("/", TOKEN), refused);
+    }
+    shared.store.write(&key, &record);
+    assert_eq!(
+        shared.instance().get("/", TOKEN),
+        (None, SHARED),
+        "it is good"
+    );
+}
+
+#[test]
+fn a_record_put_back_when_its_time_is_over_is_nothing() {
+    let shared = Shared::new(Sharing::Plain);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    let (key, record) = shared.store.facts();
+    shared.issuer.responds(inactive());
+    shared.clock.advance_ms(60_000);
+    shared.store.write(&key, &record);
+    assert_eq!(
+        shared.instance().get("/", TOKEN),
+        (Some(Reason::Inactive), MISS)
+    );
+}
+
+#[test]
+fn a_record_of_another_token_or_another_policy_is_nothing() {
+    let mut shared = Shared::new(Sharing::Plain);
+    // One slot: every token has the same key.
+    shared.settings.push(("cache_entries", "1"));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    let (key, record) = shared.store.facts();
+    shared.issuer.responds(inactive());
+    let refused = (Some(Reason::Inactive), MISS);
+    assert_eq!(shared.instance().get("/", "another"), refused);
+    for other in [
+        (
+            "introspect_url",
+            "https://other.verify.ibm.com/oauth2/introspect",
+        ),
+        ("resource_client_id", "service-c"),
+        ("resource_client_secret", "another"),
+    ] {
+        shared.store.write(&key, &record);
+        let mut instance = shared.instance_with(&[other]);
+        assert_eq!(instance.get("/", TOKEN), refused, "{other:?}");
+    }
+    shared.store.write(&key, &record);
+    assert_eq!(
+        shared.instance().get("/", TOKEN),
+        (None, SHARED),
+        "it is good"
+    );
+}
+
+#[test]
+fn a_record_from_the_future_is_nothing() {
+    let shared = Shared::new(Sharing::Plain);
+    let ahead = Clock::new();
+    ahead.advance_ms(1_500);
+    let mut fast = Instance::sharing(
+        &shared.settings,
+        &shared.issuer,
+        &ahead,
+        shared.sharing,
+        &shared.store,
+    );
+    assert_eq!(fast.get("/", TOKEN), (None, MISS));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert_eq!(shared.issuer.calls(), 2);
+}
+
+#[test]
+fn neither_token_nor_secret_is_in_the_store() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    let printed: Vec<u8> = (shared.store.slots.borrow().iter())
+        .flat_map(|(key, (_, bytes))| [key.as_bytes(), bytes].concat())
+        .collect();
+    assert!(printed.windows(6).any(|window| window == b"\"scope"));
+    for secret in [TOKEN, SECRET] {
+        let found = printed
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret}");
+    }
+}
+
+#[test]
+fn c12_a_revocation_that_one_instance_sees_ends_the_record() {
+    let shared = Shared::new(Sharing::Plain);
+    let rules = ("rules", r#"[{"path":{"exact":"/short"},"ttl":5}]"#);
+    assert_eq!(shared.instance_with(&[rules]).get("/", TOKEN), (None, MISS));
+    shared.issuer.responds(inactive());
+    shared.clock.advance_ms(5_000);
+    assert_eq!(
+        shared.instance_with(&[rules]).get("/short", TOKEN),
+        (Some(Reason::Inactive), MISS)
+    );
+    assert_eq!(
+        shared.instance_with(&[rules]).get("/", TOKEN),
+        (Some(Reason::Inactive), MISS)
+    );
+}
+
+#[test]
+fn c9_a_spray_of_tokens_that_are_not_active_drives_out_no_record_and_the_keys_are_bounded() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    shared
+        .settings
+        .extend([("cache_entries", "10"), ("negative_cache_ttl", "60")]);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    shared.issuer.responds(inactive());
+    let mut instance = shared.instance();
+    for n in 0..1000 {
+        instance.get("/", &format!("spray{n}"));
+    }
+    assert_eq!(shared.instance().get("/", TOKEN), (None, SHARED));
+    assert!(shared.store.slots.borrow().len() <= 20);
+}
+
+#[test]
+fn that_a_token_is_not_active_is_shared_for_its_time() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let mut shared = Shared::new(sharing);
+        shared.settings.push(("negative_cache_ttl", "10"));
+        shared.issuer.responds(inactive());
+        let refused = |cache| (Some(Reason::Inactive), cache);
+        assert_eq!(shared.instance().get("/", TOKEN), refused(MISS));
+        assert_eq!(shared.instance().get("/", TOKEN), refused(SHARED));
+        shared.clock.advance_ms(9_990);
+        let mut late = shared.instance();
+        assert_eq!(late.get("/", TOKEN), refused(SHARED));
+        assert_eq!(late.get("/", TOKEN), refused(HIT));
+        assert_eq!(shared.issuer.calls(), 1);
+        shared.clock.advance_ms(10);
+        assert_eq!(late.get("/", TOKEN), refused(MISS));
+    }
+}
+
+#[test]
+fn without_negative_cache_ttl_only_active_tokens_are_shared() {
+    let shared = Shared::new(Sharing::Plain);
+    shared.issuer.responds(inactive());
+    assert_eq!(
+        shared.instance().get("/", TOKEN),
+        (Some(Reason::Inactive), MISS)
+    );
+    assert!(shared.store.slots.borrow().is_empty());
+}
+
+#[test]
+fn an_active_token_takes_the_place_of_one_that_is_not() {
+    let mut shared = Shared::new(Sharing::Plain);
+    shared
+        .settings
+        .extend([("cache_entries", "1"), ("negative_cache_ttl", "60")]);
+    shared.issuer.responds(inactive());
+    assert_eq!(
+        shared.instance().get("/", "other"),
+        (Some(Reason::Inactive), MISS)
+    );
+    shared.issuer.responds(active(CLAIMS));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, SHARED));
+}
+
+#[test]
+fn a_record_past_its_time_gives_way_to_a_token_that_is_not_active() {
+    let mut shared = Shared::new(Sharing::Plain);
+    shared
+        .settings
+        .extend([("cache_entries", "1"), ("negative_cache_ttl", "60")]);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    shared.issuer.responds(inactive());
+    let refused = |cache| (Some(Reason::Inactive), cache);
+    assert_eq!(shared.instance().get("/", "other"), refused(MISS));
+    assert_eq!(
+        shared.instance().get("/", "other"),
+        refused(MISS),
+        "its place is taken"
+    );
+    shared.clock.advance_ms(60_001);
+    assert_eq!(shared.instance().get("/", "other"), refused(MISS));
+    assert_eq!(shared.instance().get("/", "other"), refused(SHARED));
+}
+
+#[test]
+fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
+    let mut shared = Shared::new(Sharing::Plain);
+    shared
+        .settings
+        .extend([("cache_entries", "5"), ("leeway", "30")]);
+    let mut instance = shared.instance();
+    let expires = shared.clock.now().unix.as_secs() + 20;
+    shared
+        .issuer
+        .responds(active(&format!(r#","exp":{expires}"#)));
+    assert_eq!(instance.get("/", TOKEN), (None, MISS));
+    let (key, record) = shared.store.facts();
+    let has_expired = |bytes: &[u8]| instance.check.has_expired(bytes, shared.clock.now());
+    assert!(!has_expired(&record));
+    // exp and the leeway.
+    shared.clock.advance_ms(50_000);
+    assert!(!has_expired(&record));
+    shared.clock.advance_ms(1_000);
+    assert!(has_expired(&record), "its token has expired");
+    for other in [&b""[..], b"somebody else's", &record[1..]] {
+        assert!(!has_expired(other));
+    }
+    let mut swept = Vec::new();
+    for n in 0..20 {
+        let (waiting, flight) = instance.call("/", &format!("t{n}"));
+        let ended = instance.respond(flight);
+        let own: Vec<_> = ended
+            .records
+            .iter()
+            .map(|record| record.key.as_str())
+            .collect();
+        assert_eq!((own.len(), ended.sweep.len()), (1, 4));
+        assert!(ended.sweep.iter().all(|key| key.as_str() != own[0]));
+        swept.extend(ended.sweep);
+        drop(instance.resume(waiting));
+    }
+    assert!(swept.iter().any(|swept| swept.as_str() == key));
+}
+
+#[test]
+fn a_broken_store_costs_one_attempt_a_second_and_the_issuer_is_asked() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let shared = Shared::new(sharing);
+        shared.store.is_broken.set(true);
+        let mut instance = shared.instance();
+        for n in 0..10 {
+            assert_eq!(instance.get("/", &format!("t{n}")), (None, MISS));
+        }
+        assert_eq!((shared.store.reads.take(), shared.issuer.calls()), (1, 10));
+        shared.store.is_broken.set(false);
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+        shared.clock.advance_ms(1_000);
+        assert_eq!(instance.get("/", TOKEN), (None, SHARED));
+    }
+}
+
+#[test]
+fn while_one_instance_asks_the_others_wait_for_what_it_hears() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let (mut first, mut second) = (shared.instance(), shared.instance());
+    let (leader, asking) = first.call("/", TOKEN);
+    let (follower, action) = second.lead("/", TOKEN);
+    let (mut ticket, mut sleep) = second.run_to_sleep(action);
+    for expected in [2, 4, 8, 16, 16] {
+        assert_eq!(sleep, Duration::from_millis(expected));
+        shared.clock.advance(sleep);
+        let action = second.wake(ticket);
+        (ticket, sleep) = second.run_to_sleep(action);
+    }
+    let _finished = first.respond(asking);
+    assert_eq!(first.resume(leader).cache, MISS);
+    let action = second.wake(ticket);
+    assert!(matches!(second.run(action), Ran::Finished));
+    assert_eq!(second.resume(follower).cache, SHARED);
+    assert_eq!(shared.issuer.calls(), 1);
+}
+
+#[test]
+fn a_lease_ends_with_its_question_and_one_that_never_ends_is_none() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let mut first = shared.instance();
+    // This worker dies here.
+    let (_lost, _calling) = first.call("/", TOKEN);
+    let mut second = shared.instance();
+    let (_, action) = second.lead("/", TOKEN);
+    assert!(matches!(second.run(action), Ran::Sleeps(..)));
+    shared.clock.advance_ms(6_000);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+
+    let (key, lease) = {
+        let slots = shared.store.slots.borrow();
+        let mut leases = slots.iter().filter(|(key, _)| key.contains("lease"));
+        let (key, _) = leases.next().unwrap();
+        (
+            key.clone(),
+            [b"ttl1".to_vec(), vec![0; 32], vec![0x7f; 8]].concat(),
+        )
+    };
+    shared.store.write(&key, &lease);
+    shared.clock.advance_ms(60_000);
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+}
+
+#[test]
+fn a_question_that_fails_or_is_given_up_gives_its_lease_back() {
+    for given_up in [true, false] {
+        let shared = Shared::new(Sharing::CompareAndSwap);
+        shared.issuer.responds(TIMED_OUT);
+        let mut first = shared.instance();
+        let (_, flight) = first.call("/", TOKEN);
+        if given_up {
+            let ended = first.check.abandon(flight, shared.clock.now());
+            for record in &ended.records {
+                shared.store.write(record.key.as_str(), &record.bytes);
+            }
+        } else {
+            let _ended = first.respond(flight);
+        }
+        shared.issuer.responds(active(""));
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    }
+}
+
+#[test]
+fn of_two_that_claim_at_once_one_asks() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let mut instances = [shared.instance(), shared.instance()];
+    let mut claims = Vec::new();
+    for instance in &mut instances {
+        let (_request, mut action) = instance.lead("/", TOKEN);
+        // Neither a record nor a lease.
+        for _ in 0..2 {
+            let Action::StoreGet(ticket, _) = action else {
+                panic!("must read: {action:?}")
+            };
+            let read = instance
+                .check
+                .store_read(ticket, Ok(None), shared.clock.now());
+            action = continues(read);
+        }
+        claims.push(action);
+    }
+    let asks = instances
+        .iter_mut()
+        .zip(claims)
+        .map(|(instance, action)| instance.run(action))
+        .filter(|ran| matches!(ran, Ran::Introspects(..)))
+        .count();
+    assert_eq!(asks, 1);
+}
+
+#[test]
+fn an_answer_too_large_to_share_stays_where_it_is() {
+    let shared = Shared::new(Sharing::Plain);
+    let long = format!(r#","x":"{}""#, "y".repeat(4096));
+    shared.issuer.responds(active(&long));
+    let mut first = shared.instance();
+    assert_eq!(first.get("/", TOKEN), (None, MISS));
+    assert_eq!(first.get("/", TOKEN), (None, HIT));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert!(shared.store.slots.borrow().is_empty());
+}
+
+#[test]
+fn without_a_ttl_nothing_is_shared() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    shared.settings = vec![("cache_ttl", "0")];
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert!(shared.store.slots.borrow().is_empty());
+    assert_eq!(shared.store.reads.take(), 0);
+}
+
+#[test]
+fn a_revocation_heard_on_a_route_that_always_asks_ends_the_record() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
+    shared.settings.push(("rules", rules));
+    let mut instance = shared.instance();
+    assert_eq!(instance.get("/", TOKEN), (None, MISS));
+    shared.issuer.responds(inactive());
+    shared.clock.advance_ms(1_000);
+    let refused = (Some(Reason::Inactive), MISS);
+    assert_eq!(instance.get("/never", TOKEN), refused);
+    assert_eq!(instance.get("/", TOKEN), refused);
+    assert_eq!(shared.instance().get("/", TOKEN), refused);
+}
+
+#[test]
+fn stale_facts_of_the_store_count_in_an_instance_that_has_none() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let mut shared = Shared::new(sharing);
+        shared.settings = vec![("cache_ttl", "10"), ("stale_if_error", "60")];
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+        shared.clock.advance_ms(69_998);
+        shared.issuer.responds(UNREACHABLE);
+        let stale = (None, Some(CacheStatus::Stale));
+        assert_eq!(shared.instance().get("/", TOKEN), stale);
+        shared.clock.advance_ms(1);
+        let refused = (Some(Reason::IssuerUnreachable), MISS);
+        assert_eq!(shared.instance().get("/", TOKEN), refused);
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_worker_that_is_dead_asks_itself_in_time() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let mut dead = shared.instance();
+    let (_waiting, _asking) = dead.call("/", TOKEN);
+    let mut live = shared.instance();
+    let begun = shared.clock.now().monotonic;
+    let (waiting, action) = live.lead("/", TOKEN);
+    let mut ran = live.run(action);
+    while let Ran::Sleeps(ticket, time) = ran {
+        shared.clock.advance(time);
+        let action = live.wake(ticket);
+        ran = live.run(action);
+    }
+    let Ran::Introspects(flight) = ran else {
+        panic!("must introspect: {ran:?}")
+    };
+    let waited = shared.clock.now().monotonic - begun;
+    let half = Duration::from_millis(2_500)..Duration::from_millis(2_520);
+    assert!(half.contains(&waited), "{waited:?}");
+    let _ended = live.respond(flight);
+    assert_eq!(live.resume(waiting).cache, MISS);
+}
+
+/// Both clocks agree; the second one was read a moment before the first one.
+#[test]
+fn a_lease_taken_a_millisecond_later_holds() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let mut first = shared.instance();
+    shared.clock.advance_ms(1);
+    let (_leader, _calling) = first.call("/", TOKEN);
+    // Its clock is behind.
+    let behind = Clock::new();
+    let mut second = Instance::sharing(
+        &shared.settings,
+        &shared.issuer,
+        &behind,
+        shared.sharing,
+        &shared.store,
+    );
+    let (_, action) = second.lead("/", TOKEN);
+    assert!(matches!(second.run(action), Ran::Sleeps(..)));
+}
+
+/// The first one finishes after the second one has read the facts, and before it reads the lease.
+#[test]
+fn facts_written_between_two_reads_are_found() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let (mut first, mut second) = (shared.instance(), shared.instance());
+    let (_leader, calling) = first.call("/", TOKEN);
+    let (follower, action) = second.lead("/", TOKEN);
+    let Action::StoreGet(ticket, _) = action else {
+        panic!("must read: {action:?}")
+    };
+    let read = second
+        .check
+        .store_read(ticket, Ok(None), shared.clock.now());
+    let action = continues(read);
+    let _finished = first.respond(calling);
+    assert!(matches!(second.run(action), Ran::Finished));
+    assert_eq!(second.resume(follower).cache, SHARED);
+    assert_eq!(shared.issuer.calls(), 1);
+}

@@ -1,0 +1,259 @@
+//! The core alone, with a host played by this driver.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use token_check::test_util::{Host, run_action};
+use token_check::{
+    AuthCheck, BodyCollector, CallFailure, Decision, Finished, Grant, IntrospectionCall,
+    IssuerResponse, LogEvent, Now, Policy, Progress, RequestHead, Response, Step,
+    is_identity_header,
+};
+
+use super::{Driver, settings};
+use crate::single::observed::{Observed, Seen, SeenBody};
+use crate::single::scenario::{Answer, Issuer, NOW, Scenario};
+
+#[derive(Default)]
+pub(crate) struct Core {
+    /// The Debug output of everything the core hands out.
+    printed: Mutex<Vec<String>>,
+}
+
+impl Driver for Core {
+    fn name(&self) -> &'static str {
+        "core"
+    }
+
+    fn observe(&self, scenario: &Scenario) -> Result<Observed, String> {
+        let url = match scenario.issuer {
+            Issuer::SpeaksNoTls => "https://127.0.0.1:9/oauth2/introspect",
+            _ => "http://127.0.0.1:9/oauth2/introspect",
+        };
+        let policy = match Policy::new(settings(scenario, url)) {
+            Ok(policy) => policy,
+            Err(error) => {
+                self.print(&error);
+                return Ok(refused(scenario, Response::misconfigured(None), 0));
+            }
+        };
+        let mut check = AuthCheck::<()>::new(policy, [7; 16]);
+        self.print(check.policy());
+        let request = &scenario.request;
+        let values = |name: &str| -> Vec<Vec<u8>> {
+            let lines = request
+                .headers
+                .iter()
+                .filter(|(line, _)| line.eq_ignore_ascii_case(name));
+            lines
+                .map(|(_, value)| scenario.filled(value.trim_ascii()))
+                .collect()
+        };
+        let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        // As hosts hand over several of them.
+        let hosts = [vec![b"service-b.test".to_vec()], values("host")].concat();
+        let authority = hosts.join(&b", "[..]);
+        let target = scenario.filled(request.target.as_bytes());
+        let head = RequestHead {
+            authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            method: request.method.as_bytes(),
+            authority: Some(&authority),
+            traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            path_and_query: (request.method != "CONNECT").then_some(&target),
+        };
+        let mut introspections = 0;
+        for _ in 0..scenario.before {
+            let _before = self.decide(&mut check, &head, scenario, &mut introspections)?;
+        }
+        let decision = self.decide(&mut check, &head, scenario, &mut introspections)?;
+        Ok(match decision {
+            Decision::Granted(grant) => granted(scenario, &grant, &target, introspections),
+            Decision::Refused(refusal) => {
+                refused(scenario, refusal.response(check.policy()), introspections)
+            }
+        })
+    }
+
+    fn printed(&self) -> Vec<String> {
+        self.printed.lock().unwrap().clone()
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Core {
+    fn decide(
+        &self,
+        check: &mut AuthCheck<()>,
+        head: &RequestHead<'_>,
+        scenario: &Scenario,
+        introspections: &mut u64,
+    ) -> Result<Decision, String> {
+        let mut host = FakeHost {
+            issuer: &scenario.issuer,
+            calls: 0,
+            printed: &self.printed,
+        };
+        let mut step = check.begin(head, host.now());
+        let decision = loop {
+            self.print(&step);
+            step = match step {
+                Step::Done(verdict) => {
+                    host.log(verdict.event.as_ref());
+                    break verdict.decision;
+                }
+                Step::Lead(request, mut action) => {
+                    loop {
+                        let progress = run_action(check, action, &mut host);
+                        self.print(&progress);
+                        match progress {
+                            Progress::Continue(next) => action = next,
+                            Progress::Finished(finished) => break host.finished(&finished),
+                        }
+                    }
+                    check.resume(request, host.now())
+                }
+                Step::Join(_) => return Err("there is no flight to join".to_owned()),
+            };
+        };
+        *introspections += host.calls;
+        Ok(decision)
+    }
+
+    fn print(&self, value: &impl std::fmt::Debug) {
+        self.printed
+            .lock()
+            .unwrap()
+            .push(format!("{value:?} {value:#?}"));
+    }
+}
+
+struct FakeHost<'a> {
+    issuer: &'a Issuer,
+    /// Calls that reach the issuer.
+    calls: u64,
+    printed: &'a Mutex<Vec<String>>,
+}
+
+impl FakeHost<'_> {
+    fn log(&self, event: Option<&LogEvent>) {
+        let mut printed = self.printed.lock().unwrap();
+        printed.extend(event.map(ToString::to_string));
+    }
+}
+
+impl Host for FakeHost<'_> {
+    fn now(&self) -> Now {
+        Now {
+            unix: Duration::from_secs((*NOW).try_into().unwrap()),
+            monotonic: Duration::from_secs(1),
+        }
+    }
+
+    fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+        self.calls += u64::from(!matches!(self.issuer, Issuer::Gone | Issuer::SpeaksNoTls));
+        response(self.issuer)
+    }
+
+    fn finished<W>(&mut self, finished: &Finished<W>) {
+        self.log(finished.event.as_ref());
+    }
+}
+
+/// The request as a host passes it on.
+fn granted(scenario: &Scenario, grant: &Grant, target: &[u8], introspections: u64) -> Observed {
+    let request = &scenario.request;
+    let kept = request.headers.iter().filter(|(name, _)| {
+        !is_identity_header(name.as_bytes())
+            && (grant.forward_token || !name.eq_ignore_ascii_case("authorization"))
+    });
+    let mut headers: Vec<_> = kept
+        .map(|(name, value)| {
+            let value = scenario
+                .filled(value)
+                .iter()
+                .copied()
+                .map(char::from)
+                .collect();
+            (name.to_ascii_lowercase(), value)
+        })
+        .collect();
+    headers.extend(
+        grant
+            .headers()
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let app = Seen {
+        method: request.method.to_owned(),
+        target: String::from_utf8_lossy(target).into_owned(),
+        headers,
+        body: SeenBody::of(request.body.as_bytes()),
+    };
+    Observed {
+        status: 200,
+        headers: Vec::new(),
+        body: String::new(),
+        app: Some(app),
+        introspections,
+    }
+}
+
+fn refused(scenario: &Scenario, response: Response, introspections: u64) -> Observed {
+    let headers = response
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    let body = if scenario.request.method == "HEAD" {
+        String::new()
+    } else {
+        response.body
+    };
+    Observed {
+        status: response.status,
+        headers: headers.collect(),
+        body,
+        app: None,
+        introspections,
+    }
+}
+
+/// What a host reports of the issuer's behaviour.
+fn response(issuer: &Issuer) -> Result<IssuerResponse, CallFailure> {
+    match issuer {
+        Issuer::Answers(answer) => Ok(collected(answer, answer.body.chunks(1000))),
+        Issuer::Floods(bytes) => {
+            let piece = [b' '; 64 * 1024];
+            let answer = crate::single::scenario::answer(200, "application/json", "");
+            let pieces = bytes / (64 * 1024);
+            Ok(collected(&answer, (0..pieces).map(|_| piece.as_slice())))
+        }
+        Issuer::Hangs | Issuer::Drips(_) => Err(CallFailure::Timeout),
+        Issuer::Drops | Issuer::Resets | Issuer::Cuts(_) | Issuer::Gone | Issuer::SpeaksNoTls => {
+            Err(CallFailure::Unreachable)
+        }
+    }
+}
+
+fn collected<'a>(answer: &Answer, pieces: impl Iterator<Item = &'a [u8]>) -> IssuerResponse {
+    let mut body = BodyCollector::default();
+    for piece in pieces {
+        if !body.push(piece) {
+            break;
+        }
+    }
+    let field = |name| {
+        let mut fields = answer.headers.iter();
+        let field = fields.find(|(known, _)| *known == name);
+        field.map(|(_, value)| value.clone().into_bytes())
+    };
+    IssuerResponse {
+        status: answer.status,
+        content_type: field("content-type"),
+        content_encoding: field("content-encoding"),
+        www_authenticate: field("www-authenticate").into_iter().collect(),
+        body,
+        ..IssuerResponse::default()
+    }
+}

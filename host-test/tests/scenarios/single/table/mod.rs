@@ -1,0 +1,31 @@
+//! The one list of scenarios that every host runs. Names begin with the row of ATTACKS.md or the
+//! clause they pin.
+
+mod answers;
+mod failures;
+mod headers;
+mod issuers;
+mod policy;
+mod requests;
+mod rules;
+
+use std::collections::BTreeSet;
+
+use crate::single::scenario::Scenario;
+
+pub(crate) fn all() -> Vec<Scenario> {
+    let mut table = answers::rows();
+    table.extend(failures::rows());
+    table.extend(headers::rows());
+    table.extend(issuers::rows());
+    table.extend(policy::rows());
+    table.extend(requests::rows());
+    table.extend(rules::rows());
+    let names: BTreeSet<_> = table.iter().map(|row| row.name).collect();
+    assert_eq!(
+        names.len(),
+        table.len(),
+        "two scenarios share a name, and so a token"
+    );
+    table
+}

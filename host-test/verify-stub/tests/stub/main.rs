@@ -1,0 +1,14 @@
+//! The behaviour of the stub on which other tests rely.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod caller;
+mod command;
+mod endpoints;
+mod faults;
+mod lifecycle;

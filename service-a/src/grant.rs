@@ -1,0 +1,34 @@
+//! What a token is requested with: the client credentials grant (RFC 6749 section 4.4).
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::{discovery::TokenEndpoint, secret::ClientSecret};
+
+/// Everything that decides which token the issuer returns. A token source owns exactly one grant,
+/// so that tokens of different secrets, scopes, resources or audiences cannot be mixed up (attack
+/// S1).
+pub(crate) struct Grant {
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) client_id: String,
+    pub(crate) secret: ClientSecret,
+    /// The file to read the secret from again after the issuer has rejected it.
+    pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) client_auth: ClientAuth,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) resources: Vec<String>,
+}
+
+/// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1). Only one style is
+/// used: trying both would send the secret twice (attack S3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientAuth {
+    /// HTTP Basic, id and secret form-encoded first.
+    Basic,
+    /// HTTP Basic, id and secret not encoded (RFC 7617), for issuers that do not form-decode.
+    BasicRaw,
+    /// In the request body.
+    Post,
+}
