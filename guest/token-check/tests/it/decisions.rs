@@ -416,7 +416,22 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
 }
 
 #[test]
-fn rfc6749_s2_3_1_the_question_is_form_encoded_before_basic_or_in_the_body() {
+fn a_claim_has_a_header_of_its_own_up_to_1024_bytes() {
+    for (bytes, expected) in [
+        (1024, &["x-auth-subject", "x-auth-claims"][..]),
+        (1025, &["x-auth-claims"]),
+    ] {
+        let body = format!(r#"{{"active":true,"sub":"{}"}}"#, "s".repeat(bytes));
+        let Decision::Granted(grant) = decide(&[], json(&body)) else {
+            panic!("must be granted")
+        };
+        let names: Vec<_> = grant.headers().map(|(name, _)| name).collect();
+        assert_eq!(names, expected, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn rfc6749_s2_3_1_the_call_is_form_encoded_before_basic_or_in_the_body() {
     let call = |extra: &[(&str, &str)]| {
         let (_, _, call) = introspects(check(extra).begin(&head(&[b"Bearer a+/=="]), NOW));
         call
