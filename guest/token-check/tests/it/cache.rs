@@ -90,7 +90,7 @@ fn c6_nothing_is_used_past_exp_less_the_leeway() {
         clock.advance_ms(last_hit_ms);
         assert_eq!(instance.get("/", "t"), (None, HIT), "leeway {leeway}");
         clock.advance_ms(1);
-        // The issuer is asked again; what it says is still checked.
+        // The issuer is called again; what it says is still checked.
         let expected = (refused_from_ms <= last_hit_ms + 1).then_some(Reason::Expired);
         assert_eq!(instance.get("/", "t"), (expected, MISS), "leeway {leeway}");
         clock.advance_ms(refused_from_ms - last_hit_ms - 1);
@@ -183,7 +183,7 @@ fn c11_a_fault_of_the_issuer_is_never_kept() {
 fn c12_a_revocation_is_seen_when_the_ttl_is_over_and_not_later() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[("cache_ttl", "10")], &issuer, &clock);
-    // The token is revoked while the answer is on its way: the ttl counts from the question.
+    // The token is revoked while the answer is on its way: the ttl counts from the introspection call.
     let step = instance.begin("/", "t");
     clock.advance_ms(2_000);
     let verdict = instance.finish(step);

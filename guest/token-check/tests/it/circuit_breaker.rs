@@ -14,7 +14,7 @@ const STALE: Option<CacheStatus> = Some(CacheStatus::Stale);
 const OPEN: Option<Reason> = Some(Reason::IssuerCircuitOpen);
 
 #[test]
-fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
+fn a_broken_connection_is_retried_once_and_a_response_never() {
     for (first, second, questions, reason) in [
         (UNREACHABLE, active(""), 2, None),
         (UNREACHABLE, UNREACHABLE, 2, Some(Reason::IssuerUnreachable)),
@@ -55,7 +55,7 @@ fn a_broken_connection_is_tried_once_more_and_an_answer_never() {
 }
 
 #[test]
-fn the_second_try_has_what_is_left_of_the_callers_time() {
+fn the_retry_has_the_rest_of_the_callers_time() {
     let (clock, issuer) = (Clock::new(), Issuer::new(UNREACHABLE));
     let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
     for (spent_ms, left_ms) in [(1_000, Some(4_000)), (5_000, None)] {
@@ -92,7 +92,7 @@ fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
 }
 
 #[test]
-fn after_five_faults_in_a_row_nobody_asks_until_the_interval_is_over() {
+fn after_five_consecutive_faults_no_call_is_made_until_the_interval_is_over() {
     let (clock, issuer, mut instance) = broken(&[("probe_interval", "3")]);
     assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(3)));
     clock.advance_ms(1_000);
@@ -110,7 +110,7 @@ fn after_five_faults_in_a_row_nobody_asks_until_the_interval_is_over() {
 }
 
 #[test]
-fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
+fn one_probe_at_a_time_and_after_a_failed_one_the_next_interval() {
     let (clock, issuer, mut instance) = broken(&[]);
     clock.advance_ms(1_000);
     let (waiting, flight) = instance.call("/", "probe");
@@ -140,7 +140,7 @@ fn one_probe_at_a_time_and_a_probe_that_fails_waits_for_the_next_interval() {
 }
 
 #[test]
-fn a_probe_that_is_given_up_or_lost_makes_room_for_the_next() {
+fn an_abandoned_or_lost_probe_makes_room_for_the_next() {
     let (clock, issuer, mut instance) = broken(&[("timeout", "5")]);
     clock.advance_ms(1_000);
     issuer.responds(active(""));
@@ -158,7 +158,7 @@ fn a_probe_that_is_given_up_or_lost_makes_room_for_the_next() {
 }
 
 #[test]
-fn an_answer_in_between_begins_the_count_anew() {
+fn a_response_in_between_resets_the_count() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for _ in 0..10 {
@@ -342,7 +342,7 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
 }
 
 #[test]
-fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
+fn a_request_that_joined_gets_stale_facts_at_its_deadline() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let settings = [
         ("cache_ttl", "10"),
@@ -359,7 +359,7 @@ fn a_caller_who_joined_gets_stale_facts_too_when_its_time_is_up() {
 }
 
 #[test]
-fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
+fn one_token_that_makes_the_issuer_fail_does_not_affect_others() {
     let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(502, None)));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for _ in 0..20 {
@@ -371,7 +371,7 @@ fn one_token_that_the_issuer_chokes_on_shuts_nobody_else_out() {
 }
 
 #[test]
-fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
+fn a_token_that_failed_waits_one_interval_longer_to_probe() {
     let (clock, issuer, mut instance) = broken(&[]);
     // The last one that failed is back first.
     clock.advance_ms(1_000);
@@ -389,7 +389,7 @@ fn a_token_that_failed_is_not_the_next_probe_while_others_could_be() {
 }
 
 #[test]
-fn an_answer_to_an_older_question_does_not_end_a_pause_that_the_issuer_asked_for() {
+fn a_response_to_an_older_call_does_not_end_a_retry_after() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[], &issuer, &clock);
     let (_waiting, early) = instance.call("/", "early");
@@ -403,7 +403,7 @@ fn an_answer_to_an_older_question_does_not_end_a_pause_that_the_issuer_asked_for
 }
 
 #[test]
-fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_is_back() {
+fn one_token_suffices_to_open_and_close_the_circuit() {
     for says in [UNREACHABLE, TIMED_OUT] {
         let (clock, issuer) = (Clock::new(), Issuer::new(says));
         let mut instance = Instance::new(&[], &issuer, &clock);
@@ -419,7 +419,7 @@ fn one_callers_token_is_enough_to_find_out_that_the_issuer_is_gone_and_that_it_i
 
 /// An instance that probes: nobody else waits for that.
 #[test]
-fn with_the_circuit_open_only_the_one_who_probes_waits_for_the_issuer() {
+fn with_the_circuit_open_only_the_probing_request_waits_for_the_issuer() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let settings = [
         ("cache_ttl", "10"),
@@ -439,7 +439,7 @@ fn with_the_circuit_open_only_the_one_who_probes_waits_for_the_issuer() {
 }
 
 #[test]
-fn with_the_circuit_open_nobody_waits_for_the_probe_of_another_instance() {
+fn with_the_circuit_open_no_request_waits_for_another_instances_probe() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let store = SharedStore::default();
     let settings = [

@@ -71,7 +71,7 @@ fn json(body: &str) -> Outcome {
 }
 
 #[test]
-fn rfc7662_s2_2_an_answer_decides_as_the_table_says() {
+fn rfc7662_s2_2_a_response_decides_as_the_table_says() {
     use Reason::*;
     let rows: &[(&str, Option<Reason>)] = &[
         (r#"{"active":true}"#, None),
@@ -235,7 +235,7 @@ fn p7_p8_an_audience_matches_whole_or_not_at_all() {
 }
 
 #[test]
-fn each_demand_of_the_policy_refuses_what_lacks_it() {
+fn each_requirement_of_the_policy_refuses_tokens_that_lack_it() {
     let rows: &[(&str, &str, &str, Option<Reason>)] = &[
         ("expected_issuer", "https://i", r#""iss":"https://i""#, None),
         (
@@ -506,7 +506,7 @@ fn rfc7617_s2_basic_raw_sends_id_and_secret_as_they_are() {
 }
 
 #[test]
-fn a_token_and_an_answer_are_taken_to_the_limits_that_are_set() {
+fn tokens_and_responses_are_accepted_up_to_their_limits() {
     for (extra, limit) in [(vec![], 16_384), (vec![("max_token_bytes", "256")], 256)] {
         let mut check = check(&extra);
         let at = [b"Bearer ".as_slice(), &vec![b'a'; limit]].concat();
@@ -550,7 +550,7 @@ fn a_token_and_an_answer_are_taken_to_the_limits_that_are_set() {
 }
 
 #[test]
-fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
+fn one_flight_serves_all_requests_with_the_same_token_and_no_others() {
     let mut check = check(&[]);
     let (leader, flight, _) = introspects(check.begin(&head(&[b"Bearer tok"]), NOW));
     let follower = joins(check.begin(&head(&[b"Bearer tok"]), NOW));
@@ -578,7 +578,7 @@ fn one_flight_serves_all_who_wait_for_the_same_token_and_nobody_else() {
 }
 
 #[test]
-fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_it() {
+fn when_the_leader_is_cancelled_the_first_follower_leads_and_the_others_wait() {
     for dropped in [true, false] {
         let mut check = check(&[]);
         let (_, flight, _) = introspects(check.begin(&head(&[b"Bearer tok"]), NOW));
@@ -613,7 +613,7 @@ fn when_the_leader_is_cancelled_the_first_follower_asks_and_the_others_wait_for_
 }
 
 #[test]
-fn nobody_waits_past_the_timeout() {
+fn no_request_waits_past_the_timeout() {
     let mut check = check(&[("timeout", "2")]);
     let (_, _flight, call) = introspects(check.begin(&head(&[b"Bearer tok"]), NOW));
     assert_eq!(call.timeout(), Duration::from_secs(2));
@@ -627,7 +627,7 @@ fn nobody_waits_past_the_timeout() {
 }
 
 #[test]
-fn rfc6750_s3_every_reason_has_one_answer_and_none_is_under_400() {
+fn rfc6750_s3_every_reason_has_one_response_and_none_is_below_400() {
     let policy = policy(&[("required_scope", "read write")]);
     let mut names: Vec<_> = ALL_REASONS.iter().map(|reason| reason.name()).collect();
     let sorted = {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use token_check::{CacheStatus, CallFailure, Reason, Sharing, Step};
 
 #[test]
-fn whoever_heard_that_a_token_is_not_active_believes_no_older_record() {
+fn an_instance_that_saw_a_token_inactive_ignores_older_records() {
     for neg in ["0", "5"] {
         let (clock, issuer, store) = (
             Clock::new(),
@@ -35,7 +35,7 @@ fn whoever_heard_that_a_token_is_not_active_believes_no_older_record() {
 }
 
 #[test]
-fn nor_does_it_while_the_issuer_fails_if_the_record_could_not_be_erased() {
+fn an_instance_that_saw_a_token_inactive_ignores_an_older_record_while_the_issuer_fails() {
     let (clock, issuer, store) = (
         Clock::new(),
         Issuer::new(active("")),
@@ -58,7 +58,7 @@ fn nor_does_it_while_the_issuer_fails_if_the_record_could_not_be_erased() {
 }
 
 #[test]
-fn that_a_caller_has_no_time_left_is_no_fault_of_the_issuer() {
+fn a_caller_without_time_left_is_no_fault_of_the_issuer() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let s = [
         ("cache_ttl", "10"),
@@ -93,7 +93,7 @@ fn that_a_caller_has_no_time_left_is_no_fault_of_the_issuer() {
 }
 
 #[test]
-fn questions_without_time_open_no_circuit() {
+fn calls_without_time_open_no_circuit() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut i = Instance::new(&[("timeout", "5")], &issuer, &clock);
     for n in 0..5 {
@@ -118,7 +118,7 @@ fn questions_without_time_open_no_circuit() {
 }
 
 #[test]
-fn newer_facts_that_are_too_large_to_keep_end_older_ones() {
+fn newer_facts_too_large_to_cache_evict_older_ones() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active(r#","scope":"write""#)));
     let rules = r#"[{"path":{"exact":"/never"},"ttl":0},{"path":{"exact":"/write"},"scopes":{"all":["write"]}}]"#;
     let mut i = Instance::new(
@@ -144,7 +144,7 @@ fn newer_facts_that_are_too_large_to_keep_end_older_ones() {
 }
 
 #[test]
-fn a_shorter_pause_does_not_end_a_longer_one() {
+fn a_shorter_retry_after_does_not_end_a_longer_one() {
     let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(429, Some("60"))));
     let mut i = Instance::new(&[], &issuer, &clock);
     let (_w, early) = i.call("/", "early");

@@ -161,7 +161,7 @@ const CACHES: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn an_error_that_speaks_of_the_token_is_its_callers_and_is_remembered() {
+fn an_error_about_the_token_is_the_callers_and_is_cached() {
     let jwt = r#"{"error":"unsupported_token_type","error_description":"Structured JWT Tokens cannot be introspected"}"#;
     for (status, media_type, body) in [
         (400, "application/json; charset=utf-8", jwt),
@@ -293,7 +293,7 @@ fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_
 }
 
 #[test]
-fn rfc9110_s8_4_an_answer_with_a_content_coding_is_the_issuers_fault() {
+fn rfc9110_s8_4_a_response_with_a_content_coding_is_the_issuers_fault() {
     for (coding, told) in [
         ("gzip", "the content coding gzip"),
         ("br", "the content coding br"),
@@ -386,7 +386,7 @@ fn each_public_report_comes_out_as_it_should() {
 }
 
 #[test]
-fn a_caller_with_a_token_that_the_issuer_refuses_by_an_error_shuts_nobody_out() {
+fn a_token_that_the_issuer_answers_with_an_error_opens_no_circuit() {
     let issuer = Issuer::new(answer(
         400,
         "application/json",

@@ -17,7 +17,7 @@ fn http(status: u16, media: &'static str, body: &str) -> Outcome {
 }
 
 #[test]
-fn a_malformed_answer_is_told_by_its_member() {
+fn a_malformed_response_is_logged_with_its_member() {
     let deep = format!(
         r#"{{"active":true,"x":{}{}}}"#,
         "[".repeat(20),
@@ -102,7 +102,7 @@ fn a_malformed_answer_is_told_by_its_member() {
 }
 
 #[test]
-fn an_answer_that_is_none_of_rfc7662_is_told_by_its_status_or_media_type() {
+fn a_response_that_is_not_rfc7662s_is_logged_with_status_or_media_type() {
     let url = ": check introspect_url, and any proxy between here and the issuer";
     for (says, told) in [
         (http(502, "text/html", ""), "issuer_failed: the issuer responded with HTTP status 502".to_owned()),
@@ -140,7 +140,7 @@ fn an_answer_that_is_none_of_rfc7662_is_told_by_its_status_or_media_type() {
 }
 
 #[test]
-fn a_call_that_fails_is_told_as_exactly_as_the_host_knows() {
+fn a_failed_call_is_logged_as_precisely_as_the_host_knows() {
     for (failure, reason, told) in [
         (
             CallFailure::NameNotFound,
@@ -221,7 +221,7 @@ fn rfc6749_s2_3_1_credentials_that_basic_changes_are_pointed_out_and_none_is_sho
 }
 
 #[test]
-fn a_kind_of_fault_is_told_once_per_interval_and_another_kind_at_once() {
+fn each_kind_of_fault_is_logged_once_per_interval() {
     let (clock, issuer) = (Clock::new(), Issuer::new(http(500, "text/html", "")));
     let mut instance = Instance::new(&[("breaker_faults", "0")], &issuer, &clock);
     let status = |status| format!("issuer_failed: the issuer responded with HTTP status {status}");
@@ -310,7 +310,7 @@ fn p10_an_exp_of_0_is_expired_and_the_log_says_whose_fault_it_is() {
 const NONE_ACTIVE: &str = "no token has been active so far: check introspect_url, resource_client_id, resource_client_secret and whether this client may introspect tokens of other clients";
 
 #[test]
-fn twenty_tokens_and_none_active_is_told_once() {
+fn twenty_inactive_tokens_and_no_active_one_are_logged_once() {
     let (clock, issuer) = (Clock::new(), Issuer::new(inactive()));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for n in 0..19 {
@@ -349,7 +349,7 @@ fn one_active_token_ends_the_suspicion_and_a_fault_is_no_token() {
 }
 
 #[test]
-fn an_open_circuit_and_stale_facts_are_told() {
+fn an_open_circuit_and_stale_facts_are_logged() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let settings = [
         ("cache_ttl", "1"),

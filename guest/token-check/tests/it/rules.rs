@@ -80,7 +80,7 @@ fn route(
 }
 
 /// A GET of `target` with a token of which the issuer says `body`. Says whether the issuer was
-/// asked.
+/// called.
 fn call(check: &mut AuthCheck<u32>, target: &str, body: &str) -> (Decision, bool) {
     let lines: &[&[u8]] = &[b"Bearer tok"];
     let request = head(lines, "GET", Some("h"), Some(target.as_bytes()));
@@ -243,7 +243,7 @@ fn c1_a_route_that_needs_another_scope_refuses_a_token_that_another_route_let_in
 }
 
 #[test]
-fn c1_two_routes_that_share_one_question_about_a_token_still_decide_each_for_itself() {
+fn c1_two_routes_that_share_one_introspection_call_decide_each_for_itself() {
     let mut check = check(&[(
         "rules",
         r#"[{"path": {"exact": "/r1"}, "scopes": {"all": ["read"]}},
@@ -279,7 +279,7 @@ fn c1_two_routes_that_share_one_question_about_a_token_still_decide_each_for_its
 }
 
 #[test]
-fn c3_c5_j6_each_route_demands_its_own_audience_issuer_client_and_grant_type() {
+fn c3_c5_j6_each_route_requires_its_own_audience_issuer_client_and_grant_type() {
     let rules = json!([
         { "path": { "exact": "/aud" }, "audiences": ["api", "api2"] },
         { "path": { "exact": "/iss" }, "issuers": ["https://a", "https://b"] },
@@ -316,7 +316,7 @@ fn c3_c5_j6_each_route_demands_its_own_audience_issuer_client_and_grant_type() {
         ("/other", r#""scope":"x""#, None),
     ];
     for (target, member, expected) in rows {
-        // One check for each row, and one for all: what was asked before changes nothing.
+        // One check for each row, and one for all: what was called before changes nothing.
         let mut fresh = check(&[("rules", &rules)]);
         let body = format!(r#"{{"active":true,{member}}}"#);
         let (decision, _) = call(&mut fresh, target, &body);
@@ -333,7 +333,7 @@ fn c3_c5_j6_each_route_demands_its_own_audience_issuer_client_and_grant_type() {
 }
 
 #[test]
-fn what_a_rule_does_not_demand_is_as_in_the_default_policy() {
+fn a_rule_inherits_the_requirements_that_it_does_not_set() {
     let extra = [
         ("expected_aud", "api"),
         ("expected_issuer", "https://a"),
@@ -381,7 +381,7 @@ fn what_a_rule_does_not_demand_is_as_in_the_default_policy() {
 }
 
 #[test]
-fn h7_a_public_route_asks_nobody_and_lets_the_token_go_on_only_where_it_may() {
+fn h7_a_public_route_makes_no_call_and_forwards_the_token_only_with_forward_token() {
     for forward in ["true", "false"] {
         let mut check = check(&[
             (
@@ -655,7 +655,7 @@ fn h19_a_preflight_needs_a_token_unless_a_rule_opens_it() {
 }
 
 #[test]
-fn a_request_whose_host_cannot_be_told_meets_no_rule_of_a_host_and_no_public_one() {
+fn a_request_with_an_unknown_host_matches_no_rule_with_a_host_and_no_public_one() {
     let rules = r#"[{"host": "admin.example", "deny": true, "name": "admin"},
         {"path": {"exact": "/open"}, "public": true, "name": "open"},
         {"path": {"exact": "/open"}, "methods": ["GET"], "name": "after"}]"#;
@@ -733,7 +733,7 @@ fn the_rules_of_the_documentation_say_what_it_says_of_them() {
     }
 }
 
-/// As many rules as asked for, of which the last is for `/users/{id}/orders/last`.
+/// As many rules as called for, of which the last is for `/users/{id}/orders/last`.
 fn many(count: usize) -> String {
     let rules: Vec<_> = (1..count)
         .map(|n| {

@@ -31,7 +31,7 @@ fn summary(extra: &[(&str, &str)]) -> (String, bool) {
 }
 
 #[test]
-fn a_value_with_more_in_it_than_was_meant_is_refused_in_every_setting_but_the_rules() {
+fn accidental_characters_are_refused_in_every_setting_but_the_rules() {
     let faults = [
         (
             "x\n",
@@ -170,7 +170,7 @@ const PUBLIC: &str = r#"{"path":{"exact":"/health"},"public":true}"#;
 const DENIED: &str = r#"{"path":{"prefix":"/admin"},"deny":true}"#;
 
 #[test]
-fn require_refuses_a_policy_that_lacks_the_demand() {
+fn require_refuses_a_policy_that_lacks_the_requirement() {
     let demands = [
         ("audience", "expected_aud"),
         ("scope", "required_scope"),
@@ -197,7 +197,7 @@ fn require_refuses_a_policy_that_lacks_the_demand() {
 }
 
 #[test]
-fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
+fn require_refuses_a_rule_that_accepts_tokens_without_the_requirement() {
     let rule = |more: &str| format!(r#"{{"name":"orders","path":{{"prefix":"/orders"}}{more}}}"#);
     let everything = r#"{"name":"rest","clients":["a"],"audiences":["a"]}"#;
     // Every request meets a rule, so the default policy may be empty.
@@ -225,7 +225,7 @@ fn require_refuses_a_rule_that_lets_tokens_through_without_the_demand() {
 }
 
 #[test]
-fn a_demand_that_is_missing_is_looked_for_where_it_can_get_lost() {
+fn the_error_of_a_missing_requirement_names_where_it_can_get_lost() {
     use SettingSource::*;
     let rows = [
         (Environment, ""),
@@ -273,7 +273,7 @@ fn require_takes_its_own_words_only() {
 }
 
 #[test]
-fn what_is_demanded_is_told_in_one_line() {
+fn the_requirements_are_summarized_in_one_line() {
     let line = |line: &str| (line.to_owned(), false);
     assert_eq!(
         summary(&[
@@ -317,7 +317,7 @@ fn what_is_demanded_is_told_in_one_line() {
 }
 
 #[test]
-fn where_nothing_is_demanded_the_line_says_who_gets_in_and_is_a_warning() {
+fn a_summary_without_requirements_is_a_warning() {
     let open = |line: &str| (line.to_owned(), true);
     assert_eq!(
         summary(&[]),

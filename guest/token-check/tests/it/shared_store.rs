@@ -51,7 +51,7 @@ impl Shared {
 }
 
 #[test]
-fn what_one_instance_was_told_the_next_one_need_not_ask() {
+fn a_result_of_one_instance_saves_the_next_one_a_call() {
     for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
         let shared = Shared::new(sharing);
         assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
@@ -81,7 +81,7 @@ fn c1_c4_what_comes_from_the_store_is_checked_as_all_is() {
 }
 
 #[test]
-fn the_time_of_the_question_counts_wherever_the_facts_are() {
+fn the_age_of_facts_counts_from_the_call_in_memory_and_in_the_store() {
     let shared = Shared::new(Sharing::Plain);
     assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
     shared.clock.advance_ms(59_000);
@@ -306,7 +306,7 @@ fn a_record_past_its_time_gives_way_to_a_token_that_is_not_active() {
 }
 
 #[test]
-fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
+fn expired_records_are_recognized_and_foreign_values_are_not() {
     let mut shared = Shared::new(Sharing::Plain);
     shared
         .settings
@@ -346,7 +346,7 @@ fn a_host_is_told_which_records_have_expired_and_never_what_others_wrote() {
 }
 
 #[test]
-fn a_broken_store_costs_one_attempt_a_second_and_the_issuer_is_asked() {
+fn a_broken_store_costs_one_attempt_a_second_and_the_issuer_is_called() {
     for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
         let shared = Shared::new(sharing);
         shared.store.is_broken.set(true);
@@ -363,7 +363,7 @@ fn a_broken_store_costs_one_attempt_a_second_and_the_issuer_is_asked() {
 }
 
 #[test]
-fn while_one_instance_asks_the_others_wait_for_what_it_hears() {
+fn while_one_instance_introspects_the_others_wait_for_its_result() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let (mut first, mut second) = (shared.instance(), shared.instance());
     let (leader, asking) = first.call("/", TOKEN);
@@ -384,7 +384,7 @@ fn while_one_instance_asks_the_others_wait_for_what_it_hears() {
 }
 
 #[test]
-fn a_lease_ends_with_its_question_and_one_that_never_ends_is_none() {
+fn a_lease_ends_with_its_call_and_one_that_never_ends_is_invalid() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut first = shared.instance();
     // This worker dies here.
@@ -410,7 +410,7 @@ fn a_lease_ends_with_its_question_and_one_that_never_ends_is_none() {
 }
 
 #[test]
-fn a_question_that_fails_or_is_given_up_gives_its_lease_back() {
+fn a_call_that_fails_or_is_abandoned_releases_its_lease() {
     for given_up in [true, false] {
         let shared = Shared::new(Sharing::CompareAndSwap);
         shared.issuer.responds(TIMED_OUT);
@@ -430,7 +430,7 @@ fn a_question_that_fails_or_is_given_up_gives_its_lease_back() {
 }
 
 #[test]
-fn of_two_that_claim_at_once_one_asks() {
+fn of_two_instances_that_take_a_lease_at_once_one_introspects() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut instances = [shared.instance(), shared.instance()];
     let mut claims = Vec::new();
@@ -458,7 +458,7 @@ fn of_two_that_claim_at_once_one_asks() {
 }
 
 #[test]
-fn an_answer_too_large_to_share_stays_where_it_is() {
+fn a_response_too_large_to_share_stays_in_its_instance() {
     let shared = Shared::new(Sharing::Plain);
     let long = format!(r#","x":"{}""#, "y".repeat(4096));
     shared.issuer.responds(active(&long));
@@ -480,7 +480,7 @@ fn without_a_ttl_nothing_is_shared() {
 }
 
 #[test]
-fn a_revocation_heard_on_a_route_that_always_asks_ends_the_record() {
+fn an_inactive_result_on_a_route_without_ttl_erases_the_record() {
     let mut shared = Shared::new(Sharing::CompareAndSwap);
     let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
     shared.settings.push(("rules", rules));
@@ -495,7 +495,7 @@ fn a_revocation_heard_on_a_route_that_always_asks_ends_the_record() {
 }
 
 #[test]
-fn stale_facts_of_the_store_count_in_an_instance_that_has_none() {
+fn stale_facts_of_the_store_are_used_by_an_instance_without_any() {
     for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
         let mut shared = Shared::new(sharing);
         shared.settings = vec![("cache_ttl", "10"), ("stale_if_error", "60")];
@@ -511,7 +511,7 @@ fn stale_facts_of_the_store_count_in_an_instance_that_has_none() {
 }
 
 #[test]
-fn whoever_waits_for_a_worker_that_is_dead_asks_itself_in_time() {
+fn a_request_that_waits_for_a_dead_worker_introspects_in_time() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut dead = shared.instance();
     let (_waiting, _asking) = dead.call("/", TOKEN);
