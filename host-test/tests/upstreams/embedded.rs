@@ -1,0 +1,109 @@
+//! The table in the embedded host, before the echo app.
+
+use std::time::{Duration, Instant};
+
+use programs::{Guest, repository};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    envoy::{active, audit_line},
+    request::{Answer, TOKEN},
+    seen::{Decided, Seen},
+    support,
+    table::{GRANTED, HOST, Row, rows, settings, trailer_rows},
+};
+
+/// How long a line may take to reach the log.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_echo_app_in_the_embedded_host_is_told_what_was_decided_on() {
+    let app = support::load(
+        &support::derived("upstreams.toml", &manifest()),
+        Guest::EchoApp,
+    );
+    let stub = support::stub().await;
+    stub.register(TOKEN, &active());
+    let settings = settings();
+    let settings: Vec<_> = settings.iter().map(|(k, v)| (&**k, &**v)).collect();
+    let running = support::serve(&app, &stub, &settings).await;
+
+    let mut wrong = Vec::new();
+    let mut decisions = 0;
+    for (number, row) in [rows(), trailer_rows()].concat().iter().enumerate() {
+        let answer = row.send(running.address(), number).await;
+        let reason = reason(&answer);
+        let seen = Seen::from_echo(&answer.body);
+        let decided = reason.is_some() || seen.is_some();
+        decisions += usize::from(decided);
+        let audit = audit(&running, decisions).await;
+        let audit = audit.as_ref().filter(|_| decided);
+        let found = differences(row, &answer, reason.as_deref(), seen, audit);
+        if !found.is_empty() {
+            wrong.push(format!("{}: {}", row.name, found.join("; ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(running.stats().traps, 0);
+}
+
+/// The manifest that ships, with every path behind the auth check.
+fn manifest() -> String {
+    let shipped = std::fs::read_to_string(repository().join("spin.toml")).unwrap();
+    let open = "[[trigger.http]]\nroute = \"/health\"\ncomponent = \"service-b\"\n";
+    for part in ["route = \"/data\"", open] {
+        assert!(shipped.contains(part), "spin.toml has no {part}");
+    }
+    shipped
+        .replace("route = \"/data\"", "route = \"/...\"")
+        .replace(open, "")
+}
+
+/// The last of so many audit lines.
+async fn audit(running: &spin_host::Running, count: usize) -> Option<Value> {
+    let begin = Instant::now();
+    loop {
+        let lines = running.logs();
+        let lines: Vec<Value> = lines
+            .iter()
+            .filter_map(|line| audit_line(&line.text))
+            .collect();
+        if lines.len() >= count {
+            assert_eq!(lines.len(), count);
+            return lines.into_iter().next_back();
+        }
+        assert!(begin.elapsed() < PATIENCE, "{} of {count}", lines.len());
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn reason(answer: &Answer) -> Option<String> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    Some(body.get("reason")?.as_str()?.to_owned())
+}
+
+fn differences(
+    row: &Row,
+    answer: &Answer,
+    reason: Option<&str>,
+    seen: Option<Seen>,
+    audit: Option<&Value>,
+) -> Vec<String> {
+    let decision = match (reason, &seen) {
+        (Some(reason), _) => reason,
+        (None, Some(_)) => GRANTED,
+        (None, None) => HOST,
+    };
+    let mut wrong = Vec::new();
+    if decision != row.embedded {
+        wrong.push(format!("{decision}, expected {}: {answer:?}", row.embedded));
+    }
+    if seen.is_none() {
+        wrong.extend(answer.not_a_refusal());
+    }
+    if let (Some(seen), Some(audit)) = (seen, audit) {
+        wrong.extend(seen.differences(&Decided::from_audit(audit)));
+    }
+    wrong
+}
