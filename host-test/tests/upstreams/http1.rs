@@ -1,32 +1,30 @@
 //! HTTP/1.1.
 
-use std::{net::SocketAddr, str};
+use std::net::SocketAddr;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use crate::request::{Answer, Field, Request};
-use host_test::wire::ANSWER_LIMIT;
+use host_test::wire::{ANSWER_LIMIT, read_reply};
 
 /// Sends it on a connection of its own.
 pub(crate) async fn send(to: SocketAddr, request: &Request, row: usize) -> Answer {
     let mut stream = TcpStream::connect(to).await.unwrap();
     // Some are refused and the connection is closed before all is read.
     let _ = stream.write_all(&bytes(request, row)).await;
-    let mut answer = Vec::new();
-    let read = timeout(ANSWER_LIMIT, stream.read_to_end(&mut answer)).await;
-    // A reset after the answer changes nothing.
-    let _ = read.unwrap_or_else(|_| panic!("{}: no answer", request.target.escape_ascii()));
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    Answer {
-        status: answer
-            .strip_prefix(b"HTTP/1.1 ")
-            .and_then(|rest| str::from_utf8(rest.get(..3)?).ok()?.parse().ok()),
-        body: end.map_or_else(Vec::new, |end| answer.split_off(end + 4)),
-    }
+    // Not to the end of the connection: Envoy leaves the closing to the caller for a second.
+    let reply = timeout(ANSWER_LIMIT, read_reply(&mut stream, false)).await;
+    let reply = reply.unwrap_or_else(|_| panic!("{}: no answer", request.target.escape_ascii()));
+    reply.map_or_else(
+        |_closed| Answer {
+            status: None,
+            body: Vec::new(),
+        },
+        |reply| Answer {
+            status: Some(reply.status),
+            body: reply.body,
+        },
+    )
 }
 
 fn bytes(request: &Request, row: usize) -> Vec<u8> {

@@ -15,6 +15,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
 
 const END_STREAM: u8 = 1;
 /// In a frame of settings, the same bit.
@@ -60,6 +61,8 @@ async fn body(stream: &mut TcpStream) -> Vec<u8> {
                 }
             }
             (1, RESET) => return body,
+            // Envoy leaves the closing to the caller for a second.
+            (0, GOAWAY) => return body,
             _ => {}
         }
     }
