@@ -54,10 +54,12 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
             .map(|(name, value)| (name.clone(), text(value)))
             .collect();
         let method = method(&request.get_method());
+        let authority = request.get_authority();
         let (bytes, crc32) = read(request).await?;
         let seen = json!({
             "method": method,
             "target": target,
+            "authority": authority,
             "headers": headers,
             "body": { "bytes": bytes, "crc32": crc32 },
         });

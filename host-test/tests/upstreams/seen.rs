@@ -87,11 +87,10 @@ impl Seen {
         let target = answer.get("target")?.as_str()?.to_owned();
         let path = target.split('?').next().unwrap_or_default();
         answer["path"] = decoded(path).into();
-        let mut seen: Self = serde_json::from_value(answer).ok()?;
-        // HTTP/2 has no Host header, and Spin makes none. It puts the host into a header of its own.
-        let url = seen.header("spin-full-url");
-        let of_url = url.and_then(|url| url.strip_prefix("http://")?.split('/').next());
-        seen.host = seen.header("host").or(of_url).map(str::to_owned);
+        let mut seen = Self::deserialize(&answer).ok()?;
+        // HTTP/2 has no Host header, and Spin makes none.
+        let authority = answer["authority"].as_str();
+        seen.host = seen.header("host").or(authority).map(str::to_owned);
         Some(seen)
     }
 
@@ -149,14 +148,15 @@ fn cgi_variable(name: &str) -> String {
     name.chars().map(one).collect()
 }
 
-/// In lower case, without port and final dot.
+/// As the laxest app reads it: decoded, in lower case, without user, port and final dots.
 fn host(authority: Option<&str>) -> String {
-    let authority = authority.unwrap_or_default().to_ascii_lowercase();
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => &authority,
+    let authority = decoded(authority.unwrap_or_default()).to_ascii_lowercase();
+    let (_, address) = authority.rsplit_once('@').unwrap_or(("", &authority));
+    let name = match address.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => address,
     };
-    name.strip_suffix('.').unwrap_or(name).to_owned()
+    name.trim_end_matches('.').to_owned()
 }
 
 /// Percent-decoded once.
