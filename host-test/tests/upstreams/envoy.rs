@@ -142,7 +142,11 @@ async fn logged(envoy: &Envoy, rows: usize) -> Log {
         let log = envoy.log();
         let audit: Vec<Value> = log.lines().filter_map(audit_line).collect();
         if complete && access.len() == audit.len() {
-            return access.into_iter().zip(audit).collect();
+            let log: Log = access.into_iter().zip(audit).collect();
+            for (access, audit) in &log {
+                assert_eq!(access["reason"], audit["reason"], "{access} {audit}");
+            }
+            return log;
         }
         let lines = (access.len(), audit.len());
         assert!(
@@ -174,7 +178,7 @@ fn differences(number: usize, row: &Row, answer: &Answer, log: &Log) -> Vec<Stri
         wrong.extend(answer.not_a_refusal());
     }
     match (&seen, logged) {
-        (Some(seen), Some((access, audit))) => {
+        (Some(seen), Some((access, audit))) if decision == GRANTED => {
             let text = |name: &str| access[name].as_str().map(str::to_owned);
             let decided = Decided {
                 method: text("method"),
@@ -183,7 +187,7 @@ fn differences(number: usize, row: &Row, answer: &Answer, log: &Log) -> Vec<Stri
             };
             wrong.extend(seen.differences(&decided));
         }
-        (Some(_), None) => wrong.push("reached the app undecided".to_owned()),
+        (Some(_), _) => wrong.push(format!("reaches the app: {answer:?}")),
         (None, _) if row.arrives => wrong.push(format!("does not arrive: {answer:?}")),
         (None, _) => {}
     }

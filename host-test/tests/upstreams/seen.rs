@@ -88,6 +88,8 @@ impl Seen {
         let path = target.split('?').next().unwrap_or_default();
         answer["path"] = decoded(path).into();
         let mut seen = Self::deserialize(&answer).ok()?;
+        let trailers = Vec::<(String, String)>::deserialize(&answer["trailers"]);
+        seen.headers.extend(trailers.ok()?);
         // HTTP/2 has no Host header, and Spin makes none.
         let authority = answer["authority"].as_str();
         seen.host = seen.header("host").or(authority).map(str::to_owned);
@@ -172,7 +174,7 @@ fn decoded(text: &str) -> String {
         rest = match (digit(0), digit(1)) {
             (Some(high), Some(low)) => {
                 decoded.push(char::from(high << 4 | low));
-                &after[2..]
+                after.get(2..).unwrap_or_default()
             }
             _ => {
                 decoded.push('%');

@@ -319,11 +319,11 @@ fn spellings(mark: char) -> Vec<String> {
     ["x-auth-subject", "x-auth-client-id"]
         .into_iter()
         .flat_map(|name| {
-            let last = name.rfind('-').unwrap();
+            let (before, after) = name.rsplit_once('-').unwrap();
             [
                 name.replace('-', &mark),
                 name.replacen('-', &mark, 1),
-                format!("{}{mark}{}", &name[..last], &name[last + 1..]),
+                format!("{before}{mark}{after}"),
             ]
         })
         .collect()
