@@ -45,24 +45,27 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for EchoApp {
             };
             return Ok(whole(answer.to_string().into_bytes()));
         }
-        // Latin-1: each byte becomes one character, so no value is changed.
-        let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
-        let headers: Vec<_> = request
-            .get_headers()
-            .copy_all()
-            .iter()
-            .map(|(name, value)| (name.clone(), text(value)))
-            .collect();
+        let headers = pairs(&request.get_headers());
         let method = method(&request.get_method());
-        let (bytes, crc32) = read(request).await?;
+        let authority = request.get_authority();
+        let (bytes, crc32, trailers) = read(request).await?;
         let seen = json!({
             "method": method,
             "target": target,
+            "authority": authority,
             "headers": headers,
             "body": { "bytes": bytes, "crc32": crc32 },
+            "trailers": trailers,
         });
         Ok(whole(seen.to_string().into_bytes()))
     }
+}
+
+/// Names and values, of which each byte becomes one character (Latin-1), so none is changed.
+fn pairs(fields: &Fields) -> Vec<(String, String)> {
+    let text = |bytes: Vec<u8>| bytes.into_iter().map(char::from).collect();
+    let all = fields.copy_all().into_iter();
+    all.map(|(name, value)| (name, text(value))).collect()
 }
 
 /// Makes the same fields anew in two ways.
@@ -117,8 +120,8 @@ fn method(method: &Method) -> String {
     }
 }
 
-/// Length and checksum of the body, which is never held.
-async fn read(request: Request) -> Result<(u64, u32), ErrorCode> {
+/// Length and checksum of the body, which is never held, and the trailers.
+async fn read(request: Request) -> Result<(u64, u32, Vec<(String, String)>), ErrorCode> {
     let (_done, done) = wit_future::new(|| Ok(()));
     let (mut stream, end) = Request::consume_body(request, done);
     let mut bytes = 0_u64;
@@ -135,8 +138,8 @@ async fn read(request: Request) -> Result<(u64, u32), ErrorCode> {
             StreamResult::Dropped | StreamResult::Cancelled => break,
         }
     }
-    end.await?;
-    Ok((bytes, crc32.finalize()))
+    let trailers = end.await?.as_ref().map(pairs);
+    Ok((bytes, crc32.finalize(), trailers.unwrap_or_default()))
 }
 
 fn whole(body: Vec<u8>) -> Response {

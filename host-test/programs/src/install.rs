@@ -130,7 +130,12 @@ fn package(planned: &str) -> Option<String> {
 /// The library folder of this machine's architecture.
 fn libraries(root: &Path) -> Result<OsString> {
     let mut folders = Vec::new();
-    for entry in fs::read_dir(root.join("usr/lib"))? {
+    let all = root.join("usr/lib");
+    // Packages without libraries, whose dependencies are all installed.
+    if !all.exists() {
+        return Ok(OsString::new());
+    }
+    for entry in fs::read_dir(all)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().contains("-linux-gnu") {
             folders.push(entry.path());
