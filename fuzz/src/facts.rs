@@ -218,9 +218,8 @@ fn one(value: &Value, name: &str) -> Option<Option<String>> {
     }
 }
 
-/// When the token expires, if it meets every requirement from now until then; `None` if not.
-fn valid_until(value: &Value, required: &[(&str, &str)]) -> Option<i64> {
-    let now = i64::try_from(START).unwrap_or_default();
+/// When the token expires, if it meets every requirement now; `None` if not.
+fn valid_until(value: &Value, required: &[(&str, &str)], now: i64) -> Option<i64> {
     let expires = time(value, "exp", f64::floor)?.unwrap_or(i64::MAX);
     let not_before = time(value, "nbf", f64::ceil)?.unwrap_or(i64::MIN);
     let issued = time(value, "iat", f64::floor)?.unwrap_or(i64::MIN);
@@ -294,22 +293,27 @@ fn decide(required: &[(&str, &str)], response: IssuerResponse, answer: Answer, l
         assert!(line.bytes().all(|b| matches!(b, b' '..=b'~')), "{line:?}");
     }
     let verdict = done(check.resume(pending, at(Duration::ZERO)));
-    let expires = match &answer {
-        Answer::Unsure => return,
-        Answer::Nothing => None,
-        Answer::Active(value) => valid_until(value, required),
+    let expires = |time: Duration| match &answer {
+        Answer::Active(value) => {
+            let now = (Duration::from_secs(START) + time).as_secs();
+            valid_until(value, required, i64::try_from(now).unwrap_or_default())
+        }
+        Answer::Nothing | Answer::Unsure => None,
     };
-    assert_eq!(is_granted(&verdict), expires.is_some(), "{:?}", verdict.decision);
-    if let Answer::Active(value) = &answer {
-        check_identity(&verdict, value);
+    match &answer {
+        Answer::Unsure => return,
+        Answer::Active(value) => check_identity(&verdict, value),
+        Answer::Nothing => {}
     }
+    let is_good = expires(Duration::ZERO).is_some();
+    assert_eq!(is_granted(&verdict), is_good, "{:?}", verdict.decision);
 
     match check.begin(&head, at(later)) {
         Step::Done(verdict) => {
             assert_eq!(verdict.cache, Some(CacheStatus::Hit));
             assert!(later < TTL, "used for longer than cache_ttl");
             if is_granted(&verdict) {
-                let expires = expires.expect("a token that was refused is granted later");
+                let expires = expires(later).expect("granted without a reason");
                 let now = i64::try_from((Duration::from_secs(START) + later).as_secs());
                 let end = expires.saturating_sub(LEEWAY);
                 assert!(now.is_ok_and(|now| now < end), "used past its end");

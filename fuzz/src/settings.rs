@@ -37,10 +37,7 @@ pub fn run(data: &[u8]) {
     }
     for _ in 0..below(&mut input, 6) {
         let pair = (key(&mut input), value(&mut input));
-        // The secret in another setting is no secret.
-        if !pair.1.contains(SECRET) && !pair.0.contains(SECRET) {
-            pairs.push(pair);
-        }
+        pairs.push(pair);
     }
     match below(&mut input, 4) {
         0 => policy(&pairs),
@@ -54,18 +51,23 @@ fn key(input: &mut Unstructured<'_>) -> String {
     let known = SETTINGS.iter().chain(ENVOY_SETTINGS);
     let known: Vec<_> = known.map(|setting| setting.key).collect();
     match below(input, 8) {
-        0 => text(input, 40),
-        1 => format!("{}{}", pick(input, &known), text(input, 3)),
+        0 => other_text(input, 40),
+        1 => format!("{}{}", pick(input, &known), other_text(input, 3)),
         _ => pick(input, &known).to_owned(),
     }
 }
 
 fn value(input: &mut Unstructured<'_>) -> String {
     if flag(input) {
-        text(input, 60)
+        other_text(input, 60)
     } else {
         pick(input, &VALUES).to_owned()
     }
+}
+
+/// Text that cannot hold the secret, not even with escapes.
+fn other_text(input: &mut Unstructured<'_>, most: usize) -> String {
+    text(input, most).replace(['Q', '\\'], "")
 }
 
 fn policy(pairs: &[(String, String)]) {
@@ -128,7 +130,7 @@ fn merged(input: &mut Unstructured<'_>, pairs: &[(String, String)]) {
 /// A JSON object of some of the pairs, or any text.
 fn document(input: &mut Unstructured<'_>, pairs: &[(String, String)]) -> String {
     if flag(input) {
-        return text(input, 200).replace(SECRET, "");
+        return other_text(input, 200);
     }
     let members: Vec<_> = pairs
         .iter()

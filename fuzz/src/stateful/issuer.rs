@@ -79,7 +79,9 @@ impl Issuer {
     /// Whether it was active at some time since `from`.
     pub(super) fn was_active_since(&self, id: TokenId, from: Duration) -> bool {
         let history = &self.0[id.tenant][id.token];
-        self.at(id, from) != State::Inactive
-            || (history.iter()).any(|(since, state)| *since >= from && *state != State::Inactive)
+        // At the very moment of a change, both states are true.
+        let before = history.iter().rfind(|(since, _)| *since < from);
+        let since = history.iter().filter(|(since, _)| *since >= from);
+        since.chain(before).any(|(_, state)| *state != State::Inactive)
     }
 }
