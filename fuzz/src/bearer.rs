@@ -11,8 +11,27 @@ const MAX_TOKEN_BYTES: usize = 256;
 
 /// Pieces of which interesting lines are made.
 const PIECES: [&[u8]; 22] = [
-    b"Bearer", b"bearer", b"BEARER", b" ", b"  ", b"\t", b",", b", ", b"abc", b"a.b-c_d~e+f/g!",
-    b"=", b"==", b"Basic ", b"DPoP ", b"Bearer abc", b"\"", b";", b"\\", b"\r\n", b"\x00", b"\xff",
+    b"Bearer",
+    b"bearer",
+    b"BEARER",
+    b" ",
+    b"  ",
+    b"\t",
+    b",",
+    b", ",
+    b"abc",
+    b"a.b-c_d~e+f/g!",
+    b"=",
+    b"==",
+    b"Basic ",
+    b"DPoP ",
+    b"Bearer abc",
+    b"\"",
+    b";",
+    b"\\",
+    b"\r\n",
+    b"\x00",
+    b"\xff",
     b"realm=\"x\"",
 ];
 

@@ -19,7 +19,10 @@ use serde_json::json;
 use token_check::is_identity_header;
 
 use crate::support::{below, flag, pick};
-use fake::{Call, Configuration, Response, SharedStore, Stream, StreamEnd, Worker, active, inactive, lines, ms, request};
+use fake::{
+    Call, Configuration, Response, SharedStore, Stream, StreamEnd, Worker, active, inactive, lines,
+    ms, request,
+};
 
 const MAX_EVENTS: usize = 120;
 const TOKENS: usize = 4;
@@ -68,10 +71,22 @@ enum Outcome {
 }
 
 const OUTCOMES: [Outcome; 16] = [
-    Outcome::Active, Outcome::Active, Outcome::Active, Outcome::Active, Outcome::Inactive,
-    Outcome::Inactive, Outcome::Inactive, Outcome::ServerError, Outcome::Busy, Outcome::Overloaded,
-    Outcome::RejectedClient, Outcome::NotJson, Outcome::TooLarge, Outcome::NoConnection,
-    Outcome::LocalTimeout, Outcome::BrokenOff,
+    Outcome::Active,
+    Outcome::Active,
+    Outcome::Active,
+    Outcome::Active,
+    Outcome::Inactive,
+    Outcome::Inactive,
+    Outcome::Inactive,
+    Outcome::ServerError,
+    Outcome::Busy,
+    Outcome::Overloaded,
+    Outcome::RejectedClient,
+    Outcome::NotJson,
+    Outcome::TooLarge,
+    Outcome::NoConnection,
+    Outcome::LocalTimeout,
+    Outcome::BrokenOff,
 ];
 
 /// A response of the issuer about a token.
@@ -157,12 +172,20 @@ impl Simulation {
             }
             11 => {
                 if let Some(id) = self.waiting(worker, input) {
-                    assert_eq!(self.workers[worker].body(id), FilterStatus::Pause, "a body passes");
+                    assert_eq!(
+                        self.workers[worker].body(id),
+                        FilterStatus::Pause,
+                        "a body passes"
+                    );
                 }
             }
             12 => {
                 if let Some(id) = self.waiting(worker, input) {
-                    assert_eq!(self.trailers(worker, id), FilterStatus::Pause, "trailers pass");
+                    assert_eq!(
+                        self.trailers(worker, id),
+                        FilterStatus::Pause,
+                        "trailers pass"
+                    );
                 }
             }
             13 => self.touch_lingering(input),
@@ -174,7 +197,11 @@ impl Simulation {
                 }
             }
             26 => {
-                let errors = [DispatchError::BadArgument, DispatchError::InternalFailure, DispatchError::Other];
+                let errors = [
+                    DispatchError::BadArgument,
+                    DispatchError::InternalFailure,
+                    DispatchError::Other,
+                ];
                 let refusals = (0..=below(input, 3)).map(|_| pick(input, &errors));
                 let refusals = refusals.collect();
                 self.workers[worker].faults().dispatch = refusals;
@@ -209,15 +236,24 @@ impl Simulation {
         let mut headers = request(&token);
         let kind = below(input, 8);
         if kind == 1 {
-            headers.extend(lines(&[("x-auth-client-id", "forged"), ("X_Auth.Subject", "forged")]));
+            headers.extend(lines(&[
+                ("x-auth-client-id", "forged"),
+                ("X_Auth.Subject", "forged"),
+            ]));
         }
         let has_credentials = kind != 2;
         if !has_credentials {
             headers.retain(|(name, _)| name != "authorization");
         }
         let is_read_only = kind == 3;
-        let id = self.workers[worker].request_with(headers, |stream| stream.is_read_only = is_read_only);
-        self.open.push(Open { worker, id, token, has_credentials });
+        let id =
+            self.workers[worker].request_with(headers, |stream| stream.is_read_only = is_read_only);
+        self.open.push(Open {
+            worker,
+            id,
+            token,
+            has_credentials,
+        });
     }
 
     fn waiting(&self, worker: usize, input: &mut Unstructured<'_>) -> Option<u32> {
@@ -318,8 +354,16 @@ impl Simulation {
             let state = self.workers[stream.worker].stream(stream.id);
             let latest = state.begun + TIMEOUT + TICK + self.slack;
             let Some((end, ended)) = &state.end else {
-                assert!(self.now() <= latest, "stream {} waits longer than it may", stream.id);
-                assert!(!self.missed_an_answer(&stream, &state), "stream {} was not woken", stream.id);
+                assert!(
+                    self.now() <= latest,
+                    "stream {} waits longer than it may",
+                    stream.id
+                );
+                assert!(
+                    !self.missed_an_answer(&stream, &state),
+                    "stream {} was not woken",
+                    stream.id
+                );
                 self.open.push(stream);
                 continue;
             };
@@ -341,8 +385,15 @@ impl Simulation {
         let client = format!("client-of-{}", stream.token);
         assert_eq!(state.values("x-auth-client-id"), [client]);
         assert_eq!(state.values("authorization"), [""; 0]);
-        let mut names = state.headers.iter().map(|(name, _)| name).filter(|name| is_identity_header(name.as_bytes()));
-        assert!(names.all(|name| name == "x-auth-client-id" || name == "x-auth-claims"), "a forged header");
+        let mut names = state
+            .headers
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| is_identity_header(name.as_bytes()));
+        assert!(
+            names.all(|name| name == "x-auth-client-id" || name == "x-auth-claims"),
+            "a forged header"
+        );
         let waited = TIMEOUT + LOST_AFTER + TICK + self.slack;
         let ttl = Duration::from_secs(self.cache_ttl);
         let stale = Duration::from_secs(self.stale_if_error);
@@ -364,13 +415,17 @@ impl Simulation {
                 && ended - answer.sent <= longest_age
                 && contradicted.is_none_or(|later| answer.sent + ROUNDING >= later.first_attempt)
         });
-        assert!(is_justified, "stream {} was granted without a reason", stream.id);
+        assert!(
+            is_justified,
+            "stream {} was granted without a reason",
+            stream.id
+        );
     }
 
     fn check_refused(&self, stream: &Open, state: &Stream) {
         let (status, reason) = state.refusal().expect("a refusal");
-        let was_inactive = (self.answers.iter())
-            .any(|answer| !answer.is_active && answer.token == stream.token);
+        let was_inactive =
+            (self.answers.iter()).any(|answer| !answer.is_active && answer.token == stream.token);
         let is_allowed = match (status, reason.as_str()) {
             (401, "inactive") => was_inactive,
             (401, "no_credentials") => !stream.has_credentials,
@@ -399,7 +454,11 @@ impl Simulation {
             for (place, call) in calls.iter().enumerate() {
                 assert!(!calls[..place].contains(call), "two calls about {call:?}");
             }
-            assert!(worker.max_depth() <= MAX_DEPTH, "{} callbacks in one another", worker.max_depth());
+            assert!(
+                worker.max_depth() <= MAX_DEPTH,
+                "{} callbacks in one another",
+                worker.max_depth()
+            );
         }
     }
 
@@ -440,7 +499,10 @@ impl Simulation {
                 return;
             }
             let refusal = stream.refusal();
-            assert!(refusal.as_ref().is_some_and(|(status, _)| *status == 503), "{refusal:?}");
+            assert!(
+                refusal.as_ref().is_some_and(|(status, _)| *status == 503),
+                "{refusal:?}"
+            );
             self.advance(ms(2000));
         }
         panic!("worker {worker} does not recover");
@@ -462,7 +524,10 @@ fn response(call: &Call, outcome: Outcome) -> Response {
         (Outcome::Overloaded, _) => with_wait(429, "60"),
         (Outcome::RejectedClient, _) => Response::new(401, r#"{"error":"invalid_client"}"#),
         (Outcome::NotJson, _) => Response::new(200, "<html>"),
-        (Outcome::TooLarge, _) => Response::new(200, &format!(r#"{{"active":true,"x":"{}"}}"#, "x".repeat(2000))),
+        (Outcome::TooLarge, _) => Response::new(
+            200,
+            &format!(r#"{{"active":true,"x":"{}"}}"#, "x".repeat(2000)),
+        ),
         (Outcome::NoConnection, _) => Response::local_reply(503, "no healthy upstream"),
         (Outcome::LocalTimeout, _) => Response::local_reply(504, "upstream request timeout"),
         (Outcome::BrokenOff, _) => Response::none(),

@@ -33,9 +33,15 @@ pub fn run(data: &[u8]) {
         .map(|(_, setting)| *setting)
         .collect();
     let later = Duration::from_millis(u64::from(input.arbitrary::<u16>().unwrap_or_default()) * 2);
-    let status = pick(&mut input, &[200, 200, 200, 200, 400, 401, 403, 302, 500, 204]);
+    let status = pick(
+        &mut input,
+        &[200, 200, 200, 200, 400, 401, 403, 302, 500, 204],
+    );
     let content_type = content_type(&mut input);
-    let coding = pick(&mut input, &[None, None, Some("identity"), Some("gzip"), Some("")]);
+    let coding = pick(
+        &mut input,
+        &[None, None, Some("identity"), Some("gzip"), Some("")],
+    );
     let body = if flag(&mut input) {
         document(&mut input).into_bytes()
     } else {
@@ -54,7 +60,13 @@ fn content_type(input: &mut Unstructured<'_>) -> Vec<u8> {
         0 => bytes(input, 40),
         1 => pick::<&[u8]>(
             input,
-            &[b"", b"text/html", b"application/x+json", b"Application/JSON ;a=b", b"application/jwt"],
+            &[
+                b"",
+                b"text/html",
+                b"application/x+json",
+                b"Application/JSON ;a=b",
+                b"application/jwt",
+            ],
         )
         .to_vec(),
         _ => b"application/json".to_vec(),
@@ -64,7 +76,9 @@ fn content_type(input: &mut Unstructured<'_>) -> Vec<u8> {
 fn is_json_type(value: &[u8]) -> bool {
     let value: String = value.iter().map(|b| char::from(*b)).collect();
     let essence = value.split(';').next().unwrap_or_default();
-    let essence = essence.trim_matches([' ', '\t', '\n', '\r', '\x0c']).to_ascii_lowercase();
+    let essence = essence
+        .trim_matches([' ', '\t', '\n', '\r', '\x0c'])
+        .to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -72,13 +86,40 @@ fn is_json_type(value: &[u8]) -> bool {
 // Documents.
 
 const NAMES: [&str; 15] = [
-    "active", "exp", "nbf", "iat", "aud", "iss", "sub", "client_id", "scope", "grant_type",
-    "token_type", "token_use", "typ", "cnf", "x",
+    "active",
+    "exp",
+    "nbf",
+    "iat",
+    "aud",
+    "iss",
+    "sub",
+    "client_id",
+    "scope",
+    "grant_type",
+    "token_type",
+    "token_use",
+    "typ",
+    "cnf",
+    "x",
 ];
 
 const STRINGS: [&str; 16] = [
-    "aud-a", "aud-b", "https://iss", "shop", "cc", "read", "read write", "write  read x", "Bearer",
-    "access_token", "refresh_token", "id_token", "mfa_challenge", "", "a\\u0022b", "\\u0072ead write",
+    "aud-a",
+    "aud-b",
+    "https://iss",
+    "shop",
+    "cc",
+    "read",
+    "read write",
+    "write  read x",
+    "Bearer",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "mfa_challenge",
+    "",
+    "a\\u0022b",
+    "\\u0072ead write",
 ];
 
 fn document(input: &mut Unstructured<'_>) -> String {
@@ -99,7 +140,20 @@ fn document(input: &mut Unstructured<'_>) -> String {
 
 fn json_value(input: &mut Unstructured<'_>, depth: usize) -> String {
     match below(input, if depth == 0 { 5 } else { 7 }) {
-        0 => pick(input, &["true", "false", "null", "0", "-1", "1e400", "1.5", "253402300800"]).to_owned(),
+        0 => pick(
+            input,
+            &[
+                "true",
+                "false",
+                "null",
+                "0",
+                "-1",
+                "1e400",
+                "1.5",
+                "253402300800",
+            ],
+        )
+        .to_owned(),
         1 => {
             let near = i64::try_from(START).unwrap_or_default();
             (near + pick(input, &[-100, -10, -9, 0, 9, 10, 11, 30, 70, 71, 100, 3600])).to_string()
@@ -108,12 +162,18 @@ fn json_value(input: &mut Unstructured<'_>, depth: usize) -> String {
         3 => serde_json::Value::from(text(input, 12)).to_string(),
         4 => format!("\"{}\"", pick(input, &STRINGS)),
         5 => {
-            let elements: Vec<_> = (0..below(input, 4)).map(|_| json_value(input, depth - 1)).collect();
+            let elements: Vec<_> = (0..below(input, 4))
+                .map(|_| json_value(input, depth - 1))
+                .collect();
             format!("[{}]", elements.join(","))
         }
         _ => {
             let member = |input: &mut Unstructured<'_>| {
-                format!("\"{}\":{}", pick(input, &NAMES), json_value(input, depth - 1))
+                format!(
+                    "\"{}\":{}",
+                    pick(input, &NAMES),
+                    json_value(input, depth - 1)
+                )
             };
             let members: Vec<_> = (0..below(input, 4)).map(|_| member(input)).collect();
             format!("{{{}}}", members.join(","))
@@ -141,7 +201,9 @@ impl Answer {
         let value = match serde_json::from_str::<Value>(text) {
             Ok(value) => value,
             // Whether a number that nobody reads spoils the document is for the core to say.
-            Err(error) if error.to_string().starts_with("number out of range") => return Self::Unsure,
+            Err(error) if error.to_string().starts_with("number out of range") => {
+                return Self::Unsure;
+            }
             Err(_) => return Self::Nothing,
         };
         let is_active = value.get("active") == Some(&Value::Bool(true));
@@ -192,7 +254,10 @@ fn time(value: &Value, name: &str, round: fn(f64) -> f64) -> Option<Option<i64>>
         Some(Value::Number(number)) => number,
         Some(_) => return None,
     };
-    #[expect(clippy::cast_possible_truncation, reason = "saturates; the bound follows")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates; the bound follows"
+    )]
     let seconds = number
         .as_i64()
         .or_else(|| Some(round(number.as_f64()?) as i64))?;
@@ -204,9 +269,9 @@ fn strings(value: &Value, name: &str) -> Option<Vec<String>> {
     match value.get(name) {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::String(string)) => Some(vec![string.clone()]),
-        Some(Value::Array(values)) => {
-            (values.iter()).map(|value| value.as_str().map(str::to_owned)).collect()
-        }
+        Some(Value::Array(values)) => (values.iter())
+            .map(|value| value.as_str().map(str::to_owned))
+            .collect(),
         Some(_) => None,
     }
 }
@@ -228,9 +293,18 @@ fn valid_until(value: &Value, required: &[(&str, &str)], now: i64) -> Option<i64
     }
     for name in ["token_type", "token_use", "typ"] {
         if let Some(kind) = one(value, name)? {
-            let known = ["bearer", "access_token", "access-token", "access", "bearertoken",
-                "client_credentials", "at+jwt", "application/at+jwt", "jwt",
-                "urn:ietf:params:oauth:token-type:access_token"];
+            let known = [
+                "bearer",
+                "access_token",
+                "access-token",
+                "access",
+                "bearertoken",
+                "client_credentials",
+                "at+jwt",
+                "application/at+jwt",
+                "jwt",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ];
             if !known.contains(&kind.to_ascii_lowercase().as_str()) {
                 return None;
             }
@@ -240,13 +314,18 @@ fn valid_until(value: &Value, required: &[(&str, &str)], now: i64) -> Option<i64
         return None;
     }
     let scopes: Vec<String> = match value.get("scope") {
-        Some(Value::String(scope)) => {
-            scope.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect()
-        }
+        Some(Value::String(scope)) => scope
+            .split(' ')
+            .filter(|s| !s.is_empty())
+            .map(str::to_owned)
+            .collect(),
         _ => strings(value, "scope")?,
     };
     let is_scope = |scope: &String| {
-        !scope.is_empty() && scope.chars().all(|c| matches!(c, '!'..='~') && c != '"' && c != '\\')
+        !scope.is_empty()
+            && scope
+                .chars()
+                .all(|c| matches!(c, '!'..='~') && c != '"' && c != '\\')
     };
     if !scopes.iter().all(is_scope) || scopes.iter().any(|scope| scope == "mfa_challenge") {
         return None;
@@ -279,7 +358,11 @@ fn valid_until(value: &Value, required: &[(&str, &str)], now: i64) -> Option<i64
 
 fn decide(required: &[(&str, &str)], response: IssuerResponse, answer: Answer, later: Duration) {
     let leeway = LEEWAY.to_string();
-    let mut settings = vec![("leeway", leeway.as_str()), ("cache_ttl", "60"), ("breaker_faults", "0")];
+    let mut settings = vec![
+        ("leeway", leeway.as_str()),
+        ("cache_ttl", "60"),
+        ("breaker_faults", "0"),
+    ];
     settings.extend(required);
     let mut check = check(&settings);
     let head = head(&[b"Bearer abc"], b"/");
@@ -330,13 +413,20 @@ fn check_identity(verdict: &Verdict, value: &Value) {
         return;
     };
     for (name, header) in grant.headers() {
-        assert!(header.bytes().all(|b| matches!(b, b' '..=b'~')), "{name}: {header:?}");
+        assert!(
+            header.bytes().all(|b| matches!(b, b' '..=b'~')),
+            "{name}: {header:?}"
+        );
         let member = match name {
             "x-auth-subject" => "sub",
             "x-auth-client-id" => "client_id",
             "x-auth-issuer" => "iss",
             _ => continue,
         };
-        assert_eq!(value.get(member).and_then(Value::as_str), Some(header), "{name}");
+        assert_eq!(
+            value.get(member).and_then(Value::as_str),
+            Some(header),
+            "{name}"
+        );
     }
 }

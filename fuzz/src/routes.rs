@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use serde_json::{Map, Value, json};
-use token_check::{
-    AuthCheck, Decision, Problem, Reason, RequestHead, RulesFault, Step,
-};
+use token_check::{AuthCheck, Decision, Problem, Reason, RequestHead, RulesFault, Step};
 
 use crate::support::{at, below, bytes, flag, percent_decoded, pick, try_policy};
 
@@ -56,7 +54,9 @@ enum Seen {
 /// Matches requests.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let mut rules: Vec<_> = (0..below(&mut input, MAX_RULES + 1)).map(|_| rule(&mut input)).collect();
+    let mut rules: Vec<_> = (0..below(&mut input, MAX_RULES + 1))
+        .map(|_| rule(&mut input))
+        .collect();
     let Some((mut check, removed)) = usable(&mut rules) else {
         return;
     };
@@ -64,9 +64,15 @@ pub fn run(data: &[u8]) {
         let request = request(&mut input);
         // A rule that was refused as one that cannot match does not match. Not so for requests
         // without path or host, which no public rule matches.
-        for (rule, before) in removed.iter().filter(|_| has_path(&request) && has_host(&request)) {
+        for (rule, before) in removed
+            .iter()
+            .filter(|_| has_path(&request) && has_host(&request))
+        {
             let first = first(&rules[..*before], &request);
-            assert!(first.is_some() || !matches(rule, &request), "{rule:?} after {rules:?}: {request:?}");
+            assert!(
+                first.is_some() || !matches(rule, &request),
+                "{rule:?} after {rules:?}: {request:?}"
+            );
         }
         compare(&mut check, &rules, &request);
     }
@@ -80,7 +86,9 @@ fn rule(input: &mut Unstructured<'_>) -> Rule {
         let wildcard = pick(input, &["", "*."]);
         format!("{wildcard}{host}")
     });
-    let methods = (0..pick(input, &[0, 0, 1, 2])).map(|_| pick(input, &METHODS)).collect();
+    let methods = (0..pick(input, &[0, 0, 1, 2]))
+        .map(|_| pick(input, &METHODS))
+        .collect();
     let path = (below(input, 4) > 0).then(|| {
         let form = pick(input, &["exact", "prefix", "template"]);
         let mut segments: Vec<_> = (0..below(input, 4))
@@ -95,7 +103,12 @@ fn rule(input: &mut Unstructured<'_>) -> Rule {
         (form, segments)
     });
     let access = pick(input, &[Access::Token, Access::Public, Access::Denied]);
-    Rule { host, methods, path, access }
+    Rule {
+        host,
+        methods,
+        path,
+        access,
+    }
 }
 
 impl Rule {
@@ -108,12 +121,19 @@ impl Rule {
             members.insert("methods".to_owned(), json!(self.methods));
         }
         if let Some((form, segments)) = &self.path {
-            let text: String = segments.iter().map(|segment| match segment {
-                Segment::Literal(text) => format!("/{}", encoded(text)),
-                Segment::One => "/{id}".to_owned(),
-                Segment::Rest => "/**".to_owned(),
-            }).collect();
-            let text = if text.is_empty() { "/".to_owned() } else { text };
+            let text: String = segments
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Literal(text) => format!("/{}", encoded(text)),
+                    Segment::One => "/{id}".to_owned(),
+                    Segment::Rest => "/**".to_owned(),
+                })
+                .collect();
+            let text = if text.is_empty() {
+                "/".to_owned()
+            } else {
+                text
+            };
             members.insert("path".to_owned(), json!({ *form: text }));
         }
         match self.access {
@@ -151,7 +171,14 @@ fn request(input: &mut Unstructured<'_>) -> Request {
         _ => {
             let mut host = pick(input, &HOSTS).to_owned();
             host.push_str(pick(input, &["", "", ".", ":80", ":"]));
-            Some(if flag(input) { host.to_ascii_uppercase() } else { host }.into_bytes())
+            Some(
+                if flag(input) {
+                    host.to_ascii_uppercase()
+                } else {
+                    host
+                }
+                .into_bytes(),
+            )
         }
     };
     let target = match below(input, 12) {
@@ -160,7 +187,11 @@ fn request(input: &mut Unstructured<'_>) -> Request {
         2 => Some(bytes(input, 32)),
         _ => Some(target(input)),
     };
-    Request { method, host, target }
+    Request {
+        method,
+        host,
+        target,
+    }
 }
 
 fn target(input: &mut Unstructured<'_>) -> Vec<u8> {
@@ -171,7 +202,18 @@ fn target(input: &mut Unstructured<'_>) -> Vec<u8> {
             0 => target.extend(bytes(input, 6)),
             1 => target.extend(pick::<&[u8]>(
                 input,
-                &[b"", b".", b"..", b"%2e", b"a%2fb", b"a;b", b"a%3bb", b"a\\b", b"%25%32%66", b"a%00"],
+                &[
+                    b"",
+                    b".",
+                    b"..",
+                    b"%2e",
+                    b"a%2fb",
+                    b"a;b",
+                    b"a%3bb",
+                    b"a\\b",
+                    b"%25%32%66",
+                    b"a%00",
+                ],
             )),
             // Percent-encoded in part, which makes no difference.
             2 => {
@@ -186,7 +228,10 @@ fn target(input: &mut Unstructured<'_>) -> Vec<u8> {
             _ => target.extend(encoded(pick(input, &SEGMENTS)).bytes()),
         }
     }
-    target.extend(pick::<&[u8]>(input, &[b"", b"", b"/", b"?a=/../b", b"/?x", b"#f"]));
+    target.extend(pick::<&[u8]>(
+        input,
+        &[b"", b"", b"/", b"?a=/../b", b"/?x", b"#f"],
+    ));
     target
 }
 
@@ -217,7 +262,12 @@ fn usable(rules: &mut Vec<Rule>) -> Option<(AuthCheck<u32>, Vec<(Rule, usize)>)>
 fn segments(target: &[u8]) -> Option<Vec<Vec<u8>>> {
     let path = target.split(|b| *b == b'?').next()?;
     let path = path.strip_suffix(b"/").unwrap_or(path);
-    Some(path.split(|b| *b == b'/').skip(1).map(percent_decoded).collect())
+    Some(
+        path.split(|b| *b == b'/')
+            .skip(1)
+            .map(percent_decoded)
+            .collect(),
+    )
 }
 
 /// A host name in lower case without port and trailing dot.
@@ -231,7 +281,9 @@ fn host_name(host: &[u8]) -> Option<String> {
     let is_name = name.split('.').all(|label| {
         !label.is_empty()
             && label.len() < 64
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     });
     (is_name && port.bytes().all(|b| b.is_ascii_digit())).then(|| name.to_owned())
 }
@@ -256,7 +308,10 @@ fn matches(rule: &Rule, request: &Request) -> bool {
     let is_head_of_get = request.method == b"HEAD" && rule.methods.contains(&"GET");
     let is_method = rule.methods.is_empty()
         || is_head_of_get
-        || rule.methods.iter().any(|method| method.as_bytes() == request.method);
+        || rule
+            .methods
+            .iter()
+            .any(|method| method.as_bytes() == request.method);
     let name = request.host.as_deref().and_then(host_name);
     let is_host = match (&rule.host, &name) {
         (None, _) => true,
@@ -272,12 +327,18 @@ fn matches(rule: &Rule, request: &Request) -> bool {
         (Some(_), None) => false,
         (Some((form, wanted)), Some(path)) => {
             let is_open = *form == "prefix" || wanted.last() == Some(&Segment::Rest);
-            let wanted: Vec<_> = wanted.iter().filter(|segment| **segment != Segment::Rest).collect();
+            let wanted: Vec<_> = wanted
+                .iter()
+                .filter(|segment| **segment != Segment::Rest)
+                .collect();
             (path.len() == wanted.len() || (is_open && path.len() > wanted.len()))
-                && wanted.iter().zip(&path).all(|(wanted, found)| match wanted {
-                    Segment::Literal(text) => text.as_bytes() == found,
-                    Segment::One | Segment::Rest => true,
-                })
+                && wanted
+                    .iter()
+                    .zip(&path)
+                    .all(|(wanted, found)| match wanted {
+                        Segment::Literal(text) => text.as_bytes() == found,
+                        Segment::One | Segment::Rest => true,
+                    })
         }
     };
     is_method && is_host && is_path
@@ -289,7 +350,10 @@ fn has_host(request: &Request) -> bool {
 }
 
 fn has_path(request: &Request) -> bool {
-    request.target.as_deref().is_some_and(|target| target != b"*")
+    request
+        .target
+        .as_deref()
+        .is_some_and(|target| target != b"*")
 }
 
 fn first<'a>(rules: &'a [Rule], request: &Request) -> Option<(usize, &'a Rule)> {
@@ -302,12 +366,20 @@ fn first<'a>(rules: &'a [Rule], request: &Request) -> Option<(usize, &'a Rule)> 
 /// Whether nobody could read the request in two ways.
 fn is_plain(request: &Request) -> bool {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric();
-    let is_method = METHODS.iter().any(|method| method.as_bytes() == request.method);
-    let is_host = HOSTS.iter().any(|host| Some(host.as_bytes()) == request.host.as_deref());
+    let is_method = METHODS
+        .iter()
+        .any(|method| method.as_bytes() == request.method);
+    let is_host = HOSTS
+        .iter()
+        .any(|host| Some(host.as_bytes()) == request.host.as_deref());
     let target = request.target.as_deref().unwrap_or_default();
-    is_method && is_host
+    is_method
+        && is_host
         && target.starts_with(b"/")
-        && target.split(|b| *b == b'/').skip(1).all(|part| !part.is_empty() && part.iter().all(is_plain))
+        && target
+            .split(|b| *b == b'/')
+            .skip(1)
+            .all(|part| !part.is_empty() && part.iter().all(is_plain))
 }
 
 // The comparison.
@@ -340,13 +412,16 @@ fn seen(check: &mut AuthCheck<u32>, request: &Request) -> Seen {
 fn compare(check: &mut AuthCheck<u32>, rules: &[Rule], request: &Request) {
     let found = seen(check, request);
     if found == Seen::Refused {
-        assert!(!is_plain(request), "a plain request was refused: {request:?}");
+        assert!(
+            !is_plain(request),
+            "a plain request was refused: {request:?}"
+        );
         return;
     }
-    let expected = first(rules, request).map_or(
-        Seen::Access(Access::Token, None),
-        |(place, rule)| Seen::Access(rule.access, Some(format!("#{}", place + 1))),
-    );
+    let expected = first(rules, request)
+        .map_or(Seen::Access(Access::Token, None), |(place, rule)| {
+            Seen::Access(rule.access, Some(format!("#{}", place + 1)))
+        });
     assert_eq!(found, expected, "{request:?}");
 
     // Every other spelling of the same path has the same access, or is refused.
@@ -357,16 +432,36 @@ fn compare(check: &mut AuthCheck<u32>, rules: &[Rule], request: &Request) {
         return;
     };
     let spelled = |spell: fn(u8) -> String| {
-        let text: String = path.iter()
+        let text: String = path
+            .iter()
             .map(|segment| format!("/{}", segment.iter().map(|b| spell(*b)).collect::<String>()))
             .collect();
-        Some(if text.is_empty() { "/".to_owned() } else { text }.into_bytes())
+        Some(
+            if text.is_empty() {
+                "/".to_owned()
+            } else {
+                text
+            }
+            .into_bytes(),
+        )
     };
     let canonical = spelled(|b| encoded_byte(b, b.is_ascii_alphanumeric()));
     let all_encoded = spelled(|b| encoded_byte(b, false));
-    let again = |target| Request { method: request.method.clone(), host: request.host.clone(), target };
-    assert_eq!(seen(check, &again(canonical)), found, "normalized twice: {request:?}");
-    assert_eq!(seen(check, &again(all_encoded)), found, "all encoded: {request:?}");
+    let again = |target| Request {
+        method: request.method.clone(),
+        host: request.host.clone(),
+        target,
+    };
+    assert_eq!(
+        seen(check, &again(canonical)),
+        found,
+        "normalized twice: {request:?}"
+    );
+    assert_eq!(
+        seen(check, &again(all_encoded)),
+        found,
+        "all encoded: {request:?}"
+    );
 }
 
 fn encoded_byte(b: u8, is_plain: bool) -> String {

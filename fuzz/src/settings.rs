@@ -16,16 +16,37 @@ use crate::support::{SECRET, below, flag, pick, text};
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
 const VALUES: [&str; 22] = [
-    "", "0", "1", "60", "86400", "86401", "-1", "true", "false", "a b", "a,b", " a", "\"a\"",
-    "a\nb", "https://issuer.example/introspect", "http://issuer.example", "http://127.0.0.1:1/i",
-    "https://user:pass@issuer.example/i#x", "audience scope client issuer", "basic-raw", "[]",
+    "",
+    "0",
+    "1",
+    "60",
+    "86400",
+    "86401",
+    "-1",
+    "true",
+    "false",
+    "a b",
+    "a,b",
+    " a",
+    "\"a\"",
+    "a\nb",
+    "https://issuer.example/introspect",
+    "http://issuer.example",
+    "http://127.0.0.1:1/i",
+    "https://user:pass@issuer.example/i#x",
+    "audience scope client issuer",
+    "basic-raw",
+    "[]",
     "/data?x",
 ];
 
 /// Reads settings.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let secret = format!("{SECRET}{}", pick(&mut input, &["", "%:+", "\n", " ", "\u{feff}", ","]));
+    let secret = format!(
+        "{SECRET}{}",
+        pick(&mut input, &["", "%:+", "\n", " ", "\u{feff}", ","])
+    );
     let mut pairs = vec![("resource_client_secret".to_owned(), secret)];
     if flag(&mut input) {
         for (key, value) in [

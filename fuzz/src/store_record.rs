@@ -6,8 +6,8 @@ use std::time::Duration;
 use arbitrary::Unstructured;
 use token_check::test_util::{self, Host};
 use token_check::{
-    AuthCheck, CacheStatus, CallFailure, Finished, IntrospectionCall, IssuerResponse, Now,
-    Sharing, StoreFailed, StoreKey,
+    AuthCheck, CacheStatus, CallFailure, Finished, IntrospectionCall, IssuerResponse, Now, Sharing,
+    StoreFailed, StoreKey,
 };
 
 use crate::support::{at, below, bytes, flag, head, is_granted, json, pick, try_policy};
@@ -60,36 +60,66 @@ pub fn run(data: &[u8]) {
     let sharing = pick(&mut input, &[Sharing::Plain, Sharing::CompareAndSwap]);
     // About the first token, by this policy and by one with another client, and about the second.
     let genuine = written(0, "service-b", sharing);
-    let mut sources = vec![genuine.clone(), written(0, "other", sharing), written(1, "service-b", sharing)];
+    let mut sources = vec![
+        genuine.clone(),
+        written(0, "other", sharing),
+        written(1, "service-b", sharing),
+    ];
     let value = mutated(&mut input, &mut sources);
-    let time = Duration::from_millis(u64::from(input.arbitrary::<u32>().unwrap_or_default() % 130_000));
+    let time = Duration::from_millis(u64::from(
+        input.arbitrary::<u32>().unwrap_or_default() % 130_000,
+    ));
 
     let mut check = check("service-b", sharing);
-    let mut host = Instance { time, is_active: false, value: Some(value.clone()), written: Vec::new() };
+    let mut host = Instance {
+        time,
+        is_active: false,
+        value: Some(value.clone()),
+        written: Vec::new(),
+    };
     let verdict = test_util::drive(&mut check, &head(&[TOKENS[0]], b"/"), &mut host);
     let is_own = genuine.contains(&value);
     if is_granted(&verdict) {
         assert_eq!(verdict.cache, Some(CacheStatus::Shared));
-        assert!(is_own, "a record that nobody wrote about this token was believed");
+        assert!(
+            is_own,
+            "a record that nobody wrote about this token was believed"
+        );
         assert!(time < TTL, "a record was believed past its time");
     }
     assert!(host.time < time + TIMEOUT, "the store held a request up");
     if check.has_expired(&value, at(time)) {
         let is_known = sources.iter().flatten().any(|known| *known == value);
-        assert!(is_known && time >= TTL, "a value of somebody else was called expired");
+        assert!(
+            is_known && time >= TTL,
+            "a value of somebody else was called expired"
+        );
     }
 }
 
 fn check(client: &str, sharing: Sharing) -> AuthCheck<u32> {
-    let settings = [("resource_client_id", client), ("cache_ttl", "60"), ("timeout", "1")];
+    let settings = [
+        ("resource_client_id", client),
+        ("cache_ttl", "60"),
+        ("timeout", "1"),
+    ];
     let policy = try_policy(&settings).expect("these settings are valid");
     AuthCheck::new(policy, [7; 16]).sharing(sharing)
 }
 
 /// What an instance writes for an active token, leases included.
 fn written(token: usize, client: &str, sharing: Sharing) -> Vec<Vec<u8>> {
-    let mut host = Instance { time: Duration::ZERO, is_active: true, value: None, written: Vec::new() };
-    let verdict = test_util::drive(&mut check(client, sharing), &head(&[TOKENS[token]], b"/"), &mut host);
+    let mut host = Instance {
+        time: Duration::ZERO,
+        is_active: true,
+        value: None,
+        written: Vec::new(),
+    };
+    let verdict = test_util::drive(
+        &mut check(client, sharing),
+        &head(&[TOKENS[token]], b"/"),
+        &mut host,
+    );
     assert!(is_granted(&verdict));
     host.written.retain(|value| !value.is_empty());
     host.written
@@ -119,6 +149,9 @@ fn mutated(input: &mut Unstructured<'_>, sources: &mut [Vec<Vec<u8>>]) -> Vec<u8
             }
         }
     }
-    if flag(input) { value } else { bytes(input, 200) }
+    if flag(input) {
+        value
+    } else {
+        bytes(input, 200)
+    }
 }
-

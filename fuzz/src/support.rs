@@ -137,10 +137,7 @@ pub(crate) fn flag(input: &mut Unstructured<'_>) -> bool {
 /// Up to `most` bytes.
 pub(crate) fn bytes(input: &mut Unstructured<'_>, most: usize) -> Vec<u8> {
     let length = below(input, most + 1).min(input.len());
-    input
-        .bytes(length)
-        .map(<[u8]>::to_vec)
-        .unwrap_or_default()
+    input.bytes(length).map(<[u8]>::to_vec).unwrap_or_default()
 }
 
 /// Up to `most` bytes that are UTF-8.

@@ -37,7 +37,10 @@ impl Config {
         Self {
             instances: pick(input, &[2, 1, 3]),
             has_two_tenants: flag(input),
-            sharing: pick(input, &[Sharing::None, Sharing::Plain, Sharing::CompareAndSwap]),
+            sharing: pick(
+                input,
+                &[Sharing::None, Sharing::Plain, Sharing::CompareAndSwap],
+            ),
             has_rules: flag(input),
             cache_ttl: pick(input, &[2, 0, 1, 5]),
             negative_cache_ttl: pick(input, &[0, 1, 5]),
@@ -53,7 +56,11 @@ impl Config {
 
 #[derive(Debug)]
 pub(super) enum Event {
-    Begin { instance: usize, token: usize, route: usize },
+    Begin {
+        instance: usize,
+        token: usize,
+        route: usize,
+    },
     /// An action in progress has this outcome.
     Act(usize, Outcome),
     /// A request is resumed: in time, too early, or late.
@@ -66,7 +73,10 @@ pub(super) enum Event {
     /// Time passes until this deadline, or this answer gets too old, or just not.
     AdvanceTo(usize, Nudge),
     /// The issuer's truth about a token of each client changes.
-    Truth { token: usize, truth: Truth },
+    Truth {
+        token: usize,
+        truth: Truth,
+    },
     Tamper(Tamper),
     /// Whether the store takes records.
     StoreTakesRecords(bool),
@@ -106,9 +116,15 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) enum CallOutcome {
     /// What is true now, or was when the call was sent.
-    Truth { when_sent: bool },
+    Truth {
+        when_sent: bool,
+    },
     Failed(CallFailure),
-    Status { status: u16, retry_after: Option<&'static str>, body: &'static str },
+    Status {
+        status: u16,
+        retry_after: Option<&'static str>,
+        body: &'static str,
+    },
 }
 
 #[derive(Debug)]
@@ -143,7 +159,9 @@ const FAILURES: [CallFailure; 8] = [
     CallFailure::LimitReached,
 ];
 
-const STATUSES: [u16; 13] = [503, 500, 429, 502, 504, 400, 401, 403, 301, 204, 404, 200, 599];
+const STATUSES: [u16; 13] = [
+    503, 500, 429, 502, 504, 400, 401, 403, 301, 204, 404, 200, 599,
+];
 
 /// Bodies that let nobody in, whatever the status.
 pub(super) const BODIES: [&str; 11] = [
@@ -160,8 +178,14 @@ pub(super) const BODIES: [&str; 11] = [
     r#"{"active":false}"#,
 ];
 
-const WAITS: [Option<&str>; 6] =
-    [None, None, Some("1"), Some("60"), Some("100000"), Some("Wed, 15 Jan 2027 08:00:07 GMT")];
+const WAITS: [Option<&str>; 6] = [
+    None,
+    None,
+    Some("1"),
+    Some("60"),
+    Some("100000"),
+    Some("Wed, 15 Jan 2027 08:00:07 GMT"),
+];
 
 impl Event {
     pub(super) fn read(input: &mut Unstructured<'_>) -> Self {
@@ -174,13 +198,31 @@ impl Event {
             8..=16 => Self::Act(below(input, 8), Outcome::read(input)),
             17 | 18 => Self::Resume(below(input, 8)),
             19 | 20 => Self::ResumeAllWoken,
-            21 => Self::Leave(below(input, 8), pick(input, &[Leave::Continues, Leave::Abandoned, Leave::Dropped])),
-            22 | 23 => Self::Advance(Duration::from_micros(u64::from(input.arbitrary::<u16>().unwrap_or_default()))),
-            24 | 25 => Self::Advance(Duration::from_millis(u64::from(input.arbitrary::<u16>().unwrap_or_default()) / 8)),
-            26 | 27 => Self::AdvanceTo(below(input, 16), pick(input, &[Nudge::At, Nudge::Before, Nudge::After])),
+            21 => Self::Leave(
+                below(input, 8),
+                pick(input, &[Leave::Continues, Leave::Abandoned, Leave::Dropped]),
+            ),
+            22 | 23 => Self::Advance(Duration::from_micros(u64::from(
+                input.arbitrary::<u16>().unwrap_or_default(),
+            ))),
+            24 | 25 => Self::Advance(Duration::from_millis(
+                u64::from(input.arbitrary::<u16>().unwrap_or_default()) / 8,
+            )),
+            26 | 27 => Self::AdvanceTo(
+                below(input, 16),
+                pick(input, &[Nudge::At, Nudge::Before, Nudge::After]),
+            ),
             28 | 29 => Self::Truth {
                 token: below(input, TOKENS),
-                truth: pick(input, &[Truth::Inactive, Truth::Active(None), Truth::Active(Some(2)), Truth::Active(Some(6))]),
+                truth: pick(
+                    input,
+                    &[
+                        Truth::Inactive,
+                        Truth::Active(None),
+                        Truth::Active(Some(2)),
+                        Truth::Active(Some(6)),
+                    ],
+                ),
             },
             30 => Self::Tamper(match below(input, 3) {
                 0 => Tamper::Clear,
@@ -196,9 +238,18 @@ impl Outcome {
     fn read(input: &mut Unstructured<'_>) -> Self {
         // The first byte says which of the two kinds is not the ordinary one.
         match below(input, 8) {
-            0..=3 => Self { call: CallOutcome::Truth { when_sent: false }, store: StoreOutcome::Works },
-            4 => Self { call: CallOutcome::Truth { when_sent: true }, store: StoreOutcome::Nothing },
-            5 => Self { call: CallOutcome::Failed(pick(input, &FAILURES)), store: StoreOutcome::Fails },
+            0..=3 => Self {
+                call: CallOutcome::Truth { when_sent: false },
+                store: StoreOutcome::Works,
+            },
+            4 => Self {
+                call: CallOutcome::Truth { when_sent: true },
+                store: StoreOutcome::Nothing,
+            },
+            5 => Self {
+                call: CallOutcome::Failed(pick(input, &FAILURES)),
+                store: StoreOutcome::Fails,
+            },
             6 => Self {
                 call: CallOutcome::Status {
                     status: pick(input, &STATUSES),
@@ -208,8 +259,15 @@ impl Outcome {
                 store: StoreOutcome::Replay(below(input, 32)),
             },
             _ => {
-                let call = CallOutcome::Status { status: 200, retry_after: None, body: pick(input, &BODIES) };
-                Self { call, store: StoreOutcome::Bytes(bytes(input, 8)) }
+                let call = CallOutcome::Status {
+                    status: 200,
+                    retry_after: None,
+                    body: pick(input, &BODIES),
+                };
+                Self {
+                    call,
+                    store: StoreOutcome::Bytes(bytes(input, 8)),
+                }
             }
         }
     }

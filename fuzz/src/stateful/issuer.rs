@@ -66,7 +66,11 @@ impl Issuer {
         };
         self.0[0][token].push((now, state));
         // The second client's token becomes active when the first one's does not.
-        let other = if state == State::Inactive { State::Active(None) } else { State::Inactive };
+        let other = if state == State::Inactive {
+            State::Active(None)
+        } else {
+            State::Inactive
+        };
         self.0[1][token].push((now, other));
     }
 
@@ -82,6 +86,8 @@ impl Issuer {
         // At the very moment of a change, both states are true.
         let before = history.iter().rfind(|(since, _)| *since < from);
         let since = history.iter().filter(|(since, _)| *since >= from);
-        since.chain(before).any(|(_, state)| *state != State::Inactive)
+        since
+            .chain(before)
+            .any(|(_, state)| *state != State::Inactive)
     }
 }

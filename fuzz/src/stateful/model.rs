@@ -91,7 +91,11 @@ impl Model {
     }
 
     fn rounding(&self) -> Duration {
-        if self.config.sharing == Sharing::None { Duration::ZERO } else { ROUNDING }
+        if self.config.sharing == Sharing::None {
+            Duration::ZERO
+        } else {
+            ROUNDING
+        }
     }
 
     /// When each answer becomes too old on some route: times at which to look closely.
@@ -99,15 +103,23 @@ impl Model {
         let longest = [0, 1, 2].map(|route| Duration::from_secs(self.ttl(route)));
         let stale = Duration::from_secs(self.config.stale_if_error);
         let recent = self.answers.iter().rev().take(4).map(|answer| answer.sent);
-        recent.flat_map(move |sent| longest.map(|ttl| [sent + ttl, sent + ttl + stale])).flatten()
+        recent
+            .flat_map(move |sent| longest.map(|ttl| [sent + ttl, sent + ttl + stale]))
+            .flatten()
     }
 
     pub(super) fn check(&self, asked: Asked, verdict: &Verdict, now: Duration) {
         match &verdict.decision {
             Decision::Granted(grant) => {
-                let client = grant.headers().find(|(name, _)| *name == "x-auth-client-id");
+                let client = grant
+                    .headers()
+                    .find(|(name, _)| *name == "x-auth-client-id");
                 let client = client.map(|(_, value)| value.to_owned());
-                assert_eq!(client, Some(asked.id.client()), "facts about another token: {asked:?}");
+                assert_eq!(
+                    client,
+                    Some(asked.id.client()),
+                    "facts about another token: {asked:?}"
+                );
                 let cache = verdict.cache.expect("a token was needed");
                 self.check_grant(asked, cache, now);
             }
@@ -122,14 +134,23 @@ impl Model {
         let ttl = Duration::from_secs(self.ttl(asked.route));
         let stale = Duration::from_secs(self.config.stale_if_error);
         let is_justified = self.about(asked).any(|answer| {
-            let State::Active(exp) = answer.state else { return false };
+            let State::Active(exp) = answer.state else {
+                return false;
+            };
             self.is_usable(answer, asked, cache, now, ttl)
                 && self.is_unexpired(exp, cache, now)
                 && !self.is_contradicted(answer, asked)
         });
-        assert!(is_justified, "granted without a reason: {cache:?} {asked:?} at {now:?}: {:?}", self.answers);
+        assert!(
+            is_justified,
+            "granted without a reason: {cache:?} {asked:?} at {now:?}: {:?}",
+            self.answers
+        );
         if cache == CacheStatus::Stale {
-            assert!(self.may_be_outage(asked, now), "stale without an outage: {asked:?} at {now:?}");
+            assert!(
+                self.may_be_outage(asked, now),
+                "stale without an outage: {asked:?} at {now:?}"
+            );
         }
 
         // The same without a look at the answers: how long a revoked token may live.
@@ -141,7 +162,10 @@ impl Model {
             CacheStatus::Collapsed => fetching.max(ttl + self.rounding()),
         };
         let since = now.saturating_sub(bound);
-        assert!(self.issuer.was_active_since(asked.id, since), "revoked before {since:?}: {cache:?} {asked:?} at {now:?}");
+        assert!(
+            self.issuer.was_active_since(asked.id, since),
+            "revoked before {since:?}: {cache:?} {asked:?} at {now:?}"
+        );
     }
 
     /// Answers about the token that the instance may know.
@@ -152,14 +176,23 @@ impl Model {
         })
     }
 
-    fn is_usable(&self, answer: &Answer, asked: Asked, cache: CacheStatus, now: Duration, ttl: Duration) -> bool {
+    fn is_usable(
+        &self,
+        answer: &Answer,
+        asked: Asked,
+        cache: CacheStatus,
+        now: Duration,
+        ttl: Duration,
+    ) -> bool {
         let age = now.saturating_sub(answer.sent);
         let is_own = answer.instance == asked.instance && answer.received >= asked.begun;
         let is_fresh = age < ttl + self.rounding() && !ttl.is_zero();
         let stale = Duration::from_secs(self.config.stale_if_error);
         match cache {
             CacheStatus::Hit | CacheStatus::Shared => is_fresh,
-            CacheStatus::Stale => !ttl.is_zero() && !stale.is_zero() && age < ttl + stale + self.rounding(),
+            CacheStatus::Stale => {
+                !ttl.is_zero() && !stale.is_zero() && age < ttl + stale + self.rounding()
+            }
             CacheStatus::Miss => is_own && answer.sent >= asked.begun,
             CacheStatus::Collapsed => {
                 let is_in_time = answer.sent + self.timeout() + LOST_AFTER >= asked.begun;
@@ -212,10 +245,13 @@ impl Model {
         let now_seconds = START + now.as_secs();
         let is_justified = match reason {
             Reason::Inactive => self.about(asked).any(|answer| {
-                answer.state == State::Inactive && self.is_usable(answer, asked, cache, now, negative)
+                answer.state == State::Inactive
+                    && self.is_usable(answer, asked, cache, now, negative)
             }),
             Reason::Expired => self.about(asked).any(|answer| {
-                let State::Active(Some(exp)) = answer.state else { return false };
+                let State::Active(Some(exp)) = answer.state else {
+                    return false;
+                };
                 now_seconds >= exp + self.config.leeway
             }),
             reason if reason.status() == 503 => {
@@ -225,6 +261,10 @@ impl Model {
             }
             _ => false,
         };
-        assert!(is_justified, "refused without a reason: {reason:?} {cache:?} {asked:?} at {now:?}: {:?}", self.answers);
+        assert!(
+            is_justified,
+            "refused without a reason: {reason:?} {cache:?} {asked:?} at {now:?}: {:?}",
+            self.answers
+        );
     }
 }

@@ -67,7 +67,8 @@ struct Store {
 impl Store {
     fn write(&mut self, key: &str, value: &[u8]) {
         self.versions += 1;
-        self.slots.insert(key.to_owned(), (self.versions, value.to_vec()));
+        self.slots
+            .insert(key.to_owned(), (self.versions, value.to_vec()));
         if !value.is_empty() {
             self.history.push(value.to_vec());
         }
@@ -114,7 +115,11 @@ impl World {
 
     pub(super) fn apply(&mut self, event: Event) {
         match event {
-            Event::Begin { instance, token, route } => {
+            Event::Begin {
+                instance,
+                token,
+                route,
+            } => {
                 self.begin(instance % self.instances.len(), token, route);
             }
             Event::Act(place, outcome) => {
@@ -150,8 +155,16 @@ impl World {
     // Requests.
 
     fn begin(&mut self, instance: usize, token: usize, route: usize) {
-        let id = TokenId { tenant: self.instances[instance].tenant, token };
-        let asked = Asked { instance, id, route, begun: self.now };
+        let id = TokenId {
+            tenant: self.instances[instance].tenant,
+            token,
+        };
+        let asked = Asked {
+            instance,
+            id,
+            route,
+            begun: self.now,
+        };
         let line = format!("Bearer {}", id.text());
         let now = self.clock(instance);
         let lines: [&[u8]; 1] = [line.as_bytes()];
@@ -181,7 +194,10 @@ impl World {
             };
             match self.instances[instance].check.park(&pending, request) {
                 Parked::Yes => {
-                    assert!(self.is_in_flight(asked), "joins a flight that nobody leads: {asked:?}");
+                    assert!(
+                        self.is_in_flight(asked),
+                        "joins a flight that nobody leads: {asked:?}"
+                    );
                     return self.insert(request, asked, pending);
                 }
                 Parked::FlightOver(_) => {
@@ -197,7 +213,16 @@ impl World {
         assert_eq!(deadline, asked.begun + self.model.timeout());
         assert!(deadline > self.now, "waits past its deadline: {asked:?}");
         let (is_woken, may_oversleep) = (false, false);
-        self.requests.insert(request, Request { asked, pending, deadline, is_woken, may_oversleep });
+        self.requests.insert(
+            request,
+            Request {
+                asked,
+                pending,
+                deadline,
+                is_woken,
+                may_oversleep,
+            },
+        );
     }
 
     fn is_in_flight(&self, asked: Asked) -> bool {
@@ -210,11 +235,20 @@ impl World {
     }
 
     fn resume(&mut self, id: u32) {
-        if let Some(Request { asked, pending, deadline, .. }) = self.requests.remove(&id) {
+        if let Some(Request {
+            asked,
+            pending,
+            deadline,
+            ..
+        }) = self.requests.remove(&id)
+        {
             let now = self.clock(asked.instance);
             let step = self.instances[asked.instance].check.resume(pending, now);
             let is_done = matches!(step, Step::Done(_));
-            assert!(is_done || self.now < deadline, "waits past its deadline: {asked:?}");
+            assert!(
+                is_done || self.now < deadline,
+                "waits past its deadline: {asked:?}"
+            );
             self.advance_request(id, asked, step);
         }
     }
@@ -252,7 +286,9 @@ impl World {
             drop(ticket);
             // The core still counts the time of its call.
             let first_call = flight.first_call;
-            self.model.calls.extend(first_call.map(|first| (asked.instance, asked.id, first)));
+            self.model
+                .calls
+                .extend(first_call.map(|first| (asked.instance, asked.id, first)));
             for request in self.requests.values_mut() {
                 let other = request.asked;
                 request.may_oversleep |= (other.instance, other.id) == (asked.instance, asked.id);
@@ -287,12 +323,17 @@ impl World {
         match &flight.action {
             Action::Introspect(_, call) => {
                 let left = flight.deadline.saturating_sub(self.now);
-                assert!(call.timeout() <= left && !left.is_zero(), "a call past the deadline");
+                assert!(
+                    call.timeout() <= left && !left.is_zero(),
+                    "a call past the deadline"
+                );
                 let about = TokenId::from_text(flight.id.tenant, &token(call));
                 assert_eq!(about, Some(flight.id), "a call about another token");
                 if flight.first_call.is_none() {
                     flight.first_call = Some(self.now);
-                    self.model.calls.push((flight.instance, flight.id, self.now));
+                    self.model
+                        .calls
+                        .push((flight.instance, flight.id, self.now));
                 }
             }
             Action::Sleep(_, time) => assert!(!time.is_zero() && *time <= MAX_SLEEP, "{time:?}"),
@@ -303,12 +344,28 @@ impl World {
 
     fn act(&mut self, place: usize, outcome: Outcome) {
         let flight = self.running.remove(place);
-        let Running { instance, id, leader, since, first_call, deadline, mut version, .. } = flight;
+        let Running {
+            instance,
+            id,
+            leader,
+            since,
+            first_call,
+            deadline,
+            mut version,
+            ..
+        } = flight;
         let now = self.clock(instance);
         let check = &mut self.instances[instance].check;
         let progress = match flight.action {
             Action::Introspect(ticket, _) => {
-                let result = respond(&mut self.model, instance, id, since, self.now, &outcome.call);
+                let result = respond(
+                    &mut self.model,
+                    instance,
+                    id,
+                    since,
+                    self.now,
+                    &outcome.call,
+                );
                 check.responded(ticket, result, now)
             }
             Action::StoreGet(ticket, key) => {
@@ -327,7 +384,11 @@ impl World {
                 check.store_read(ticket, value, now)
             }
             Action::StoreCompareAndSwap(ticket, key, value) => {
-                let found = self.store.slots.get(key.as_str()).map(|(version, _)| *version);
+                let found = self
+                    .store
+                    .slots
+                    .get(key.as_str())
+                    .map(|(version, _)| *version);
                 let swapped = match outcome.store {
                     StoreOutcome::Works if found == version => {
                         self.store.write(key.as_str(), &value);
@@ -344,10 +405,21 @@ impl World {
         match progress {
             Progress::Continue(action) => {
                 let since = self.now;
-                self.run(Running { instance, id, leader, action, since, first_call, deadline, version });
+                self.run(Running {
+                    instance,
+                    id,
+                    leader,
+                    action,
+                    since,
+                    first_call,
+                    deadline,
+                    version,
+                });
             }
             Progress::Finished(finished) => {
-                self.model.calls.retain(|(other, about, _)| (*other, *about) != (instance, id));
+                self.model
+                    .calls
+                    .retain(|(other, about, _)| (*other, *about) != (instance, id));
                 self.finish(instance, leader, finished);
             }
         }
@@ -361,7 +433,10 @@ impl World {
         }
         for record in &finished.records {
             let text = String::from_utf8_lossy(&record.bytes);
-            assert!(!text.contains("-of-somebody") && !text.contains(SECRET), "a token in the store");
+            assert!(
+                !text.contains("-of-somebody") && !text.contains(SECRET),
+                "a token in the store"
+            );
             if !self.store.refuses_records {
                 self.store.write(record.key.as_str(), &record.bytes);
             }
@@ -384,13 +459,19 @@ impl World {
     fn advance_to(&mut self, end: Duration) {
         loop {
             let deadlines = self.requests.values().map(|request| request.deadline);
-            let losses = self.running.iter().map(|flight| flight.deadline + LOST_AFTER);
+            let losses = self
+                .running
+                .iter()
+                .map(|flight| flight.deadline + LOST_AFTER);
             let next = deadlines.chain(losses).min().filter(|next| *next <= end);
             self.now = self.now.max(next.unwrap_or(end));
             if next.is_none() {
                 return;
             }
-            let overdue = self.requests.iter().filter(|(_, request)| request.deadline <= self.now);
+            let overdue = self
+                .requests
+                .iter()
+                .filter(|(_, request)| request.deadline <= self.now);
             for id in overdue.map(|(id, _)| *id).collect::<Vec<_>>() {
                 self.resume(id);
             }
@@ -398,14 +479,23 @@ impl World {
             let is_lost = |flight: &Running| flight.deadline + LOST_AFTER <= now;
             while let Some(place) = self.running.iter().position(is_lost) {
                 let call = CallOutcome::Failed(CallFailure::Timeout);
-                self.act(place, Outcome { call, store: StoreOutcome::Fails });
+                self.act(
+                    place,
+                    Outcome {
+                        call,
+                        store: StoreOutcome::Fails,
+                    },
+                );
             }
         }
     }
 
     fn advance_near(&mut self, place: usize, nudge: Nudge) {
         let deadlines = self.requests.values().map(|request| request.deadline);
-        let times: Vec<_> = deadlines.chain(self.model.ends()).filter(|time| *time > self.now).collect();
+        let times: Vec<_> = deadlines
+            .chain(self.model.ends())
+            .filter(|time| *time > self.now)
+            .collect();
         let Some(place) = place.checked_rem(times.len()) else {
             return;
         };
@@ -420,7 +510,11 @@ impl World {
 
     fn tamper(&mut self, tamper: Tamper) {
         let keys: Vec<String> = self.store.slots.keys().cloned().collect();
-        let key = |place: usize| place.checked_rem(keys.len()).map(|place| keys[place].clone());
+        let key = |place: usize| {
+            place
+                .checked_rem(keys.len())
+                .map(|place| keys[place].clone())
+        };
         match tamper {
             Tamper::Clear => self.store.slots.clear(),
             Tamper::Replay(old, place) => {
@@ -452,7 +546,10 @@ impl World {
         for request in self.requests.values() {
             let is_cared_for = request.is_woken || request.may_oversleep;
             let asked = request.asked;
-            assert!(is_cared_for || self.is_in_flight(asked), "nobody will wake {asked:?}");
+            assert!(
+                is_cared_for || self.is_in_flight(asked),
+                "nobody will wake {asked:?}"
+            );
         }
     }
 
@@ -471,13 +568,23 @@ impl World {
     }
 
     fn check_recovered(&mut self, instance: usize, token: usize) {
-        let id = TokenId { tenant: self.instances[instance].tenant, token };
+        let id = TokenId {
+            tenant: self.instances[instance].tenant,
+            token,
+        };
         let line = format!("Bearer {}", id.text());
         let lines: [&[u8]; 1] = [line.as_bytes()];
         for _ in 0..MAX_ATTEMPTS {
-            let asked = Asked { instance, id, route: 0, begun: self.now };
+            let asked = Asked {
+                instance,
+                id,
+                route: 0,
+                begun: self.now,
+            };
             let now = self.clock(instance);
-            let mut step = self.instances[instance].check.begin(&head(&lines, b"/"), now);
+            let mut step = self.instances[instance]
+                .check
+                .begin(&head(&lines, b"/"), now);
             let verdict = loop {
                 match step {
                     Step::Done(verdict) => break verdict,
@@ -488,7 +595,13 @@ impl World {
                                 self.now += *time;
                             }
                             let call = CallOutcome::Truth { when_sent: false };
-                            self.act(0, Outcome { call, store: StoreOutcome::Works });
+                            self.act(
+                                0,
+                                Outcome {
+                                    call,
+                                    store: StoreOutcome::Works,
+                                },
+                            );
                         }
                         let now = self.clock(instance);
                         step = self.instances[instance].check.resume(pending, now);
@@ -504,7 +617,11 @@ impl World {
             match &verdict.decision {
                 Decision::Refused(refusal) if refusal.reason().status() == 503 => {}
                 decision => {
-                    assert_eq!(matches!(decision, Decision::Granted(_)), truth, "{decision:?}");
+                    assert_eq!(
+                        matches!(decision, Decision::Granted(_)),
+                        truth,
+                        "{decision:?}"
+                    );
                     return;
                 }
             }
@@ -524,8 +641,12 @@ fn auth_check(config: &Config, is_other: bool) -> AuthCheck<u32> {
         ("breaker_faults", config.breaker_faults),
         ("cache_entries", config.cache_entries),
     ];
-    let numbers: Vec<_> = (numbers.iter()).map(|(key, value)| (*key, value.to_string())).collect();
-    let mut settings: Vec<_> = (numbers.iter()).map(|(key, value)| (*key, value.as_str())).collect();
+    let numbers: Vec<_> = (numbers.iter())
+        .map(|(key, value)| (*key, value.to_string()))
+        .collect();
+    let mut settings: Vec<_> = (numbers.iter())
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
     settings.push(("audit", if config.audit { "true" } else { "false" }));
     settings.push(("rules", if config.has_rules { RULES } else { "" }));
     if is_other {
@@ -544,8 +665,18 @@ fn respond(
     now: Duration,
     outcome: &CallOutcome,
 ) -> Result<token_check::IssuerResponse, CallFailure> {
-    let answer = |state| Answer { instance, id, sent, received: now, state };
-    let trouble = |is_outage| Trouble { instance, at: now, is_outage };
+    let answer = |state| Answer {
+        instance,
+        id,
+        sent,
+        received: now,
+        state,
+    };
+    let trouble = |is_outage| Trouble {
+        instance,
+        at: now,
+        is_outage,
+    };
     match outcome {
         CallOutcome::Truth { when_sent } => {
             let state = model.issuer.at(id, if *when_sent { sent } else { now });
@@ -558,7 +689,11 @@ fn respond(
             model.failed(trouble(!is_denied), !is_denied);
             Err(*failure)
         }
-        CallOutcome::Status { status, retry_after, body } => {
+        CallOutcome::Status {
+            status,
+            retry_after,
+            body,
+        } => {
             let says_inactive = match (*status, *body) {
                 (200 | 400 | 401, r#"{"active":false}"#) => true,
                 (400, r#"{"error":"invalid_token"}"#) => true,
@@ -584,5 +719,8 @@ fn respond(
 fn check_text(line: Option<&str>) {
     let Some(line) = line else { return };
     assert!(line.bytes().all(|b| matches!(b, b' '..=b'~')), "{line:?}");
-    assert!(!line.contains("-of-somebody") && !line.contains(SECRET), "{line:?}");
+    assert!(
+        !line.contains("-of-somebody") && !line.contains(SECRET),
+        "{line:?}"
+    );
 }
