@@ -122,7 +122,7 @@ fn naive(lines: &[Vec<u8>], path: &[u8]) -> Option<Vec<u8>> {
     let line: String = line.iter().map(|b| char::from(*b)).collect();
     let line = line.trim_matches([' ', '\t', '\n', '\r', '\x0c']);
     let (scheme, token) = line.split_once(' ')?;
-    if scheme.to_ascii_lowercase() != "bearer" {
+    if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
     let token = token.trim_start_matches(' ');

@@ -57,9 +57,7 @@ pub fn run(data: &[u8]) {
     let mut rules: Vec<_> = (0..below(&mut input, MAX_RULES + 1))
         .map(|_| rule(&mut input))
         .collect();
-    let Some((mut check, removed)) = usable(&mut rules) else {
-        return;
-    };
+    let (mut check, removed) = usable(&mut rules);
     for _ in 0..4 {
         let request = request(&mut input);
         // A rule that was refused as one that cannot match does not match. Not so for requests
@@ -197,7 +195,7 @@ fn request(input: &mut Unstructured<'_>) -> Request {
 fn target(input: &mut Unstructured<'_>) -> Vec<u8> {
     let mut target = Vec::new();
     for _ in 0..below(input, 5) {
-        target.push(b'/');
+        target.extend(b"/");
         match below(input, 8) {
             0 => target.extend(bytes(input, 6)),
             1 => target.extend(pick::<&[u8]>(
@@ -235,14 +233,16 @@ fn target(input: &mut Unstructured<'_>) -> Vec<u8> {
     target
 }
 
-/// The check with these rules, without those that it refuses as never matching; those too, each
-/// with the number of rules before it.
-fn usable(rules: &mut Vec<Rule>) -> Option<(AuthCheck<u32>, Vec<(Rule, usize)>)> {
+/// A rule that was refused, and the number of rules before it.
+type Removed = (Rule, usize);
+
+/// The check with these rules, without those that it refuses as never matching; those too.
+fn usable(rules: &mut Vec<Rule>) -> (AuthCheck<u32>, Vec<Removed>) {
     let mut removed = Vec::new();
     for _ in 0..=MAX_RULES {
         let document = Value::Array(rules.iter().map(Rule::json).collect()).to_string();
         match try_policy(&[("rules", &document)]) {
-            Ok(policy) => return Some((AuthCheck::new(policy, [7; 16]), removed)),
+            Ok(policy) => return (AuthCheck::new(policy, [7; 16]), removed),
             Err(error) => {
                 let Problem::Rules(fault) = &error.problem else {
                     panic!("{error}");

@@ -10,6 +10,7 @@
 mod event;
 mod issuer;
 mod model;
+mod store;
 mod world;
 
 use arbitrary::Unstructured;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use token_check::{CacheStatus, Decision, Reason, Sharing, Verdict};
+use token_check::{CacheStatus, CallFailure, Decision, IssuerResponse, Reason, Sharing, Verdict};
 
-use super::event::{Config, ROUTES};
+use super::event::{CallOutcome, Config, ROUTES};
 use super::issuer::{Issuer, State, TokenId};
-use crate::support::START;
+use crate::support::{START, json, response};
 
 /// How long after its deadline an adapter gives an action up, as the Envoy filter does.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(1);
@@ -15,21 +15,21 @@ const ROUNDING: Duration = Duration::from_millis(2);
 
 /// A response about a token.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) instance: usize,
-    pub(super) id: TokenId,
-    pub(super) sent: Duration,
-    pub(super) received: Duration,
-    pub(super) state: State,
+struct Answer {
+    instance: usize,
+    id: TokenId,
+    sent: Duration,
+    received: Duration,
+    state: State,
 }
 
 /// The issuer failed an instance.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Trouble {
-    pub(super) instance: usize,
-    pub(super) at: Duration,
+struct Trouble {
+    instance: usize,
+    at: Duration,
     /// Stale results may be used.
-    pub(super) is_outage: bool,
+    is_outage: bool,
 }
 
 /// A request, as far as its verdict depends on it.
@@ -68,16 +68,71 @@ impl Model {
         Duration::from_secs(self.config.timeout)
     }
 
-    pub(super) fn answered(&mut self, answer: Answer) {
-        self.answers.push(answer);
+    /// What the issuer responds to a call.
+    pub(super) fn respond(
+        &mut self,
+        instance: usize,
+        id: TokenId,
+        sent: Duration,
+        now: Duration,
+        outcome: &CallOutcome,
+    ) -> Result<IssuerResponse, CallFailure> {
+        let answer = |state| Answer {
+            instance,
+            id,
+            sent,
+            received: now,
+            state,
+        };
+        let trouble = |is_outage| Trouble {
+            instance,
+            at: now,
+            is_outage,
+        };
+        match outcome {
+            CallOutcome::Truth { when_sent } => {
+                let state = self.issuer.at(id, if *when_sent { sent } else { now });
+                self.responded(instance, sent);
+                self.answers.push(answer(state));
+                Ok(json(&state.body(id)))
+            }
+            CallOutcome::Failed(failure) => {
+                let is_denied = *failure == CallFailure::Denied;
+                self.failed(trouble(!is_denied), !is_denied);
+                Err(*failure)
+            }
+            CallOutcome::Status {
+                status,
+                retry_after,
+                body,
+            } => {
+                let says_inactive = matches!(
+                    (*status, *body),
+                    (200 | 400 | 401, r#"{"active":false}"#)
+                        | (400, r#"{"error":"invalid_token"}"#)
+                );
+                let opens_circuit = matches!(status, 429 | 502 | 503 | 504);
+                if says_inactive {
+                    self.answers.push(answer(State::Inactive));
+                } else {
+                    self.failed(trouble(*status == 429 || *status >= 500), opens_circuit);
+                }
+                if !opens_circuit {
+                    self.responded(instance, sent);
+                }
+                let mut response = response(*status, b"application/json", body.as_bytes());
+                response.retry_after = retry_after.map(|wait| wait.as_bytes().to_vec());
+                Ok(response)
+            }
+        }
     }
 
     /// The issuer responded well enough to close a circuit.
-    pub(super) fn responded(&mut self, instance: usize, sent: Duration) {
+    fn responded(&mut self, instance: usize, sent: Duration) {
         self.trouble_since[instance].take_if(|since| sent > *since);
     }
 
-    pub(super) fn failed(&mut self, trouble: Trouble, opens_circuit: bool) {
+    fn failed(&mut self, trouble: Trouble, opens_circuit: bool) {
         self.troubles.push(trouble);
         if opens_circuit {
             self.trouble_since[trouble.instance] = Some(trouble.at);

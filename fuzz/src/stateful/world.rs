@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use token_check::{
     Action, AuthCheck, CallFailure, Decision, Finished, Flight, Now, Parked, PendingRequest,
-    Progress, Step, StoreFailed,
+    Progress, Step,
 };
 
 use super::event::{
-    CallOutcome, Config, Event, Leave, Nudge, Outcome, ROUTES, RULES, StoreOutcome, TOKENS, Tamper,
+    CallOutcome, Config, Event, Leave, Nudge, Outcome, ROUTES, RULES, StoreOutcome, TOKENS,
 };
 use super::issuer::{State, TokenId};
-use super::model::{Answer, Asked, LOST_AFTER, Model, Trouble};
-use crate::support::{SECRET, START, head, json, response, token, try_policy};
+use super::model::{Asked, LOST_AFTER, Model};
+use super::store::Store;
+use crate::support::{SECRET, START, head, token, try_policy};
 
 /// After this long no hold, lease, result or probe of before has any effect: a `Retry-After` counts
 /// for a minute at most.
@@ -54,25 +55,6 @@ struct Running {
     deadline: Duration,
     /// Of the value that was read last.
     version: Option<u64>,
-}
-
-#[derive(Default)]
-struct Store {
-    slots: BTreeMap<String, (u64, Vec<u8>)>,
-    history: Vec<Vec<u8>>,
-    versions: u64,
-    refuses_records: bool,
-}
-
-impl Store {
-    fn write(&mut self, key: &str, value: &[u8]) {
-        self.versions += 1;
-        self.slots
-            .insert(key.to_owned(), (self.versions, value.to_vec()));
-        if !value.is_empty() {
-            self.history.push(value.to_vec());
-        }
-    }
 }
 
 pub(super) struct World {
@@ -141,7 +123,7 @@ impl World {
             Event::Advance(time) => self.advance_to(self.now + time),
             Event::AdvanceTo(place, nudge) => self.advance_near(place, nudge),
             Event::Truth { token, truth } => self.model.issuer.set(token, truth, self.now),
-            Event::Tamper(tamper) => self.tamper(tamper),
+            Event::Tamper(tamper) => self.store.tamper(tamper),
             Event::StoreTakesRecords(takes) => self.store.refuses_records = !takes,
         }
         self.check();
@@ -358,46 +340,15 @@ impl World {
         let check = &mut self.instances[instance].check;
         let progress = match flight.action {
             Action::Introspect(ticket, _) => {
-                let result = respond(
-                    &mut self.model,
-                    instance,
-                    id,
-                    since,
-                    self.now,
-                    &outcome.call,
-                );
+                let result = (self.model).respond(instance, id, since, self.now, &outcome.call);
                 check.responded(ticket, result, now)
             }
             Action::StoreGet(ticket, key) => {
-                let slot = self.store.slots.get(key.as_str());
-                version = slot.map(|(version, _)| *version);
-                let value = match outcome.store {
-                    StoreOutcome::Works => Ok(slot.map(|(_, value)| value.clone())),
-                    StoreOutcome::Fails => Err(StoreFailed),
-                    StoreOutcome::Nothing => Ok(None),
-                    StoreOutcome::Bytes(bytes) => Ok(Some(bytes)),
-                    StoreOutcome::Replay(place) => {
-                        let old = place.checked_rem(self.store.history.len());
-                        Ok(old.map(|place| self.store.history[place].clone()))
-                    }
-                };
-                check.store_read(ticket, value, now)
+                version = self.store.version(key.as_str());
+                check.store_read(ticket, self.store.read(key.as_str(), outcome.store), now)
             }
             Action::StoreCompareAndSwap(ticket, key, value) => {
-                let found = self
-                    .store
-                    .slots
-                    .get(key.as_str())
-                    .map(|(version, _)| *version);
-                let swapped = match outcome.store {
-                    StoreOutcome::Works if found == version => {
-                        self.store.write(key.as_str(), &value);
-                        Ok(true)
-                    }
-                    StoreOutcome::Works | StoreOutcome::Nothing => Ok(false),
-                    StoreOutcome::Fails => Err(StoreFailed),
-                    StoreOutcome::Bytes(_) | StoreOutcome::Replay(_) => Ok(true),
-                };
+                let swapped = (self.store).swap(key.as_str(), version, &value, &outcome.store);
                 check.store_swapped(ticket, swapped, now)
             }
             Action::Sleep(ticket, _) => check.woke(ticket, now),
@@ -442,10 +393,10 @@ impl World {
             }
         }
         for key in &finished.sweep {
-            let slot = self.store.slots.get(key.as_str());
+            let value = self.store.read(key.as_str(), StoreOutcome::Works);
             let now = self.clock(instance);
             let check = &self.instances[instance].check;
-            if slot.is_some_and(|(_, value)| check.has_expired(value, now)) {
+            if value.is_ok_and(|value| value.is_some_and(|value| check.has_expired(&value, now))) {
                 self.store.write(key.as_str(), b"");
             }
         }
@@ -506,34 +457,6 @@ impl World {
             Nudge::After => times[place] + step,
         };
         self.advance_to(time);
-    }
-
-    fn tamper(&mut self, tamper: Tamper) {
-        let keys: Vec<String> = self.store.slots.keys().cloned().collect();
-        let key = |place: usize| {
-            place
-                .checked_rem(keys.len())
-                .map(|place| keys[place].clone())
-        };
-        match tamper {
-            Tamper::Clear => self.store.slots.clear(),
-            Tamper::Replay(old, place) => {
-                let old = old.checked_rem(self.store.history.len());
-                if let (Some(key), Some(old)) = (key(place), old) {
-                    let value = self.store.history[old].clone();
-                    self.store.write(&key, &value);
-                }
-            }
-            Tamper::FlipBit(place, bit) => {
-                if let Some(key) = key(place) {
-                    let mut value = self.store.slots[&key].1.clone();
-                    if let Some(at) = (bit / 8).checked_rem(value.len()) {
-                        value[at] ^= 1 << (bit % 8);
-                        self.store.write(&key, &value);
-                    }
-                }
-            }
-        }
     }
 
     // Properties.
@@ -654,65 +577,6 @@ fn auth_check(config: &Config, is_other: bool) -> AuthCheck<u32> {
     }
     let policy = try_policy(&settings).expect("these settings are valid");
     AuthCheck::new(policy, [7; 16]).sharing(config.sharing)
-}
-
-/// The outcome of a call, which the model learns too.
-fn respond(
-    model: &mut Model,
-    instance: usize,
-    id: TokenId,
-    sent: Duration,
-    now: Duration,
-    outcome: &CallOutcome,
-) -> Result<token_check::IssuerResponse, CallFailure> {
-    let answer = |state| Answer {
-        instance,
-        id,
-        sent,
-        received: now,
-        state,
-    };
-    let trouble = |is_outage| Trouble {
-        instance,
-        at: now,
-        is_outage,
-    };
-    match outcome {
-        CallOutcome::Truth { when_sent } => {
-            let state = model.issuer.at(id, if *when_sent { sent } else { now });
-            model.responded(instance, sent);
-            model.answered(answer(state));
-            Ok(json(&state.body(id)))
-        }
-        CallOutcome::Failed(failure) => {
-            let is_denied = *failure == CallFailure::Denied;
-            model.failed(trouble(!is_denied), !is_denied);
-            Err(*failure)
-        }
-        CallOutcome::Status {
-            status,
-            retry_after,
-            body,
-        } => {
-            let says_inactive = match (*status, *body) {
-                (200 | 400 | 401, r#"{"active":false}"#) => true,
-                (400, r#"{"error":"invalid_token"}"#) => true,
-                _ => false,
-            };
-            let opens_circuit = matches!(status, 429 | 502 | 503 | 504);
-            if says_inactive {
-                model.answered(answer(State::Inactive));
-            } else {
-                model.failed(trouble(*status == 429 || *status >= 500), opens_circuit);
-            }
-            if !opens_circuit {
-                model.responded(instance, sent);
-            }
-            let mut response = response(*status, b"application/json", body.as_bytes());
-            response.retry_after = retry_after.map(|wait| wait.as_bytes().to_vec());
-            Ok(response)
-        }
-    }
 }
 
 /// A line of a log: one line in ASCII, without token and secret.
