@@ -156,7 +156,8 @@ fn json_value(input: &mut Unstructured<'_>, depth: usize) -> String {
         .to_owned(),
         1 => {
             let near = i64::try_from(START).unwrap_or_default();
-            (near + pick(input, &[-100, -10, -9, 0, 9, 10, 11, 30, 70, 71, 100, 3600])).to_string()
+            let near = near + pick(input, &[-100, -11, -10, -9, 0, 9, 10, 11, 30, 70, 71, 3600]);
+            format!("{near}{}", pick(input, &["", ".5", "e0"]))
         }
         2 => input.arbitrary::<i64>().unwrap_or_default().to_string(),
         3 => serde_json::Value::from(text(input, 12)).to_string(),

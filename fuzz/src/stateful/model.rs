@@ -48,6 +48,8 @@ pub(super) struct Model {
     troubles: Vec<Trouble>,
     /// By instance: the last trouble that no good response to a later call has followed.
     trouble_since: Vec<Option<Duration>>,
+    /// By instance: when that response came.
+    trouble_ended: Vec<Option<Duration>>,
     /// First calls of flights in progress or dropped, by instance and token.
     pub(super) calls: Vec<(usize, TokenId, Duration)>,
 }
@@ -60,6 +62,7 @@ impl Model {
             answers: Vec::new(),
             troubles: Vec::new(),
             trouble_since: vec![None; config.instances],
+            trouble_ended: vec![None; config.instances],
             calls: Vec::new(),
         }
     }
@@ -92,7 +95,7 @@ impl Model {
         match outcome {
             CallOutcome::Truth { when_sent } => {
                 let state = self.issuer.at(id, if *when_sent { sent } else { now });
-                self.responded(instance, sent);
+                self.responded(instance, sent, now);
                 self.answers.push(answer(state));
                 Ok(json(&state.body(id)))
             }
@@ -118,7 +121,7 @@ impl Model {
                     self.failed(trouble(*status == 429 || *status >= 500), opens_circuit);
                 }
                 if !opens_circuit {
-                    self.responded(instance, sent);
+                    self.responded(instance, sent, now);
                 }
                 let mut response = response(*status, b"application/json", body.as_bytes());
                 response.retry_after = retry_after.map(|wait| wait.as_bytes().to_vec());
@@ -128,8 +131,11 @@ impl Model {
     }
 
     /// The issuer responded well enough to close a circuit.
-    fn responded(&mut self, instance: usize, sent: Duration) {
-        self.trouble_since[instance].take_if(|since| sent > *since);
+    fn responded(&mut self, instance: usize, sent: Duration, now: Duration) {
+        let ended = self.trouble_since[instance].take_if(|since| sent > *since);
+        if ended.is_some() {
+            self.trouble_ended[instance] = Some(now);
+        }
     }
 
     fn failed(&mut self, trouble: Trouble, opens_circuit: bool) {
@@ -284,12 +290,18 @@ impl Model {
         })
     }
 
+    /// Whether a circuit may have been open at some time since the request came.
+    fn may_be_open(&self, asked: Asked) -> bool {
+        let ended = self.trouble_ended[asked.instance];
+        self.trouble_since[asked.instance].is_some() || ended.is_some_and(|at| at >= asked.begun)
+    }
+
     fn may_be_outage(&self, asked: Asked, now: Duration) -> bool {
         // Nobody knows yet, but a call has not been answered for a good while.
         let is_slow = (self.calls.iter()).any(|(instance, id, since)| {
             (*instance, *id) == (asked.instance, asked.id) && now >= *since + self.timeout() / 4
         });
-        self.trouble_since[asked.instance].is_some()
+        self.may_be_open(asked)
             || self.troubles_of(asked).any(|trouble| trouble.is_outage)
             || is_slow
     }
@@ -311,7 +323,7 @@ impl Model {
             }),
             reason if reason.status() == 503 => {
                 now >= asked.begun + self.timeout()
-                    || self.trouble_since[asked.instance].is_some()
+                    || self.may_be_open(asked)
                     || self.troubles_of(asked).next().is_some()
             }
             _ => false,
