@@ -1,6 +1,7 @@
 //! Any bytes as a value of the shared store. The issuer says that no token is active, so a request
 //! is granted only by a record that an instance wrote about this very token a moment ago.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use arbitrary::Unstructured;
@@ -58,14 +59,9 @@ impl Host for Instance {
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let sharing = pick(&mut input, &[Sharing::Plain, Sharing::CompareAndSwap]);
-    // About the first token, by this policy and by one with another client, and about the second.
-    let genuine = written(0, "service-b", sharing);
-    let mut sources = vec![
-        genuine.clone(),
-        written(0, "other", sharing),
-        written(1, "service-b", sharing),
-    ];
-    let value = mutated(&mut input, &mut sources);
+    let sources = sources(sharing);
+    let genuine = &sources[0];
+    let value = mutated(&mut input, sources);
     let time = Duration::from_millis(u64::from(
         input.arbitrary::<u32>().unwrap_or_default() % 130_000,
     ));
@@ -107,6 +103,23 @@ fn check(client: &str, sharing: Sharing) -> AuthCheck<u32> {
     AuthCheck::new(policy, [7; 16]).sharing(sharing)
 }
 
+/// What is written about the first token, by this policy and by one with another client, and about
+/// the second token. Made once, because it is always the same.
+fn sources(sharing: Sharing) -> &'static [Vec<Vec<u8>>] {
+    static PLAIN: OnceLock<Vec<Vec<Vec<u8>>>> = OnceLock::new();
+    static LEASED: OnceLock<Vec<Vec<Vec<u8>>>> = OnceLock::new();
+    let made = if sharing == Sharing::Plain {
+        &PLAIN
+    } else {
+        &LEASED
+    };
+    made.get_or_init(|| {
+        let by = [(0, "service-b"), (0, "other"), (1, "service-b")];
+        by.map(|(token, client)| written(token, client, sharing))
+            .into()
+    })
+}
+
 /// What an instance writes for an active token, leases included.
 fn written(token: usize, client: &str, sharing: Sharing) -> Vec<Vec<u8>> {
     let mut host = Instance {
@@ -125,7 +138,7 @@ fn written(token: usize, client: &str, sharing: Sharing) -> Vec<Vec<u8>> {
     host.written
 }
 
-fn mutated(input: &mut Unstructured<'_>, sources: &mut [Vec<Vec<u8>>]) -> Vec<u8> {
+fn mutated(input: &mut Unstructured<'_>, sources: &[Vec<Vec<u8>>]) -> Vec<u8> {
     let source = &sources[below(input, sources.len())];
     let mut value = source[below(input, source.len())].clone();
     for _ in 0..below(input, 4) {
