@@ -34,6 +34,8 @@ const TICK: Duration = ms(50);
 const ROUNDING: Duration = ms(2);
 /// Without a queue, each step of a request takes a tick, and so does every eighth wake-up.
 const NO_QUEUE_SLACK: Duration = ms(50 * 20);
+/// Most streams that wait at a time, so that twenty ticks are enough.
+const MAX_OPEN: usize = 64;
 /// Callbacks inside one another: one, the wake-ups of one callback, and the end of a stream.
 const MAX_DEPTH: usize = 10;
 /// A `Retry-After` counts for a minute at most.
@@ -238,7 +240,7 @@ impl Simulation {
         let kind = below(input, 8);
         // More than are woken in one callback.
         let count = if kind == 4 { 12 } else { 1 };
-        for _ in 0..count {
+        for _ in 0..count.min(MAX_OPEN.saturating_sub(self.open.len())) {
             self.request_of_kind(worker, kind, token.clone());
         }
     }
