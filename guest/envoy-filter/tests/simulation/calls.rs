@@ -5,7 +5,9 @@ use core::time::Duration;
 use envoy_filter::host::{DispatchError, LogLevel};
 use serde_json::json;
 
-use crate::fake::{Call, Configuration, Response, SharedStore, Worker, active, ms, request};
+use crate::fake::{
+    Call, Configuration, Response, SharedStore, Worker, active, inactive, ms, request,
+};
 
 const NO_ADDRESS: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
 
@@ -98,6 +100,48 @@ fn a_late_response_of_a_call_that_was_not_given_up_is_cached() {
     let second = worker.request(request("a"));
     assert!(worker.stream(second).is_forwarded());
     assert_eq!(worker.calls().len(), 0);
+}
+
+#[test]
+fn a_second_response_to_a_call_does_nothing() {
+    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+    let first = worker.request(request("a"));
+    worker.run_posted();
+    let call = worker.only_call();
+    worker.respond(call.id, inactive());
+    worker.respond_again(&call, active("client"));
+    let refused = Some((401, "inactive".to_owned()));
+    assert_eq!(worker.stream(first).refusal(), refused);
+    let _second = worker.request(request("a"));
+    worker.run_posted();
+    assert_eq!(worker.only_call().token(), Some("a"), "nothing was cached");
+}
+
+#[test]
+fn without_shared_data_each_worker_introspects_and_nobody_waits_for_it() {
+    let configuration = Configuration::new(json!({"cache_ttl": 60}));
+    let store = SharedStore::default();
+    let mut workers = [(); 2].map(|()| Worker::sharing(&configuration, &store));
+    for worker in &mut workers {
+        worker.faults().no_shared_data = true;
+        let stream = worker.request(request("a"));
+        worker.run_posted();
+        worker.respond_to_only(active("client"));
+        assert!(worker.stream(stream).is_forwarded());
+    }
+    let facts = |key: &String| key.contains("facts");
+    assert!(!store.keys().iter().any(facts), "{:?}", store.keys());
+}
+
+#[test]
+fn without_metrics_requests_are_decided() {
+    let mut worker = Worker::starting(&SharedStore::default());
+    worker.faults().no_metrics = true;
+    assert!(worker.configure(&Configuration::default()));
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(stream).is_forwarded());
 }
 
 #[test]

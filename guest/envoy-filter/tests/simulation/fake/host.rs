@@ -167,6 +167,9 @@ pub(crate) struct Faults {
     pub(crate) dispatch: VecDeque<DispatchError>,
     pub(crate) no_queue: bool,
     pub(crate) no_random: bool,
+    pub(crate) no_metrics: bool,
+    /// Workers' shared data is neither read nor written.
+    pub(crate) no_shared_data: bool,
 }
 
 /// One worker's Envoy.
@@ -408,7 +411,11 @@ impl Host for FakeHost {
     }
 
     fn shared_data(&self, key: &str) -> Result<SharedData, StoreFailed> {
-        Ok(self.call("shared_data").store.get(key))
+        let state = self.call("shared_data");
+        if state.faults.no_shared_data {
+            return Err(StoreFailed);
+        }
+        Ok(state.store.get(key))
     }
 
     fn compare_and_swap_shared_data(
@@ -418,15 +425,24 @@ impl Host for FakeHost {
         value: &[u8],
     ) -> Result<bool, StoreFailed> {
         let state = self.call("compare_and_swap_shared_data");
+        if state.faults.no_shared_data {
+            return Err(StoreFailed);
+        }
         Ok(state.store.compare_and_swap(key, version, value))
     }
 
     fn set_shared_data(&self, key: &str, value: &[u8]) {
-        self.call("set_shared_data").store.set(key, value);
+        let state = self.call("set_shared_data");
+        if !state.faults.no_shared_data {
+            state.store.set(key, value);
+        }
     }
 
     fn define_metric(&self, _kind: MetricKind, name: &str) -> Option<u32> {
         let mut state = self.call("define_metric");
+        if state.faults.no_metrics {
+            return None;
+        }
         let known = (state.metrics.iter()).position(|(known, _)| known == name);
         let place = known.unwrap_or_else(|| {
             state.metrics.push((name.to_owned(), Vec::new()));

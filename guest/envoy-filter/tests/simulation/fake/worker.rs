@@ -212,14 +212,19 @@ impl Worker {
     /// Envoy calls back with the response to a call.
     pub(crate) fn respond(&mut self, call: u32, response: Response) {
         let call = self.host.state_mut().calls.remove(&call).unwrap();
-        if !self.roots.contains_key(&call.owner) {
-            return; // The SDK drops it.
-        }
-        let (headers, body_size) = (response.headers.len(), response.body.len());
         if let (Some(token), true) = (call.token(), response.is_from_issuer()) {
             let attempt = (call.owner, token.to_owned());
             self.host.state_mut().attempts.remove(&attempt);
         }
+        self.respond_again(&call, response);
+    }
+
+    /// Envoy calls back about a call, whether or not it has done so before.
+    pub(crate) fn respond_again(&mut self, call: &Call, response: Response) {
+        if !self.roots.contains_key(&call.owner) {
+            return; // The SDK drops it.
+        }
+        let (headers, body_size) = (response.headers.len(), response.body.len());
         self.host.state_mut().response = Some(response);
         self.callback(call.owner, |worker| {
             let root = worker.roots.get_mut(&call.owner).unwrap();

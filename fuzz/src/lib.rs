@@ -1,0 +1,32 @@
+//! Fuzz targets. Each module is one target with an oracle of its own: a second, naive reader or
+//! model that shares no code with what it checks. A target's `run` panics if the two disagree.
+//!
+//! The targets of libFuzzer in `fuzz_targets` only call `run`, so that a stable compiler can replay
+//! the corpus: `tests/corpus.rs`.
+
+#![forbid(unsafe_code)]
+
+pub mod bearer;
+pub mod envoy_scheduling;
+pub mod facts;
+pub mod routes;
+pub mod rules_document;
+pub mod settings;
+pub mod stateful;
+pub mod store_record;
+mod support;
+
+/// A target: its name, as that of its corpus, and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 8] = [
+    ("bearer", bearer::run),
+    ("envoy_scheduling", envoy_scheduling::run),
+    ("facts", facts::run),
+    ("routes", routes::run),
+    ("rules_document", rules_document::run),
+    ("settings", settings::run),
+    ("stateful", stateful::run),
+    ("store_record", store_record::run),
+];

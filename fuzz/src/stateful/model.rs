@@ -1,0 +1,337 @@
+//! What the issuer said, to whom and when; and what follows from it for a verdict.
+
+use std::time::Duration;
+
+use token_check::{CacheStatus, CallFailure, Decision, IssuerResponse, Reason, Sharing, Verdict};
+
+use super::event::{CallOutcome, Config, ROUTES};
+use super::issuer::{Issuer, State, TokenId};
+use crate::support::{START, json, response};
+
+/// How long after its deadline an adapter gives an action up, as the Envoy filter does.
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(1);
+/// Ages are compared in milliseconds, and once more in shared records.
+const ROUNDING: Duration = Duration::from_millis(2);
+
+/// A response about a token.
+#[derive(Clone, Debug)]
+struct Answer {
+    instance: usize,
+    id: TokenId,
+    sent: Duration,
+    received: Duration,
+    state: State,
+}
+
+/// The issuer failed an instance.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    instance: usize,
+    at: Duration,
+    /// Stale results may be used.
+    is_outage: bool,
+}
+
+/// A request, as far as its verdict depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) instance: usize,
+    pub(super) id: TokenId,
+    pub(super) route: usize,
+    pub(super) begun: Duration,
+}
+
+pub(super) struct Model {
+    config: Config,
+    pub(super) issuer: Issuer,
+    answers: Vec<Answer>,
+    troubles: Vec<Trouble>,
+    /// By instance: the last trouble that no good response to a later call has followed.
+    trouble_since: Vec<Option<Duration>>,
+    /// By instance: when that response came.
+    trouble_ended: Vec<Option<Duration>>,
+    /// First calls of flights in progress or dropped, by instance and token.
+    pub(super) calls: Vec<(usize, TokenId, Duration)>,
+}
+
+impl Model {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            issuer: Issuer::new(),
+            answers: Vec::new(),
+            troubles: Vec::new(),
+            trouble_since: vec![None; config.instances],
+            trouble_ended: vec![None; config.instances],
+            calls: Vec::new(),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.config.timeout)
+    }
+
+    /// What the issuer responds to a call.
+    pub(super) fn respond(
+        &mut self,
+        instance: usize,
+        id: TokenId,
+        sent: Duration,
+        now: Duration,
+        outcome: &CallOutcome,
+    ) -> Result<IssuerResponse, CallFailure> {
+        let answer = |state| Answer {
+            instance,
+            id,
+            sent,
+            received: now,
+            state,
+        };
+        let trouble = |is_outage| Trouble {
+            instance,
+            at: now,
+            is_outage,
+        };
+        match outcome {
+            CallOutcome::Truth { when_sent } => {
+                let state = self.issuer.at(id, if *when_sent { sent } else { now });
+                self.responded(instance, sent, now);
+                self.answers.push(answer(state));
+                Ok(json(&state.body(id)))
+            }
+            CallOutcome::Failed(failure) => {
+                let is_denied = *failure == CallFailure::Denied;
+                self.failed(trouble(!is_denied), !is_denied);
+                Err(*failure)
+            }
+            CallOutcome::Status {
+                status,
+                retry_after,
+                body,
+            } => {
+                let says_inactive = matches!(
+                    (*status, *body),
+                    (200 | 400 | 401, r#"{"active":false}"#)
+                        | (400, r#"{"error":"invalid_token"}"#)
+                );
+                let opens_circuit = matches!(status, 429 | 502 | 503 | 504);
+                if says_inactive {
+                    self.answers.push(answer(State::Inactive));
+                } else {
+                    self.failed(trouble(*status == 429 || *status >= 500), opens_circuit);
+                }
+                if !opens_circuit {
+                    self.responded(instance, sent, now);
+                }
+                let mut response = response(*status, b"application/json", body.as_bytes());
+                response.retry_after = retry_after.map(|wait| wait.as_bytes().to_vec());
+                Ok(response)
+            }
+        }
+    }
+
+    /// The issuer responded well enough to close a circuit.
+    fn responded(&mut self, instance: usize, sent: Duration, now: Duration) {
+        let ended = self.trouble_since[instance].take_if(|since| sent > *since);
+        if ended.is_some() {
+            self.trouble_ended[instance] = Some(now);
+        }
+    }
+
+    fn failed(&mut self, trouble: Trouble, opens_circuit: bool) {
+        self.troubles.push(trouble);
+        if opens_circuit {
+            self.trouble_since[trouble.instance] = Some(trouble.at);
+        }
+    }
+
+    /// Seconds for which results may be used on a route.
+    pub(super) fn ttl(&self, route: usize) -> u64 {
+        let rule = ROUTES[route].1.filter(|_| self.config.has_rules);
+        rule.unwrap_or(self.config.cache_ttl)
+    }
+
+    fn rounding(&self) -> Duration {
+        if self.config.sharing == Sharing::None {
+            Duration::ZERO
+        } else {
+            ROUNDING
+        }
+    }
+
+    /// When each answer becomes too old on some route: times at which to look closely.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Duration> {
+        let longest = [0, 1, 2].map(|route| Duration::from_secs(self.ttl(route)));
+        let stale = Duration::from_secs(self.config.stale_if_error);
+        let recent = self.answers.iter().rev().take(4).map(|answer| answer.sent);
+        recent
+            .flat_map(move |sent| longest.map(|ttl| [sent + ttl, sent + ttl + stale]))
+            .flatten()
+    }
+
+    pub(super) fn check(&self, asked: Asked, verdict: &Verdict, now: Duration) {
+        match &verdict.decision {
+            Decision::Granted(grant) => {
+                let client = grant
+                    .headers()
+                    .find(|(name, _)| *name == "x-auth-client-id");
+                let client = client.map(|(_, value)| value.to_owned());
+                assert_eq!(
+                    client,
+                    Some(asked.id.client()),
+                    "facts about another token: {asked:?}"
+                );
+                let cache = verdict.cache.expect("a token was needed");
+                self.check_grant(asked, cache, now);
+            }
+            Decision::Refused(refusal) => {
+                let cache = verdict.cache.expect("the credentials are good");
+                self.check_refusal(asked, refusal.reason(), cache, now);
+            }
+        }
+    }
+
+    fn check_grant(&self, asked: Asked, cache: CacheStatus, now: Duration) {
+        let ttl = Duration::from_secs(self.ttl(asked.route));
+        let stale = Duration::from_secs(self.config.stale_if_error);
+        let is_justified = self.about(asked).any(|answer| {
+            let State::Active(exp) = answer.state else {
+                return false;
+            };
+            self.is_usable(answer, asked, cache, now, ttl)
+                && self.is_unexpired(exp, cache, now)
+                && !self.is_contradicted(answer, asked)
+        });
+        assert!(
+            is_justified,
+            "granted without a reason: {cache:?} {asked:?} at {now:?}: {:?}",
+            self.answers
+        );
+        if cache == CacheStatus::Stale {
+            assert!(
+                self.may_be_outage(asked, now),
+                "stale without an outage: {asked:?} at {now:?}"
+            );
+        }
+
+        // The same without a look at the answers: how long a revoked token may live.
+        let fetching = self.timeout() + LOST_AFTER + now.saturating_sub(asked.begun);
+        let bound = match cache {
+            CacheStatus::Hit | CacheStatus::Shared => ttl + self.rounding(),
+            CacheStatus::Stale => ttl + stale + self.rounding(),
+            CacheStatus::Miss => now - asked.begun,
+            CacheStatus::Collapsed => fetching.max(ttl + self.rounding()),
+        };
+        let since = now.saturating_sub(bound);
+        assert!(
+            self.issuer.was_active_since(asked.id, since),
+            "revoked before {since:?}: {cache:?} {asked:?} at {now:?}"
+        );
+    }
+
+    /// Answers about the token that the instance may know.
+    fn about(&self, asked: Asked) -> impl Iterator<Item = &Answer> {
+        let is_shared = self.config.sharing != Sharing::None;
+        (self.answers.iter()).filter(move |answer| {
+            answer.id == asked.id && (answer.instance == asked.instance || is_shared)
+        })
+    }
+
+    fn is_usable(
+        &self,
+        answer: &Answer,
+        asked: Asked,
+        cache: CacheStatus,
+        now: Duration,
+        ttl: Duration,
+    ) -> bool {
+        let age = now.saturating_sub(answer.sent);
+        let is_own = answer.instance == asked.instance && answer.received >= asked.begun;
+        let is_fresh = age < ttl + self.rounding() && !ttl.is_zero();
+        let stale = Duration::from_secs(self.config.stale_if_error);
+        match cache {
+            CacheStatus::Hit | CacheStatus::Shared => is_fresh,
+            CacheStatus::Stale => {
+                !ttl.is_zero() && !stale.is_zero() && age < ttl + stale + self.rounding()
+            }
+            CacheStatus::Miss => is_own && answer.sent >= asked.begun,
+            CacheStatus::Collapsed => {
+                let is_in_time = answer.sent + self.timeout() + LOST_AFTER >= asked.begun;
+                (is_own && is_in_time) || (is_fresh && self.config.sharing != Sharing::None)
+            }
+        }
+    }
+
+    fn is_unexpired(&self, exp: Option<u64>, cache: CacheStatus, now: Duration) -> bool {
+        let (now, leeway) = (START + now.as_secs(), self.config.leeway);
+        exp.is_none_or(|exp| match cache {
+            CacheStatus::Hit | CacheStatus::Shared | CacheStatus::Stale => now + leeway < exp,
+            CacheStatus::Miss | CacheStatus::Collapsed => now < exp + leeway,
+        })
+    }
+
+    /// Whether the instance had heard before the request came, and from a later call, that the token
+    /// is not active. A small cache may have forgotten it, and a store not.
+    fn is_contradicted(&self, answer: &Answer, asked: Asked) -> bool {
+        let may_forget = self.config.cache_entries < 16 && self.config.sharing != Sharing::None;
+        let heard = (self.answers.iter()).rfind(|other| {
+            (other.instance, other.id) == (asked.instance, asked.id) && other.received < asked.begun
+        });
+        !may_forget
+            && heard.is_some_and(|heard| {
+                heard.state == State::Inactive && heard.sent > answer.sent + self.rounding()
+            })
+    }
+
+    fn troubles_of(&self, asked: Asked) -> impl Iterator<Item = &Trouble> {
+        let window = self.timeout() + LOST_AFTER;
+        (self.troubles.iter()).filter(move |trouble| {
+            trouble.instance == asked.instance && trouble.at + window >= asked.begun
+        })
+    }
+
+    /// Whether a circuit may have been open at some time since the request came.
+    fn may_be_open(&self, asked: Asked) -> bool {
+        let ended = self.trouble_ended[asked.instance];
+        self.trouble_since[asked.instance].is_some() || ended.is_some_and(|at| at >= asked.begun)
+    }
+
+    fn may_be_outage(&self, asked: Asked, now: Duration) -> bool {
+        // Nobody knows yet, but a call has not been answered for a good while.
+        let is_slow = (self.calls.iter()).any(|(instance, id, since)| {
+            (*instance, *id) == (asked.instance, asked.id) && now >= *since + self.timeout() / 4
+        });
+        self.may_be_open(asked)
+            || self.troubles_of(asked).any(|trouble| trouble.is_outage)
+            || is_slow
+    }
+
+    fn check_refusal(&self, asked: Asked, reason: Reason, cache: CacheStatus, now: Duration) {
+        let ttl = Duration::from_secs(self.ttl(asked.route));
+        let negative = ttl.min(Duration::from_secs(self.config.negative_cache_ttl));
+        let now_seconds = START + now.as_secs();
+        let is_justified = match reason {
+            Reason::Inactive => self.about(asked).any(|answer| {
+                answer.state == State::Inactive
+                    && self.is_usable(answer, asked, cache, now, negative)
+            }),
+            Reason::Expired => self.about(asked).any(|answer| {
+                let State::Active(Some(exp)) = answer.state else {
+                    return false;
+                };
+                now_seconds >= exp + self.config.leeway
+            }),
+            reason if reason.status() == 503 => {
+                now >= asked.begun + self.timeout()
+                    || self.may_be_open(asked)
+                    || self.troubles_of(asked).next().is_some()
+            }
+            _ => false,
+        };
+        assert!(
+            is_justified,
+            "refused without a reason: {reason:?} {cache:?} {asked:?} at {now:?}: {:?}",
+            self.answers
+        );
+    }
+}
