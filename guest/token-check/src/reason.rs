@@ -54,7 +54,10 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// With rules: a path or host that the app may interpret differently.
+    /// With rules: a method that differs from one that they name only by case, which many apps
+    /// ignore.
+    AmbiguousMethod = "ambiguous_method", Request, "The method of the request is ambiguous: write it in upper case.";
+    /// A malformed host; with rules, also a path or a host that the app may interpret differently.
     AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";

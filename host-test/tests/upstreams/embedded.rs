@@ -15,7 +15,7 @@ use crate::{
     request::{Answer, TOKEN},
     seen::{Decided, Seen},
     support,
-    table::{GRANTED, HOST, Row, rows, settings, trailer_rows},
+    table::{GRANTED, HOST, Row, rows, settings},
 };
 
 /// How long a line may take to reach the log.
@@ -24,11 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn the_echo_app_in_the_embedded_host_is_told_what_was_decided_on() {
     compare(&rows()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn trailers_name_nobody_in_the_embedded_host() {
-    compare(&trailer_rows()).await;
 }
 
 /// Sends every row and compares what the app was told with what was decided on.

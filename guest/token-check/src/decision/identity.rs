@@ -14,14 +14,18 @@ const CLAIMS: &str = "x-auth-claims";
 pub const IDENTITY_HEADERS: [&str; 5] = [SUBJECT, CLIENT_ID, ISSUER, SCOPE, CLAIMS];
 
 /// Whether a header name is one of [`IDENTITY_HEADERS`], in any spelling that some server treats as
-/// the same. Client-sent copies must be removed.
+/// the same. Client-sent copies must be removed. CGI makes `_` of every character that is no letter
+/// or digit (RFC 3875 section 4.1.18 of `-`, servers of the others too).
 #[must_use]
 pub fn is_identity_header(name: &[u8]) -> bool {
     let same = |ours: &str| {
         ours.len() == name.len()
-            && ours.bytes().zip(name).all(|(a, b)| match b {
-                b'_' | b'.' => a == b'-',
-                _ => a == b.to_ascii_lowercase(),
+            && ours.bytes().zip(name).all(|(a, b)| {
+                if b.is_ascii_alphanumeric() {
+                    a == b.to_ascii_lowercase()
+                } else {
+                    a == b'-'
+                }
             })
     };
     IDENTITY_HEADERS.into_iter().any(same)
@@ -91,6 +95,14 @@ mod tests {
 
     #[test]
     fn every_spelling_of_an_identity_header_is_recognized_and_no_other_name() {
+        // RFC 9110 section 5.6.2: what a field name may contain besides letters and digits.
+        for mark in "!#$%&'*+-.^_`|~".chars() {
+            for name in IDENTITY_HEADERS {
+                let name = name.replace('-', &mark.to_string());
+                assert!(is_identity_header(name.as_bytes()), "{name}");
+                assert!(is_identity_header(name.to_ascii_uppercase().as_bytes()));
+            }
+        }
         for name in [
             "x-auth-subject",
             "X-Auth-Subject",
@@ -108,6 +120,7 @@ mod tests {
             "",
             "xx-auth-subject",
             "x-auth-user",
+            "x0auth0subject",
             "x-auth-sub\u{17f}ect",
         ] {
             assert!(!is_identity_header(name.as_bytes()), "{name}");

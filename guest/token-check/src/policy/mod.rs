@@ -31,7 +31,7 @@ pub use values::SettingValues;
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClientAuth, Endpoint, Timeouts};
 use crate::reason::Reason;
-use crate::request::RequestHead;
+use crate::request::{RequestHead, path};
 use crate::secret::ClientSecret;
 use names::near;
 use rules::Rules;
@@ -275,7 +275,12 @@ impl Policy {
 
     /// What this request must satisfy: the first rule that matches, else the default requirements.
     pub(crate) fn access(&self, request: &RequestHead<'_>) -> Result<Access, Reason> {
-        let access = self.rules.access(request)?;
+        let host = path::host(request.authority);
+        // Parsers disagree about a host that is none, and Spin cannot forward a request with one.
+        if host == path::Host::Unknown && request.authority.is_some() {
+            return Err(Reason::AmbiguousPath);
+        }
+        let access = self.rules.access(request, &host)?;
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 

@@ -193,11 +193,17 @@ pub(crate) fn host(authority: Option<&[u8]>) -> Host<'_> {
     }
 }
 
-/// Nothing, or a colon and any number of digits (RFC 3986 section 3.2.3).
+/// Nothing, or a colon and a number of 16 bits. RFC 3986 section 3.2.3 allows no digits and any
+/// number of them, and what servers make of those differs.
 fn is_port(text: Option<&[u8]>) -> bool {
     match text {
         Some([]) => true,
-        Some([b':', digits @ ..]) => digits.iter().all(u8::is_ascii_digit),
+        Some([b':', digits @ ..]) => {
+            let digits = core::str::from_utf8(digits).ok();
+            digits.is_some_and(|digits| {
+                digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+            })
+        }
         _ => false,
     }
 }
@@ -312,7 +318,7 @@ mod tests {
             (b"API.Example.com:8443", Some("api.example.com")),
             (b"api.example.com.", Some("api.example.com")),
             (b"api.example.com.:80", Some("api.example.com")),
-            (b"api.example.com:", Some("api.example.com")),
+            (b"api.example.com:65535", Some("api.example.com")),
             (b"127.0.0.1:9000", Some("127.0.0.1")),
             (b"a_b-c", Some("a_b-c")),
             (b"", None),
@@ -322,6 +328,9 @@ mod tests {
             (b"api.example.com..", None),
             (b".example.com", None),
             (b"api.example.com:80:80", None),
+            (b"api.example.com:", None),
+            (b"api.example.com:65536", None),
+            (b"api.example.com:+80", None),
             (b"api.example.com:8x", None),
             (b"user@api.example.com", None),
             (b"api.example.com/x", None),
@@ -338,10 +347,18 @@ mod tests {
             assert_eq!(host(Some(authority)), expected, "{name}");
         }
         assert_eq!(host(None), Host::Unknown);
-        for address in ["[::1]", "[::1]:80", "[2001:DB8::1.2.3.4]:"] {
+        for address in ["[::1]", "[::1]:80", "[2001:DB8::1.2.3.4]:443"] {
             assert_eq!(host(Some(address.as_bytes())), Host::Address, "{address}");
         }
-        for bad in ["[::1", "[]", "[::1]x", "[::1]:x", "[fe80::1%25eth0]", "::1"] {
+        for bad in [
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1]:",
+            "[::1]:x",
+            "[fe80::1%25eth0]",
+            "::1",
+        ] {
             assert_eq!(host(Some(bad.as_bytes())), Host::Unknown, "{bad}");
         }
         for several in ["a,b", "a, b", "a:1, [::1]", "[::1],a", ",", "a,"] {

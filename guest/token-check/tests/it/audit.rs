@@ -124,26 +124,30 @@ fn nothing_that_a_caller_or_an_issuer_says_can_begin_another_line_or_member() {
     let claims = format!(r#","sub":"{evil}","client_id":"{}""#, "é".repeat(1000));
     let (clock, issuer) = (Clock::new(), Issuer::new(active(&claims)));
     let mut instance = instance(&issuer, &clock);
-    let host = [b"h\"\r\n\xff".as_slice(), &[b'x'; 5000]].concat();
-    let head = RequestHead {
-        authorization: &[b"Bearer tok"],
-        method: b"GET",
-        authority: Some(&host),
-        path_and_query: Some(b"/"),
-        traceparent: &[],
+    let mut line = |authority: &[u8]| {
+        let head = RequestHead {
+            authorization: &[b"Bearer tok"],
+            method: b"GET",
+            authority: Some(authority),
+            path_and_query: Some(b"/"),
+            traceparent: &[],
+        };
+        let step = instance.check.begin(&head, clock.now());
+        let line = instance.finish(step).audit.unwrap();
+        assert!(line.bytes().all(|b| (0x20..=0x7e).contains(&b)), "{line}");
+        assert!(line.len() < 4000);
+        serde_json::from_str::<Value>(&line).unwrap()
     };
-    let step = instance.check.begin(&head, clock.now());
-    let line = instance.finish(step).audit.unwrap();
-    assert!(line.bytes().all(|b| (0x20..=0x7e).contains(&b)), "{line}");
-    let read: Value = serde_json::from_str(&line).unwrap();
+    let read = line(b"h");
     let subject: String = serde_json::from_str(&format!("\"{evil}\"")).unwrap();
     assert_eq!(read["subject"], subject);
     assert_eq!(read["client_id"], "é".repeat(128));
+    let read = line(&[b"h\"\r\n\xff".as_slice(), &[b'x'; 5000]].concat());
+    assert_eq!(read["reason"], "ambiguous_path");
     assert_eq!(
         read["host"].as_str().unwrap(),
         format!("h\"\r\n\u{fffd}{}", "x".repeat(251))
     );
-    assert!(line.len() < 4000);
 }
 
 #[test]

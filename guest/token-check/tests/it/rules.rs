@@ -55,8 +55,8 @@ fn done(step: Step) -> Verdict {
     }
 }
 
-/// What becomes of a request without a token: `denied NAME`, `public NAME`, `token NAME` or
-/// `ambiguous`.
+/// What becomes of a request without a token: `denied NAME`, `public NAME`, `token NAME`,
+/// `ambiguous` or `ambiguous method`.
 fn route(
     check: &mut AuthCheck<u32>,
     method: &str,
@@ -74,6 +74,7 @@ fn route(
             Reason::NoCredentials => format!("token {rule}"),
             Reason::DeniedByRule => format!("denied {rule}"),
             Reason::AmbiguousPath if rule == "default" => "ambiguous".to_owned(),
+            Reason::AmbiguousMethod if rule == "default" => "ambiguous method".to_owned(),
             other => panic!("{other:?} by {rule}"),
         },
     }
@@ -635,6 +636,42 @@ fn h17_a_request_without_a_path_meets_rules_that_name_none_and_never_a_public_on
 }
 
 #[test]
+fn a_method_in_the_wrong_case_is_refused_if_a_rule_names_it() {
+    let rules = r#"[{"path": {"prefix": "/a"}, "methods": ["DELETE", "GET"], "deny": true}]"#;
+    let mut check = check(&[("rules", rules)]);
+    for (method, expected) in [
+        ("DELETE", "denied #1"),
+        ("delete", "ambiguous method"),
+        ("Delete", "ambiguous method"),
+        ("dELETE", "ambiguous method"),
+        ("gET", "ambiguous method"),
+        // GET includes HEAD.
+        ("HEAD", "denied #1"),
+        ("head", "ambiguous method"),
+        ("post", "token default"),
+        ("DELETES", "token default"),
+        ("", "token default"),
+    ] {
+        for path in [&b"/a"[..], b"/elsewhere"] {
+            let expected = match (expected, path) {
+                ("denied #1", b"/elsewhere") => "token default",
+                _ => expected,
+            };
+            assert_eq!(
+                route(&mut check, method, Some("h"), Some(path)),
+                expected,
+                "{method}"
+            );
+        }
+    }
+    let mut open = self::check(&[]);
+    assert_eq!(
+        route(&mut open, "delete", Some("h"), Some(b"/a")),
+        "token default"
+    );
+}
+
+#[test]
 fn h19_a_preflight_needs_a_token_unless_a_rule_opens_it() {
     let closed = r#"[{"path": {"prefix": "/api"}, "methods": ["GET", "POST"]},
         {"path": {"exact": "/open"}, "methods": ["GET"], "public": true}]"#;
@@ -650,12 +687,13 @@ fn h19_a_preflight_needs_a_token_unless_a_rule_opens_it() {
     let mut open = check(&[("rules", open)]);
     let mut outcome = |method| route(&mut open, method, Some("h"), Some(b"/api/x"));
     assert_eq!(outcome("OPTIONS"), "public preflight");
-    assert_eq!(outcome("options"), "token api");
+    assert_eq!(outcome("options"), "ambiguous method");
     assert_eq!(outcome("GET"), "token api");
 }
 
 #[test]
-fn a_request_with_an_unknown_host_matches_no_rule_with_a_host_and_no_public_one() {
+fn a_request_without_a_host_matches_no_rule_with_one_and_no_public_one_and_a_malformed_host_is_refused()
+ {
     let rules = r#"[{"host": "admin.example", "deny": true, "name": "admin"},
         {"path": {"exact": "/open"}, "public": true, "name": "open"},
         {"path": {"exact": "/open"}, "methods": ["GET"], "name": "after"}]"#;
@@ -676,18 +714,19 @@ fn a_request_with_an_unknown_host_matches_no_rule_with_a_host_and_no_public_one(
         (Some("[::1]:9000"), "public open"),
         (Some("127.0.0.1:9000"), "public open"),
         (None, "token after"),
-        (Some(""), "token after"),
-        (Some("admin.example:"), "denied admin"),
-        (Some("admin.example:x"), "token after"),
-        (Some("admin.example:80:80"), "token after"),
-        (Some("user@admin.example"), "token after"),
-        (Some("admin.example/"), "token after"),
+        (Some(""), "ambiguous"),
+        (Some("admin.example:"), "ambiguous"),
+        (Some("admin.example:65536"), "ambiguous"),
+        (Some("admin.example:x"), "ambiguous"),
+        (Some("admin.example:80:80"), "ambiguous"),
+        (Some("user@admin.example"), "ambiguous"),
+        (Some("admin.example/"), "ambiguous"),
         // Two Host fields: RFC 9112 section 3.2.
         (Some("other.example,admin.example"), "ambiguous"),
         (Some("other.example, admin.example"), "ambiguous"),
-        (Some("admin.example.."), "token after"),
-        (Some("admin%2eexample"), "token after"),
-        (Some("\u{212a}"), "token after"),
+        (Some("admin.example.."), "ambiguous"),
+        (Some("admin%2eexample"), "ambiguous"),
+        (Some("\u{212a}"), "ambiguous"),
     ];
     for (authority, expected) in rows {
         assert_eq!(
@@ -698,10 +737,15 @@ fn a_request_with_an_unknown_host_matches_no_rule_with_a_host_and_no_public_one(
     }
     // Where no rule looks at the host it does not matter.
     let mut unnamed = check(&[("rules", r#"[{"path": {"exact": "/open"}, "public": true}]"#)]);
-    for authority in [None, Some(""), Some("a b"), Some("a,b")] {
+    for (authority, expected) in [
+        (None, "public #1"),
+        (Some("a,b"), "public #1"),
+        (Some(""), "ambiguous"),
+        (Some("a b"), "ambiguous"),
+    ] {
         assert_eq!(
             route(&mut unnamed, "GET", authority, Some(b"/open")),
-            "public #1"
+            expected
         );
     }
 }
@@ -985,6 +1029,9 @@ mod naive {
     }
 
     fn expected(rules: &[Rule], request: &Request) -> String {
+        if matches!(request.authority, Some("h..x" | "h.x:y")) {
+            return "ambiguous".to_owned();
+        }
         // Without a rule that looks at the host, every host is as good as another.
         let mut request = request.clone();
         if rules.iter().all(|rule| rule.host.is_none()) {

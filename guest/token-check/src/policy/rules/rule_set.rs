@@ -31,6 +31,8 @@ pub(super) struct Rule {
 #[derive(Default)]
 pub(crate) struct Rules {
     rules: Vec<Rule>,
+    /// Every method that a rule names.
+    methods: Vec<String>,
     index: Index,
 }
 
@@ -48,6 +50,11 @@ impl Rules {
             Some(earlier) => Err(RulesFault::Unreachable(earlier.saturating_add(1))),
             None => {
                 self.index.insert(pattern, self.rules.len());
+                for method in &rule.methods {
+                    if !self.methods.contains(method) {
+                        self.methods.push(method.clone());
+                    }
+                }
                 self.rules.push(rule);
                 Ok(())
             }
@@ -93,14 +100,29 @@ impl Rules {
         self.index.first(None, None, &accepts).is_none()
     }
 
+    /// Whether this method differs from one that a rule names only by case. Methods are
+    /// case-sensitive (RFC 9110 section 9.1), and many apps ignore that.
+    fn confuses_method(&self, method: &[u8]) -> bool {
+        method.iter().any(u8::is_ascii_lowercase)
+            && (self.methods.iter()).any(|known| known.as_bytes().eq_ignore_ascii_case(method))
+    }
+
     fn get(&self, rule: usize) -> Option<&Rule> {
         self.rules.get(rule)
     }
 
     /// What this request must satisfy; `None`: no rule matches.
-    pub(crate) fn access(&self, request: &RequestHead<'_>) -> Result<Option<&Access>, Reason> {
+    /// `host`: of the request.
+    pub(crate) fn access(
+        &self,
+        request: &RequestHead<'_>,
+        host: &Host<'_>,
+    ) -> Result<Option<&Access>, Reason> {
         if self.rules.is_empty() {
             return Ok(None);
+        }
+        if self.confuses_method(request.method) {
+            return Err(Reason::AmbiguousMethod);
         }
         let path = match request.path_and_query {
             None | Some(b"*") => None,
@@ -112,12 +134,12 @@ impl Rules {
                 .map(|segment| Segment::Literal(segment.into()))
                 .collect::<Vec<_>>()
         });
-        let host = path::host(request.authority);
-        if host == Host::Several && self.index.names_hosts() {
+        if *host == Host::Several && self.index.names_hosts() {
             return Err(Reason::AmbiguousPath);
         }
-        let is_fully_known = path.is_some() && (host != Host::Unknown || !self.index.names_hosts());
-        let name = match &host {
+        let is_fully_known =
+            path.is_some() && (*host != Host::Unknown || !self.index.names_hosts());
+        let name = match host {
             Host::Name(name) => Some(&**name),
             Host::Address | Host::Several | Host::Unknown => None,
         };
