@@ -34,8 +34,11 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "grant_type_not_allowed" => {
             "Add client_credentials to WORKOUT18_ALLOWED_GRANT_TYPES of Service B."
         }
+        "ambiguous_method" => {
+            "Check that no proxy between here and Service B changes the case of the method: it must be in upper case."
+        }
         "ambiguous_path" => {
-            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy adds a second Host header."
+            "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy changes the Host header or adds a second one."
         }
         "denied_by_rule" => {
             "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) denies all access to it."

@@ -30,6 +30,10 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .method("POST")
             .target("/health")
             .refused_without_introspection(401, "no_credentials"),
+        ruled("h13_a_method_in_the_wrong_case_is_ambiguous")
+            .method("get")
+            .target("/health")
+            .refused_without_introspection(400, "ambiguous_method"),
         ruled("a_denied_route_refuses_a_good_token_unasked")
             .target("/internal/metrics")
             .refused_without_introspection(403, "denied_by_rule"),
