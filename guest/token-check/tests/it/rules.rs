@@ -636,6 +636,16 @@ fn h17_a_request_without_a_path_meets_rules_that_name_none_and_never_a_public_on
 }
 
 #[test]
+fn a_rule_for_everything_applies_behind_a_public_one_to_requests_without_a_path() {
+    let rules = r#"[{"name": "open", "public": true}, {"name": "rest", "deny": true}]"#;
+    let mut check = check(&[("rules", rules)]);
+    let mut outcome = |method, target| route(&mut check, method, Some("h"), target);
+    assert_eq!(outcome("GET", Some(b"/")), "public open");
+    assert_eq!(outcome("OPTIONS", Some(b"*")), "denied rest");
+    assert_eq!(outcome("CONNECT", None), "denied rest");
+}
+
+#[test]
 fn a_method_in_the_wrong_case_is_refused_if_a_rule_names_it() {
     let rules = r#"[{"path": {"prefix": "/a"}, "methods": ["DELETE", "GET"], "deny": true}]"#;
     let mut check = check(&[("rules", rules)]);

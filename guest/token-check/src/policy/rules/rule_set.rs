@@ -39,9 +39,13 @@ pub(crate) struct Rules {
 impl Rules {
     /// Adds the next rule.
     pub(super) fn push(&mut self, pattern: &Pattern, rule: Rule) -> Result<(), RulesFault> {
+        // A public rule matches no request without a path; others do.
+        let is_left_by_public = pattern.path.is_none() && !matches!(rule.access, Access::Public(_));
         let covers = |earlier| {
-            self.get(earlier)
-                .is_some_and(|earlier| earlier.covers(&rule))
+            self.get(earlier).is_some_and(|earlier| {
+                let is_public = matches!(earlier.access, Access::Public(_));
+                !(is_public && is_left_by_public) && earlier.covers(&rule)
+            })
         };
         match self
             .index
