@@ -189,12 +189,22 @@ impl fmt::Display for PathFault {
     }
 }
 
+/// Longest part of the document in an error, in bytes: a line of the log has to hold it.
+const MAX_QUOTED_BYTES: usize = 256;
+
 /// Quotes a part of the document without characters that would break the log line.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Visible(self.0))
+        let end = self.0.floor_char_boundary(MAX_QUOTED_BYTES);
+        let shown = self.0.get(..end).unwrap_or_default();
+        let more = if shown.len() < self.0.len() {
+            "..."
+        } else {
+            ""
+        };
+        write!(f, "\"{}\"{more}", Visible(shown))
     }
 }
 
