@@ -30,6 +30,8 @@ const TIMEOUT: Duration = ms(1000);
 /// How long after its timeout the filter gives a call up.
 const LOST_AFTER: Duration = ms(1000);
 const TICK: Duration = ms(50);
+/// The token of the probe.
+const PROBE: &str = "trust-triangle-probe";
 /// Ages are rounded up, and once more in shared records.
 const ROUNDING: Duration = ms(2);
 /// Without a queue, each step of a request takes a tick, and so does every eighth wake-up.
@@ -118,6 +120,7 @@ struct Open {
 struct Simulation {
     cache_ttl: u64,
     stale_if_error: u64,
+    max_calls: usize,
     configuration: Configuration,
     workers: [Worker; 2],
     open: Vec<Open>,
@@ -132,10 +135,13 @@ struct Simulation {
 impl Simulation {
     fn new(input: &mut Unstructured<'_>) -> Self {
         let (cache_ttl, stale_if_error) = pick(input, &[(2, 0), (0, 0), (1, 2)]);
+        let max_calls = pick(input, &[1024, 1, 2]);
         let configuration = Configuration::new(json!({
             "cache_ttl": cache_ttl,
             "stale_if_error": stale_if_error,
             "negative_cache_ttl": pick(input, &[0, 1]),
+            "max_calls": max_calls,
+            "max_waiting": pick(input, &[4096, 1, 4]),
             "breaker_faults": pick(input, &[5, 0, 1]),
             // More than there are tokens, so that no answer is evicted.
             "cache_entries": 16,
@@ -146,6 +152,7 @@ impl Simulation {
         Self {
             cache_ttl,
             stale_if_error,
+            max_calls,
             configuration,
             workers,
             open: Vec::new(),
@@ -463,7 +470,7 @@ impl Simulation {
             .any(|answer| answer.is_in_time && self.now() > answer.received + patience)
     }
 
-    /// For each token at most one call of each configuration is on its way.
+    /// Of each configuration at most `max_calls` are on their way, and one for each token.
     fn check_calls(&self) {
         for worker in &self.workers {
             let calls: Vec<_> = (worker.calls().into_iter())
@@ -471,7 +478,11 @@ impl Simulation {
                 .filter_map(|call| Some((call.owner, call.token()?.to_owned())))
                 .collect();
             for (place, call) in calls.iter().enumerate() {
-                assert!(!calls[..place].contains(call), "two calls about {call:?}");
+                // Each flight may send the probe.
+                let is_twice = call.1 != PROBE && calls[..place].contains(call);
+                assert!(!is_twice, "two calls about {call:?}");
+                let together = calls.iter().filter(|other| other.0 == call.0).count();
+                assert!(together <= self.max_calls, "{together} calls");
             }
             assert!(
                 worker.max_depth() <= MAX_DEPTH,

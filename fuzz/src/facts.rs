@@ -404,7 +404,7 @@ fn decide(required: &[(&str, &str)], response: IssuerResponse, answer: Answer, l
             }
         }
         Step::Lead(..) => {}
-        Step::Join(_) => panic!("there is no flight to join"),
+        Step::Join(_) | Step::Finished(..) => panic!("there is no flight to join"),
     }
 }
 

@@ -47,14 +47,14 @@ pub(crate) fn head<'a>(authorization: &'a [&'a [u8]], path: &'a [u8]) -> Request
 }
 
 /// A request that must call the issuer at once.
-pub(crate) fn introspects(step: Step) -> (PendingRequest, token_check::AwaitingResponse) {
+pub(crate) fn introspects(step: Step<u32>) -> (PendingRequest, token_check::AwaitingResponse) {
     match step {
         Step::Lead(pending, Action::Introspect(ticket, _)) => (pending, ticket),
         other => panic!("must call the issuer: {other:?}"),
     }
 }
 
-pub(crate) fn done(step: Step) -> Verdict {
+pub(crate) fn done(step: Step<u32>) -> Verdict {
     match step {
         Step::Done(verdict) => verdict,
         other => panic!("must be decided: {other:?}"),

@@ -62,6 +62,9 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "issuer_circuit_open" | "issuer_failed" | "issuer_overloaded" | "issuer_timeout" => {
             "Try again later: the issuer of Service B is failing."
         }
+        "too_busy" => {
+            "Try again later: more requests wait for the issuer of Service B than its settings max_calls and max_waiting allow."
+        }
         "issuer_rejected_client" => {
             "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer rejects them."
         }

@@ -29,6 +29,8 @@ pub(super) struct Config {
     pub(super) leeway: u64,
     pub(super) breaker_faults: u64,
     pub(super) cache_entries: u64,
+    pub(super) max_calls: usize,
+    pub(super) max_waiting: usize,
     pub(super) audit: bool,
 }
 
@@ -49,6 +51,8 @@ impl Config {
             leeway: pick(input, &[0, 2]),
             breaker_faults: pick(input, &[3, 0, 1, 5]),
             cache_entries: pick(input, &[16, 2]),
+            max_calls: pick(input, &[1024, 1, 2]),
+            max_waiting: pick(input, &[4096, 3, 1]),
             audit: below(input, 4) == 3,
         }
     }

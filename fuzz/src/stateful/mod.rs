@@ -4,7 +4,9 @@
 //! - Nobody is granted without an active answer young enough for the route, or past `exp`.
 //! - A revoked token is refused within the documented time.
 //! - Nobody waits past the deadline, and each request that waits has a flight that will end.
-//! - At most one call per token and instance is in flight.
+//! - At most one call per token and instance is in flight, and `max_calls` in all; at most
+//!   `max_waiting` requests wait.
+//! - Nobody gets stale facts unless a probe failed.
 //! - When the issuer and the store are well again, every decision is the issuer's.
 
 mod event;

@@ -28,8 +28,18 @@ struct Answer {
 struct Trouble {
     instance: usize,
     at: Duration,
-    /// Stale results may be used.
+    /// Stale results may be used: it failed the probe.
     is_outage: bool,
+}
+
+/// Longest `Retry-After` that is obeyed.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Token(TokenId),
+    Probe,
 }
 
 /// A request, as far as its verdict depends on it.
@@ -46,12 +56,12 @@ pub(super) struct Model {
     pub(super) issuer: Issuer,
     answers: Vec<Answer>,
     troubles: Vec<Trouble>,
-    /// By instance: the last trouble that no good response to a later call has followed.
+    /// Tokens that the issuer asked not to ask about for a while, and until when at the latest.
+    holds: Vec<(usize, TokenId, Duration)>,
+    /// By instance: the last failed probe that no good response to a later call has followed.
     trouble_since: Vec<Option<Duration>>,
     /// By instance: when that response came.
     trouble_ended: Vec<Option<Duration>>,
-    /// First calls of flights in progress or dropped, by instance and token.
-    pub(super) calls: Vec<(usize, TokenId, Duration)>,
 }
 
 impl Model {
@@ -63,7 +73,7 @@ impl Model {
             troubles: Vec::new(),
             trouble_since: vec![None; config.instances],
             trouble_ended: vec![None; config.instances],
-            calls: Vec::new(),
+            holds: Vec::new(),
         }
     }
 
@@ -75,33 +85,27 @@ impl Model {
     pub(super) fn respond(
         &mut self,
         instance: usize,
-        id: TokenId,
+        about: About,
         sent: Duration,
         now: Duration,
         outcome: &CallOutcome,
     ) -> Result<IssuerResponse, CallFailure> {
-        let answer = |state| Answer {
-            instance,
-            id,
-            sent,
-            received: now,
-            state,
-        };
-        let trouble = |is_outage| Trouble {
-            instance,
-            at: now,
-            is_outage,
-        };
         match outcome {
             CallOutcome::Truth { when_sent } => {
-                let state = self.issuer.at(id, if *when_sent { sent } else { now });
                 self.responded(instance, sent, now);
-                self.answers.push(answer(state));
-                Ok(json(&state.body(id)))
+                Ok(match about {
+                    About::Probe => json(r#"{"active":false}"#),
+                    About::Token(id) => {
+                        let state = self.issuer.at(id, if *when_sent { sent } else { now });
+                        self.answered(instance, id, sent, now, state);
+                        json(&state.body(id))
+                    }
+                })
             }
             CallOutcome::Failed(failure) => {
                 let is_denied = *failure == CallFailure::Denied;
-                self.failed(trouble(!is_denied), !is_denied);
+                let is_outage = about == About::Probe && !is_denied;
+                self.failed(instance, now, is_outage, is_outage);
                 Err(*failure)
             }
             CallOutcome::Status {
@@ -114,13 +118,24 @@ impl Model {
                     (200 | 400 | 401, r#"{"active":false}"#)
                         | (400, r#"{"error":"invalid_token"}"#)
                 );
-                let opens_circuit = matches!(status, 429 | 502 | 503 | 504);
-                if says_inactive {
-                    self.answers.push(answer(State::Inactive));
-                } else {
-                    self.failed(trouble(*status == 429 || *status >= 500), opens_circuit);
+                let is_probe = about == About::Probe;
+                let opens_circuit = is_probe && matches!(status, 429 | 502 | 503 | 504);
+                match about {
+                    About::Token(id) if says_inactive => {
+                        self.answered(instance, id, sent, now, State::Inactive);
+                    }
+                    About::Token(id) => {
+                        self.failed(instance, now, false, false);
+                        if retry_after.is_some() && matches!(status, 429 | 503) {
+                            self.holds.push((instance, id, now + LONGEST_HOLD));
+                        }
+                    }
+                    About::Probe => {
+                        let is_outage = *status == 429 || *status >= 500;
+                        self.failed(instance, now, is_outage, opens_circuit);
+                    }
                 }
-                if !opens_circuit {
+                if !matches!(status, 429 | 502 | 503 | 504) {
                     self.responded(instance, sent, now);
                 }
                 let mut response = response(*status, b"application/json", body.as_bytes());
@@ -128,6 +143,23 @@ impl Model {
                 Ok(response)
             }
         }
+    }
+
+    fn answered(
+        &mut self,
+        instance: usize,
+        id: TokenId,
+        sent: Duration,
+        received: Duration,
+        state: State,
+    ) {
+        self.answers.push(Answer {
+            instance,
+            id,
+            sent,
+            received,
+            state,
+        });
     }
 
     /// The issuer responded well enough to close a circuit.
@@ -138,10 +170,14 @@ impl Model {
         }
     }
 
-    fn failed(&mut self, trouble: Trouble, opens_circuit: bool) {
-        self.troubles.push(trouble);
+    fn failed(&mut self, instance: usize, at: Duration, is_outage: bool, opens_circuit: bool) {
+        self.troubles.push(Trouble {
+            instance,
+            at,
+            is_outage,
+        });
         if opens_circuit {
-            self.trouble_since[trouble.instance] = Some(trouble.at);
+            self.trouble_since[instance] = Some(at);
         }
     }
 
@@ -169,7 +205,8 @@ impl Model {
             .flatten()
     }
 
-    pub(super) fn check(&self, asked: Asked, verdict: &Verdict, now: Duration) {
+    /// `others`: how many other requests wait in the instance.
+    pub(super) fn check(&self, asked: Asked, verdict: &Verdict, now: Duration, others: usize) {
         match &verdict.decision {
             Decision::Granted(grant) => {
                 let client = grant
@@ -186,7 +223,7 @@ impl Model {
             }
             Decision::Refused(refusal) => {
                 let cache = verdict.cache.expect("the credentials are good");
-                self.check_refusal(asked, refusal.reason(), cache, now);
+                self.check_refusal(asked, refusal.reason(), cache, now, others);
             }
         }
     }
@@ -209,7 +246,7 @@ impl Model {
         );
         if cache == CacheStatus::Stale {
             assert!(
-                self.may_be_outage(asked, now),
+                self.may_be_outage(asked),
                 "stale without an outage: {asked:?} at {now:?}"
             );
         }
@@ -296,17 +333,24 @@ impl Model {
         self.trouble_since[asked.instance].is_some() || ended.is_some_and(|at| at >= asked.begun)
     }
 
-    fn may_be_outage(&self, asked: Asked, now: Duration) -> bool {
-        // Nobody knows yet, but a call has not been answered for a good while.
-        let is_slow = (self.calls.iter()).any(|(instance, id, since)| {
-            (*instance, *id) == (asked.instance, asked.id) && now >= *since + self.timeout() / 4
-        });
-        self.may_be_open(asked)
-            || self.troubles_of(asked).any(|trouble| trouble.is_outage)
-            || is_slow
+    fn may_be_outage(&self, asked: Asked) -> bool {
+        self.may_be_open(asked) || self.troubles_of(asked).any(|trouble| trouble.is_outage)
     }
 
-    fn check_refusal(&self, asked: Asked, reason: Reason, cache: CacheStatus, now: Duration) {
+    fn is_held(&self, asked: Asked) -> bool {
+        (self.holds.iter()).any(|(instance, id, until)| {
+            (*instance, *id) == (asked.instance, asked.id) && *until >= asked.begun
+        })
+    }
+
+    fn check_refusal(
+        &self,
+        asked: Asked,
+        reason: Reason,
+        cache: CacheStatus,
+        now: Duration,
+        others: usize,
+    ) {
         let ttl = Duration::from_secs(self.ttl(asked.route));
         let negative = ttl.min(Duration::from_secs(self.config.negative_cache_ttl));
         let now_seconds = START + now.as_secs();
@@ -321,9 +365,14 @@ impl Model {
                 };
                 now_seconds >= exp + self.config.leeway
             }),
+            Reason::TooBusy => {
+                // One token has half of the places, strangers three quarters.
+                others >= self.config.max_waiting.div_ceil(2) || now >= asked.begun + self.timeout()
+            }
             reason if reason.status() == 503 => {
                 now >= asked.begun + self.timeout()
                     || self.may_be_open(asked)
+                    || self.is_held(asked)
                     || self.troubles_of(asked).next().is_some()
             }
             _ => false,

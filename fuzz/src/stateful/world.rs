@@ -13,7 +13,7 @@ use super::event::{
     CallOutcome, Config, Event, Leave, Nudge, Outcome, ROUTES, RULES, StoreOutcome, TOKENS,
 };
 use super::issuer::{State, TokenId};
-use super::model::{Asked, LOST_AFTER, Model};
+use super::model::{About, Asked, LOST_AFTER, Model};
 use super::store::Store;
 use crate::support::{SECRET, START, head, token, try_policy};
 
@@ -22,6 +22,8 @@ use crate::support::{SECRET, START, head, token, try_policy};
 const RECOVERY: Duration = Duration::from_secs(130);
 /// Most requests, one per two seconds, until one is decided by a recovered issuer.
 const MAX_ATTEMPTS: usize = 8;
+/// The token of the probe.
+const PROBE: &[u8] = b"trust-triangle-probe";
 /// Longest sleep that the core asks for.
 const MAX_SLEEP: Duration = Duration::from_millis(16);
 
@@ -30,6 +32,9 @@ struct Instance {
     tenant: usize,
     /// Monotonic clocks start anywhere.
     offset: Duration,
+    /// A ticket was dropped, against the contract: its place is free, and nobody is told before
+    /// something else ends.
+    has_lost_place: bool,
 }
 
 struct Request {
@@ -37,7 +42,9 @@ struct Request {
     pending: PendingRequest,
     deadline: Duration,
     is_woken: bool,
-    /// Its flight's ticket was dropped: it may sleep until its deadline.
+    /// Its flight's ticket was dropped: it may sleep until its deadline, or until a later flight
+    /// ends.
+    has_lost_flight: bool,
     may_oversleep: bool,
 }
 
@@ -49,8 +56,6 @@ struct Running {
     action: Action,
     /// When the action was asked for.
     since: Duration,
-    /// When its flight sent its first call.
-    first_call: Option<Duration>,
     /// Of the leader.
     deadline: Duration,
     /// Of the value that was read last.
@@ -58,6 +63,8 @@ struct Running {
 }
 
 pub(super) struct World {
+    max_calls: usize,
+    max_waiting: usize,
     now: Duration,
     instances: Vec<Instance>,
     store: Store,
@@ -75,9 +82,12 @@ impl World {
                 check: auth_check(config, is_other),
                 tenant: usize::from(is_other),
                 offset: Duration::from_nanos(5_000_123_456_789) * u32::try_from(place).unwrap_or(0),
+                has_lost_place: false,
             }
         });
         Self {
+            max_calls: config.max_calls,
+            max_waiting: config.max_waiting,
             now: Duration::ZERO,
             instances: instances.collect(),
             store: Store::default(),
@@ -156,13 +166,14 @@ impl World {
         self.advance_request(self.last_request, asked, step);
     }
 
-    fn advance_request(&mut self, request: u32, asked: Asked, mut step: Step) {
+    fn advance_request(&mut self, request: u32, asked: Asked, mut step: Step<u32>) {
         let instance = asked.instance;
         let now = self.clock(instance);
         for _ in 0..4 {
             let pending = match step {
                 Step::Done(verdict) => {
-                    self.model.check(asked, &verdict, self.now);
+                    let others = self.waiting_in(instance);
+                    self.model.check(asked, &verdict, self.now, others);
                     check_text(verdict.audit.as_deref());
                     check_text(verdict.event.map(|event| event.to_string()).as_deref());
                     return;
@@ -172,12 +183,18 @@ impl World {
                     self.insert(request, asked, pending);
                     return;
                 }
+                Step::Finished(pending, finished) => {
+                    self.finish(instance, request, finished);
+                    step = self.instances[instance].check.resume(pending, now);
+                    continue;
+                }
                 Step::Join(pending) => pending,
             };
             match self.instances[instance].check.park(&pending, request) {
                 Parked::Yes => {
+                    let check = &self.instances[instance].check;
                     assert!(
-                        self.is_in_flight(asked),
+                        self.is_in_flight(asked) || check.is_queued(&pending),
                         "joins a flight that nobody leads: {asked:?}"
                     );
                     return self.insert(request, asked, pending);
@@ -194,7 +211,7 @@ impl World {
         let deadline = pending.deadline() - self.instances[asked.instance].offset;
         assert_eq!(deadline, asked.begun + self.model.timeout());
         assert!(deadline > self.now, "waits past its deadline: {asked:?}");
-        let (is_woken, may_oversleep) = (false, false);
+        let (is_woken, has_lost_flight, may_oversleep) = (false, false, false);
         self.requests.insert(
             request,
             Request {
@@ -202,9 +219,15 @@ impl World {
                 pending,
                 deadline,
                 is_woken,
+                has_lost_flight,
                 may_oversleep,
             },
         );
+    }
+
+    fn waiting_in(&self, instance: usize) -> usize {
+        let is_there = |request: &&Request| request.asked.instance == instance;
+        self.requests.values().filter(is_there).count()
     }
 
     fn is_in_flight(&self, asked: Asked) -> bool {
@@ -217,20 +240,9 @@ impl World {
     }
 
     fn resume(&mut self, id: u32) {
-        if let Some(Request {
-            asked,
-            pending,
-            deadline,
-            ..
-        }) = self.requests.remove(&id)
-        {
+        if let Some(Request { asked, pending, .. }) = self.requests.remove(&id) {
             let now = self.clock(asked.instance);
             let step = self.instances[asked.instance].check.resume(pending, now);
-            let is_done = matches!(step, Step::Done(_));
-            assert!(
-                is_done || self.now < deadline,
-                "waits past its deadline: {asked:?}"
-            );
             self.advance_request(id, asked, step);
         }
     }
@@ -243,37 +255,34 @@ impl World {
     }
 
     fn leave(&mut self, id: u32, leave: Leave) {
-        let Some(Request { asked, .. }) = self.requests.remove(&id) else {
+        let Some(Request { asked, pending, .. }) = self.requests.remove(&id) else {
             return;
         };
+        let instance = asked.instance;
+        let now = self.clock(instance);
         let leads = |flight: &Running| flight.leader == id;
         let Some(place) = self.running.iter().position(leads) else {
+            let finished = self.instances[instance].check.leave(pending, now);
+            self.finish(instance, id, finished);
             return;
         };
         if matches!(leave, Leave::Continues) {
+            let finished = self.instances[instance].check.leave(pending, now);
+            self.finish(instance, id, finished);
             return;
         }
-        let flight = self.running.remove(place);
-        let ticket: Flight = match flight.action {
-            Action::Introspect(ticket, _) => ticket.into(),
-            Action::StoreGet(ticket, _) => ticket.into(),
-            Action::StoreCompareAndSwap(ticket, ..) => ticket.into(),
-            Action::Sleep(ticket, _) => ticket.into(),
-        };
+        let ticket = ticket(self.running.remove(place).action);
         if matches!(leave, Leave::Abandoned) {
-            let now = self.clock(asked.instance);
-            let finished = self.instances[asked.instance].check.abandon(ticket, now);
-            self.finish(asked.instance, id, finished);
+            let finished = self.instances[instance].check.abandon(ticket, now);
+            self.finish(instance, id, finished);
         } else {
             drop(ticket);
-            // The core still counts the time of its call.
-            let first_call = flight.first_call;
-            self.model
-                .calls
-                .extend(first_call.map(|first| (asked.instance, asked.id, first)));
+            self.instances[instance].has_lost_place = true;
             for request in self.requests.values_mut() {
                 let other = request.asked;
-                request.may_oversleep |= (other.instance, other.id) == (asked.instance, asked.id);
+                let is_it = (other.instance, other.id) == (asked.instance, asked.id);
+                request.may_oversleep |= is_it;
+                request.has_lost_flight |= is_it;
             }
         }
     }
@@ -295,13 +304,12 @@ impl World {
             leader,
             action,
             since: self.now,
-            first_call: None,
             deadline,
             version: None,
         });
     }
 
-    fn run(&mut self, mut flight: Running) {
+    fn run(&mut self, flight: Running) {
         match &flight.action {
             Action::Introspect(_, call) => {
                 let left = flight.deadline.saturating_sub(self.now);
@@ -309,14 +317,12 @@ impl World {
                     call.timeout() <= left && !left.is_zero(),
                     "a call past the deadline"
                 );
-                let about = TokenId::from_text(flight.id.tenant, &token(call));
-                assert_eq!(about, Some(flight.id), "a call about another token");
-                if flight.first_call.is_none() {
-                    flight.first_call = Some(self.now);
-                    self.model
-                        .calls
-                        .push((flight.instance, flight.id, self.now));
-                }
+                let about = token(call);
+                assert!(
+                    about == PROBE
+                        || TokenId::from_text(flight.id.tenant, &about) == Some(flight.id),
+                    "a call about another token"
+                );
             }
             Action::Sleep(_, time) => assert!(!time.is_zero() && *time <= MAX_SLEEP, "{time:?}"),
             Action::StoreGet(..) | Action::StoreCompareAndSwap(..) => {}
@@ -331,7 +337,6 @@ impl World {
             id,
             leader,
             since,
-            first_call,
             deadline,
             mut version,
             ..
@@ -339,8 +344,29 @@ impl World {
         let now = self.clock(instance);
         let check = &mut self.instances[instance].check;
         let progress = match flight.action {
-            Action::Introspect(ticket, _) => {
-                let result = (self.model).respond(instance, id, since, self.now, &outcome.call);
+            Action::Introspect(ticket, call) => {
+                let is_awaited = check.is_awaited(&ticket);
+                let is_it = |request: &&Request| {
+                    (request.asked.instance, request.asked.id) == (instance, id)
+                };
+                let mut waiting = self.requests.values().filter(is_it);
+                assert!(
+                    is_awaited
+                        || waiting.all(|request| request.is_woken || request.has_lost_flight),
+                    "somebody waits for this call"
+                );
+                if !is_awaited && matches!(outcome.call, CallOutcome::Truth { when_sent: true }) {
+                    // As the Envoy filter does if it has not sent it yet.
+                    let finished = check.abandon(ticket, now);
+                    self.finish(instance, leader, finished);
+                    return;
+                }
+                let about = if token(&call) == PROBE {
+                    About::Probe
+                } else {
+                    About::Token(id)
+                };
+                let result = (self.model).respond(instance, about, since, self.now, &outcome.call);
                 check.responded(ticket, result, now)
             }
             Action::StoreGet(ticket, key) => {
@@ -362,26 +388,26 @@ impl World {
                     leader,
                     action,
                     since,
-                    first_call,
                     deadline,
                     version,
                 });
             }
-            Progress::Finished(finished) => {
-                self.model
-                    .calls
-                    .retain(|(other, about, _)| (*other, *about) != (instance, id));
-                self.finish(instance, leader, finished);
+            Progress::Queued => self.wake([leader]),
+            Progress::Finished(finished) => self.finish(instance, leader, finished),
+        }
+    }
+
+    fn wake(&mut self, requests: impl IntoIterator<Item = u32>) {
+        for request in requests {
+            if let Some(request) = self.requests.get_mut(&request) {
+                request.is_woken = true;
             }
         }
     }
 
     fn finish(&mut self, instance: usize, leader: u32, finished: Finished<u32>) {
-        for request in finished.woken.into_iter().chain([leader]) {
-            if let Some(request) = self.requests.get_mut(&request) {
-                request.is_woken = true;
-            }
-        }
+        self.instances[instance].has_lost_place = false;
+        self.wake(finished.woken.into_iter().chain([leader]));
         for record in &finished.records {
             let text = String::from_utf8_lossy(&record.bytes);
             assert!(
@@ -469,11 +495,38 @@ impl World {
         for request in self.requests.values() {
             let is_cared_for = request.is_woken || request.may_oversleep;
             let asked = request.asked;
+            let check = &self.instances[asked.instance].check;
+            // It waits for a call to end, or for somebody whose turn it is.
+            let will_end =
+                self.is_busy(asked.instance) || self.instances[asked.instance].has_lost_place;
+            let is_in_line = check.is_queued(&request.pending) && will_end;
             assert!(
-                is_cared_for || self.is_in_flight(asked),
+                is_cared_for || self.is_in_flight(asked) || is_in_line,
                 "nobody will wake {asked:?}"
             );
         }
+        for instance in 0..self.instances.len() {
+            let is_call = |flight: &&Running| {
+                flight.instance == instance && matches!(flight.action, Action::Introspect(..))
+            };
+            let calls = self.running.iter().filter(is_call).count();
+            assert!(calls <= self.max_calls, "{calls} calls");
+            let waiting = self.waiting_in(instance);
+            assert!(waiting <= self.max_waiting, "{waiting} requests wait");
+        }
+    }
+
+    /// Whether a call, or a request whose turn it is, holds a place.
+    fn is_busy(&self, instance: usize) -> bool {
+        let calls = |flight: &Running| {
+            flight.instance == instance && matches!(flight.action, Action::Introspect(..))
+        };
+        let has_turn = |request: &Request| {
+            request.asked.instance == instance
+                && request.is_woken
+                && self.instances[instance].check.is_queued(&request.pending)
+        };
+        self.running.iter().any(calls) || self.requests.values().any(has_turn)
     }
 
     /// Everything ends by itself; then issuer and store are well again, and so is every decision.
@@ -529,10 +582,15 @@ impl World {
                         let now = self.clock(instance);
                         step = self.instances[instance].check.resume(pending, now);
                     }
+                    Step::Finished(pending, finished) => {
+                        self.finish(instance, 0, finished);
+                        let now = self.clock(instance);
+                        step = self.instances[instance].check.resume(pending, now);
+                    }
                     Step::Join(_) => panic!("joins a flight that nobody leads: {asked:?}"),
                 }
             };
-            self.model.check(asked, &verdict, self.now);
+            self.model.check(asked, &verdict, self.now, 0);
             let truth = match self.model.issuer.at(id, self.now) {
                 State::Inactive => false,
                 State::Active(exp) => exp.is_none_or(|exp| exp > START + self.now.as_secs()),
@@ -563,6 +621,8 @@ fn auth_check(config: &Config, is_other: bool) -> AuthCheck<u32> {
         ("leeway", config.leeway),
         ("breaker_faults", config.breaker_faults),
         ("cache_entries", config.cache_entries),
+        ("max_calls", config.max_calls as u64),
+        ("max_waiting", config.max_waiting as u64),
     ];
     let numbers: Vec<_> = (numbers.iter())
         .map(|(key, value)| (*key, value.to_string()))
@@ -577,6 +637,15 @@ fn auth_check(config: &Config, is_other: bool) -> AuthCheck<u32> {
     }
     let policy = try_policy(&settings).expect("these settings are valid");
     AuthCheck::new(policy, [7; 16]).sharing(config.sharing)
+}
+
+fn ticket(action: Action) -> Flight {
+    match action {
+        Action::Introspect(ticket, _) => ticket.into(),
+        Action::StoreGet(ticket, _) => ticket.into(),
+        Action::StoreCompareAndSwap(ticket, ..) => ticket.into(),
+        Action::Sleep(ticket, _) => ticket.into(),
+    }
 }
 
 /// A line of a log: one line in ASCII, without token and secret.

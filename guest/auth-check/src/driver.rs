@@ -2,12 +2,13 @@
 //! request's.
 
 use core::cell::RefCell;
-use core::time::Duration;
 use std::pin::pin;
 
 use futures::future::{Either, select};
+use scopeguard::{ScopeGuard, guard};
 use token_check::{
-    Action, AuthCheck, Flight, Parked, Progress, RequestHead, Step, StoreFailed, Verdict,
+    Action, AuthCheck, Flight, Parked, PendingRequest, Progress, RequestHead, Step, StoreFailed,
+    Verdict,
 };
 
 use crate::host::Host;
@@ -22,38 +23,53 @@ pub(crate) async fn decide<H: Host>(
         step = match step {
             Step::Done(verdict) => return verdict,
             Step::Lead(request, action) => {
-                lead(host, check, action, request.deadline()).await;
+                lead(host, check, action).await;
+                check.borrow_mut().resume(request, host.now())
+            }
+            Step::Finished(request, finished) => {
+                host.finished(finished);
                 check.borrow_mut().resume(request, host.now())
             }
             Step::Join(request) => {
-                let (waker, woken) = host.waker();
-                let parked = check.borrow_mut().park(&request, waker);
-                if matches!(parked, Parked::Yes) {
-                    let deadline = host.sleep_until(request.deadline());
-                    match select(pin!(woken), pin!(deadline)).await {
-                        Either::Left(_) | Either::Right(_) => {}
-                    }
-                }
+                let request = wait(host, check, request).await;
                 check.borrow_mut().resume(request, host.now())
             }
         };
     }
 }
 
-/// Runs the actions of a flight until it has finished.
-async fn lead<H: Host>(
+/// Waits until the request is woken or its deadline has come.
+async fn wait<H: Host>(
     host: &H,
     check: &RefCell<AuthCheck<H::Waker>>,
-    first: Action,
-    deadline: Duration,
-) {
+    request: PendingRequest,
+) -> PendingRequest {
+    let (waker, woken) = host.waker();
+    let parked = check.borrow_mut().park(&request, waker);
+    // If the caller leaves meanwhile, it may be the turn of others.
+    let request = guard(request, |request| {
+        let finished = check.borrow_mut().leave(request, host.now());
+        host.finished(finished);
+    });
+    if matches!(parked, Parked::Yes) {
+        let deadline = host.sleep_until(request.deadline());
+        match select(pin!(woken), pin!(deadline)).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+    ScopeGuard::into_inner(request)
+}
+
+/// Runs the actions of a flight until it has finished, or waits for its turn.
+async fn lead<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, first: Action) {
     let mut next = Some(first);
     while let Some(action) = next {
         let progress = match action {
             Action::Introspect(ticket, call) => {
                 let guard = FlightGuard::new(host, check, ticket);
                 let limit = check.borrow().policy().max_answer_bytes();
-                let response = host.introspect(&call, limit, deadline).await;
+                let ends = host.now().monotonic.saturating_add(call.timeout());
+                let response = host.introspect(&call, limit, ends).await;
                 guard.report(|check, ticket| check.responded(ticket, response, host.now()))
             }
             Action::StoreGet(ticket, key) => {
@@ -77,7 +93,7 @@ async fn lead<H: Host>(
                 host.finished(finished);
                 None
             }
-            None => None,
+            Some(Progress::Queued) | None => None,
         };
     }
 }

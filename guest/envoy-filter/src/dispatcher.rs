@@ -99,7 +99,11 @@ impl<H: Host> Dispatcher<H> {
 
     /// The stream has ended, or Envoy has answered it.
     pub(crate) fn forget(&mut self, stream: u32) {
-        self.waiting.remove(stream);
+        if let Some(request) = self.waiting.remove(stream) {
+            let finished = self.check.leave(request.pending, self.host.now());
+            self.finish(finished);
+            self.schedule_ready();
+        }
     }
 
     pub(crate) fn take_ready(&mut self) -> Option<(u32, WaitingRequest)> {
@@ -142,6 +146,12 @@ impl<H: Host> Dispatcher<H> {
     /// Sends the queued calls, in a callback of the root context.
     pub(crate) fn send_queued(&mut self, now: Now) {
         for call in self.calls.take_queued() {
+            // A caller can reset many streams before the first call is sent.
+            if !self.check.is_awaited(&call.ticket) {
+                let finished = self.check.abandon(call.ticket, now);
+                self.finish(finished);
+                continue;
+            }
             if let Some(completed) = self.calls.send(call, now.monotonic) {
                 self.complete(completed, now);
             }
@@ -187,7 +197,7 @@ impl<H: Host> Dispatcher<H> {
     fn advance(
         &mut self,
         stream: u32,
-        mut step: Step,
+        mut step: Step<u32>,
         whoami_method: Option<&[u8]>,
         now: Now,
     ) -> Poll<Verdict> {
@@ -196,17 +206,16 @@ impl<H: Host> Dispatcher<H> {
                 Step::Done(verdict) => return Poll::Ready(verdict),
                 Step::Lead(pending, action) => match self.run(stream, action, None, now) {
                     Poll::Pending => break pending,
-                    Poll::Ready(finished) => {
-                        self.finish(finished);
-                        if self.waiting.has_ready() {
-                            self.scheduler.schedule();
-                        }
-                        step = self.check.resume(pending, now);
-                    }
+                    Poll::Ready(finished) => step = self.finished(pending, finished, now),
                 },
+                Step::Finished(pending, finished) => step = self.finished(pending, finished, now),
                 Step::Join(pending) => match self.check.park(&pending, stream) {
                     Parked::Yes => {
-                        self.metrics.joined();
+                        if self.check.is_queued(&pending) {
+                            self.metrics.queued();
+                        } else {
+                            self.metrics.joined();
+                        }
                         break pending;
                     }
                     Parked::FlightOver(_) => step = self.check.resume(pending, now),
@@ -222,7 +231,27 @@ impl<H: Host> Dispatcher<H> {
         Poll::Pending
     }
 
-    /// Runs actions of a flight until it has finished. Pending: one takes time.
+    /// The flight of this request has finished in its own callback.
+    fn finished(
+        &mut self,
+        pending: PendingRequest,
+        finished: Finished<u32>,
+        now: Now,
+    ) -> Step<u32> {
+        self.finish(finished);
+        self.schedule_ready();
+        self.check.resume(pending, now)
+    }
+
+    /// Requests are resumed in callbacks of the root context only.
+    fn schedule_ready(&mut self) {
+        if self.waiting.has_ready() {
+            self.scheduler.schedule();
+        }
+    }
+
+    /// Runs actions of a flight until it has finished, or waits for its turn, in which case it
+    /// leaves nothing. Pending: an action takes time.
     fn run(
         &mut self,
         leader: u32,
@@ -269,6 +298,7 @@ impl<H: Host> Dispatcher<H> {
             };
             match progress {
                 Progress::Continue(next) => action = next,
+                Progress::Queued => return Poll::Ready(Finished::default()),
                 Progress::Finished(finished) => return Poll::Ready(finished),
             }
         }
@@ -290,6 +320,7 @@ impl<H: Host> Dispatcher<H> {
     ) {
         let status = match progress {
             Progress::Continue(action) => self.run(leader, action, warm_up_first, now),
+            Progress::Queued => Poll::Ready(Finished::default()),
             Progress::Finished(finished) => Poll::Ready(finished),
         };
         if let Poll::Ready(finished) = status {

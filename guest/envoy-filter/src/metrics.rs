@@ -18,6 +18,7 @@ pub(crate) struct Metrics<H> {
     unreachable: Option<u32>,
     milliseconds: Option<u32>,
     joined: Option<u32>,
+    queued: Option<u32>,
 }
 
 impl<H: Host> Metrics<H> {
@@ -51,6 +52,7 @@ impl<H: Host> Metrics<H> {
                 "trust_triangle_introspection_milliseconds",
             ),
             joined: counter("flights_joined"),
+            queued: counter("calls_queued"),
             host,
         }
     }
@@ -89,6 +91,11 @@ impl<H: Host> Metrics<H> {
     /// A request that waits for another request's flight.
     pub(crate) fn joined(&self) {
         self.increment(self.joined);
+    }
+
+    /// A request that waits because there are `max_calls` calls.
+    pub(crate) fn queued(&self) {
+        self.increment(self.queued);
     }
 
     fn increment(&self, metric: Option<u32>) {

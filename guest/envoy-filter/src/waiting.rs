@@ -33,8 +33,8 @@ impl WaitingRequests {
         self.entries.insert(stream, Entry { request, is_ready });
     }
 
-    pub(crate) fn remove(&mut self, stream: u32) {
-        self.entries.remove(&stream);
+    pub(crate) fn remove(&mut self, stream: u32) -> Option<WaitingRequest> {
+        self.entries.remove(&stream).map(|entry| entry.request)
     }
 
     pub(crate) fn contains(&self, stream: u32) -> bool {

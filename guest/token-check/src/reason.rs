@@ -120,6 +120,8 @@ reasons! {
     TokenInQuery = "token_in_query", Request, "An access token must not be in the query.";
     /// The token is longer than `MAX_TOKEN_BYTES`.
     TokenTooLong = "token_too_long", Request, "The access token is longer than max_token_bytes allows.";
+    /// More requests than `MAX_WAITING` wait for the issuer.
+    TooBusy = "too_busy", Unavailable, "Too many requests wait for the issuer.";
     /// `scope` contains `mfa_challenge`: the login is not finished.
     UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
     /// A scheme other than Bearer.

@@ -60,6 +60,10 @@ pub fn drive<W>(
                 let _woken = run_flight(check, action, host).woken;
                 check.resume(request, host.now())
             }
+            Step::Finished(request, finished) => {
+                host.finished(&finished);
+                check.resume(request, host.now())
+            }
             Step::Join(request) => {
                 host.sleep(request.deadline().saturating_sub(host.now().monotonic));
                 check.resume(request, host.now())
@@ -68,7 +72,7 @@ pub fn drive<W>(
     }
 }
 
-/// Runs a flight to its end.
+/// Runs a flight to its end, or until it waits for its turn.
 pub fn run_flight<W>(
     check: &mut AuthCheck<W>,
     mut action: Action,
@@ -77,6 +81,7 @@ pub fn run_flight<W>(
     loop {
         match run_action(check, action, host) {
             Progress::Continue(next) => action = next,
+            Progress::Queued => return Finished::default(),
             Progress::Finished(finished) => {
                 host.finished(&finished);
                 return finished;

@@ -47,6 +47,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         r#"trust_triangle_cache{use="miss"} 6"#,
         r#"trust_triangle_cache{use="hit"} 0"#,
         r#"trust_triangle_flights_joined{} 0"#,
+        r#"trust_triangle_calls_queued{} 0"#,
         "# TYPE trust_triangle_introspection_milliseconds histogram",
     ] {
         assert!(text.lines().any(|one| one == line), "{line}: {text}");
@@ -164,7 +165,8 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     let failed = StubResponse::json(http::StatusCode::BAD_GATEWAY, &json!({}));
     let failed = vec![Reaction::from(failed)];
     fixture.stub.script_endpoint(Endpoint::Introspect, failed);
-    // The first fault opens the breaker of this worker, and the other one has its own.
+    // The first fault calls for the probe, which fails too and opens the breaker of this worker. The
+    // other one has its own, and sends the probe with the second request.
     ask(a, "good", 200).await;
     ask(a, "good", 200).await;
     ask(a, "new", 503).await;
@@ -189,14 +191,14 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
         ("decisions.reason.issuer_circuit_open", 2),
         ("decisions.reason.no_credentials", 4),
         // Questions: those that nobody put because of the breaker are none.
-        ("issuer_faults.reason.issuer_failed", 2),
+        ("issuer_faults.reason.issuer_failed", 3),
         ("issuer_faults.reason.issuer_circuit_open", 0),
-        ("introspections.outcome.answered", 5),
+        ("introspections.outcome.answered", 7),
         ("introspections.outcome.unreachable", 0),
     ] {
         assert_eq!(counted(name), count, "{name}");
     }
-    assert_eq!(fixture.stub.counters().introspect, 5);
+    assert_eq!(fixture.stub.counters().introspect, 7);
     fixture.finish().await;
 }
 

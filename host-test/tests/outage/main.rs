@@ -84,7 +84,8 @@ impl Death {
     fn opening(self) -> Duration {
         match self {
             Self::Refuses => SLACK,
-            Self::Hangs => TIMEOUT + SLACK,
+            // The calls that count end, and then the probe.
+            Self::Hangs => TIMEOUT * 2 + SLACK,
         }
     }
 

@@ -78,6 +78,12 @@ impl Fixture {
     }
 
     fn respond(&mut self, body: &str) {
+        self.respond_later(body);
+        self.run();
+    }
+
+    /// The response is there, and no request has run since.
+    fn respond_later(&mut self, body: &str) {
         let mut collected = BodyCollector::default();
         assert!(collected.push(body.as_bytes()));
         self.host.respond(Ok(IssuerResponse {
@@ -86,7 +92,6 @@ impl Fixture {
             body: collected,
             ..IssuerResponse::default()
         }));
-        self.run();
     }
 
     fn advance(&mut self, time: Duration) {
@@ -215,4 +220,78 @@ fn a_store_that_fails_costs_a_call_and_one_that_works_gets_the_record() {
         fixture.request("t");
         assert_eq!(fixture.outcomes(), [(None, Some(CacheStatus::Hit))]);
     }
+}
+
+#[test]
+fn past_max_calls_requests_wait_for_their_turn() {
+    let mut fixture = Fixture::new(&[("max_calls", "1")], Sharing::None);
+    for token in ["a", "b", "b", "c"] {
+        fixture.request(token);
+    }
+    for calls in 1..=3 {
+        assert_eq!(fixture.host.calls_sent.get(), calls);
+        fixture.respond(ACTIVE);
+    }
+    assert_eq!(fixture.host.calls_sent.get(), 3);
+    let mut outcomes = fixture.outcomes();
+    outcomes.sort_by_key(|outcome| *outcome != MISS);
+    assert_eq!(outcomes, [MISS, MISS, MISS, COLLAPSED]);
+}
+
+#[test]
+fn a_request_that_is_cancelled_while_it_waits_for_its_turn_is_skipped() {
+    let mut fixture = Fixture::new(&[("max_calls", "1")], Sharing::None);
+    fixture.request("a");
+    let cancelled = fixture.request("b");
+    fixture.request("c");
+    cancelled.abort();
+    fixture.run();
+    fixture.respond(ACTIVE);
+    fixture.respond(ACTIVE);
+    assert_eq!(fixture.outcomes(), [MISS, MISS]);
+    assert_eq!(fixture.host.calls_sent.get(), 2);
+}
+
+#[test]
+fn a_request_that_is_cancelled_when_its_turn_has_come_gives_it_to_the_next() {
+    let mut fixture = Fixture::new(&[("max_calls", "1")], Sharing::None);
+    fixture.request("a");
+    let cancelled = fixture.request("b");
+    fixture.request("c");
+    // Both happen before any request runs.
+    fixture.respond_later(ACTIVE);
+    cancelled.abort();
+    fixture.run();
+    fixture.respond(ACTIVE);
+    assert_eq!(fixture.outcomes(), [MISS, MISS]);
+    assert_eq!(fixture.host.calls_sent.get(), 2);
+}
+
+#[test]
+fn a_cancelled_leader_gives_its_place_to_the_next() {
+    let mut fixture = Fixture::new(&[("max_calls", "1")], Sharing::None);
+    let leader = fixture.request("a");
+    fixture.request("b");
+    leader.abort();
+    fixture.run();
+    assert_eq!(fixture.host.calls_sent.get(), 2);
+    fixture.host.respond(Err(CallFailure::Unreachable));
+    fixture.respond(ACTIVE);
+    assert_eq!(fixture.outcomes(), [MISS]);
+}
+
+#[test]
+fn a_request_is_refused_at_its_deadline_if_its_turn_never_came() {
+    let mut fixture = Fixture::new(&[("max_calls", "1")], Sharing::None);
+    fixture.request("a");
+    fixture.request("b");
+    fixture.advance(Duration::from_secs(5));
+    let mut outcomes = fixture.outcomes();
+    outcomes.sort_by_key(|(reason, _)| *reason == Some(Reason::TooBusy));
+    let refused = [
+        (Some(Reason::IssuerTimeout), Some(CacheStatus::Miss)),
+        (Some(Reason::TooBusy), Some(CacheStatus::Miss)),
+    ];
+    assert_eq!(outcomes, refused);
+    assert_eq!(fixture.host.calls_sent.get(), 1);
 }

@@ -177,14 +177,71 @@ fn a_leader_that_leaves_strands_nobody() {
 }
 
 #[test]
-fn a_call_whose_caller_left_before_it_was_sent_is_sent_all_the_same() {
-    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
+fn a_call_whose_callers_left_before_it_was_sent_is_not_sent() {
+    let mut worker = Worker::new(&Configuration::default());
+    for n in 0..1000 {
+        let stream = worker.request(request(&format!("token{n}")));
+        worker.leave(stream);
+    }
+    worker.run_posted();
+    assert_eq!(worker.calls().len(), 0);
+    worker.advance(ms(50));
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+    let next = worker.request(request("token0"));
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(next).is_forwarded());
+}
+
+#[test]
+fn a_call_with_one_caller_left_of_two_is_sent() {
+    let mut worker = Worker::new(&Configuration::default());
     let leader = worker.request(request("a"));
+    let follower = worker.request(request("a"));
     worker.leave(leader);
     worker.run_posted();
     worker.respond_to_only(active("client"));
-    let next = worker.request(request("a"));
-    assert!(worker.stream(next).is_forwarded());
+    assert!(worker.stream(follower).is_forwarded());
+}
+
+#[test]
+fn past_max_calls_requests_wait_for_their_turn() {
+    let mut worker = Worker::new(&Configuration::new(json!({"max_calls": 1})));
+    let streams = ["a", "b", "c"].map(|token| worker.request(request(token)));
+    worker.run_posted();
+    for (token, stream) in ["a", "b", "c"].into_iter().zip(streams) {
+        assert_eq!(worker.only_call().token(), Some(token));
+        worker.respond_to_only(active("client"));
+        assert!(worker.stream(stream).is_forwarded());
+        worker.run_posted();
+    }
+    assert_eq!(worker.metric("calls_queued"), [1, 1]);
+    assert_eq!(worker.metric("flights_joined"), [0_u64; 0]);
+    worker.advance(ms(50));
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+}
+
+#[test]
+fn a_caller_that_left_while_it_waited_for_its_turn_is_skipped() {
+    let mut worker = Worker::new(&Configuration::new(json!({"max_calls": 1})));
+    let [_a, b, c] = ["a", "b", "c"].map(|token| worker.request(request(token)));
+    worker.run_posted();
+    worker.leave(b);
+    worker.respond_to_only(active("client"));
+    worker.run_posted();
+    assert_eq!(worker.only_call().token(), Some("c"));
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(c).is_forwarded());
+}
+
+#[test]
+fn past_max_waiting_requests_are_refused_at_once() {
+    let mut worker = Worker::new(&Configuration::new(json!({"max_waiting": 1})));
+    let _first = worker.request(request("a"));
+    let second = worker.request(request("b"));
+    let refusal = worker.stream(second).refusal();
+    assert_eq!(refusal, Some((503, "too_busy".to_owned())));
+    assert_eq!(worker.metric("decisions.reason.too_busy"), [1]);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use envoy_filter::host::DispatchError;
-use serde_json::json;
 
 use crate::fake::{Configuration, Worker, active, inactive, ms, request};
 
@@ -110,19 +109,26 @@ fn a_queue_that_could_not_be_registered_is_registered_later() {
 }
 
 #[test]
-fn without_a_queue_a_retry_is_sent_even_if_its_caller_has_left() {
-    let mut worker = Worker::new(&Configuration::new(json!({"cache_ttl": 60})));
-    worker.faults().no_queue = true;
-    worker
-        .faults()
-        .dispatch
-        .push_back(DispatchError::InternalFailure);
-    let stream = worker.request(request("a"));
-    worker.leave(stream);
-    worker.advance(ms(50));
-    assert_eq!(worker.calls().len(), 0, "the call was refused");
-    worker.advance(ms(50));
-    assert_eq!(worker.only_call().header(":method"), Some("HEAD"));
+fn without_a_queue_a_retry_is_sent_as_long_as_its_caller_is_there() {
+    for leaves in [false, true] {
+        let mut worker = Worker::new(&Configuration::default());
+        worker.faults().no_queue = true;
+        worker
+            .faults()
+            .dispatch
+            .push_back(DispatchError::InternalFailure);
+        let stream = worker.request(request("a"));
+        worker.advance(ms(50));
+        assert_eq!(worker.calls().len(), 0, "the call was refused");
+        if leaves {
+            worker.leave(stream);
+        }
+        worker.advance(ms(50));
+        let methods: Vec<_> = (worker.calls().iter())
+            .filter_map(|call| call.header(":method").map(str::to_owned))
+            .collect();
+        assert_eq!(methods, if leaves { vec![] } else { vec!["HEAD"] });
+    }
 }
 
 #[test]

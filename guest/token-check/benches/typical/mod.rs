@@ -32,7 +32,7 @@ pub(crate) fn authorization(number: usize) -> String {
     format!("Bearer {number:0100}")
 }
 
-pub(crate) fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step {
+pub(crate) fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step<u32> {
     let request = RequestHead {
         authorization: &[authorization.as_bytes()],
         method: b"GET",
@@ -43,7 +43,7 @@ pub(crate) fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step {
     check.begin(&request, NOW)
 }
 
-pub(crate) fn introspects(step: Step) -> (PendingRequest, AwaitingResponse) {
+pub(crate) fn introspects(step: Step<u32>) -> (PendingRequest, AwaitingResponse) {
     match step {
         Step::Lead(request, Action::Introspect(ticket, _)) => (request, ticket),
         other => panic!("must introspect: {other:?}"),
@@ -68,11 +68,11 @@ pub(crate) fn respond(
 ) {
     match check.responded(ticket, Ok(response), NOW) {
         Progress::Finished(_) => {}
-        Progress::Continue(action) => panic!("{action:?}"),
+        other => panic!("must finish: {other:?}"),
     }
 }
 
-pub(crate) fn granted(step: Step) -> Verdict {
+pub(crate) fn granted(step: Step<u32>) -> Verdict {
     match step {
         Step::Done(verdict) if matches!(verdict.decision, Decision::Granted(_)) => verdict,
         other => panic!("must be granted: {other:?}"),

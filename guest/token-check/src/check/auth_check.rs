@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::admission::{Admission, Place};
 use super::audit::{self, AuditContext};
 use super::flight::{
-    Flight, FlightFault, FlightResult, FlightState, FlightTable, Parked, PendingRequest,
-    RequestContext, StoreRead,
+    Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked, PendingRequest,
+    Purpose, RequestContext, SharedResult, StoreRead,
 };
 use super::log_event::LogEvent;
-use super::lookup::{INITIAL_BACKOFF, Lookup, Next, min_conclusive_wait};
+use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
 use super::protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,
@@ -16,7 +17,7 @@ use super::protocol::{
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
 use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-use crate::memory::{Digests, Permit, SharedStore, Sharing, SlotState, TokenKeys};
+use crate::memory::{Digests, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::request::{RequestHead, bearer, traceparent};
@@ -31,6 +32,7 @@ pub struct AuthCheck<W> {
     digests: Option<Digests>,
     lookup: Lookup,
     flights: FlightTable<W>,
+    admission: Admission,
 }
 
 /// The issuer is unavailable for a request.
@@ -46,12 +48,34 @@ struct Unavailable {
 
 impl From<&FlightFault> for Unavailable {
     fn from(fault: &FlightFault) -> Self {
-        let reason = fault.fault.reason();
         Self {
-            reason,
+            reason: fault.fault.reason(),
             retry_after: fault.retry_after,
             latency: fault.latency,
-            is_outage: reason.is_outage(),
+            is_outage: fault.is_outage,
+        }
+    }
+}
+
+impl From<Rejected> for Unavailable {
+    fn from(rejected: Rejected) -> Self {
+        Self {
+            reason: rejected.reason,
+            retry_after: rejected.retry_after,
+            latency: None,
+            is_outage: rejected.is_outage,
+        }
+    }
+}
+
+impl Unavailable {
+    /// Not for a fault of the issuer.
+    const fn because(reason: Reason) -> Self {
+        Self {
+            reason,
+            retry_after: RETRY_AFTER_SECONDS,
+            latency: None,
+            is_outage: false,
         }
     }
 }
@@ -65,6 +89,7 @@ impl<W> AuthCheck<W> {
             digests: policy.audits().then(|| Digests::new(&policy)).flatten(),
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
+            admission: Admission::new(&policy),
             policy,
         }
     }
@@ -83,7 +108,7 @@ impl<W> AuthCheck<W> {
     }
 
     /// A request has arrived.
-    pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step {
+    pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         let context = VerdictContext {
             host: request.authority,
             ..VerdictContext::default()
@@ -119,8 +144,12 @@ impl<W> AuthCheck<W> {
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
+            is_known: self.lookup.known.contains(key),
         };
-        self.lead_or_join(context, now)
+        match self.admission.waiting.take(context.is_known) {
+            Some(place) => self.lead_or_join(context, place, now),
+            None => self.too_busy(&context, now),
+        }
     }
 
     /// Parks a request until its flight finishes; `waker` is then in [`Finished::woken`].
@@ -138,7 +167,7 @@ impl<W> AuthCheck<W> {
         let AwaitingResponse(mut flight) = ticket;
         let (state, policy) = (&mut *flight.0, &self.policy);
         let next = match response {
-            Ok(response) => Next::Finish(self.lookup.responded(state, &response, policy, now)),
+            Ok(response) => self.lookup.responded(state, &response, policy, now),
             Err(failure) => self.lookup.call_failed(state, failure, policy, now),
         };
         self.advance(flight, next, now)
@@ -189,9 +218,31 @@ impl<W> AuthCheck<W> {
         self.finish(flight.into(), FlightResult::Abandoned, now)
     }
 
-    /// Continues a request whose flight has finished or whose deadline has come. Too early, it is
-    /// returned to be parked again.
-    pub fn resume(&mut self, request: PendingRequest, now: Now) -> Step {
+    /// The caller of a waiting request has left. Returns the wakers of requests to resume.
+    #[must_use = "these requests would wait until their deadline"]
+    pub fn leave(&mut self, request: PendingRequest, now: Now) -> Finished<W> {
+        drop(request);
+        let mut finished = Finished::default();
+        self.next_turns(&mut finished, now);
+        finished
+    }
+
+    /// Whether this request waits because there are too many calls.
+    #[must_use]
+    pub fn is_queued(&self, request: &PendingRequest) -> bool {
+        self.flights.is_queued(request.context.key)
+    }
+
+    /// Whether any request waits for this call. One that nobody waits for need not be sent:
+    /// [`abandon`](Self::abandon) its flight.
+    #[must_use]
+    pub fn is_awaited(&self, ticket: &AwaitingResponse) -> bool {
+        self.flights.is_awaited(&ticket.0.0)
+    }
+
+    /// Continues a request whose flight has finished, whose turn to call has come, or whose deadline
+    /// has come. Too early, it is returned to be parked again.
+    pub fn resume(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         match request.result.get() {
             Some(FlightResult::Facts {
@@ -204,7 +255,7 @@ impl<W> AuthCheck<W> {
                 if *source == CacheStatus::Shared
                     && !facts.is_fresh(&context.requirements, &self.policy, now)
                 {
-                    return self.lead_or_join(request.context, now);
+                    return self.lead_or_join_again(request, now);
                 }
                 let verdict = VerdictContext {
                     cache: Some(if request.leads {
@@ -217,10 +268,15 @@ impl<W> AuthCheck<W> {
                 };
                 self.decided(context, &facts.facts, verdict, now)
             }
-            Some(FlightResult::Fault(fault)) => self.unavailable(&request, fault.into(), now),
-            Some(FlightResult::Abandoned) => self.lead_or_join(request.context, now),
-            None if now.monotonic >= context.deadline => self.on_deadline(&request, now),
-            None => Step::Join(request),
+            Some(FlightResult::Fault(fault)) => {
+                self.unavailable(context, request.leads, fault.into(), now)
+            }
+            Some(FlightResult::Abandoned) => self.start_over(request, now),
+            None => match self.flights.take_over(&request) {
+                Some(flight) => self.take_over(request, flight, now),
+                None if now.monotonic >= context.deadline => self.on_deadline(&request, now),
+                None => Step::Join(request),
+            },
         }
     }
 
@@ -232,37 +288,67 @@ impl<W> AuthCheck<W> {
         store.is_some_and(|store| store.has_expired(bytes, now))
     }
 
-    fn lead_or_join(&mut self, context: RequestContext, now: Now) -> Step {
+    /// The flight ended without a result.
+    fn start_over(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        let context = &request.context;
+        let (cache, requirements) = (&self.lookup.cache, &context.requirements);
+        // Another flight may have had a result since.
+        let Some(facts) = cache.fresh(context.key, requirements, &self.policy, now) else {
+            return self.lead_or_join_again(request, now);
+        };
+        let facts = facts.clone();
+        let verdict = VerdictContext {
+            cache: Some(CacheStatus::Hit),
+            ..context.into()
+        };
+        self.decided(context, &facts, verdict, now)
+    }
+
+    fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        if now.monotonic >= request.deadline() {
+            return self.on_deadline(&request, now);
+        }
+        self.lead_or_join(request.context, request.place, now)
+    }
+
+    fn lead_or_join(&mut self, context: RequestContext, place: Place, now: Now) -> Step<W> {
         let joined = self.flights.in_progress(context.key);
         let request = PendingRequest {
             context,
             leads: joined.is_none(),
             result: joined.map(Arc::clone).unwrap_or_default(),
+            place,
         };
-        if now.monotonic >= request.deadline() {
-            return self.on_deadline(&request, now);
+        if request.leads {
+            self.lead(request, now)
+        } else {
+            self.join(request, now)
         }
-        if !request.leads {
-            // With the circuit open, only the request that probes waits for the issuer.
-            let is_calling = request.result.first_call().is_some();
-            let rejected = self.lookup.breaker.rejects(request.context.key, now);
-            return match rejected.filter(|_| is_calling) {
-                Some(rejected) => {
-                    let unavailable = Unavailable {
-                        reason: rejected.reason,
-                        retry_after: rejected.retry_after,
-                        latency: None,
-                        is_outage: rejected.reason.is_outage(),
-                    };
-                    self.unavailable(&request, unavailable, now)
-                }
-                None => Step::Join(request),
-            };
-        }
-        self.lead(request, now)
     }
 
-    fn lead(&mut self, request: PendingRequest, now: Now) -> Step {
+    fn join(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        if SharedResult::requests(&request.result) > self.admission.waiting.share() {
+            return self.too_busy(&request.context, now);
+        }
+        if let Some(flight) = self.flights.take_over(&request) {
+            return self.take_over(request, flight, now);
+        }
+        if self.is_queued(&request) {
+            // If a host dropped a ticket, its place is free, and nobody was told.
+            let mut finished = Finished::default();
+            self.next_turns(&mut finished, now);
+            return Step::Finished(request, finished);
+        }
+        // With the circuit open, only the request that probes waits for the issuer.
+        let is_calling = request.result.first_call().is_some();
+        let rejected = self.lookup.breaker.rejects(request.context.key, now);
+        match rejected.filter(|_| is_calling) {
+            Some(rejected) => self.unavailable(&request.context, false, rejected.into(), now),
+            None => Step::Join(request),
+        }
+    }
+
+    fn lead(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         self.flights.start(context.key, Arc::clone(&request.result));
         let store = self.lookup.store.as_ref();
@@ -275,21 +361,38 @@ impl<W> AuthCheck<W> {
             reads: StoreRead::Facts,
             last_call: None,
             is_retry: false,
-            permit: Permit::Normal,
+            purpose: Purpose::Token,
+            call_ends: context.deadline,
+            place: None,
             has_lease: false,
             slot: SlotState::Occupied,
             backoff: INITIAL_BACKOFF,
             event: None,
         }));
         let next = self.lookup.start(&mut flight.0, &self.policy, now);
+        self.led(request, flight, next, now)
+    }
+
+    /// It is the turn of a flight that this request waits for.
+    fn take_over(&mut self, mut request: PendingRequest, mut flight: Flight, now: Now) -> Step<W> {
+        request.leads = true;
+        flight.0.context = request.context.clone();
+        let next = self.lookup.introspect(&mut flight.0, &self.policy, now);
+        self.led(request, flight, next, now)
+    }
+
+    fn led(&mut self, request: PendingRequest, flight: Flight, next: Next, now: Now) -> Step<W> {
         match self.advance(flight, next, now) {
             Progress::Continue(action) => Step::Lead(request, action),
-            // No other request can have joined yet.
-            Progress::Finished(_) => self.resume(request, now),
+            Progress::Queued => Step::Join(PendingRequest {
+                leads: false,
+                ..request
+            }),
+            Progress::Finished(finished) => Step::Finished(request, finished),
         }
     }
 
-    fn advance(&mut self, flight: Flight, next: Next, now: Now) -> Progress<W> {
+    fn advance(&mut self, mut flight: Flight, next: Next, now: Now) -> Progress<W> {
         Progress::Continue(match next {
             Next::Introspect(call) => Action::Introspect(AwaitingResponse(flight), call),
             Next::StoreGet(key) => Action::StoreGet(AwaitingValue(flight), key),
@@ -298,43 +401,91 @@ impl<W> AuthCheck<W> {
             }
             Next::Sleep(time) => Action::Sleep(AwaitingWake(flight), time),
             Next::Finish(result) => return Progress::Finished(self.finish(flight, result, now)),
+            Next::Call => {
+                let Some(place) = self.admission.calls.take(flight.0.context.is_known) else {
+                    return self.queue(flight, now);
+                };
+                flight.0.place = Some(place);
+                let next = self.lookup.introspect(&mut flight.0, &self.policy, now);
+                return self.advance(flight, next, now);
+            }
         })
+    }
+
+    /// All places for calls are taken: the flight waits for its turn.
+    fn queue(&mut self, flight: Flight, now: Now) -> Progress<W> {
+        let living = self.admission.waiting.taken();
+        for mut dead in self.flights.queue(flight, living) {
+            // Its records would release a lease, which ends by itself.
+            let _ = (self.lookup).finish(&mut dead.0, &FlightResult::Abandoned, &self.policy, now);
+        }
+        Progress::Queued
     }
 
     fn finish(&mut self, mut flight: Flight, result: FlightResult, now: Now) -> Finished<W> {
         let state = &mut *flight.0;
         let aftermath = self.lookup.finish(state, &result, &self.policy, now);
         state.result.set(result);
-        Finished {
-            woken: self.flights.finish(state.context.key, &state.result),
+        let woken = self.flights.finish(state.context.key, &state.result);
+        let mut finished = Finished {
+            woken,
             records: aftermath.records,
             sweep: aftermath.sweep,
             fault: aftermath.fault,
             event: aftermath.event,
+        };
+        // Frees its place.
+        drop(flight);
+        self.next_turns(&mut finished, now);
+        finished
+    }
+
+    /// Gives free places for calls to the flights whose turn is next.
+    fn next_turns(&mut self, finished: &mut Finished<W>, now: Now) {
+        let mut dead = self.flights.take_deserted();
+        loop {
+            for mut flight in dead.drain(..) {
+                let abandoned = FlightResult::Abandoned;
+                let aftermath = (self.lookup).finish(&mut flight.0, &abandoned, &self.policy, now);
+                finished.records.extend(aftermath.records);
+            }
+            match self.flights.next_turn() {
+                NextTurn::None => return,
+                NextTurn::Dead(flight) => dead.push(flight),
+                NextTurn::Waits { is_known } => match self.admission.calls.take(is_known) {
+                    Some(place) => finished.woken.extend(self.flights.admit(is_known, place)),
+                    None => return,
+                },
+            }
         }
     }
 
-    /// The deadline has passed. It counts as an outage only if a call was pending long enough.
-    fn on_deadline(&mut self, request: &PendingRequest, now: Now) -> Step {
-        let first_call = self.flights.first_call(request.context.key);
-        let waited = first_call.map(|first| now.monotonic.saturating_sub(first));
+    /// The deadline has passed.
+    fn on_deadline(&mut self, request: &PendingRequest, now: Now) -> Step<W> {
+        if request.result.first_call().is_none() {
+            // It never was its turn.
+            return self.too_busy(&request.context, now);
+        }
         let unavailable = Unavailable {
-            reason: Reason::IssuerTimeout,
-            retry_after: RETRY_AFTER_SECONDS,
-            latency: None,
-            is_outage: waited.is_some_and(|waited| waited >= min_conclusive_wait(&self.policy)),
+            // The flight for the same token may have begun much later than this request.
+            is_outage: self.lookup.breaker.is_open(),
+            ..Unavailable::because(Reason::IssuerTimeout)
         };
-        self.unavailable(request, unavailable, now)
+        self.unavailable(&request.context, request.leads, unavailable, now)
+    }
+
+    fn too_busy(&mut self, context: &RequestContext, now: Now) -> Step<W> {
+        self.unavailable(context, true, Unavailable::because(Reason::TooBusy), now)
     }
 
     /// Decides from stale facts where `stale_if_error` allows that; else refuses.
     fn unavailable(
         &mut self,
-        request: &PendingRequest,
+        context: &RequestContext,
+        leads: bool,
         unavailable: Unavailable,
         now: Now,
-    ) -> Step {
-        let context = &request.context;
+    ) -> Step<W> {
         let latency = unavailable.latency;
         if unavailable.is_outage
             && let Some(facts) =
@@ -350,7 +501,7 @@ impl<W> AuthCheck<W> {
         let refusal = Refusal::new(unavailable.reason, Arc::clone(&context.requirements))
             .retry_after(unavailable.retry_after);
         let verdict = VerdictContext {
-            cache: Some(if request.leads {
+            cache: Some(if leads {
                 CacheStatus::Miss
             } else {
                 CacheStatus::Collapsed
@@ -368,7 +519,7 @@ impl<W> AuthCheck<W> {
         facts: &Facts,
         verdict: VerdictContext<'_>,
         now: Now,
-    ) -> Step {
+    ) -> Step<W> {
         let requirements = &context.requirements;
         let decision = decide(facts, requirements, &self.policy, now.unix_seconds());
         let claims = facts.claims();
@@ -386,7 +537,7 @@ impl<W> AuthCheck<W> {
         context: VerdictContext<'_>,
         event: Option<LogEvent>,
         now: Now,
-    ) -> Step {
+    ) -> Step<W> {
         let audit = self.digests.as_ref().and_then(|digests| {
             let context = AuditContext {
                 fingerprint: context.token.map(|token| digests.fingerprint(token)),

@@ -1,15 +1,14 @@
 //! Flights: one lookup shared by all requests that carry the same token at the same time.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
+use super::admission::Place;
 use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
 use crate::introspection::{CallFailure, Fault};
-use crate::memory::{
-    BuildPassThroughHasher, CachedFacts, Permit, SharedToken, SlotState, TokenKey,
-};
+use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
 use crate::policy::Requirements;
 use crate::reason::RETRY_AFTER_SECONDS;
 use crate::secret::AccessToken;
@@ -22,6 +21,8 @@ pub struct PendingRequest {
     pub(super) result: Arc<SharedResult>,
     /// Whether this request leads the flight.
     pub(super) leads: bool,
+    /// Its place among the requests without a verdict.
+    pub(super) place: Place,
 }
 
 impl PendingRequest {
@@ -50,6 +51,8 @@ pub(super) struct RequestContext {
     pub(super) traceparent: Option<Box<str>>,
     /// For the audit line.
     pub(super) host: Option<Box<[u8]>>,
+    /// Whether the token was active lately.
+    pub(super) is_known: bool,
 }
 
 /// A lookup in progress.
@@ -85,13 +88,29 @@ pub(super) struct FlightState {
     /// When the last introspection call was sent.
     pub(super) last_call: Option<Duration>,
     pub(super) is_retry: bool,
-    pub(super) permit: Permit,
+    /// What the current introspection call is for.
+    pub(super) purpose: Purpose,
+    /// When that call ends at the latest.
+    pub(super) call_ends: Duration,
+    /// Its place among the calls; `None` before the first one.
+    pub(super) place: Option<Place>,
     pub(super) has_lease: bool,
     pub(super) slot: SlotState,
     /// How long to sleep the next time another instance holds the lease.
     pub(super) backoff: Duration,
     /// About a response that could be interpreted.
     pub(super) event: Option<LogEvent>,
+}
+
+/// What an introspection call is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// To learn about the token.
+    Token,
+    /// To learn whether the issuer is back, or there at all, before it is called about the token.
+    ProbeFirst,
+    /// To learn whether the issuer is down, after the call about the token failed like this.
+    ProbeAfter(FlightFault),
 }
 
 /// Which entry of the shared store is read.
@@ -110,7 +129,7 @@ impl FlightState {
     /// Whether its introspection calls had at least this much time.
     pub(super) fn had_at_least(&self, time: Duration) -> bool {
         let first = self.result.first_call();
-        first.is_some_and(|first| self.context.deadline.saturating_sub(first) >= time)
+        first.is_some_and(|first| self.call_ends.saturating_sub(first) >= time)
     }
 
     pub(super) fn time_left(&self, now: Duration) -> Duration {
@@ -126,6 +145,12 @@ pub(super) struct SharedResult {
 }
 
 impl SharedResult {
+    /// How many requests wait for it.
+    pub(super) fn requests(this: &Arc<Self>) -> usize {
+        // The flight and the table hold it too.
+        Arc::strong_count(this).saturating_sub(2)
+    }
+
     pub(super) fn get(&self) -> Option<&FlightResult> {
         self.result.get()
     }
@@ -166,6 +191,8 @@ pub(super) struct FlightFault {
     /// In seconds.
     pub(super) retry_after: u32,
     pub(super) latency: Option<Duration>,
+    /// The issuer failed the probe too, so that `stale_if_error` applies.
+    pub(super) is_outage: bool,
 }
 
 impl FlightFault {
@@ -174,6 +201,7 @@ impl FlightFault {
             fault: Fault::from_call(failure),
             retry_after: RETRY_AFTER_SECONDS,
             latency,
+            is_outage: false,
         }
     }
 }
@@ -188,39 +216,90 @@ pub enum Parked<W> {
     FlightOver(W),
 }
 
+/// Dead flights in the queue beyond those of living requests, before they are swept out.
+const MAX_DEAD: usize = 64;
+
 /// The flights in progress, by token.
-pub(super) struct FlightTable<W>(HashMap<TokenKey, FlightEntry<W>, BuildPassThroughHasher>);
+pub(super) struct FlightTable<W> {
+    flights: Entries<W>,
+    /// Flights that wait for their turn to call the issuer, in the order of arrival: those of known
+    /// tokens, which go first, and the others.
+    known: VecDeque<TokenKey>,
+    strangers: VecDeque<TokenKey>,
+    /// Flights whose turn has come and that no request has taken over yet.
+    admitted: Vec<TokenKey>,
+}
 
 struct FlightEntry<W> {
     result: Arc<SharedResult>,
     parked: Vec<W>,
+    /// The flight itself while no request leads it.
+    waiting: Option<Flight>,
+}
+
+impl<W> FlightEntry<W> {
+    /// Whether a request waits for this flight, which no request leads.
+    fn is_awaited(&self) -> bool {
+        SharedResult::requests(&self.result) > 0
+    }
+}
+
+/// What to do about the flight whose turn is next.
+pub(super) enum NextTurn {
+    /// There is none.
+    None,
+    /// Nobody waits for it any more, and it is no longer in the table.
+    Dead(Flight),
+    /// It may call if there is a place.
+    Waits {
+        /// Whether its token was active lately.
+        is_known: bool,
+    },
 }
 
 impl<W> FlightTable<W> {
     pub(super) fn new() -> Self {
-        Self(HashMap::with_hasher(BuildPassThroughHasher))
+        Self {
+            flights: HashMap::with_hasher(BuildPassThroughHasher),
+            known: VecDeque::new(),
+            strangers: VecDeque::new(),
+            admitted: Vec::new(),
+        }
     }
 
     /// The flight for this token, unless it has ended.
     pub(super) fn in_progress(&self, key: TokenKey) -> Option<&Arc<SharedResult>> {
-        let entry = self.0.get(&key)?;
+        let entry = self.flights.get(&key)?;
         entry.result.get().is_none().then_some(&entry.result)
     }
 
-    /// When the last flight for this token sent its first introspection call.
-    pub(super) fn first_call(&self, key: TokenKey) -> Option<Duration> {
-        self.0.get(&key)?.result.first_call()
+    /// Whether the flight for this token waits for its turn.
+    pub(super) fn is_queued(&self, key: TokenKey) -> bool {
+        let entry = self.flights.get(&key);
+        entry.is_some_and(|entry| entry.waiting.is_some())
     }
 
-    /// Starts a flight. An abandoned one may still hold wakers: the new one takes them over.
+    /// Whether any request waits for this flight, which its host runs.
+    pub(super) fn is_awaited(&self, flight: &FlightState) -> bool {
+        let entry = self.flights.get(&flight.context.key);
+        let is_here = entry.is_some_and(|entry| Arc::ptr_eq(&entry.result, &flight.result));
+        Arc::strong_count(&flight.result) > 1 + usize::from(is_here)
+    }
+
+    /// Starts a flight. One that its host dropped may still hold wakers: the new one takes them
+    /// over.
     pub(super) fn start(&mut self, key: TokenKey, result: Arc<SharedResult>) {
-        let abandoned = self.0.remove(&key);
-        let parked = abandoned.map(|entry| entry.parked).unwrap_or_default();
-        self.0.insert(key, FlightEntry { result, parked });
+        let dropped = self.flights.remove(&key);
+        let entry = FlightEntry {
+            result,
+            parked: dropped.map(|entry| entry.parked).unwrap_or_default(),
+            waiting: None,
+        };
+        self.flights.insert(key, entry);
     }
 
     pub(super) fn park(&mut self, request: &PendingRequest, waker: W) -> Parked<W> {
-        match self.0.get_mut(&request.context.key) {
+        match self.flights.get_mut(&request.context.key) {
             Some(entry)
                 if Arc::ptr_eq(&entry.result, &request.result) && entry.result.get().is_none() =>
             {
@@ -231,14 +310,113 @@ impl<W> FlightTable<W> {
         }
     }
 
+    /// The flight waits for its turn. Returns dead flights that were swept out. `living`: how many
+    /// requests have no verdict.
+    pub(super) fn queue(&mut self, flight: Flight, living: usize) -> Vec<Flight> {
+        let (key, is_known) = (flight.0.context.key, flight.0.context.is_known);
+        if let Some(entry) = self.flights.get_mut(&key) {
+            entry.waiting = Some(flight);
+            self.queue_of(is_known).push_back(key);
+        }
+        // At least half of the queue is dead then, so that each flight pays for sweeping one.
+        let length = self.known.len().saturating_add(self.strangers.len());
+        if length <= living.saturating_mul(2).saturating_add(MAX_DEAD) {
+            return Vec::new();
+        }
+        let mut dead = Vec::new();
+        for queue in [&mut self.known, &mut self.strangers] {
+            queue.retain(|key| {
+                let is_dead = is_dead(&self.flights, *key);
+                if is_dead {
+                    dead.extend(take_dead(&mut self.flights, *key));
+                }
+                !is_dead
+            });
+        }
+        dead
+    }
+
+    const fn queue_of(&mut self, is_known: bool) -> &mut VecDeque<TokenKey> {
+        if is_known {
+            &mut self.known
+        } else {
+            &mut self.strangers
+        }
+    }
+
+    /// Takes an admitted flight over.
+    pub(super) fn take_over(&mut self, request: &PendingRequest) -> Option<Flight> {
+        let entry = self.flights.get_mut(&request.context.key)?;
+        let is_admitted = Arc::ptr_eq(&entry.result, &request.result)
+            && (entry.waiting.as_ref()).is_some_and(|flight| flight.0.place.is_some());
+        if !is_admitted {
+            return None;
+        }
+        self.admitted.retain(|key| *key != request.context.key);
+        entry.waiting.take()
+    }
+
+    /// Admitted flights whose request has left.
+    pub(super) fn take_deserted(&mut self) -> Vec<Flight> {
+        let flights = &mut self.flights;
+        let dead: Vec<_> = (self.admitted)
+            .extract_if(.., |key| is_dead(flights, *key))
+            .collect();
+        let dead = dead.into_iter();
+        dead.filter_map(|key| take_dead(flights, key)).collect()
+    }
+
+    pub(super) fn next_turn(&mut self) -> NextTurn {
+        for is_known in [true, false] {
+            while let Some(key) = self.queue_of(is_known).front().copied() {
+                if !is_dead(&self.flights, key) {
+                    return NextTurn::Waits { is_known };
+                }
+                self.queue_of(is_known).pop_front();
+                if let Some(flight) = take_dead(&mut self.flights, key) {
+                    return NextTurn::Dead(flight);
+                }
+            }
+        }
+        NextTurn::None
+    }
+
+    /// The turn of the next of these flights has come. Returns the wakers of the requests that wait
+    /// for it: the first one to be resumed takes it over.
+    pub(super) fn admit(&mut self, is_known: bool, place: Place) -> Vec<W> {
+        let Some(key) = self.queue_of(is_known).pop_front() else {
+            return Vec::new();
+        };
+        let Some(entry) = self.flights.get_mut(&key) else {
+            return Vec::new();
+        };
+        if let Some(flight) = &mut entry.waiting {
+            flight.0.place = Some(place);
+            self.admitted.push(key);
+        }
+        core::mem::take(&mut entry.parked)
+    }
+
     /// Removes the flight and returns its wakers, unless a later flight has taken its place.
     pub(super) fn finish(&mut self, key: TokenKey, result: &Arc<SharedResult>) -> Vec<W> {
-        match self.0.get(&key) {
+        match self.flights.get(&key) {
             Some(entry) if Arc::ptr_eq(&entry.result, result) => {
-                let entry = self.0.remove(&key);
+                let entry = self.flights.remove(&key);
                 entry.map(|entry| entry.parked).unwrap_or_default()
             }
             _ => Vec::new(),
         }
     }
+}
+
+type Entries<W> = HashMap<TokenKey, FlightEntry<W>, BuildPassThroughHasher>;
+
+/// Whether nobody waits for the flight of this token, which no request leads.
+fn is_dead<W>(flights: &Entries<W>, key: TokenKey) -> bool {
+    (flights.get(&key)).is_none_or(|entry| entry.waiting.is_none() || !entry.is_awaited())
+}
+
+fn take_dead<W>(flights: &mut Entries<W>, key: TokenKey) -> Option<Flight> {
+    flights.get(&key)?.waiting.as_ref()?;
+    flights.remove(&key)?.waiting
 }

@@ -143,11 +143,13 @@ impl LogThrottle {
             .then_some(LogEvent::Fault(fault))
     }
 
-    /// A request was refused because the issuer is unavailable. Other faults than the open circuit
-    /// were logged when they occurred.
+    /// A request was refused because the issuer is unavailable, or too many requests wait for it.
+    /// Faults of calls were logged when they occurred.
     pub(super) fn unavailable(&mut self, reason: Reason, now: Now) -> Option<LogEvent> {
         match reason {
-            Reason::IssuerCircuitOpen => self.fault(Fault::new(reason, Detail::None), now),
+            Reason::IssuerCircuitOpen | Reason::TooBusy => {
+                self.fault(Fault::new(reason, Detail::None), now)
+            }
             _ => None,
         }
     }

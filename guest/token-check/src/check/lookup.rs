@@ -3,18 +3,19 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::flight::{FlightFault, FlightResult, FlightState, StoreRead};
+use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
     self, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
 };
 use crate::memory::{
-    CachedFacts, CircuitBreaker, FactsCache, Permit, Record, SharedStore, SlotState, StoreKey,
-    counts_as_fault,
+    CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, Record, Rejected, SharedStore,
+    SlotState, StoreKey, counts_as_fault,
 };
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::secret::AccessToken;
 use crate::time::{Now, milliseconds};
 
 /// Backoff while another instance introspects the same token: starts here, doubles up to
@@ -26,12 +27,17 @@ const LONGEST_BACKOFF: Duration = Duration::from_millis(16);
 /// issuer answers in less.
 const CONCLUSIVE_PART_OF_TIMEOUT: u32 = 4;
 
+/// The token of the probe. No issuer ever issued it; a healthy one answers that it is not active.
+const PROBE_TOKEN: &[u8] = b"trust-triangle-probe";
+
 /// What a flight does next.
 pub(super) enum Next {
     Introspect(IntrospectionCall),
     StoreGet(StoreKey),
     StoreCompareAndSwap(StoreKey, Vec<u8>),
     Sleep(Duration),
+    /// Take a place among the calls, then [`Lookup::introspect`] again.
+    Call,
     Finish(FlightResult),
 }
 
@@ -47,6 +53,7 @@ pub(super) struct Aftermath {
 /// Everything that a lookup reads and updates.
 pub(super) struct Lookup {
     pub(super) cache: FactsCache,
+    pub(super) known: KnownTokens,
     pub(super) store: Option<SharedStore>,
     pub(super) breaker: CircuitBreaker,
     pub(super) log: LogThrottle,
@@ -56,6 +63,7 @@ impl Lookup {
     pub(super) fn new(policy: &Policy) -> Self {
         Self {
             cache: FactsCache::new(policy),
+            known: KnownTokens::new(policy.cache_entries()),
             store: None,
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::default(),
@@ -186,33 +194,45 @@ impl Lookup {
         Next::Sleep(backoff)
     }
 
+    /// Calls the issuer, if the circuit breaker allows it.
     #[inline]
-    fn introspect(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
+    pub(super) fn introspect(
+        &mut self,
+        flight: &mut FlightState,
+        policy: &Policy,
+        now: Now,
+    ) -> Next {
         let context = &flight.context;
-        let left = flight.time_left(now.monotonic);
-        if left.is_zero() {
+        if flight.time_left(now.monotonic).is_zero() {
             return Next::Finish(FlightResult::Abandoned);
         }
-        if !flight.is_retry {
-            match self.breaker.admit(context.key, context.deadline, now) {
-                Ok(permit) => flight.permit = permit,
-                Err(rejected) => {
-                    return Next::Finish(FlightResult::Fault(FlightFault {
-                        fault: Fault::new(rejected.reason, Detail::None),
-                        retry_after: rejected.retry_after,
-                        latency: None,
-                    }));
-                }
-            }
+        if let Some(rejected) = self.breaker.rejects(context.key, now) {
+            return Next::Finish(FlightResult::Fault(rejected.into()));
         }
-        flight.result.note_call(now.monotonic);
-        flight.last_call = Some(now.monotonic);
-        Next::Introspect(IntrospectionCall::new(
-            Arc::clone(policy.endpoint()),
-            &context.token,
-            context.traceparent.clone(),
-            policy.timeouts(left),
-        ))
+        if flight.place.is_none() {
+            return Next::Call;
+        }
+        match self.breaker.admit(context.key, context.deadline, now) {
+            Ok(Permit::Normal) => self.call_about_token(flight, policy, now),
+            Ok(Permit::ProbeFirst) => {
+                flight.call_ends = context.deadline;
+                call(flight, Purpose::ProbeFirst, policy, now)
+            }
+            Err(rejected) => Next::Finish(FlightResult::Fault(rejected.into())),
+        }
+    }
+
+    #[inline]
+    fn call_about_token(&self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
+        let context = &flight.context;
+        let left = flight.time_left(now.monotonic);
+        let has_stale = (self.cache)
+            .stale(context.key, &context.requirements, policy, now)
+            .is_some();
+        // Leaves time to learn from a probe whether stale facts may be used.
+        let limit = if has_stale { left / 2 } else { left };
+        flight.call_ends = now.monotonic.saturating_add(limit);
+        call(flight, Purpose::Token, policy, now)
     }
 
     #[inline]
@@ -222,11 +242,15 @@ impl Lookup {
         response: &IssuerResponse,
         policy: &Policy,
         now: Now,
-    ) -> FlightResult {
+    ) -> Next {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         let encoded = policy.endpoint().encoding_changes_credentials();
-        let fault = match introspection::interpret(response, encoded) {
+        let interpreted = introspection::interpret(response, encoded);
+        if !matches!(flight.purpose, Purpose::Token) {
+            return self.probe_responded(flight, response, interpreted.err(), policy, now);
+        }
+        let fault = match interpreted {
             Ok(Introspected {
                 facts,
                 error_status,
@@ -234,32 +258,95 @@ impl Lookup {
                 self.breaker.record_response(called);
                 let is_active = facts.claims().is_some();
                 flight.event = self.log.introspected(is_active, error_status, now);
-                return FlightResult::Facts {
+                return Next::Finish(FlightResult::Facts {
                     facts: CachedFacts {
                         facts,
                         called: milliseconds(called),
                     },
                     source: CacheStatus::Miss,
                     latency,
-                };
+                });
             }
             Err(fault) => fault,
         };
         let mut retry_after = RETRY_AFTER_SECONDS;
         if let Some(wait) = introspection::requested_wait(response, now) {
             retry_after = introspection::retry_after_seconds(wait);
-            self.breaker.open(fault.reason(), wait, now);
+            (self.breaker).hold(flight.context.key, fault.reason(), wait, now);
         } else if counts_as_fault(response.status) {
-            let token = Some(flight.context.key);
-            self.breaker.record_fault(token, flight.permit, now);
+            self.breaker.record_fault();
         } else {
             self.breaker.record_response(called);
         }
-        FlightResult::Fault(FlightFault {
+        let fault = FlightFault {
             fault,
             retry_after,
             latency,
-        })
+            is_outage: false,
+        };
+        self.failed(flight, fault, policy, now)
+    }
+
+    /// `fault`: what was wrong with the response.
+    fn probe_responded(
+        &mut self,
+        flight: &mut FlightState,
+        response: &IssuerResponse,
+        fault: Option<Fault>,
+        policy: &Policy,
+        now: Now,
+    ) -> Next {
+        let wait = introspection::requested_wait(response, now);
+        let failed = fault.filter(|_| wait.is_some() || counts_as_fault(response.status));
+        match (failed, flight.purpose) {
+            (Some(fault), _) => {
+                let probe = FlightFault {
+                    fault,
+                    retry_after: wait
+                        .map_or(RETRY_AFTER_SECONDS, introspection::retry_after_seconds),
+                    latency: flight.latency(now.monotonic),
+                    is_outage: true,
+                };
+                self.probe_failed(flight, probe, wait, now)
+            }
+            // It fails for the token and for the probe.
+            (None, Purpose::ProbeAfter(failed)) if response.status >= 500 => {
+                Next::Finish(FlightResult::Fault(FlightFault {
+                    is_outage: true,
+                    ..failed
+                }))
+            }
+            (None, Purpose::ProbeAfter(failed)) => {
+                self.breaker.probe_answered(now);
+                Next::Finish(FlightResult::Fault(failed))
+            }
+            (None, Purpose::ProbeFirst | Purpose::Token) => {
+                self.breaker.probe_answered(now);
+                flight.is_retry = false;
+                if flight.time_left(now.monotonic).is_zero() {
+                    return Next::Finish(FlightResult::Abandoned);
+                }
+                self.call_about_token(flight, policy, now)
+            }
+        }
+    }
+
+    /// `probe`: what happened to the probe.
+    fn probe_failed(
+        &mut self,
+        flight: &FlightState,
+        probe: FlightFault,
+        wait: Option<Duration>,
+        now: Now,
+    ) -> Next {
+        self.breaker.probe_failed(probe.fault.reason(), wait, now);
+        Next::Finish(FlightResult::Fault(match flight.purpose {
+            Purpose::ProbeAfter(failed) => FlightFault {
+                is_outage: true,
+                ..failed
+            },
+            Purpose::ProbeFirst | Purpose::Token => probe,
+        }))
     }
 
     pub(super) fn call_failed(
@@ -270,6 +357,7 @@ impl Lookup {
         now: Now,
     ) -> Next {
         let fault = FlightFault::from_call(failure, flight.latency(now.monotonic));
+        let is_probe = !matches!(flight.purpose, Purpose::Token);
         match failure.reason() {
             Reason::IssuerCallDenied => {
                 self.breaker.cancel_probe();
@@ -281,16 +369,51 @@ impl Lookup {
             }
             // Retry once, and never after a response: the issuer may have closed an idle connection
             // just as the call went out on it.
-            Reason::IssuerUnreachable
-                if !flight.is_retry && now.monotonic < flight.context.deadline =>
-            {
+            Reason::IssuerUnreachable if !flight.is_retry && now.monotonic < flight.call_ends => {
                 flight.is_retry = true;
-                return self.introspect(flight, policy, now);
+                return call(flight, flight.purpose, policy, now);
             }
             _ => {}
         }
-        self.breaker.record_fault(None, flight.permit, now);
-        Next::Finish(FlightResult::Fault(fault))
+        if is_probe {
+            let fault = FlightFault {
+                is_outage: true,
+                ..fault
+            };
+            return self.probe_failed(flight, fault, None, now);
+        }
+        self.breaker.record_fault();
+        self.failed(flight, fault, policy, now)
+    }
+
+    /// The call about the token failed. If stale facts could be used, the probe tells whether the
+    /// issuer is down: what it does to one token is no outage.
+    fn failed(
+        &self,
+        flight: &mut FlightState,
+        fault: FlightFault,
+        policy: &Policy,
+        now: Now,
+    ) -> Next {
+        let fault = FlightFault {
+            is_outage: self.breaker.is_open(),
+            ..fault
+        };
+        let context = &flight.context;
+        let called = flight.last_call.unwrap_or_default();
+        let is_worth_a_probe = !fault.is_outage
+            && fault.fault.reason().is_outage()
+            && !flight.time_left(now.monotonic).is_zero()
+            && !self.breaker.has_answered_since(called)
+            && (self.cache)
+                .stale(context.key, &context.requirements, policy, now)
+                .is_some();
+        if !is_worth_a_probe {
+            return Next::Finish(FlightResult::Fault(fault));
+        }
+        flight.is_retry = false;
+        flight.call_ends = context.deadline;
+        call(flight, Purpose::ProbeAfter(fault), policy, now)
     }
 
     /// Caches the result, and lists what the host has to do about it.
@@ -308,6 +431,8 @@ impl Lookup {
         };
         match result {
             FlightResult::Facts { facts, source, .. } => {
+                let is_active = facts.facts.claims().is_some();
+                self.known.note(flight.context.key, is_active);
                 self.cache.insert(flight.context.key, facts.clone());
                 if *source == CacheStatus::Miss
                     && let Some(record) = self.record(flight, facts, policy, now)
@@ -323,10 +448,11 @@ impl Lookup {
                 aftermath.fault = flight.last_call.map(|_| *fault);
                 aftermath.event = aftermath.fault.and_then(|fault| self.log.fault(fault, now));
             }
-            FlightResult::Abandoned if flight.permit == Permit::Probe => {
-                self.breaker.cancel_probe();
+            FlightResult::Abandoned => {
+                if matches!(flight.purpose, Purpose::ProbeFirst) {
+                    self.breaker.cancel_probe();
+                }
             }
-            FlightResult::Abandoned => {}
         }
         if let Some(shared) = flight.shared.as_ref().filter(|_| flight.has_lease) {
             aftermath.records.push(Record::erase(shared.lease_key()));
@@ -354,6 +480,40 @@ impl Lookup {
         let erase =
             || (flight.slot == SlotState::SameToken).then(|| Record::erase(shared.facts_key()));
         record.or_else(erase)
+    }
+}
+
+/// Calls the issuer for this purpose, until [`FlightState::call_ends`].
+#[inline]
+fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -> Next {
+    flight.purpose = purpose;
+    flight.result.note_call(now.monotonic);
+    flight.last_call = Some(now.monotonic);
+    let probe;
+    let token = match purpose {
+        Purpose::Token => &*flight.context.token,
+        Purpose::ProbeFirst | Purpose::ProbeAfter(_) => {
+            probe = AccessToken::new(PROBE_TOKEN);
+            &probe
+        }
+    };
+    let left = flight.call_ends.saturating_sub(now.monotonic);
+    Next::Introspect(IntrospectionCall::new(
+        Arc::clone(policy.endpoint()),
+        token,
+        flight.context.traceparent.clone(),
+        policy.timeouts(left),
+    ))
+}
+
+impl From<Rejected> for FlightFault {
+    fn from(rejected: Rejected) -> Self {
+        Self {
+            fault: Fault::new(rejected.reason, Detail::None),
+            retry_after: rejected.retry_after,
+            latency: None,
+            is_outage: rejected.is_outage,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state machine that takes each request from its arrival to a verdict.
 
+mod admission;
 mod audit;
 mod auth_check;
 mod flight;

@@ -11,16 +11,20 @@ use crate::memory::{Record, StoreKey};
 /// What to do with a request next.
 #[must_use]
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<W> {
     /// The verdict is in.
     Done(Verdict),
     /// This request leads a flight: run the action, report its outcome, run the next action, and
     /// when the flight has finished, call [`AuthCheck::resume`](crate::AuthCheck::resume).
     Lead(PendingRequest, Action),
-    /// Another request leads a flight for the same token:
+    /// This request led a flight that finished without an action: take what it leaves, and call
+    /// [`AuthCheck::resume`](crate::AuthCheck::resume).
+    Finished(PendingRequest, Finished<W>),
+    /// Another request leads a flight for the same token, or there are too many calls now:
     /// [`AuthCheck::park`](crate::AuthCheck::park) this one, and
     /// [`AuthCheck::resume`](crate::AuthCheck::resume) it when it is woken or when its
-    /// [`PendingRequest::deadline`] has come.
+    /// [`PendingRequest::deadline`] has come. If its caller leaves before,
+    /// [`AuthCheck::leave`](crate::AuthCheck::leave).
     Join(PendingRequest),
 }
 
@@ -81,6 +85,9 @@ pub struct StoreFailed;
 pub enum Progress<W> {
     /// With another action.
     Continue(Action),
+    /// It waits for its turn to call the issuer: [`AuthCheck::resume`](crate::AuthCheck::resume) its
+    /// request, which then waits like one that joined.
+    Queued,
     /// It has finished.
     Finished(Finished<W>),
 }
@@ -89,7 +96,8 @@ pub enum Progress<W> {
 #[must_use]
 #[derive(Debug)]
 pub struct Finished<W> {
-    /// The wakers of all parked requests.
+    /// The wakers of requests to resume: those that waited for this flight, and those whose turn it
+    /// is now.
     pub woken: Vec<W>,
     /// Values to write to the shared store. Best effort: a failed write only costs other instances
     /// an introspection call.
@@ -102,4 +110,16 @@ pub struct Finished<W> {
     pub fault: Option<Fault>,
     /// What to log, at most once per interval and kind.
     pub event: Option<LogEvent>,
+}
+
+impl<W> Default for Finished<W> {
+    fn default() -> Self {
+        Self {
+            woken: Vec::new(),
+            records: Vec::new(),
+            sweep: Vec::new(),
+            fault: None,
+            event: None,
+        }
+    }
 }

@@ -3,11 +3,13 @@
 
 mod cache;
 mod circuit_breaker;
+mod known_tokens;
 mod shared_store;
 mod token_key;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
-pub(crate) use circuit_breaker::{CircuitBreaker, Permit, counts_as_fault};
+pub(crate) use circuit_breaker::{CircuitBreaker, Permit, Rejected, counts_as_fault};
+pub(crate) use known_tokens::KnownTokens;
 pub(crate) use shared_store::{Digests, SharedStore, SharedToken, SlotState};
 pub use shared_store::{Record, Sharing, StoreKey};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};

@@ -39,8 +39,9 @@ use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
     CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
     FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY, MAX_ANSWER_BYTES,
-    MAX_TOKEN_BYTES, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE, REQUIRED_SCOPE,
-    RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
+    MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE,
+    REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT,
+    TOKEN_TYPES,
 };
 
 /// What Service B requires of a token, and how it introspects one. Valid by construction.
@@ -58,6 +59,8 @@ pub struct Policy {
     timeout: Duration,
     connect_timeout: Duration,
     first_byte_timeout: Duration,
+    max_calls: usize,
+    max_waiting: usize,
     breaker_faults: u32,
     probe_interval: Duration,
     cache_ttl_seconds: u32,
@@ -156,8 +159,8 @@ impl Policy {
             default: Arc::new(default),
             rules,
             token_types: values.list(TOKEN_TYPES)?,
-            max_token_bytes: values.bytes(MAX_TOKEN_BYTES)?,
-            max_answer_bytes: values.bytes(MAX_ANSWER_BYTES)?,
+            max_token_bytes: values.size(MAX_TOKEN_BYTES)?,
+            max_answer_bytes: values.size(MAX_ANSWER_BYTES)?,
             leeway_seconds: values.number(LEEWAY)?,
             timeout,
             connect_timeout: values.duration(CONNECT_TIMEOUT)?,
@@ -165,6 +168,8 @@ impl Policy {
                 None => timeout,
                 Some(_) => values.duration(FIRST_BYTE_TIMEOUT)?,
             },
+            max_calls: values.size(MAX_CALLS)?,
+            max_waiting: values.size(MAX_WAITING)?,
             breaker_faults: values.number(BREAKER_FAULTS)?,
             probe_interval: values.duration(PROBE_INTERVAL)?,
             cache_ttl_seconds: values.number(CACHE_TTL)?,
@@ -233,6 +238,16 @@ impl Policy {
     #[must_use]
     pub const fn audits(&self) -> bool {
         self.audit
+    }
+
+    /// Introspection calls at once.
+    pub(crate) const fn max_calls(&self) -> usize {
+        self.max_calls
+    }
+
+    /// Requests without a verdict at once.
+    pub(crate) const fn max_waiting(&self) -> usize {
+        self.max_waiting
     }
 
     pub(crate) const fn breaker_faults(&self) -> u32 {

@@ -20,6 +20,10 @@ const TOKEN_BYTES: (u32, u32) = (256, 65_536);
 const ANSWER_BYTES: (u32, u32) = (1024, 262_144);
 /// Largest `breaker_faults`: above this the breaker would practically never open.
 const MAX_BREAKER_FAULTS: u32 = 1000;
+/// Largest `max_calls`: a host has fewer connections.
+const MAX_CALLS_LIMIT: u32 = 10_000;
+/// Largest `max_waiting`: at 4 KB each, more do not fit the memory of a WebAssembly instance.
+const MAX_WAITING_LIMIT: u32 = 100_000;
 
 /// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
 /// variable `auth_` and the key.
@@ -191,10 +195,14 @@ settings! {
         "Longest access token accepted, {}.";
     MAX_ANSWER_BYTES: "max_answer_bytes", bytes(ANSWER_BYTES), Some("65536"),
         "Longest response of the issuer accepted, {}.";
+    MAX_CALLS: "max_calls", count(1, MAX_CALLS_LIMIT), Some("1024"),
+        "Introspection calls at once, {}. More wait for their turn; tokens that were active lately go first.";
+    MAX_WAITING: "max_waiting", count(1, MAX_WAITING_LIMIT), Some("4096"),
+        "Requests that wait for the issuer at once, {}. More are refused (`too_busy`).";
     BREAKER_FAULTS: "breaker_faults", count(0, MAX_BREAKER_FAULTS), Some("5"),
-        "Consecutive failed introspection calls that open the circuit breaker, {}. 0: only a `Retry-After` of the issuer opens it.";
+        "Consecutive failed introspection calls after which a probe decides whether to open the circuit breaker, {}. 0: only a `Retry-After` to the probe opens it.";
     PROBE_INTERVAL: "probe_interval", seconds(1, MAX_TIMEOUT_SECONDS), Some("1"),
-        "Interval at which one call is let through as a probe while the circuit is open, {}.";
+        "Interval at which a probe is sent while the circuit is open, {}.";
     CACHE_TTL: "cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),
         "How long an introspection result is cached, {}. 0: every request is introspected.";
     NEGATIVE_CACHE_TTL: "negative_cache_ttl", seconds(0, MAX_TTL_SECONDS), Some("0"),

@@ -197,7 +197,7 @@ impl SettingValues {
         }
     }
 
-    pub(super) fn bytes(&self, setting: &Setting) -> Result<usize, SettingsError> {
+    pub(super) fn size(&self, setting: &Setting) -> Result<usize, SettingsError> {
         Ok(usize::try_from(self.number(setting)?).unwrap_or(usize::MAX))
     }
 

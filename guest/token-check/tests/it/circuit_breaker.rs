@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use token_check::{Action, CacheStatus, CallFailure, Fault, Progress, Reason, Sharing};
+use token_check::{
+    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing,
+};
 
 use crate::fixture::{
     Clock, DENIED, Instance, Issuer, Outcome, START, SharedStore, TIMED_OUT, UNREACHABLE, active,
-    inactive,
+    finishes, inactive, introspects, reason,
 };
 
 const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
@@ -88,11 +90,14 @@ fn broken(settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
         assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
     }
     assert_eq!(issuer.calls(), 5);
+    // The sixth sends the probe instead.
+    assert_eq!(instance.get("/", "t"), (Some(Reason::IssuerFailed), MISS));
+    assert_eq!(issuer.calls(), 1);
     (clock, issuer, instance)
 }
 
 #[test]
-fn after_five_consecutive_faults_no_call_is_made_until_the_interval_is_over() {
+fn after_five_consecutive_faults_and_a_failed_probe_no_call_is_made_until_the_interval_is_over() {
     let (clock, issuer, mut instance) = broken(&[("probe_interval", "3")]);
     assert_eq!(instance.retry_after("/", "t"), (OPEN, Some(3)));
     clock.advance_ms(1_000);
@@ -103,32 +108,127 @@ fn after_five_consecutive_faults_no_call_is_made_until_the_interval_is_over() {
     clock.advance_ms(1);
     issuer.responds(active(""));
     assert_eq!(instance.get("/", "t"), (None, MISS));
+    assert_eq!(issuer.calls(), 2, "the probe, and the call about the token");
     for _ in 0..3 {
         assert_eq!(instance.get("/", "t"), (None, MISS), "it is closed");
     }
-    assert_eq!(issuer.calls(), 4);
+    assert_eq!(issuer.calls(), 3);
+}
+
+/// The token that the next call asks about.
+fn asked(call: &IntrospectionCall) -> &'static str {
+    let body = String::from_utf8(call.body().to_vec()).unwrap();
+    match body.contains("token=trust-triangle-probe") {
+        true => "probe",
+        false => "token",
+    }
+}
+
+#[test]
+fn five_faults_of_whatever_tokens_open_nothing_if_the_probe_is_answered() {
+    for (fault, reason) in [
+        (Outcome::status(503, None), Reason::IssuerFailed),
+        (UNREACHABLE, Reason::IssuerUnreachable),
+        (TIMED_OUT, Reason::IssuerTimeout),
+    ] {
+        for tokens in [1, 5] {
+            let (clock, issuer) = (Clock::new(), Issuer::new(fault.clone()));
+            let mut instance = Instance::new(&[], &issuer, &clock);
+            for n in 0..5 {
+                let failed = instance.get("/", &format!("bad{}", n % tokens));
+                assert_eq!(failed, (Some(reason), MISS));
+            }
+            issuer.calls();
+            issuer.responds_in_turn([inactive(), active("")]);
+            assert_eq!(instance.get("/", "good"), (None, MISS));
+            assert_eq!(issuer.calls(), 2, "the probe, and the call about the token");
+            // For an interval nobody doubts the issuer again.
+            issuer.responds(fault.clone());
+            for n in 0..20 {
+                let failed = instance.get("/", &format!("bad{}", n % tokens));
+                assert_eq!(failed, (Some(reason), MISS));
+            }
+            issuer.responds(active(""));
+            issuer.calls();
+            assert_eq!(instance.get("/", "good"), (None, MISS));
+            assert_eq!(issuer.calls(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_probe_asks_about_a_token_that_was_never_issued_and_goes_before_the_own_call() {
+    let (clock, issuer, mut instance) = broken(&[("timeout", "5")]);
+    clock.advance_ms(1_000);
+    let (_waiting, flight, call) = introspects(instance.begin("/", "mine"));
+    assert_eq!(asked(&call), "probe");
+    assert_eq!(call.timeout(), Duration::from_secs(5));
+    issuer.responds(inactive());
+    clock.advance_ms(1_000);
+    match instance
+        .check
+        .responded(flight, inactive().response(), clock.now())
+    {
+        Progress::Continue(Action::Introspect(_, call)) => {
+            assert_eq!(asked(&call), "token");
+            assert_eq!(call.timeout(), Duration::from_secs(4));
+        }
+        other => panic!("must call: {other:?}"),
+    }
+}
+
+#[test]
+fn what_answers_the_probe_closes_the_circuit_and_what_does_not_keeps_it_open() {
+    for (outcome, is_closed) in [
+        (inactive(), true),
+        (active(""), true),
+        (Outcome::status(400, None), true),
+        (Outcome::status(401, None), true),
+        (Outcome::status(404, None), true),
+        (Outcome::json("nonsense"), true),
+        // Some issuers send it for a token that they cannot parse.
+        (Outcome::status(500, None), true),
+        (Outcome::status(429, None), false),
+        (Outcome::status(502, None), false),
+        (Outcome::status(503, None), false),
+        (Outcome::status(504, None), false),
+        (Outcome::status(500, Some("3")), true),
+        (TIMED_OUT, false),
+        (UNREACHABLE, false),
+    ] {
+        let (clock, issuer, mut instance) = broken(&[]);
+        clock.advance_ms(1_000);
+        if matches!(outcome, Outcome::Failed(CallFailure::Unreachable)) {
+            // It is tried once more.
+            issuer.responds_in_turn([outcome.clone(), outcome.clone(), active("")]);
+        } else {
+            issuer.responds_in_turn([outcome.clone(), active("")]);
+        }
+        let (refused, _) = instance.get("/", "t");
+        assert_eq!(refused.is_none(), is_closed, "{outcome:?}");
+        let (refused, _) = instance.get("/", "other");
+        assert_eq!(refused.is_none(), is_closed, "{outcome:?}");
+    }
 }
 
 #[test]
 fn one_probe_at_a_time_and_after_a_failed_one_the_next_interval() {
     let (clock, issuer, mut instance) = broken(&[]);
     clock.advance_ms(1_000);
-    let (waiting, flight) = instance.call("/", "probe");
+    let (waiting, flight) = instance.call("/", "first");
     for _ in 0..10 {
         assert_eq!(instance.get("/", "other"), (OPEN, MISS));
     }
     // Not even with the same token.
     assert_eq!(
-        instance.get("/", "probe"),
+        instance.get("/", "first"),
         (OPEN, Some(CacheStatus::Collapsed))
     );
     let ended = instance.respond(flight);
     assert_eq!(ended.fault.map(Fault::reason), Some(Reason::IssuerFailed));
-    assert_eq!(
-        instance.resume(waiting).cache,
-        MISS,
-        "the probe tells what it met"
-    );
+    let verdict = instance.resume(waiting);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerFailed));
+    assert_eq!(verdict.cache, MISS, "it tells what it met");
     assert_eq!(instance.get("/", "other"), (OPEN, MISS));
     clock.advance_ms(999);
     assert_eq!(instance.get("/", "other"), (OPEN, MISS));
@@ -136,7 +236,7 @@ fn one_probe_at_a_time_and_after_a_failed_one_the_next_interval() {
     issuer.calls();
     issuer.responds(active(""));
     assert_eq!(instance.get("/", "other"), (None, MISS));
-    assert_eq!(issuer.calls(), 1);
+    assert_eq!(issuer.calls(), 2);
 }
 
 #[test]
@@ -148,11 +248,8 @@ fn an_abandoned_or_lost_probe_makes_room_for_the_next() {
     let _ = instance.check.abandon(flight, clock.now());
     let (_, flight) = instance.call("/", "b");
     drop(flight);
-    assert_eq!(
-        instance.get("/", "c"),
-        (OPEN, MISS),
-        "nobody told the core yet"
-    );
+    // Nobody told the core yet.
+    assert_eq!(instance.get("/", "c"), (OPEN, MISS));
     clock.advance_ms(5_000);
     assert_eq!(instance.get("/", "c"), (None, MISS), "its time is over");
 }
@@ -200,22 +297,24 @@ fn what_is_not_an_outage_opens_nothing_and_0_never_opens() {
     assert_eq!(issuer.calls(), 20);
 }
 
-#[test]
-fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
+const WAITS: [(u16, &str, Reason, u32); 5] = [
+    (429, "7", Reason::IssuerOverloaded, 7),
+    (503, "7", Reason::IssuerFailed, 7),
+    (429, " 7 ", Reason::IssuerOverloaded, 7),
     // START is Fri, 15 Jan 2027 08:00:00 GMT.
+    (
+        429,
+        "Fri, 15 Jan 2027 08:00:07 GMT",
+        Reason::IssuerOverloaded,
+        7,
+    ),
+    (429, "86400", Reason::IssuerOverloaded, 60),
+];
+
+#[test]
+fn rfc9110_s10_2_3_retry_after_for_a_token_is_obeyed_for_this_token_only() {
     assert_eq!(START, 1_800_000_000);
-    for (status, header, reason, seconds) in [
-        (429, "7", Reason::IssuerOverloaded, 7),
-        (503, "7", Reason::IssuerFailed, 7),
-        (429, " 7 ", Reason::IssuerOverloaded, 7),
-        (
-            429,
-            "Fri, 15 Jan 2027 08:00:07 GMT",
-            Reason::IssuerOverloaded,
-            7,
-        ),
-        (429, "86400", Reason::IssuerOverloaded, 60),
-    ] {
+    for (status, header, reason, seconds) in WAITS {
         let (clock, issuer) = (
             Clock::new(),
             Issuer::new(Outcome::status(status, Some(header))),
@@ -224,22 +323,17 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
         let told = (Some(reason), Some(seconds));
         assert_eq!(instance.retry_after("/", "a"), told, "{header}");
         issuer.responds(active(""));
-        assert_eq!(instance.retry_after("/", "b"), told, "{header}");
-        clock.advance_ms(u64::from(seconds) * 1000 - 1);
-        assert_eq!(instance.get("/", "b"), (Some(reason), MISS));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
         assert_eq!(issuer.calls(), 1, "{header}");
-        clock.advance_ms(1);
         assert_eq!(instance.get("/", "b"), (None, MISS));
+        assert_eq!(issuer.calls(), 1, "{header}: no probe either");
+        clock.advance_ms(u64::from(seconds) * 1000 - 1);
+        assert_eq!(instance.get("/", "a"), (Some(reason), MISS));
+        assert_eq!(issuer.calls(), 0, "{header}");
+        clock.advance_ms(1);
+        assert_eq!(instance.get("/", "a"), (None, MISS));
     }
-    for header in [
-        "0",
-        "-1",
-        "soon",
-        "",
-        "1.5",
-        "Fri, 15 Jan 2027 07:59:59 GMT",
-        "99999999999999999999999",
-    ] {
+    for header in NO_WAITS {
         let (clock, issuer) = (
             Clock::new(),
             Issuer::new(Outcome::status(429, Some(header))),
@@ -248,8 +342,60 @@ fn rfc9110_s10_2_3_retry_after_is_obeyed_in_seconds_and_as_a_date() {
         let told = (Some(Reason::IssuerOverloaded), Some(1));
         assert_eq!(instance.retry_after("/", "a"), told, "{header}");
         issuer.responds(active(""));
-        assert_eq!(instance.get("/", "b"), (None, MISS), "{header}: no pause");
+        assert_eq!(instance.get("/", "a"), (None, MISS), "{header}: no pause");
     }
+}
+
+const NO_WAITS: [&str; 7] = [
+    "0",
+    "-1",
+    "soon",
+    "",
+    "1.5",
+    "Fri, 15 Jan 2027 07:59:59 GMT",
+    "99999999999999999999999",
+];
+
+#[test]
+fn retry_after_for_the_probe_is_obeyed_for_everybody() {
+    for (status, header, reason, seconds) in WAITS {
+        let (clock, issuer) = (
+            Clock::new(),
+            Issuer::new(Outcome::status(status, Some(header))),
+        );
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let told = (Some(reason), Some(seconds));
+        assert_eq!(instance.retry_after("/", "a"), told, "{header}");
+        assert_eq!(instance.retry_after("/", "b"), told, "{header}");
+        // Two tokens: perhaps it means all of them. The third sends the probe.
+        assert_eq!(instance.retry_after("/", "c"), told, "{header}");
+        assert_eq!(issuer.calls(), 3);
+        issuer.responds(active(""));
+        assert_eq!(instance.retry_after("/", "d"), told, "{header}");
+        clock.advance_ms(u64::from(seconds) * 1000 - 1);
+        assert_eq!(instance.get("/", "d"), (Some(reason), MISS));
+        assert_eq!(issuer.calls(), 0, "{header}");
+        clock.advance_ms(1);
+        assert_eq!(instance.get("/", "d"), (None, MISS));
+    }
+}
+
+#[test]
+fn retry_after_for_two_tokens_holds_nobody_else_if_the_probe_is_answered() {
+    let wait = Outcome::status(503, Some("60"));
+    let (clock, issuer) = (Clock::new(), Issuer::new(wait.clone()));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    let told = (Some(Reason::IssuerFailed), Some(60));
+    assert_eq!(instance.retry_after("/", "a"), told);
+    assert_eq!(instance.retry_after("/", "b"), told);
+    issuer.calls();
+    issuer.responds(active(""));
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    assert_eq!(issuer.calls(), 2, "the probe, and the call about the token");
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    assert_eq!(issuer.calls(), 1);
+    assert_eq!(instance.retry_after("/", "a"), told);
+    assert_eq!(instance.retry_after("/", "b"), told);
 }
 
 #[test]
@@ -302,7 +448,7 @@ fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_a
     clock.advance_ms(10_000);
     issuer.responds(Outcome::status(502, None));
     assert_eq!(instance.get("/", "t"), (None, STALE));
-    assert_eq!(issuer.calls(), 2);
+    assert_eq!(issuer.calls(), 3, "the token, and the probe");
     assert_eq!(instance.get("/", "t"), (None, STALE));
     assert_eq!(
         instance.get("/write", "t"),
@@ -342,7 +488,7 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
 }
 
 #[test]
-fn a_request_that_joined_gets_stale_facts_at_its_deadline() {
+fn a_call_whose_token_has_stale_facts_leaves_half_of_the_time_to_the_probe() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let settings = [
         ("cache_ttl", "10"),
@@ -352,40 +498,133 @@ fn a_request_that_joined_gets_stale_facts_at_its_deadline() {
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
     clock.advance_ms(10_000);
-    let (_, _flight) = instance.call("/", "t");
+    let (leader, flight, call) = introspects(instance.begin("/", "t"));
+    assert_eq!(
+        (asked(&call), call.timeout()),
+        ("token", Duration::from_secs(1))
+    );
+    let joined = instance.join("/", "t");
+    clock.advance_ms(1_000);
+    let timed_out = || Err(CallFailure::Timeout);
+    let progress = instance.check.responded(flight, timed_out(), clock.now());
+    let Progress::Continue(Action::Introspect(flight, call)) = progress else {
+        panic!("must probe: {progress:?}");
+    };
+    assert_eq!(
+        (asked(&call), call.timeout()),
+        ("probe", Duration::from_secs(1))
+    );
+    clock.advance_ms(999);
+    let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
+    assert_eq!(instance.resume(leader).cache, STALE);
+    assert_eq!(instance.resume(joined).cache, STALE);
+}
+
+#[test]
+fn a_request_whose_flight_began_much_later_gets_no_stale_facts_at_its_deadline() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("timeout", "2"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    let (_leader, _flight) = instance.call("/", "t");
     let waiting = instance.join("/", "t");
     clock.advance_ms(2_000);
-    assert_eq!(instance.resume(waiting).cache, STALE);
+    let verdict = instance.resume(waiting);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
+}
+
+/// A revoked token, whose caller can make the issuer fail for this token.
+#[test]
+fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
+    for (fault, reason) in [
+        (Outcome::status(500, None), Reason::IssuerFailed),
+        (Outcome::status(502, None), Reason::IssuerFailed),
+        (Outcome::status(503, Some("60")), Reason::IssuerFailed),
+        (Outcome::status(429, Some("60")), Reason::IssuerOverloaded),
+        (TIMED_OUT, Reason::IssuerTimeout),
+        (UNREACHABLE, Reason::IssuerUnreachable),
+    ] {
+        for probe in [inactive(), Outcome::status(401, None)] {
+            let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+            let settings = [("cache_ttl", "10"), ("stale_if_error", "60")];
+            let mut instance = Instance::new(&settings, &issuer, &clock);
+            assert_eq!(instance.get("/", "revoked"), (None, MISS));
+            clock.advance_ms(10_000);
+            let mut script = vec![fault.clone(), probe.clone()];
+            if matches!(fault, Outcome::Failed(CallFailure::Unreachable)) {
+                script.insert(0, fault.clone());
+            }
+            issuer.responds_in_turn(script);
+            assert_eq!(instance.get("/", "revoked"), (Some(reason), MISS));
+            issuer.responds(active(""));
+            assert_eq!(instance.get("/", "good"), (None, MISS));
+        }
+    }
+}
+
+#[test]
+fn a_held_or_queued_token_gets_no_stale_facts() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("max_calls", "1"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    issuer.responds_in_turn([Outcome::status(503, Some("30")), inactive()]);
+    for _ in 0..2 {
+        let held = (Some(Reason::IssuerFailed), MISS);
+        assert_eq!(instance.get("/", "t"), held);
+    }
+    clock.advance_ms(30_000);
+    let (_other, _flight) = instance.call("/", "other");
+    let queued = instance.join("/", "t");
+    clock.advance_ms(10_000);
+    let verdict = instance.resume(queued);
+    assert_eq!(reason(&verdict.decision), Some(Reason::TooBusy));
 }
 
 #[test]
 fn one_token_that_makes_the_issuer_fail_does_not_affect_others() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(502, None)));
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let mut instance = Instance::new(&[], &issuer, &clock);
     for _ in 0..20 {
-        let failed = instance.get("/", "poison");
-        assert_eq!(failed, (Some(Reason::IssuerFailed), MISS));
+        for _ in 0..5 {
+            let (_waiting, flight, call) = introspects(instance.begin("/", "poison"));
+            let outcome = match asked(&call) {
+                "probe" => inactive(),
+                _ => Outcome::status(502, None),
+            };
+            let mut progress = instance
+                .check
+                .responded(flight, outcome.response(), clock.now());
+            if let Progress::Continue(Action::Introspect(flight, call)) = progress {
+                assert_eq!(asked(&call), "token");
+                let failed = Outcome::status(502, None).response();
+                progress = instance.check.responded(flight, failed, clock.now());
+            }
+            let ended = finishes(progress);
+            assert_eq!(ended.fault.map(Fault::reason), Some(Reason::IssuerFailed));
+        }
+        assert_eq!(instance.get("/", "good"), (None, MISS));
+        clock.advance_ms(1_000);
     }
-    issuer.responds(active(""));
-    assert_eq!(instance.get("/", "good"), (None, MISS));
 }
 
-#[test]
-fn a_token_that_failed_waits_one_interval_longer_to_probe() {
-    let (clock, issuer, mut instance) = broken(&[]);
-    // The last one that failed is back first.
-    clock.advance_ms(1_000);
-    assert_eq!(instance.retry_after("/", "t4"), (OPEN, Some(1)));
-    assert_eq!(issuer.calls(), 0);
-    issuer.responds(active(""));
-    assert_eq!(instance.get("/", "good"), (None, MISS));
-    // With nobody else there it is, an interval later.
-    let (clock, issuer, mut instance) = broken(&[]);
-    clock.advance_ms(1_999);
-    assert_eq!(instance.get("/", "t4"), (OPEN, MISS));
-    clock.advance_ms(1);
-    issuer.responds(active(""));
-    assert_eq!(instance.get("/", "t4"), (None, MISS));
+/// Opens the circuit for 9 s.
+fn told_to_wait(instance: &mut Instance, issuer: &Issuer) {
+    issuer.responds(Outcome::status(429, Some("9")));
+    let told = (Some(Reason::IssuerOverloaded), Some(9));
+    for token in ["a", "b", "c"] {
+        assert_eq!(instance.retry_after("/", token), told);
+    }
 }
 
 #[test]
@@ -394,12 +633,11 @@ fn a_response_to_an_older_call_does_not_end_a_retry_after() {
     let mut instance = Instance::new(&[], &issuer, &clock);
     let (_waiting, early) = instance.call("/", "early");
     clock.advance_ms(10);
-    issuer.responds(Outcome::status(429, Some("9")));
-    let told = (Some(Reason::IssuerOverloaded), Some(9));
-    assert_eq!(instance.retry_after("/", "a"), told);
+    told_to_wait(&mut instance, &issuer);
     issuer.responds(active(""));
     let _ended = instance.respond(early);
-    assert_eq!(instance.retry_after("/", "b"), told);
+    let told = (Some(Reason::IssuerOverloaded), Some(9));
+    assert_eq!(instance.retry_after("/", "d"), told);
 }
 
 #[test]
@@ -407,7 +645,7 @@ fn one_token_suffices_to_open_and_close_the_circuit() {
     for says in [UNREACHABLE, TIMED_OUT] {
         let (clock, issuer) = (Clock::new(), Issuer::new(says));
         let mut instance = Instance::new(&[], &issuer, &clock);
-        for _ in 0..5 {
+        for _ in 0..6 {
             assert_ne!(instance.get("/", "only").0, OPEN);
         }
         assert_eq!(instance.get("/", "only"), (OPEN, MISS));
@@ -454,7 +692,9 @@ fn with_the_circuit_open_no_request_waits_for_another_instances_probe() {
     clock.advance_ms(10_000);
     issuer.responds(TIMED_OUT);
     for instance in [&mut one, &mut other] {
-        assert_eq!(instance.get("/", "x"), (Some(Reason::IssuerTimeout), MISS));
+        for _ in 0..2 {
+            assert_eq!(instance.get("/", "x"), (Some(Reason::IssuerTimeout), MISS));
+        }
     }
     // One's breaker lets a probe through, the other's was opened a little later.
     clock.advance_ms(1_000);

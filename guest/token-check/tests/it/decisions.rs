@@ -31,7 +31,7 @@ fn head<'a>(lines: &'a [&'a [u8]]) -> RequestHead<'a> {
     fixture::head(lines, "/data")
 }
 
-fn joins(step: Step) -> PendingRequest {
+fn joins(step: Step<u32>) -> PendingRequest {
     match step {
         Step::Join(request) => request,
         other => panic!("must join: {other:?}"),
@@ -51,7 +51,7 @@ fn decide(extra: &[(&str, &str)], outcome: Outcome) -> Decision {
 }
 
 /// The step must be a refusal.
-fn refusal(step: Step) -> Reason {
+fn refusal(step: Step<u32>) -> Reason {
     match step {
         Step::Done(verdict) => reason_of(&verdict.decision).expect("must be refused"),
         other => panic!("{other:?}"),

@@ -286,6 +286,10 @@ impl Host for FakeHost {
         Ok(is_same)
     }
 
+    fn sleep(&mut self, time: Duration) {
+        self.clock.advance(time);
+    }
+
     fn finished<W>(&mut self, finished: &Finished<W>) {
         self.log
             .extend(finished.event.as_ref().map(ToString::to_string));
@@ -301,6 +305,7 @@ impl Host for FakeHost {
 #[derive(Debug)]
 pub(crate) enum Ran {
     Finished,
+    Queued,
     Introspects(AwaitingResponse),
     Sleeps(AwaitingWake, Duration),
 }
@@ -332,7 +337,7 @@ impl Instance {
         }
     }
 
-    pub(crate) fn begin(&mut self, path: &str, token: &str) -> Step {
+    pub(crate) fn begin(&mut self, path: &str, token: &str) -> Step<u32> {
         let line = format!("Bearer {token}");
         self.check
             .begin(&head(&[line.as_bytes()], path), self.host.now())
@@ -365,6 +370,7 @@ impl Instance {
                 Action::Sleep(ticket, time) => return Ran::Sleeps(ticket, time),
                 action => match test_util::run_action(&mut self.check, action, &mut self.host) {
                     Progress::Continue(next) => next,
+                    Progress::Queued => return Ran::Queued,
                     Progress::Finished(finished) => {
                         self.host.finished(&finished);
                         return Ran::Finished;
@@ -404,6 +410,7 @@ impl Instance {
             Progress::Continue(action) => {
                 test_util::run_flight(&mut self.check, action, &mut self.host)
             }
+            Progress::Queued => panic!("it has its place"),
         }
     }
 
@@ -413,7 +420,7 @@ impl Instance {
         self.finish(step)
     }
 
-    pub(crate) fn finish(&mut self, step: Step) -> Verdict {
+    pub(crate) fn finish(&mut self, step: Step<u32>) -> Verdict {
         match step {
             Step::Done(verdict) => {
                 let event = verdict.event.as_ref().map(ToString::to_string);
@@ -422,6 +429,10 @@ impl Instance {
             }
             Step::Lead(request, action) => {
                 let _ = test_util::run_flight(&mut self.check, action, &mut self.host);
+                self.resume(request)
+            }
+            Step::Finished(request, finished) => {
+                self.host.finished(&finished);
                 self.resume(request)
             }
             Step::Join(request) => panic!("nobody leads: {request:?}"),
@@ -453,14 +464,16 @@ impl Instance {
     }
 }
 
-pub(crate) fn leads(step: Step) -> (PendingRequest, Action) {
+pub(crate) fn leads(step: Step<u32>) -> (PendingRequest, Action) {
     match step {
         Step::Lead(request, action) => (request, action),
         other => panic!("must lead: {other:?}"),
     }
 }
 
-pub(crate) fn introspects(step: Step) -> (PendingRequest, AwaitingResponse, IntrospectionCall) {
+pub(crate) fn introspects(
+    step: Step<u32>,
+) -> (PendingRequest, AwaitingResponse, IntrospectionCall) {
     match step {
         Step::Lead(request, Action::Introspect(ticket, call)) => (request, ticket, call),
         other => panic!("must introspect: {other:?}"),
@@ -470,6 +483,7 @@ pub(crate) fn introspects(step: Step) -> (PendingRequest, AwaitingResponse, Intr
 pub(crate) fn continues<W: core::fmt::Debug>(progress: Progress<W>) -> Action {
     match progress {
         Progress::Continue(action) => action,
+        Progress::Queued => panic!("must continue: it is queued"),
         Progress::Finished(finished) => panic!("must continue: {finished:?}"),
     }
 }
@@ -477,6 +491,7 @@ pub(crate) fn continues<W: core::fmt::Debug>(progress: Progress<W>) -> Action {
 pub(crate) fn finishes<W>(progress: Progress<W>) -> Finished<W> {
     match progress {
         Progress::Finished(finished) => finished,
+        Progress::Queued => panic!("must finish: it is queued"),
         Progress::Continue(action) => panic!("must finish: {action:?}"),
     }
 }

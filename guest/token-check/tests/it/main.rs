@@ -15,6 +15,7 @@ mod decisions;
 mod event_order;
 mod fixture;
 mod issuers;
+mod limits;
 mod log;
 mod readme;
 mod rules;

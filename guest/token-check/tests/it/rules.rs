@@ -48,7 +48,7 @@ fn head<'a>(
     }
 }
 
-fn done(step: Step) -> Verdict {
+fn done(step: Step<u32>) -> Verdict {
     match step {
         Step::Done(verdict) => verdict,
         other => panic!("{other:?}"),

@@ -7,6 +7,9 @@ use spin_host::StoreFault;
 /// Requests of one step, one after the other. In Envoy every other one is another worker's.
 pub(crate) const REQUESTS: usize = 4;
 
+/// As a name of a token: the one that the auth check asks about to learn whether the issuer is there.
+pub(crate) const PROBE: &str = "the probe";
+
 pub(crate) struct Sequence {
     /// The row of ATTACKS.md or what it pins.
     pub(crate) name: &'static str,

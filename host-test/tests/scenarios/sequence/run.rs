@@ -8,7 +8,7 @@ use crate::leaks;
 use crate::sequence::audit::{self, Line};
 use crate::sequence::hosts::{Answer, Driver, Host, Memory, Reply, deployments, issuer_of};
 use crate::sequence::row::{
-    Deployment, Expect, Facts, REQUESTS, Request, Responds, Sequence, Step, Tamper, Verdict,
+    Deployment, Expect, Facts, PROBE, REQUESTS, Request, Responds, Sequence, Step, Tamper, Verdict,
 };
 
 /// Both ends of a token's age are rounded to milliseconds, away from each other.
@@ -68,6 +68,9 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// Unlike every other sequence's.
     fn token(&mut self, name: &str) -> String {
+        if name == PROBE {
+            return "trust-triangle-probe".to_owned();
+        }
         let token = format!("{}.{name}.AAAB-7x_c2VydmljZQ.Q~3+w/8=", self.sequence.name);
         self.tokens.insert(token.clone());
         token

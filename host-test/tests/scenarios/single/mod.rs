@@ -184,8 +184,9 @@ fn parity(runs: &[Arc<Run>]) -> Result<(), String> {
 /// So that no refusal is promised that no request gets. The exceptions have no request that leads
 /// to them in every host.
 fn every_reason_has_a_scenario(table: &[Arc<Scenario>]) -> Result<(), String> {
-    // The host's outbound grants are those of the issuer here; `host.rs` denies.
-    const ELSEWHERE: &[&str] = &["issuer_call_denied"];
+    // The host's outbound grants are those of the issuer here; `host.rs` denies. One request is
+    // never too many.
+    const ELSEWHERE: &[&str] = &["issuer_call_denied", "too_busy"];
     let shown: Vec<_> = table
         .iter()
         .filter_map(|row| match row.expect {

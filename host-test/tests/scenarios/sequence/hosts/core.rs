@@ -143,7 +143,12 @@ impl test_util::Host for FakeHost<'_> {
 
     fn introspect(&mut self, call: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
         self.printed.push(format!("{call:?}"));
-        self.issuer.respond(self.token)
+        let is_probe = call.body().starts_with(b"token=trust-triangle-probe&");
+        (self.issuer).respond(if is_probe {
+            "trust-triangle-probe"
+        } else {
+            self.token
+        })
     }
 
     fn store_get(&mut self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {

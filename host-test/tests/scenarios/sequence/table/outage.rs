@@ -1,10 +1,9 @@
 //! The issuer fails, and comes back.
 
 use super::ACTIVE;
-use crate::sequence::row::{Facts, Responds, Sequence, Step, Verdict, sequence};
+use crate::sequence::row::{Facts, PROBE, Responds, Sequence, Step, Verdict, sequence};
 
 pub(crate) fn rows() -> Vec<Sequence> {
-    let failed = Verdict::Refused("issuer_failed");
     vec![
         sequence(
             "while_nobody_listens_known_tokens_work_past_their_time_for_so_long_and_no_longer",
@@ -29,6 +28,7 @@ pub(crate) fn rows() -> Vec<Sequence> {
         )
         .with("cache_ttl", "1")
         .with("stale_if_error", "60")
+        .responds(PROBE, Responds::Status(500))
         .responds("t", Responds::Active(ACTIVE))
         .granted("t", "/", Facts::IntrospectedOnce)
         .responds("t", Responds::Status(500))
@@ -48,27 +48,47 @@ pub(crate) fn rows() -> Vec<Sequence> {
             .responds("t", Responds::Status(500))
             .wait_ms(1100)
             .refused("t", "/", "issuer_failed", Facts::Introspected),
-        sequence("an_issuer_that_fails_is_left_alone_and_asked_again_when_the_interval_is_over")
-            .with("cache_ttl", "60")
+        sequence("what_is_past_its_time_does_not_count_while_the_issuer_fails_for_this_token_only")
+            .with("cache_ttl", "1")
+            .with("stale_if_error", "60")
+            .responds("t", Responds::Active(ACTIVE))
+            .granted("t", "/", Facts::IntrospectedOnce)
+            .wait_ms(1100)
+            .responds("t", Responds::Status(500))
+            .refused("t", "/", "issuer_failed", Facts::Introspected)
+            .responds("t", Responds::Status(503))
+            .refused("t", "/", "issuer_failed", Facts::Introspected)
+            .responds("cold", Responds::Active(ACTIVE))
+            .granted("cold", "/", Facts::IntrospectedOnce),
+        sequence("an_issuer_that_fails_for_the_probe_too_is_left_alone_until_the_interval_is_over")
+            .with("cache_ttl", "1")
+            .with("stale_if_error", "60")
             .with("breaker_faults", "1")
             .with("probe_interval", "3")
-            .responds("known", Responds::Active(ACTIVE))
-            .responds("t", Responds::Status(503))
+            .responds("t", Responds::Active(ACTIVE))
             .responds("cold", Responds::Active(ACTIVE))
-            .granted("known", "/", Facts::IntrospectedOnce)
-            .refused("t", "/", "issuer_circuit_open", Facts::WithoutCall)
-            .first(failed, Facts::Introspected)
-            .forgetful(failed, Facts::Introspected)
+            .granted("t", "/", Facts::IntrospectedOnce)
+            .wait_ms(1100)
+            .responds("t", Responds::Status(503))
+            .responds(PROBE, Responds::Status(503))
+            .granted("t", "/", Facts::StaleWithoutCall)
+            .first(Verdict::Granted, Facts::Stale)
+            .forgetful(Verdict::Granted, Facts::Stale)
             .refused("cold", "/", "issuer_circuit_open", Facts::WithoutCall)
             // Each instance counts for itself.
             .forgetful(Verdict::Granted, Facts::IntrospectedOnce)
-            .granted("known", "/", Facts::Cached)
             .wait_ms(3100)
-            // Not the token that it choked on.
-            .responds("fresh", Responds::Active(ACTIVE))
-            .granted("fresh", "/", Facts::IntrospectedOnce)
+            .responds(PROBE, Responds::Inactive)
             .responds("t", Responds::Active(ACTIVE))
             .granted("t", "/", Facts::IntrospectedOnce)
-            .granted("known", "/", Facts::Cached),
+            .granted("cold", "/", Facts::IntrospectedOnce),
+        sequence("a_token_that_the_issuer_fails_on_opens_no_circuit")
+            .with("breaker_faults", "1")
+            .responds("t", Responds::Status(503))
+            .responds("good", Responds::Active(ACTIVE))
+            .refused("t", "/", "issuer_failed", Facts::Introspected)
+            .granted("good", "/", Facts::Introspected)
+            .refused("t", "/", "issuer_failed", Facts::Introspected)
+            .granted("good", "/", Facts::Introspected),
     ]
 }

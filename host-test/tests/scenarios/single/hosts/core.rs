@@ -110,9 +110,14 @@ impl Core {
                         self.print(&progress);
                         match progress {
                             Progress::Continue(next) => action = next,
+                            Progress::Queued => return Err("it has no turn".to_owned()),
                             Progress::Finished(finished) => break host.finished(&finished),
                         }
                     }
+                    check.resume(request, host.now())
+                }
+                Step::Finished(request, finished) => {
+                    host.finished(&finished);
                     check.resume(request, host.now())
                 }
                 Step::Join(_) => return Err("there is no flight to join".to_owned()),

@@ -41,8 +41,8 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("an_issuer_that_fails_again_and_again_is_left_alone")
             .with("breaker_faults", "2")
             .issuer(Issuer::Drops)
-            .after_requests(2)
-            .introspections(4)
+            .after_requests(3)
+            .introspections(6)
             .refused(503, "issuer_circuit_open"),
         scenario("f4_an_html_page_is_not_json")
             .issuer(Issuer::Answers(answer(

@@ -1,0 +1,377 @@
+//! `max_calls` and `max_waiting`: what callers can make one instance do at once.
+
+use token_check::{
+    Action, AwaitingResponse, CacheStatus, Parked, PendingRequest, Progress, Reason, Step,
+};
+
+use crate::fixture::{
+    Clock, Instance, Issuer, Outcome, TIMED_OUT, active, finishes, inactive, introspects, reason,
+};
+
+const MISS: Option<CacheStatus> = Some(CacheStatus::Miss);
+const TOO_BUSY: Option<Reason> = Some(Reason::TooBusy);
+
+struct World {
+    clock: Clock,
+    issuer: Issuer,
+    instance: Instance,
+}
+
+impl World {
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        let instance = Instance::new(settings, &issuer, &clock);
+        Self {
+            clock,
+            issuer,
+            instance,
+        }
+    }
+
+    /// A request that waits for its turn.
+    fn queue(&mut self, token: &str, waker: u32) -> PendingRequest {
+        let step = self.instance.begin("/", token);
+        let request = self.joins(step);
+        assert!(self.instance.check.is_queued(&request), "{token}");
+        assert_eq!(self.instance.check.park(&request, waker), Parked::Yes);
+        request
+    }
+
+    fn joins(&mut self, step: Step<u32>) -> PendingRequest {
+        match step {
+            Step::Join(request) => request,
+            Step::Finished(request, finished) => {
+                assert_eq!(finished.woken, [0_u32; 0]);
+                let step = self.instance.check.resume(request, self.clock.now());
+                self.joins(step)
+            }
+            other => panic!("must join: {other:?}"),
+        }
+    }
+
+    /// The turn of this request has come: it calls the issuer.
+    fn turn(&mut self, request: PendingRequest) -> (PendingRequest, AwaitingResponse) {
+        let step = self.instance.check.resume(request, self.clock.now());
+        let (request, ticket, _) = introspects(step);
+        (request, ticket)
+    }
+
+    /// Responds, and returns who is woken.
+    fn respond(&mut self, ticket: AwaitingResponse) -> Vec<u32> {
+        self.instance.respond(ticket).woken
+    }
+}
+
+#[test]
+fn max_calls_are_in_progress_and_the_others_wait_for_their_turn_in_order() {
+    let mut world = World::new(&[("max_calls", "2")]);
+    let (first, a) = world.instance.call("/", "a");
+    let (_second, b) = world.instance.call("/", "b");
+    let c = world.queue("c", 3);
+    let d = world.queue("d", 4);
+    let e = world.queue("e", 5);
+    assert_eq!(world.respond(a), [3]);
+    assert_eq!(reason(&world.instance.resume(first).decision), None);
+    assert_eq!(world.respond(b), [4]);
+    // Resumed in whatever order.
+    let (d, d_call) = world.turn(d);
+    let (c, c_call) = world.turn(c);
+    assert_eq!(world.respond(c_call), [5]);
+    assert_eq!(world.respond(d_call), [0_u32; 0]);
+    let (e, e_call) = world.turn(e);
+    assert_eq!(world.respond(e_call), [0_u32; 0]);
+    for request in [c, d, e] {
+        let verdict = world.instance.resume(request);
+        assert_eq!((reason(&verdict.decision), verdict.cache), (None, MISS));
+    }
+    assert_eq!(world.issuer.calls(), 5);
+}
+
+#[test]
+fn requests_for_one_queued_token_share_its_turn() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let one = world.queue("b", 1);
+    let two = world.queue("b", 2);
+    assert_eq!(world.respond(a), [1, 2]);
+    let (two, call) = world.turn(two);
+    let Step::Join(one) = world.instance.check.resume(one, world.clock.now()) else {
+        panic!("must join");
+    };
+    assert_eq!(world.instance.check.park(&one, 1), Parked::Yes);
+    assert_eq!(world.respond(call), [1]);
+    assert_eq!(world.instance.resume(two).cache, MISS);
+    assert_eq!(
+        world.instance.resume(one).cache,
+        Some(CacheStatus::Collapsed)
+    );
+    assert_eq!(world.issuer.calls(), 2);
+}
+
+#[test]
+fn a_new_request_for_a_token_whose_turn_has_come_takes_it() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let slow = world.queue("b", 1);
+    assert_eq!(world.respond(a), [1]);
+    let (quick, call, _) = introspects(world.instance.begin("/", "b"));
+    let Step::Join(slow) = world.instance.check.resume(slow, world.clock.now()) else {
+        panic!("must join");
+    };
+    assert_eq!(world.instance.check.park(&slow, 1), Parked::Yes);
+    assert_eq!(world.respond(call), [1]);
+    assert_eq!(reason(&world.instance.resume(quick).decision), None);
+    assert_eq!(reason(&world.instance.resume(slow).decision), None);
+}
+
+#[test]
+fn past_max_waiting_a_request_is_refused_at_once() {
+    let mut world = World::new(&[("max_calls", "1"), ("max_waiting", "4")]);
+    // Strangers may take three of four places.
+    let (_first, _a) = world.instance.call("/", "a");
+    let _b = world.queue("b", 1);
+    let c = world.queue("c", 2);
+    let verdict = world.instance.request("/", "d");
+    let context = (reason(&verdict.decision), verdict.cache);
+    assert_eq!(context, (TOO_BUSY, MISS));
+    assert_eq!(world.instance.retry_after("/", "d"), (TOO_BUSY, Some(1)));
+    // One more that waits for a call in progress is one more that waits.
+    assert_eq!(world.instance.get("/", "a"), (TOO_BUSY, MISS));
+    // One leaves, so there is a place.
+    let _ = world.instance.check.leave(c, world.clock.now());
+    let _d = world.queue("d", 3);
+    assert_eq!(world.instance.get("/", "e").0, TOO_BUSY);
+    assert_eq!(world.issuer.calls(), 0);
+}
+
+#[test]
+fn a_hit_needs_no_place() {
+    let mut world = World::new(&[("max_waiting", "1"), ("cache_ttl", "60")]);
+    assert_eq!(world.instance.get("/", "cached"), (None, MISS));
+    let (_first, _a) = world.instance.call("/", "a");
+    assert_eq!(world.instance.get("/", "b").0, TOO_BUSY);
+    let hit = Some(CacheStatus::Hit);
+    assert_eq!(world.instance.get("/", "cached"), (None, hit));
+}
+
+#[test]
+fn tokens_that_were_active_lately_go_first_and_have_a_quarter_of_the_places() {
+    let mut world = World::new(&[("max_calls", "4"), ("max_waiting", "8")]);
+    for known in ["known1", "known2"] {
+        assert_eq!(world.instance.get("/", known), (None, MISS));
+    }
+    let [a, b, c] = ["a", "b", "c"].map(|token| world.instance.call("/", token));
+    // The fourth place among the calls, and two of the eight among those who wait, are kept free.
+    let (_d, _e, _f) = (
+        world.queue("d", 4),
+        world.queue("e", 5),
+        world.queue("f", 6),
+    );
+    assert_eq!(world.instance.get("/", "g").0, TOO_BUSY);
+    let (_first, _call) = world.instance.call("/", "known1");
+    let _second = world.queue("known2", 9);
+    assert_eq!(
+        world.instance.get("/", "known1").0,
+        TOO_BUSY,
+        "all are taken"
+    );
+    let responds = |world: &mut World, (_request, call): (PendingRequest, AwaitingResponse)| {
+        world.respond(call)
+    };
+    assert_eq!(responds(&mut world, a), [9], "it came last");
+    assert_eq!(responds(&mut world, b), [4]);
+    assert_eq!(responds(&mut world, c), [5]);
+}
+
+#[test]
+fn a_token_that_is_not_active_any_more_goes_last() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    assert_eq!(world.instance.get("/", "revoked"), (None, MISS));
+    world.issuer.responds(inactive());
+    let refused = (Some(Reason::Inactive), MISS);
+    assert_eq!(world.instance.get("/", "revoked"), refused);
+    let (_first, a) = world.instance.call("/", "a");
+    let _b = world.queue("b", 1);
+    let _revoked = world.queue("revoked", 2);
+    assert_eq!(world.respond(a), [1]);
+}
+
+#[test]
+fn the_requests_of_one_token_wait_in_half_of_the_places() {
+    let mut world = World::new(&[("max_waiting", "8")]);
+    let (_first, _call) = world.instance.call("/", "a");
+    let _joined: Vec<_> = (1..4).map(|_| world.instance.join("/", "a")).collect();
+    assert_eq!(world.instance.get("/", "a").0, TOO_BUSY);
+    assert_eq!(world.instance.get("/", "b"), (None, MISS));
+}
+
+#[test]
+fn a_flight_whose_callers_left_gets_no_turn() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let left = [("b", 1), ("c", 2)].map(|(token, waker)| world.queue(token, waker));
+    let stays = world.queue("d", 3);
+    for request in left {
+        let finished = world.instance.check.leave(request, world.clock.now());
+        assert_eq!(finished.woken, [0_u32; 0]);
+    }
+    assert_eq!(world.respond(a), [3]);
+    let (_stays, d) = world.turn(stays);
+    let _ = world.respond(d);
+    assert_eq!(world.issuer.calls(), 2);
+    // A new request for a token whose callers left starts anew.
+    assert_eq!(world.instance.get("/", "b"), (None, MISS));
+}
+
+#[test]
+fn a_caller_that_leaves_when_its_turn_has_come_gives_it_to_the_next() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let leaves = world.queue("b", 1);
+    let stays = world.queue("c", 2);
+    assert_eq!(world.respond(a), [1]);
+    let finished = world.instance.check.leave(leaves, world.clock.now());
+    assert_eq!(finished.woken, [2]);
+    let (stays, c) = world.turn(stays);
+    let _ = world.respond(c);
+    assert_eq!(reason(&world.instance.resume(stays).decision), None);
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_known() {
+    let mut world = World::new(&[]);
+    let (first, call) = world.instance.call("/", "a");
+    assert!(world.instance.check.is_awaited(&call));
+    let joined = world.instance.join("/", "a");
+    let _ = world.instance.check.leave(first, world.clock.now());
+    assert!(world.instance.check.is_awaited(&call));
+    let _ = world.instance.check.leave(joined, world.clock.now());
+    assert!(!world.instance.check.is_awaited(&call));
+    let _ = world.instance.check.abandon(call, world.clock.now());
+    assert_eq!(world.instance.get("/", "a"), (None, MISS));
+}
+
+#[test]
+fn an_abandoned_call_gives_its_place_to_the_next() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (first, a) = world.instance.call("/", "a");
+    let next = world.queue("b", 1);
+    drop(first);
+    let finished = world.instance.check.abandon(a, world.clock.now());
+    assert_eq!(finished.woken, [1]);
+    let (_next, b) = world.turn(next);
+    assert_eq!(world.respond(b), [0_u32; 0]);
+}
+
+#[test]
+fn a_call_that_the_host_dropped_frees_its_place() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (first, a) = world.instance.call("/", "a");
+    drop((first, a));
+    assert_eq!(world.instance.get("/", "b"), (None, MISS));
+}
+
+#[test]
+fn a_place_that_the_host_dropped_goes_to_the_next_request_for_a_queued_token() {
+    let mut world = World::new(&[("max_calls", "1")]);
+    let (first, a) = world.instance.call("/", "a");
+    let waits = world.queue("b", 1);
+    drop((first, a));
+    let Step::Finished(next, finished) = world.instance.begin("/", "b") else {
+        panic!("somebody is to be woken");
+    };
+    assert_eq!(finished.woken, [1]);
+    let (next, call) = world.turn(next);
+    let _ = world.respond(call);
+    assert_eq!(reason(&world.instance.resume(next).decision), None);
+    assert_eq!(reason(&world.instance.resume(waits).decision), None);
+}
+
+#[test]
+fn a_queued_request_is_refused_at_its_deadline_and_nobody_calls_for_it() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "2")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let queued = world.queue("b", 1);
+    world.clock.advance_ms(2_000);
+    let verdict = world.instance.resume(queued);
+    let context = (reason(&verdict.decision), verdict.cache);
+    assert_eq!(context, (TOO_BUSY, MISS));
+    assert_eq!(world.respond(a), [0_u32; 0]);
+    assert_eq!(world.issuer.calls(), 1);
+}
+
+#[test]
+fn a_queued_flight_is_not_called_when_the_circuit_has_opened_meanwhile() {
+    let mut world = World::new(&[("max_calls", "1"), ("breaker_faults", "1")]);
+    let (_first, a) = world.instance.call("/", "a");
+    let (b, c) = (world.queue("b", 1), world.queue("c", 2));
+    world.issuer.responds(TIMED_OUT);
+    assert_eq!(world.respond(a), [1]);
+    // The probe of b fails.
+    let (b, call) = world.turn(b);
+    assert_eq!(world.respond(call), [2]);
+    let verdict = world.instance.resume(b);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
+    let step = world.instance.check.resume(c, world.clock.now());
+    let Step::Finished(c, finished) = step else {
+        panic!("must finish: {step:?}");
+    };
+    assert_eq!(finished.woken, [0_u32; 0]);
+    let verdict = world.instance.resume(c);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerCircuitOpen));
+    assert_eq!(world.issuer.calls(), 2);
+}
+
+#[test]
+fn a_flight_keeps_its_place_for_the_retry_and_the_probe() {
+    let mut world = World::new(&[
+        ("max_calls", "1"),
+        ("cache_ttl", "1"),
+        ("stale_if_error", "9"),
+    ]);
+    assert_eq!(world.instance.get("/", "a"), (None, MISS));
+    world.clock.advance_ms(1_000);
+    let (_first, call) = world.instance.call("/", "a");
+    let _next = world.queue("b", 1);
+    let (failed, now) = (|| Outcome::status(503, None).response(), world.clock.now());
+    match world.instance.check.responded(call, failed(), now) {
+        Progress::Continue(Action::Introspect(probe, _)) => {
+            let finished = finishes(world.instance.check.responded(probe, failed(), now));
+            assert_eq!(finished.woken, [1]);
+        }
+        other => panic!("must probe: {other:?}"),
+    }
+}
+
+#[test]
+fn a_spray_of_tokens_whose_callers_leave_keeps_no_memory() {
+    let mut world = World::new(&[("max_calls", "1"), ("max_waiting", "100")]);
+    let (_first, _call) = world.instance.call("/", "a");
+    let info = allocation_counter::measure(|| {
+        for n in 0..100_000 {
+            let request = world.queue(&format!("spray{n}"), n);
+            let _ = world.instance.check.leave(request, world.clock.now());
+        }
+    });
+    assert!(
+        info.bytes_current < 256 * 1024,
+        "{} bytes",
+        info.bytes_current
+    );
+}
+
+#[test]
+fn a_waiting_request_takes_less_than_4_kb_besides_its_token() {
+    const WAITING: u32 = 1000;
+    let mut world = World::new(&[("max_calls", "1"), ("max_waiting", "4096")]);
+    let (_first, _call) = world.instance.call("/", "a");
+    let mut requests = Vec::new();
+    let info = allocation_counter::measure(|| {
+        for n in 0..WAITING {
+            requests.push(world.queue(&format!("token{n}"), n));
+        }
+    });
+    let each = info.bytes_current / i64::from(WAITING);
+    println!("{each} bytes each");
+    assert!(each < 1024, "{each} bytes each");
+}
