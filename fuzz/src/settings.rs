@@ -36,6 +36,7 @@ const VALUES: [&str; 22] = [
     "https://user:pass@issuer.example/i#x",
     "audience scope client issuer",
     "basic-raw",
+    "none",
     "[]",
     "/data?x",
 ];

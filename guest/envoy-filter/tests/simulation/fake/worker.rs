@@ -19,7 +19,6 @@ impl Configuration {
         let mut all = json!({
             "introspect_url": "https://issuer.example/introspect",
             "resource_client_id": "service-b",
-            "resource_client_secret": "s3cr3t",
             "timeout": 1,
         });
         let all_settings = all.as_object_mut().unwrap();
@@ -79,6 +78,8 @@ impl Worker {
     pub(crate) fn configure(&mut self, configuration: &Configuration) -> bool {
         let text = configuration.0.to_string();
         let size = text.len();
+        let secret = ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t");
+        self.host.state_mut().environment = vec![(secret.0.into(), secret.1.into())];
         self.host.state_mut().configuration = text;
         let id = self.next_context();
         self.host.state_mut().timers.insert(id, Timer::default());
