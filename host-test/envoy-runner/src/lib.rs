@@ -62,6 +62,8 @@ pub struct EnvoyOptions {
     pub overlay: Option<String>,
     /// Environment variables other than the filter's settings.
     pub environment: BTreeMap<String, String>,
+    /// What is logged, instead of `info` and up.
+    pub log_level: Option<&'static str>,
     /// A filter to run instead of the one of this repository.
     pub wasm: Option<PathBuf>,
     /// Whether the listener is in a file of its own, so that [`Envoy::update_listener`] can change
@@ -80,6 +82,7 @@ impl Default for EnvoyOptions {
             overrides: Vec::new(),
             overlay: None,
             environment: BTreeMap::new(),
+            log_level: None,
             wasm: None,
             listener_from_file: false,
         }
@@ -178,6 +181,14 @@ impl Envoy {
     /// Envoy does not respond.
     pub async fn prometheus(&self) -> Result<String> {
         self.admin.get("/stats/prometheus").await
+    }
+
+    /// The response of `/config_dump`: the configuration as Envoy shows it.
+    ///
+    /// # Errors
+    /// Envoy does not respond.
+    pub async fn config_dump(&self) -> Result<String> {
+        self.admin.get("/config_dump?include_eds").await
     }
 
     /// The current counters of VMs.
@@ -349,6 +360,9 @@ fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Proc
             .current_dir(repository());
         if let Some(overlay) = &options.overlay {
             command.args(["--config-yaml", overlay]);
+        }
+        if let Some(level) = options.log_level {
+            command.args(["--log-level", level]);
         }
         command.envs(&options.environment);
         for (key, value) in &options.settings {

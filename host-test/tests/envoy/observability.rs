@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use verify_stub::{Endpoint, Reaction, StubResponse};
 
@@ -98,6 +99,45 @@ async fn the_access_log_shows_decision_and_client_and_no_secret() {
         assert!(!everything.contains(secret), "{everything}");
     }
     fixture.finish().await;
+}
+
+/// Every way in which a caller's token or our secret could be written.
+fn secrets(fixture: &Fixture, token: &str) -> [(&'static str, String); 4] {
+    let us = fixture.stub.client("service-b");
+    let pair = format!("{}:{}", us.id, us.secret);
+    [
+        ("token in the request", format!("Bearer {token}")),
+        ("token in the call", format!("token={token}")),
+        ("secret", us.secret.clone()),
+        ("credentials", STANDARD.encode(pair)),
+    ]
+}
+
+#[tokio::test]
+async fn debug_logs_show_headers_with_tokens_and_credentials_and_the_usual_log_and_config_dump_none()
+ {
+    skip_without_envoy!();
+    for (level, shown) in [
+        (None, &[][..]),
+        (Some("debug"), &["token in the request", "credentials"]),
+    ] {
+        let fixture = Fixture::start_with(&[], |options, _| options.log_level = level).await;
+        fixture.active("t0kengood");
+        let answer = get(fixture.address(), "/data", "t0kengood").await;
+        assert_eq!(answer.status, 200);
+        let dump = fixture.envoy.config_dump().await.unwrap();
+        assert!(dump.contains("WORKOUT18_RESOURCE_CLIENT_SECRET"));
+        let log = fixture.envoy.log();
+        for (name, secret) in secrets(&fixture, "t0kengood") {
+            assert!(!dump.contains(&secret), "{name}");
+            assert_eq!(
+                log.contains(&secret),
+                shown.contains(&name),
+                "{level:?}: {name}"
+            );
+        }
+        fixture.envoy.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]
