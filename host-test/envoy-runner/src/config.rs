@@ -47,6 +47,11 @@ pub(super) fn write(options: &EnvoyOptions, directory: &Path) -> Result<()> {
             "port_value": options.upstream.port(),
         }),
     )?;
+    let allowed = find(&mut config, "/admin/allow_paths")?;
+    let allowed = allowed.as_array_mut().context("allow_paths is no list")?;
+    allowed.extend(
+        [super::LISTENERS, super::DRAIN, super::CONFIG_DUMP].map(|path| json!({ "exact": path })),
+    );
     if let Some(plugin) = &options.plugin_json {
         let path = format!("{PLUGIN}/configuration/value");
         set(&mut config, &path, plugin.to_string().into())?;

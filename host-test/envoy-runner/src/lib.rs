@@ -27,6 +27,12 @@ pub use self::{
     find::find_envoy,
 };
 
+/// Paths of the admin interface that only tests use, in addition to those that
+/// `envoy/envoy.yaml` allows.
+const LISTENERS: &str = "/listeners?format=json";
+const DRAIN: &str = "/drain_listeners?graceful";
+const CONFIG_DUMP: &str = "/config_dump?include_eds";
+
 /// The public listener of the shipped configuration.
 const LISTENER: &str = "service_b";
 
@@ -188,7 +194,7 @@ impl Envoy {
     /// # Errors
     /// Envoy does not respond.
     pub async fn config_dump(&self) -> Result<String> {
-        self.admin.get("/config_dump?include_eds").await
+        self.admin.get(CONFIG_DUMP).await
     }
 
     /// The current counters of VMs.
@@ -247,7 +253,7 @@ impl Envoy {
     /// # Errors
     /// Envoy does not respond.
     pub async fn drain(&self) -> Result<()> {
-        self.admin.post("/drain_listeners?graceful").await.map(drop)
+        self.admin.post(DRAIN).await.map(drop)
     }
 
     /// Applies the edit to the listener and waits until Envoy has loaded it. Needs
@@ -286,8 +292,7 @@ impl Envoy {
     /// # Errors
     /// It does not exit, or not with success.
     pub async fn stop(self) -> Result<()> {
-        // It may exit before it has responded.
-        let _ = self.admin.post("/quitquitquit").await;
+        self.process.terminate()?;
         let until = Instant::now() + START_TIMEOUT;
         while Instant::now() < until {
             if let Some(status) = self.process.exit_status() {
@@ -312,7 +317,7 @@ async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
     if ready.trim() != "LIVE" {
         return None;
     }
-    let listeners = admin.get("/listeners?format=json").await.ok()?;
+    let listeners = admin.get(LISTENERS).await.ok()?;
     let listeners: Value = serde_json::from_str(&listeners).ok()?;
     let ours = (listeners.get("listener_statuses")?.as_array()?.iter())
         .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;

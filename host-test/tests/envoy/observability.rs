@@ -271,3 +271,63 @@ async fn both_attempts_of_an_introspection_call_carry_the_callers_traceparent() 
     }
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn the_admin_interface_says_whether_envoy_is_ready_and_its_metrics_and_refuses_all_else() {
+    skip_without_envoy!();
+    let fixture = Fixture::start(&[]).await;
+    let admin = fixture.envoy.admin();
+    let status = async |method: &str, path: &str| {
+        let mut connection = Connection::open(admin).await;
+        connection
+            .write(&head(method, path, b"connection: close\r\n"))
+            .await;
+        connection.status().await
+    };
+    for path in [
+        "/ready",
+        "/stats",
+        "/stats?filter=wasmcustom",
+        "/stats/prometheus",
+        "/stats/prometheus?usedonly",
+    ] {
+        assert_eq!(status("GET", path).await, 200, "{path}");
+    }
+    for path in [
+        "/",
+        "/certs",
+        "/clusters",
+        "/config_dump",
+        "/config_dump?resource=static_listeners",
+        "/contention",
+        "/init_dump",
+        "/listeners",
+        "/memory",
+        "/server_info",
+        "/runtime",
+        "/stats/recentlookups",
+        "/stats/../config_dump",
+        "/stats/prometheus/../../config_dump",
+        "/stats%2f..%2fconfig_dump",
+        "/ready/../quitquitquit",
+    ] {
+        assert_eq!(status("GET", path).await, 403, "{path}");
+    }
+    for path in [
+        "/cpuprofiler?enable=y",
+        "/drain_listeners",
+        "/healthcheck/fail",
+        "/heapprofiler?enable=y",
+        "/logging",
+        "/logging?level=trace",
+        "/quitquitquit",
+        "/reopen_logs",
+        "/reset_counters",
+        "/runtime_modify?http.max_requests_per_io_cycle=0",
+        "/stats/recentlookups/enable",
+        "/tap",
+    ] {
+        assert_eq!(status("POST", path).await, 403, "{path}");
+    }
+    fixture.finish().await;
+}

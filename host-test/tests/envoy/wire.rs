@@ -53,6 +53,13 @@ impl Connection {
         bytes
     }
 
+    /// The status of the next answer, whatever its body is.
+    pub(crate) async fn status(&mut self) -> u16 {
+        let line = self.read_exactly("HTTP/1.1 200".len()).await;
+        let line = String::from_utf8(line).unwrap();
+        line.split_once(' ').unwrap().1.parse().unwrap()
+    }
+
     /// The next answer; its body needs a content-length.
     pub(crate) async fn answer(&mut self) -> Reply {
         timeout(PATIENCE, read_reply(&mut self.0, false))
