@@ -23,7 +23,7 @@ use self::admin::Admin;
 use programs::{Guest, Process, repository};
 
 pub use self::{
-    config::{MANAGER, PLUGIN, shipped_config},
+    config::{ADDRESS_LIMIT, MANAGER, PLUGIN, shipped_config},
     find::find_envoy,
 };
 

@@ -16,6 +16,7 @@ mod edges;
 mod fixture;
 mod issuer;
 mod lifecycle;
+mod limits;
 mod observability;
 mod proxy;
 mod recipes;
