@@ -14,6 +14,7 @@ mod connections;
 mod documented;
 mod edges;
 mod fixture;
+mod grpc;
 mod issuer;
 mod lifecycle;
 mod limits;

@@ -121,6 +121,8 @@ impl Worker {
             root: *root,
             headers,
             trailers: Vec::new(),
+            protocol: "HTTP/1.1",
+            response_edits: Vec::new(),
             is_read_only: false,
             exists: true,
             begun: self.now(),
@@ -165,6 +167,11 @@ impl Worker {
     pub(crate) fn answer_by_envoy(&mut self, id: u32) {
         let now = self.now();
         self.stream_mut(id).end_as(StreamEnd::AnsweredByEnvoy, now);
+        self.response_headers(id);
+    }
+
+    /// The service behind the filter answers a request that was forwarded.
+    pub(crate) fn response_from_upstream(&mut self, id: u32) {
         self.response_headers(id);
     }
 
