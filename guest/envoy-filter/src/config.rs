@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_the_configuration_is_refused_wherever_else_it_is() {
+    fn f14_a_secret_in_the_configuration_is_refused_wherever_else_it_is() {
         let error = "setting `resource_client_secret` (in the plugin's configuration) must not be there, because Envoy \
                      shows it in `/config_dump` and in debug logs: export WORKOUT18_RESOURCE_CLIENT_SECRET and list it \
                      in `host_env_keys`, or set `client_auth` = `none` and let Envoy add the credentials \

@@ -35,7 +35,7 @@ async fn http2(
 }
 
 #[tokio::test]
-async fn a_refusal_of_real_grpc_is_200_with_its_own_status_which_log_and_metrics_tell() {
+async fn f16_a_refusal_of_real_grpc_is_200_with_its_own_status_which_log_and_metrics_tell() {
     skip_without_envoy!();
     let fixture =
         Fixture::start(&[("rules", r#"[{"path":{"exact":"/closed"},"deny":true}]"#)]).await;
@@ -80,7 +80,7 @@ async fn a_refusal_of_real_grpc_is_200_with_its_own_status_which_log_and_metrics
 }
 
 #[tokio::test]
-async fn a_refusal_of_what_only_looks_like_grpc_has_the_status_of_any_other() {
+async fn f16_a_refusal_of_what_only_looks_like_grpc_has_the_status_of_any_other() {
     skip_without_envoy!();
     let fixture = Fixture::start_with(
         &[("rules", r#"[{"path":{"exact":"/closed"},"deny":true}]"#)],

@@ -12,7 +12,7 @@ use crate::{
 const HEAP: &str = "/overload_manager/resource_monitors/envoy.resource_monitors.fixed_heap/typed_config/max_heap_size_bytes";
 
 #[tokio::test]
-async fn past_the_limit_an_address_gets_429_before_the_auth_check_and_others_go_on() {
+async fn d1_past_the_limit_an_address_gets_429_before_the_auth_check_and_others_go_on() {
     skip_without_envoy!();
     let fixture = Fixture::start_with(&[], |options, _| {
         let limit = json!({ "max_tokens": 5, "tokens_per_fill": 1, "fill_interval": "3600s" });
@@ -59,7 +59,7 @@ async fn past_the_limit_an_address_gets_429_before_the_auth_check_and_others_go_
 }
 
 #[tokio::test]
-async fn over_the_heaps_limit_requests_are_refused_and_far_below_none() {
+async fn d3_over_the_heaps_limit_requests_are_refused_and_far_below_none() {
     skip_without_envoy!();
     const ACTION: &str = "overload.envoy.overload_actions.stop_accepting_requests.active";
     const PRESSURE: &str = "overload.envoy.resource_monitors.fixed_heap.pressure";
@@ -140,7 +140,7 @@ async fn calls(fixture: &Fixture) -> u64 {
 }
 
 #[tokio::test]
-async fn a_connection_of_rapid_resets_is_closed_before_fifty_of_them_cost_a_call() {
+async fn d2_a_connection_of_rapid_resets_is_closed_before_fifty_of_them_cost_a_call() {
     skip_without_envoy!();
     const CLOSED: &str = "http.service_b.downstream_rq_too_many_premature_resets";
     let fixture = Fixture::start(&[]).await;

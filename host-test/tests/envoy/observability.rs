@@ -114,8 +114,7 @@ fn secrets(fixture: &Fixture, token: &str) -> [(&'static str, String); 4] {
 }
 
 #[tokio::test]
-async fn debug_logs_show_headers_with_tokens_and_credentials_and_the_usual_log_and_config_dump_none()
- {
+async fn f14_debug_logs_show_tokens_and_credentials_and_the_usual_log_and_config_dump_none() {
     skip_without_envoy!();
     for (level, shown) in [
         (None, &[][..]),
@@ -273,7 +272,8 @@ async fn both_attempts_of_an_introspection_call_carry_the_callers_traceparent() 
 }
 
 #[tokio::test]
-async fn the_admin_interface_says_whether_envoy_is_ready_and_its_metrics_and_refuses_all_else() {
+async fn f15_the_admin_interface_says_whether_envoy_is_ready_and_its_metrics_and_refuses_all_else()
+{
     skip_without_envoy!();
     let fixture = Fixture::start(&[]).await;
     let admin = fixture.envoy.admin();

@@ -287,7 +287,8 @@ fn basic(client: &StubClient) -> String {
 }
 
 #[tokio::test]
-async fn credentials_file_a_new_file_rotates_the_secret_without_a_restart_and_nothing_shows_it() {
+async fn f14_credentials_file_a_new_file_rotates_the_secret_without_a_restart_and_nothing_shows_it()
+{
     skip_without_envoy!();
     let old = StubClient::new("old");
     // The same client with another secret: while it rotates, the issuer accepts both.

@@ -188,7 +188,7 @@ fn edits(worker: &mut Worker, more: &[(&str, &str)], protocol: &'static str) -> 
 }
 
 #[test]
-fn a_refusal_keeps_its_status_unless_the_request_is_real_grpc() {
+fn f16_a_refusal_keeps_its_status_unless_the_request_is_real_grpc() {
     let grpc = [
         (":method", "POST"),
         ("content-type", "application/grpc"),
