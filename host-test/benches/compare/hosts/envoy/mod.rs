@@ -294,7 +294,9 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
     let mut filters = match filter {
         Filter::Ours(settings) => {
             let mut ours = ours.clone();
-            ours["typed_config"]["config"]["configuration"]["value"] = settings.to_string().into();
+            let value = ours.pointer_mut("/typed_config/config/configuration/value");
+            *value.context("no configuration of the filter in envoy.yaml")? =
+                settings.to_string().into();
             vec![ours]
         }
         Filter::None => vec![],
