@@ -1,12 +1,12 @@
 //! What one caller, or all of them, may use of Envoy.
 
-use envoy_runner::{ADDRESS_LIMIT, shipped_config};
+use envoy_runner::{ADDRESS_LIMIT, MANAGER, shipped_config};
 use serde_json::{Value, json};
 
 use crate::{
     fixture::{Fixture, skip_without_envoy},
     waiting::until,
-    wire::{Connection, bearer, get, head},
+    wire::{Connection, bearer, get, head, send},
 };
 
 const HEAP: &str = "/overload_manager/resource_monitors/envoy.resource_monitors.fixed_heap/typed_config/max_heap_size_bytes";
@@ -54,6 +54,37 @@ async fn d1_past_the_limit_an_address_gets_429_before_the_auth_check_and_others_
     for line in limited {
         assert_eq!(line["details"], "local_rate_limited", "{line}");
         assert_eq!(line["decision"], Value::Null, "{line}");
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn d1_behind_a_load_balancer_the_limit_is_for_the_address_that_it_appends() {
+    skip_without_envoy!();
+    let fixture = Fixture::start_with(&[], |options, _| {
+        let limit = json!({ "max_tokens": 2, "tokens_per_fill": 1, "fill_interval": "3600s" });
+        let hops = (format!("{MANAGER}/xff_num_trusted_hops"), json!(1));
+        (options.overrides).extend([(ADDRESS_LIMIT.to_owned(), limit), hops]);
+    })
+    .await;
+    let ask = async |chain: &str| {
+        let line = format!("x-forwarded-for: {chain}\r\n");
+        let bytes = head("GET", "/data", line.as_bytes());
+        send(fixture.address(), &bytes).await.status
+    };
+    // The last address is the load balancer's word, the others are the caller's. Of an IPv6 address
+    // the first 64 bits count.
+    for (chain, status) in [
+        ("192.0.2.1", 401),
+        ("198.51.100.1, 192.0.2.1", 401),
+        ("198.51.100.2, 192.0.2.1", 429),
+        ("192.0.2.1, 192.0.2.2", 401),
+        ("2001:db8:0:1::1", 401),
+        ("2001:db8:0:1:ffff::2", 401),
+        ("2001:db8:0:1::3", 429),
+        ("2001:db8:0:2::1", 401),
+    ] {
+        assert_eq!(ask(chain).await, status, "{chain}");
     }
     fixture.finish().await;
 }
