@@ -15,7 +15,7 @@ use crate::support::{SECRET, below, flag, pick, text};
 /// Longest error, in bytes, for inputs of less than that.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "",
     "0",
     "1",
@@ -36,6 +36,7 @@ const VALUES: [&str; 22] = [
     "https://user:pass@issuer.example/i#x",
     "audience scope client issuer",
     "basic-raw",
+    "none",
     "[]",
     "/data?x",
 ];
@@ -127,6 +128,11 @@ fn envoy(input: &mut Unstructured<'_>, pairs: &[(String, String)]) {
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     match Config::read(document.as_bytes(), environment) {
         Ok(config) => {
+            // Envoy shows the document.
+            assert!(
+                !document.contains(SECRET),
+                "a secret is accepted in {document}"
+            );
             inspect_text(&format!("{config:?}"));
             inspect_policy(&config.policy);
         }

@@ -1,11 +1,11 @@
 //! The configuration: settings from the environment (`host_env_keys`) and from the plugin's JSON
-//! configuration, which wins.
+//! configuration, which wins. Secrets come from the environment only.
 
 use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
+    ENVOY_SETTINGS, Kind, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
     UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
@@ -154,6 +154,14 @@ fn merge_configuration(
         SettingsError::new("", problem).at(source)
     };
     let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
+    let mut own = SettingValues::new();
+    own.merge_json(configuration, source)?;
+    // `/config_dump` and debug logs show the configuration, but not the environment.
+    if let Some(secret) = (SETTINGS.iter().chain(ENVOY_SETTINGS))
+        .find(|setting| setting.kind == Kind::Secret && own.get(setting.key).is_some())
+    {
+        return Err(SettingsError::new(secret.key, Problem::ShownByHost).at(source));
+    }
     values.merge_json(configuration, source)
 }
 
@@ -250,6 +258,48 @@ mod tests {
         assert!(read_with(&scope, both).is_ok());
         // With one source only, an empty list is rejected.
         assert!(read_with(&scope, r#"{"require":""}"#).is_err());
+    }
+
+    #[test]
+    fn f14_a_secret_in_the_configuration_is_refused_wherever_else_it_is() {
+        let error = "setting `resource_client_secret` (in the plugin's configuration) must not be there, because Envoy \
+                     shows it in `/config_dump` and in debug logs: export WORKOUT18_RESOURCE_CLIENT_SECRET and list it \
+                     in `host_env_keys`, or set `client_auth` = `none` and let Envoy add the credentials \
+                     (docs/envoy.md)";
+        let secrets =
+            (SETTINGS.iter().chain(ENVOY_SETTINGS)).filter(|setting| setting.kind == Kind::Secret);
+        for secret in secrets {
+            for value in ["s3cr3t", " ", "1"] {
+                for auth in ["basic", "none"] {
+                    let configuration =
+                        format!(r#"{{"{}":"{value}","client_auth":"{auth}"}}"#, secret.key);
+                    let refused = read(&configuration).map(|_| ()).unwrap_err();
+                    let expected = error
+                        .replace("resource_client_secret", secret.key)
+                        .replace("WORKOUT18_RESOURCE_CLIENT_SECRET", &variable(secret.key));
+                    assert_eq!(refused, expected, "{configuration}");
+                }
+            }
+        }
+        // It reveals nothing, and the environment's counts.
+        assert!(read(r#"{"resource_client_secret":""}"#).is_ok());
+    }
+
+    #[test]
+    fn without_a_secret_something_else_must_authenticate_this_service() {
+        let environment = || {
+            ENVIRONMENT
+                .iter()
+                .filter(|(name, _)| *name != "WORKOUT18_RESOURCE_CLIENT_SECRET")
+                .map(|(name, value)| (name.into(), value.into()))
+        };
+        let lacking = Config::read(b"{}", environment()).unwrap_err();
+        assert_eq!(
+            lacking.to_string(),
+            "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) is missing or empty: export \
+             WORKOUT18_RESOURCE_CLIENT_SECRET and list it in `host_env_keys`"
+        );
+        assert!(Config::read(br#"{"client_auth":"none"}"#, environment()).is_ok());
     }
 
     #[test]

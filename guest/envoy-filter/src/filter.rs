@@ -5,7 +5,8 @@ use core::task::Poll;
 use std::rc::Rc;
 
 use token_check::{
-    AuthCheck, CacheStatus, Decision, Grant, Now, Reason, RequestHead, Response, Sharing, Verdict,
+    ALL_REASONS, AuthCheck, CacheStatus, Decision, Grant, Now, Reason, RequestHead, Response,
+    Sharing, Verdict,
 };
 
 use crate::calls::Calls;
@@ -14,6 +15,10 @@ use crate::dispatcher::Dispatcher;
 use crate::host::{Host, LogLevel};
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
+
+/// What the access log shows of a decision.
+const DECISION: &str = "auth_decision";
+const REASON: &str = "auth_reason";
 
 /// Bounds recursion: Envoy performs requested actions after the callback, and re-enters the VM for
 /// each. Thousands would overflow the stack.
@@ -161,7 +166,7 @@ impl<H: Host> Filter<H> {
     }
 
     fn grant(&self, grant: &Grant, whoami_method: Option<&[u8]>) -> Applied {
-        self.host.set_filter_state("auth_decision", "granted");
+        self.host.set_filter_state(DECISION, "granted");
         if let Some(client_id) = header(grant, "x-auth-client-id") {
             self.host.set_filter_state("auth_client_id", client_id);
         }
@@ -185,9 +190,7 @@ impl<H: Host> Filter<H> {
 
     fn refuse(&self, reason: Reason, response: &Response) -> Applied {
         self.dispatcher.metrics().refused(reason);
-        self.host.set_filter_state("auth_decision", "refused");
-        self.host.set_filter_state("auth_reason", reason.name());
-        (self.host).send_local_reply(response.status, &response.headers, &response.body);
+        refuse(&self.host, reason, response);
         Applied::Answered
     }
 
@@ -199,6 +202,22 @@ impl<H: Host> Filter<H> {
             .all(|(name, value)| self.host.add_request_header(name, value))
             && (grant.forward_token || self.host.remove_request_header("authorization"))
     }
+}
+
+/// Refuses the request whose stream is the effective context.
+pub(crate) fn refuse(host: &impl Host, reason: Reason, response: &Response) {
+    host.set_filter_state(DECISION, "refused");
+    host.set_filter_state(REASON, reason.name());
+    host.send_local_reply(response.status, &response.headers, &response.body);
+}
+
+/// Why the filter refused the request whose stream is the effective context, if it did.
+pub(crate) fn refused(host: &impl Host) -> Option<Reason> {
+    let name = host.filter_state(REASON)?;
+    ALL_REASONS
+        .iter()
+        .copied()
+        .find(|reason| reason.name() == name)
 }
 
 fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {

@@ -1,8 +1,9 @@
 //! The callbacks of one stream.
 
-use token_check::{Response, is_identity_header};
+use token_check::{Reason, Response, is_identity_header};
 
-use crate::filter::{Applied, SharedFilter};
+use crate::filter::{Applied, SharedFilter, refuse, refused};
+use crate::grpc;
 use crate::host::{FilterStatus, Host};
 
 /// One request and its response.
@@ -13,6 +14,8 @@ pub struct HttpContext<H> {
     filter: Option<SharedFilter<H>>,
     /// Whether the request has waited.
     has_waited: bool,
+    /// Whether Envoy takes the request for gRPC, and it is not.
+    is_false_grpc: bool,
 }
 
 impl<H: Host> HttpContext<H> {
@@ -22,19 +25,21 @@ impl<H: Host> HttpContext<H> {
             id,
             filter,
             has_waited: false,
+            is_false_grpc: false,
         }
     }
 
     /// `Pause` holds the body back too, by back-pressure: the filter neither buffers nor reads it.
     pub fn on_request_headers(&mut self) -> FilterStatus {
         let headers = self.host.request_headers();
+        self.is_false_grpc = grpc::is_false(&headers, || self.host.request_protocol());
         let is_clean = headers
             .iter()
             .filter(|(name, _)| is_identity_header(name.as_bytes()))
             .all(|(name, _)| self.host.remove_request_header(name));
         let Some(filter) = self.filter.as_ref().filter(|_| is_clean) else {
             let response = Response::misconfigured(None);
-            (self.host).send_local_reply(response.status, &response.headers, &response.body);
+            refuse(&self.host, Reason::Misconfigured, &response);
             return FilterStatus::Pause;
         };
         match filter.borrow_mut().begin(self.id, &headers) {
@@ -69,6 +74,11 @@ impl<H: Host> HttpContext<H> {
     /// of its own. Its stream may exist for as long as its caller does not read the response.
     pub fn on_response_headers(&mut self) {
         self.forget();
+        if self.is_false_grpc
+            && let Some(reason) = refused(&self.host)
+        {
+            grpc::restore_status(&self.host, reason.status());
+        }
     }
 
     /// The stream has ended.

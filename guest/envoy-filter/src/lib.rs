@@ -5,7 +5,7 @@
 //!
 //! | module | its job |
 //! | --- | --- |
-//! | [`config`], [`host`], `id_map`, `local_reply` | settings; what the filter needs of Envoy; a map; Envoy's own error texts |
+//! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
 //! | `metrics`, `scheduler`, `upstream`, `waiting` | counters; queue and timer; the way to the issuer; requests that wait |
 //! | `calls` | introspection calls: queued, sent, lost |
 //! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
@@ -22,6 +22,7 @@ pub mod host;
 mod calls;
 mod dispatcher;
 mod filter;
+mod grpc;
 mod http_context;
 mod id_map;
 mod local_reply;

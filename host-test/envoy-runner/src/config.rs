@@ -16,7 +16,11 @@ const LISTENERS: &str = "listeners.json";
 pub const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
 /// JSON pointer to the plugin of our filter.
-pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config";
+
+/// JSON pointer to the limit on requests of one address. [`Envoy`](super::Envoy) starts with one
+/// that no test reaches unless it sets its own.
+pub const ADDRESS_LIMIT: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/descriptors/0/token_bucket";
 
 /// Reads `envoy/envoy.yaml`.
 ///
@@ -47,6 +51,19 @@ pub(super) fn write(options: &EnvoyOptions, directory: &Path) -> Result<()> {
             "port_value": options.upstream.port(),
         }),
     )?;
+    let allowed = find(&mut config, "/admin/allow_paths")?;
+    let allowed = allowed.as_array_mut().context("allow_paths is no list")?;
+    allowed.extend(
+        [super::LISTENERS, super::DRAIN, super::CONFIG_DUMP].map(|path| json!({ "exact": path })),
+    );
+    // Tests call from one address.
+    for rate in ["max_tokens", "tokens_per_fill"] {
+        set(
+            &mut config,
+            &format!("{ADDRESS_LIMIT}/{rate}"),
+            json!(u32::MAX),
+        )?;
+    }
     if let Some(plugin) = &options.plugin_json {
         let path = format!("{PLUGIN}/configuration/value");
         set(&mut config, &path, plugin.to_string().into())?;

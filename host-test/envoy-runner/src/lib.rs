@@ -23,9 +23,15 @@ use self::admin::Admin;
 use programs::{Guest, Process, repository};
 
 pub use self::{
-    config::{MANAGER, PLUGIN, shipped_config},
+    config::{ADDRESS_LIMIT, MANAGER, PLUGIN, shipped_config},
     find::find_envoy,
 };
+
+/// Paths of the admin interface that only tests use, in addition to those that
+/// `envoy/envoy.yaml` allows.
+const LISTENERS: &str = "/listeners?format=json";
+const DRAIN: &str = "/drain_listeners?graceful";
+const CONFIG_DUMP: &str = "/config_dump?include_eds";
 
 /// The public listener of the shipped configuration.
 const LISTENER: &str = "service_b";
@@ -62,6 +68,8 @@ pub struct EnvoyOptions {
     pub overlay: Option<String>,
     /// Environment variables other than the filter's settings.
     pub environment: BTreeMap<String, String>,
+    /// What is logged, instead of `info` and up.
+    pub log_level: Option<&'static str>,
     /// A filter to run instead of the one of this repository.
     pub wasm: Option<PathBuf>,
     /// Whether the listener is in a file of its own, so that [`Envoy::update_listener`] can change
@@ -80,6 +88,7 @@ impl Default for EnvoyOptions {
             overrides: Vec::new(),
             overlay: None,
             environment: BTreeMap::new(),
+            log_level: None,
             wasm: None,
             listener_from_file: false,
         }
@@ -180,6 +189,14 @@ impl Envoy {
         self.admin.get("/stats/prometheus").await
     }
 
+    /// The response of `/config_dump`: the configuration as Envoy shows it.
+    ///
+    /// # Errors
+    /// Envoy does not respond.
+    pub async fn config_dump(&self) -> Result<String> {
+        self.admin.get(CONFIG_DUMP).await
+    }
+
     /// The current counters of VMs.
     ///
     /// # Errors
@@ -236,7 +253,7 @@ impl Envoy {
     /// # Errors
     /// Envoy does not respond.
     pub async fn drain(&self) -> Result<()> {
-        self.admin.post("/drain_listeners?graceful").await.map(drop)
+        self.admin.post(DRAIN).await.map(drop)
     }
 
     /// Applies the edit to the listener and waits until Envoy has loaded it. Needs
@@ -275,8 +292,7 @@ impl Envoy {
     /// # Errors
     /// It does not exit, or not with success.
     pub async fn stop(self) -> Result<()> {
-        // It may exit before it has responded.
-        let _ = self.admin.post("/quitquitquit").await;
+        self.process.terminate()?;
         let until = Instant::now() + START_TIMEOUT;
         while Instant::now() < until {
             if let Some(status) = self.process.exit_status() {
@@ -301,7 +317,7 @@ async fn live(directory: &Path) -> Option<(Admin, SocketAddr)> {
     if ready.trim() != "LIVE" {
         return None;
     }
-    let listeners = admin.get("/listeners?format=json").await.ok()?;
+    let listeners = admin.get(LISTENERS).await.ok()?;
     let listeners: Value = serde_json::from_str(&listeners).ok()?;
     let ours = (listeners.get("listener_statuses")?.as_array()?.iter())
         .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;
@@ -349,6 +365,9 @@ fn start(binary: &Path, directory: &Path, options: &EnvoyOptions) -> Result<Proc
             .current_dir(repository());
         if let Some(overlay) = &options.overlay {
             command.args(["--config-yaml", overlay]);
+        }
+        if let Some(level) = options.log_level {
+            command.args(["--log-level", level]);
         }
         command.envs(&options.environment);
         for (key, value) in &options.settings {

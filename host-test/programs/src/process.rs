@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::on_path;
 
@@ -103,6 +103,20 @@ impl Process {
             .exit_status
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks it to exit (SIGTERM).
+    ///
+    /// # Errors
+    /// The signal cannot be sent.
+    pub fn terminate(&self) -> Result<()> {
+        let status = Command::new("kill")
+            .args(["-TERM", "--", &self.id.to_string()])
+            .stderr(Stdio::null())
+            .status()
+            .context("kill cannot be started")?;
+        ensure!(status.success(), "kill ended with {status}");
+        Ok(())
     }
 
     /// Its standard error so far.

@@ -13,7 +13,7 @@ use crate::{
     wire::{Connection, bearer, get, head},
 };
 
-const CONFIGURATION: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+const CONFIGURATION: &str = "/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config/configuration/value";
 
 /// Callers that wait for the issuer, each on a connection of its own.
 async fn waiting(fixture: &Fixture, token: &str) -> Vec<Connection> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use verify_stub::{Endpoint, Reaction, StubResponse};
 
@@ -99,6 +100,44 @@ async fn the_access_log_shows_decision_and_client_and_no_secret() {
         assert!(!everything.contains(secret), "{everything}");
     }
     fixture.finish().await;
+}
+
+/// Every way in which a caller's token or our secret could be written.
+fn secrets(fixture: &Fixture, token: &str) -> [(&'static str, String); 4] {
+    let us = fixture.stub.client("service-b");
+    let pair = format!("{}:{}", us.id, us.secret);
+    [
+        ("token in the request", format!("Bearer {token}")),
+        ("token in the call", format!("token={token}")),
+        ("secret", us.secret.clone()),
+        ("credentials", STANDARD.encode(pair)),
+    ]
+}
+
+#[tokio::test]
+async fn f14_debug_logs_show_tokens_and_credentials_and_the_usual_log_and_config_dump_none() {
+    skip_without_envoy!();
+    for (level, shown) in [
+        (None, &[][..]),
+        (Some("debug"), &["token in the request", "credentials"]),
+    ] {
+        let fixture = Fixture::start_with(&[], |options, _| options.log_level = level).await;
+        fixture.active("t0kengood");
+        let answer = get(fixture.address(), "/data", "t0kengood").await;
+        assert_eq!(answer.status, 200);
+        let dump = fixture.envoy.config_dump().await.unwrap();
+        assert!(dump.contains("WORKOUT18_RESOURCE_CLIENT_SECRET"));
+        let log = fixture.envoy.log();
+        for (name, secret) in secrets(&fixture, "t0kengood") {
+            assert!(!dump.contains(&secret), "{name}");
+            assert_eq!(
+                log.contains(&secret),
+                shown.contains(&name),
+                "{level:?}: {name}"
+            );
+        }
+        fixture.envoy.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -230,6 +269,67 @@ async fn both_attempts_of_an_introspection_call_carry_the_callers_traceparent() 
             .collect::<Vec<Vec<_>>>();
         let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
         assert_eq!(lines, [expected.clone(), expected], "{token}");
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn f15_the_admin_interface_says_whether_envoy_is_ready_and_its_metrics_and_refuses_all_else()
+{
+    skip_without_envoy!();
+    let fixture = Fixture::start(&[]).await;
+    let admin = fixture.envoy.admin();
+    let status = async |method: &str, path: &str| {
+        let mut connection = Connection::open(admin).await;
+        connection
+            .write(&head(method, path, b"connection: close\r\n"))
+            .await;
+        connection.status().await
+    };
+    for path in [
+        "/ready",
+        "/stats",
+        "/stats?filter=wasmcustom",
+        "/stats/prometheus",
+        "/stats/prometheus?usedonly",
+    ] {
+        assert_eq!(status("GET", path).await, 200, "{path}");
+    }
+    for path in [
+        "/",
+        "/certs",
+        "/clusters",
+        "/config_dump",
+        "/config_dump?resource=static_listeners",
+        "/contention",
+        "/init_dump",
+        "/listeners",
+        "/memory",
+        "/server_info",
+        "/runtime",
+        "/stats/recentlookups",
+        "/stats/../config_dump",
+        "/stats/prometheus/../../config_dump",
+        "/stats%2f..%2fconfig_dump",
+        "/ready/../quitquitquit",
+    ] {
+        assert_eq!(status("GET", path).await, 403, "{path}");
+    }
+    for path in [
+        "/cpuprofiler?enable=y",
+        "/drain_listeners",
+        "/healthcheck/fail",
+        "/heapprofiler?enable=y",
+        "/logging",
+        "/logging?level=trace",
+        "/quitquitquit",
+        "/reopen_logs",
+        "/reset_counters",
+        "/runtime_modify?http.max_requests_per_io_cycle=0",
+        "/stats/recentlookups/enable",
+        "/tap",
+    ] {
+        assert_eq!(status("POST", path).await, 403, "{path}");
     }
     fixture.finish().await;
 }

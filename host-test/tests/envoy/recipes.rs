@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
 use programs::repository;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
-use verify_stub::{StubOptions, StubTls, VerifyStub};
+use tempfile::{NamedTempFile, TempDir};
+use verify_stub::{Endpoint, StubClient, StubOptions, StubTls, VerifyStub};
 
 use crate::{
     fixture::{App, Fixture, active, exports, skip_without_envoy},
     proxy::Proxy,
+    waiting::until,
     wire::get,
 };
 
@@ -238,6 +240,142 @@ async fn internal_address_a_certificate_for_the_internal_name_is_not_enough() {
     fixture.finish().await;
 }
 
+/// The folder that `credentials-file.yaml` reads from, and the recipe with it.
+fn credentials_file(root: &NamedTempFile) -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let secrets = edited("credentials-file.sds", &[("/etc/envoy/issuer", path)]);
+    let file = format!("{path}/secrets.yaml");
+    std::fs::write(&file, secrets).unwrap();
+    let recipe = edited(
+        "credentials-file",
+        &[
+            (
+                "path: envoy/recipes/credentials-file.sds.yaml",
+                &format!("path: {file}"),
+            ),
+            (SYSTEM_ROOTS, root.path().to_str().unwrap()),
+        ],
+    );
+    (directory, recipe)
+}
+
+/// Moves a file into place, as the recipe says.
+fn replace(directory: &TempDir, text: &str) {
+    let new = directory.path().join("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, directory.path().join("authorization")).unwrap();
+}
+
+/// The `Authorization` headers of the introspection calls so far.
+fn authorizations(stub: &VerifyStub) -> Vec<String> {
+    let requests = stub.requests();
+    (requests.iter())
+        .filter(|request| request.endpoint == Endpoint::Introspect)
+        .map(|request| {
+            request.headers["authorization"]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
+}
+
+fn basic(client: &StubClient) -> String {
+    let pair = format!("{}:{}", client.id, client.secret);
+    format!("Basic {}", STANDARD.encode(pair))
+}
+
+#[tokio::test]
+async fn f14_credentials_file_a_new_file_rotates_the_secret_without_a_restart_and_nothing_shows_it()
+{
+    skip_without_envoy!();
+    let old = StubClient::new("old");
+    // The same client with another secret: while it rotates, the issuer accepts both.
+    let new = StubClient::new("new").with_credentials(&old.id, "n3w-s3cret");
+    let revoked = StubClient::new("revoked").with_credentials(&old.id, "r3voked-s3cret");
+    let stub = VerifyStub::start(StubOptions {
+        tls: Some(StubTls::default()),
+        host: Some("localhost".to_owned()),
+        clients: vec![old.clone(), new.clone()],
+        ..StubOptions::default()
+    });
+    let stub = stub.await.unwrap();
+    stub.register("good", &active());
+    let root = root_of(&stub);
+    let (directory, overlay) = credentials_file(&root);
+    replace(&directory, &basic(&old));
+    let app = App::start().await;
+    let settings = owned(&[
+        ("introspect_url", stub.introspect_url()),
+        ("resource_client_id", &old.id),
+        ("issuer_cluster", "issuer_with_credentials"),
+        ("client_auth", "none"),
+        ("breaker_faults", "0"),
+    ]);
+    let envoy = Envoy::start(EnvoyOptions {
+        settings,
+        upstream: app.address,
+        overlay: Some(overlay),
+        ..EnvoyOptions::default()
+    });
+    let envoy = envoy.await.unwrap();
+    let fixture = Fixture { stub, app, envoy };
+    for (client, status) in [(&old, 200), (&new, 200), (&revoked, 503), (&new, 200)] {
+        replace(&directory, &basic(client));
+        // Envoy is told of the new file by the system.
+        until(async || {
+            get(fixture.address(), "/data", "good").await;
+            authorizations(&fixture.stub).last() == Some(&basic(client))
+        })
+        .await;
+        let answer = get(fixture.address(), "/data", "good").await;
+        assert_eq!(answer.status, status, "{}: {answer:?}", client.name);
+        if status == 503 {
+            assert_eq!(answer.reason(), "issuer_rejected_client");
+        }
+        assert_eq!(authorizations(&fixture.stub).last(), Some(&basic(client)));
+    }
+    let everything = fixture.envoy.config_dump().await.unwrap() + &fixture.envoy.log();
+    assert!(everything.contains("issuer_credentials"), "{everything}");
+    for client in [&old, &new, &revoked] {
+        let encoded = basic(client);
+        for secret in [client.secret.as_str(), encoded.split_at(6).1] {
+            assert!(!everything.contains(secret), "{}", client.name);
+        }
+    }
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn credentials_file_without_credentials_no_call_is_sent_and_nobody_gets_in() {
+    skip_without_envoy!();
+    for file in [None, Some("")] {
+        let stub = issuer("localhost", Some(StubTls::default())).await;
+        let root = root_of(&stub);
+        let (directory, overlay) = credentials_file(&root);
+        if let Some(text) = file {
+            replace(&directory, text);
+        }
+        let settings = [
+            ("issuer_cluster", "issuer_with_credentials"),
+            ("client_auth", "none"),
+        ];
+        let fixture = fixture(stub, &settings, overlay, &[]).await;
+        let answer = get(fixture.address(), "/data", "good").await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (503, "issuer_unreachable"),
+            "{file:?}"
+        );
+        assert_eq!(fixture.stub.counters().introspect, 0);
+        let stats = fixture.envoy.stats().await.unwrap();
+        let failed = "cluster.issuer_with_credentials.credential_injector.failed";
+        assert!(stats[failed] > 0, "{file:?}");
+        fixture.finish().await;
+    }
+}
+
 /// A recipe for a proxy with this issuer and this proxy in it.
 fn by_proxy(recipe: &str, stub: &VerifyStub, root: &NamedTempFile, proxy: &Proxy) -> String {
     let issuer_port = stub.address().port().to_string();
@@ -385,7 +523,24 @@ fn the_clusters_of_the_recipes_have_the_limits_of_the_shipped_one() {
             assert_eq!(tls(&found), tls(&shipped), "{name}");
         }
     }
-    // One is the shipped cluster but for what its recipe is about.
+    // Two are the shipped cluster but for what their recipes are about.
+    let recipe: Value = serde_saphyr::from_str(&read("credentials-file")).unwrap();
+    let mut found = cluster(&recipe, "issuer_with_credentials");
+    found["name"] = shipped["name"].clone();
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let options = found[http][options].as_object_mut().unwrap();
+    let filters = options.remove("http_filters").unwrap();
+    let names: Vec<_> = (filters.as_array().unwrap().iter())
+        .map(|filter| filter["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "envoy.filters.http.credential_injector",
+            "envoy.filters.http.upstream_codec"
+        ]
+    );
+    assert_eq!(found, shipped);
     let recipe: Value = serde_saphyr::from_str(&read("private-ca")).unwrap();
     let mut found = cluster(&recipe, "issuer_private_ca");
     found["name"] = shipped["name"].clone();

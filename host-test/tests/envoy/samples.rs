@@ -49,6 +49,15 @@ fn is_accepted(configuration: &Value, variables: &[String]) {
     assert_eq!(variables, every_variable());
 }
 
+/// A tag could be moved to other code.
+fn is_named_by_digest(url: &Value, scheme: &str) {
+    let image = url.as_str().unwrap().strip_prefix(scheme).unwrap();
+    let (name, digest) = image.split_once("@sha256:").unwrap();
+    assert!(!name.contains(':'), "{image}");
+    assert_eq!(digest.len(), 64, "{image}");
+    assert!(digest.bytes().all(|b| b.is_ascii_hexdigit()), "{image}");
+}
+
 fn every_variable() -> Vec<String> {
     let settings = SETTINGS.iter().chain(ENVOY_SETTINGS);
     settings
@@ -102,9 +111,11 @@ fn the_istio_sample_is_a_plugin_whose_configuration_the_filter_takes_and_a_clust
         (&spec["phase"], &spec["failStrategy"]),
         (&json!("AUTHN"), &json!("FAIL_RELOAD"))
     );
+    is_named_by_digest(&spec["url"], "oci://");
     let env = &spec["vmConfig"]["env"];
     for variable in env.as_array().unwrap() {
-        has_only(variable, &["name", "valueFrom", "value"]);
+        // An inline value would be in `/config_dump`.
+        has_only(variable, &["name", "valueFrom"]);
         assert_eq!(variable["valueFrom"], "HOST");
     }
     is_accepted(&spec["pluginConfig"], &names(env, "name"));
@@ -175,6 +186,7 @@ fn the_envoy_gateway_sample_has_a_valid_configuration_and_the_shipped_cluster() 
         (&wasm["code"]["type"], &wasm["failOpen"]),
         (&json!("Image"), &json!(false))
     );
+    is_named_by_digest(&wasm["code"]["image"]["url"], "");
     let keys = names(&wasm["env"]["hostKeys"], "");
     is_accepted(&wasm["config"], &keys);
 
@@ -199,6 +211,11 @@ fn the_envoy_gateway_sample_has_a_valid_configuration_and_the_shipped_cluster() 
     for variable in names(&container["env"], "name") {
         assert!(keys.contains(&variable), "{variable}");
     }
+    let container = container["env"].as_array().unwrap();
+    let secret =
+        (container.iter()).find(|variable| variable["name"] == "WORKOUT18_RESOURCE_CLIENT_SECRET");
+    has_only(secret.unwrap(), &["name", "valueFrom"]);
+    has_only(&secret.unwrap()["valueFrom"], &["secretKeyRef"]);
     let bootstrap = proxy["spec"]["bootstrap"]["value"].as_str().unwrap();
     let bootstrap: Value = serde_saphyr::from_str(bootstrap).unwrap();
     let clusters = shipped["static_resources"]["clusters"].as_array().unwrap();

@@ -44,8 +44,13 @@ async fn envoy_does_not_start_with_wrong_settings_and_one_error_names_the_key() 
             ("resource_client_secret", ""),
             json!({}),
             "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) is missing or empty: export \
-             WORKOUT18_RESOURCE_CLIENT_SECRET and list it in `host_env_keys`, or put `resource_client_secret` into the \
-             plugin's `configuration`",
+             WORKOUT18_RESOURCE_CLIENT_SECRET and list it in `host_env_keys`",
+        ),
+        (
+            ("timeout", "5"),
+            json!({ "resource_client_secret": "s3cr3t" }),
+            "setting `resource_client_secret` (in the plugin's configuration) must not be there, because Envoy shows it \
+             in `/config_dump` and in debug logs",
         ),
         (
             ("introspect_url", "http://issuer.example/"),

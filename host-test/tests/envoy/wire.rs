@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use host_test::wire::{Reply, read_reply};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -20,6 +20,27 @@ impl Connection {
         let stream = TcpStream::connect(to).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
+    }
+
+    /// From this address of this machine.
+    pub(crate) async fn open_from(from: [u8; 4], to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(to).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    /// What comes until the other side closes the connection.
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            match timeout(PATIENCE, self.0.read(&mut chunk)).await.unwrap() {
+                Ok(0) | Err(_) => return bytes,
+                Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            }
+        }
     }
 
     /// That many, one after the other, so that Envoy deals them out to its workers in turn: which
@@ -51,6 +72,13 @@ impl Connection {
         let read = timeout(PATIENCE, self.0.read_exact(&mut bytes)).await;
         read.unwrap().unwrap();
         bytes
+    }
+
+    /// The status of the next answer, whatever its body is.
+    pub(crate) async fn status(&mut self) -> u16 {
+        let line = self.read_exactly("HTTP/1.1 200".len()).await;
+        let line = String::from_utf8(line).unwrap();
+        line.split_once(' ').unwrap().1.parse().unwrap()
     }
 
     /// The next answer; its body needs a content-length.

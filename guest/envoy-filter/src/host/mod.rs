@@ -42,6 +42,9 @@ pub trait Host: Clone {
     #[must_use]
     fn add_request_header(&self, name: &str, value: &str) -> bool;
 
+    /// The protocol of the request, such as `HTTP/2`.
+    fn request_protocol(&self) -> Option<String>;
+
     /// Every trailer line of the request.
     fn request_trailers(&self) -> Vec<(String, Vec<u8>)>;
 
@@ -52,11 +55,20 @@ pub trait Host: Clone {
     /// Answers the request. Envoy sends the response after the callback.
     fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str);
 
+    /// Replaces the header lines of this name in the response, while a callback shows it.
+    fn set_response_header(&self, name: &str, value: &str);
+
+    /// Removes the header lines of this name from the response, while a callback shows it.
+    fn remove_response_header(&self, name: &str);
+
     /// Lets a paused request continue, after the callback.
     fn resume_request(&self);
 
     /// Sets what the access log shows as `%FILTER_STATE(wasm.<name>:PLAIN)%`.
     fn set_filter_state(&self, name: &str, value: &str);
+
+    /// What [`set_filter_state`](Self::set_filter_state) set for this request.
+    fn filter_state(&self, name: &str) -> Option<String>;
 
     /// Makes this context the one that the following calls concern. `false`: it does not exist any
     /// more.

@@ -40,6 +40,10 @@ fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
         .unwrap_or_default()
 }
 
+fn property(path: Vec<&str>) -> Option<String> {
+    String::from_utf8(hostcalls::get_property(path).ok()??).ok()
+}
+
 impl Host for ProxyWasm {
     fn now(&self) -> Now {
         let unix = hostcalls::get_current_time()
@@ -87,6 +91,10 @@ impl Host for ProxyWasm {
         hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
     }
 
+    fn request_protocol(&self) -> Option<String> {
+        property(vec!["request", "protocol"])
+    }
+
     fn request_trailers(&self) -> Vec<(String, Vec<u8>)> {
         headers(MapType::HttpRequestTrailers)
     }
@@ -105,12 +113,24 @@ impl Host for ProxyWasm {
         let _ = hostcalls::send_http_response(status.into(), headers, Some(body.as_bytes()));
     }
 
+    fn set_response_header(&self, name: &str, value: &str) {
+        let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
+    }
+
+    fn remove_response_header(&self, name: &str) {
+        let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+    }
+
     fn resume_request(&self) {
         let _ = hostcalls::resume_http_request();
     }
 
     fn set_filter_state(&self, name: &str, value: &str) {
         let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+    }
+
+    fn filter_state(&self, name: &str) -> Option<String> {
+        property(vec![name])
     }
 
     fn set_effective_context(&self, id: u32) -> bool {

@@ -14,6 +14,9 @@ fn a_wrong_configuration_is_rejected_and_lets_nobody_in() {
     let stream = worker.request(request("a"));
     let misconfigured = Some((503, "misconfigured".to_owned()));
     assert_eq!(worker.stream(stream).refusal(), misconfigured);
+    let shown = &worker.stream(stream).filter_state;
+    assert_eq!(shown["auth_decision"], "refused");
+    assert_eq!(shown["auth_reason"], "misconfigured");
     worker.advance(ms(5000));
     assert_eq!(worker.calls().len(), 0);
 }

@@ -3,7 +3,7 @@
 use envoy_filter::host::{FilterStatus, LogLevel};
 use serde_json::json;
 
-use crate::fake::{Configuration, StreamEnd, Worker, active, lines, request};
+use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, request};
 
 /// A worker whose cache holds the token `a`.
 fn with_cached_token(mut settings: serde_json::Value) -> Worker {
@@ -168,4 +168,64 @@ fn a_request_for_whoami_that_waited_is_answered_by_the_filter() {
         panic!("a response");
     };
     assert_eq!(status, 200);
+}
+
+/// A request with these lines too, over this protocol.
+fn edits(worker: &mut Worker, more: &[(&str, &str)], protocol: &'static str) -> Option<String> {
+    let mut headers = request("bad");
+    headers.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    headers.extend(lines(more));
+    let stream = worker.request_with(headers, |stream| stream.protocol = protocol);
+    worker.run_posted();
+    worker.respond_to_only(inactive());
+    let stream = worker.stream(stream);
+    assert_eq!(stream.refusal(), Some((401, "inactive".to_owned())));
+    let (status, removed) = stream.response_edits.split_first()?;
+    assert_eq!(status.0, ":status");
+    let removed: Vec<_> = removed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(removed, ["content-type", "grpc-status", "grpc-message"]);
+    status.1.clone()
+}
+
+#[test]
+fn f16_a_refusal_keeps_its_status_unless_the_request_is_real_grpc() {
+    let grpc = [
+        (":method", "POST"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let mut worker = Worker::new(&Configuration::default());
+    for protocol in ["HTTP/2", "HTTP/3"] {
+        assert_eq!(edits(&mut worker, &grpc, protocol), None, "{protocol}");
+    }
+    let restored = Some("401".to_owned());
+    for protocol in ["HTTP/1.0", "HTTP/1.1"] {
+        assert_eq!(edits(&mut worker, &grpc, protocol), restored, "{protocol}");
+    }
+    for (at, other) in [
+        (0, (":method", "GET")),
+        (0, (":method", "post")),
+        (2, ("te", "gzip")),
+        (2, ("x-te", "trailers")),
+    ] {
+        let mut lines = grpc;
+        lines[at] = other;
+        assert_eq!(edits(&mut worker, &lines, "HTTP/2"), restored, "{other:?}");
+    }
+    // Envoy gives these a status of their own.
+    for kind in ["application/json", "text/plain", "Application/Grpc"] {
+        let lines = [("content-type", kind)];
+        assert_eq!(edits(&mut worker, &lines, "HTTP/1.1"), None, "{kind}");
+    }
+}
+
+#[test]
+fn the_status_of_a_response_that_is_no_refusal_of_the_filter_stays() {
+    let mut worker = with_cached_token(json!({}));
+    let mut headers = request("a");
+    headers.extend(lines(&[("content-type", "application/grpc")]));
+    let stream = worker.request(headers);
+    assert!(worker.stream(stream).is_forwarded());
+    worker.response_from_upstream(stream);
+    assert_eq!(worker.stream(stream).response_edits, []);
 }

@@ -538,14 +538,17 @@ impl<W> AuthCheck<W> {
         event: Option<LogEvent>,
         now: Now,
     ) -> Step<W> {
-        let audit = self.digests.as_ref().and_then(|digests| {
+        let audit = self.policy.audits().then(|| {
+            let digests = self.digests.as_ref();
             let context = AuditContext {
-                fingerprint: context.token.map(|token| digests.fingerprint(token)),
+                fingerprint: (context.token.zip(digests))
+                    .map(|(token, digests)| digests.fingerprint(token)),
                 verdict: context,
                 unix: now.unix,
             };
             audit::line(&decision, context)
         });
+        let audit = audit.flatten();
         Step::Done(Verdict {
             decision,
             cache: context.cache,

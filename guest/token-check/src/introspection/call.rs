@@ -23,6 +23,8 @@ pub(crate) enum ClientAuth {
     /// Basic with id and secret as they are (RFC 7617), for issuers that do not form-decode them.
     BasicRaw,
     Post,
+    /// Not by ourselves: something on the way to the issuer adds the credentials.
+    None,
 }
 
 /// What all calls have in common.
@@ -39,7 +41,7 @@ impl Endpoint {
         // RFC 6749 section 2.3.1 form-encodes both parts first, which `basic-raw` leaves out.
         let encoded = |part: &str| match auth {
             ClientAuth::Basic | ClientAuth::Post => form(part.as_bytes()),
-            ClientAuth::BasicRaw => part.to_owned(),
+            ClientAuth::BasicRaw | ClientAuth::None => part.to_owned(),
         };
         let (plain_id, id) = (id, encoded(id));
         let (plain_secret, secret) = (secret, Zeroizing::new(encoded(secret.secret())));
@@ -60,6 +62,7 @@ impl Endpoint {
                 credentials.push_str("&client_secret=");
                 credentials.push_str(&secret);
             }
+            ClientAuth::None => {}
         }
         Self {
             url,

@@ -140,8 +140,6 @@ impl Policy {
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
         let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
-        let client_secret = values.required(RESOURCE_CLIENT_SECRET)?.to_owned();
-        let client_secret = ClientSecret::new(client_secret);
         let client_auth = match values.choice(CLIENT_AUTH)? {
             "basic-raw" if client_id.contains(':') => {
                 let problem = Problem::ColonInClientId;
@@ -149,8 +147,14 @@ impl Policy {
             }
             "basic-raw" => ClientAuth::BasicRaw,
             "post" => ClientAuth::Post,
+            "none" => ClientAuth::None,
             _ => ClientAuth::Basic,
         };
+        let client_secret = match client_auth {
+            ClientAuth::None => values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default(),
+            _ => values.required(RESOURCE_CLIENT_SECRET)?,
+        };
+        let client_secret = ClientSecret::new(client_secret.to_owned());
         let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {
             endpoint: Arc::new(endpoint),

@@ -162,7 +162,7 @@ settings! {
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
         "The client id of Service B at the issuer.";
     RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
-        "The client secret of Service B at the issuer.";
+        "The client secret of Service B at the issuer; not needed with `client_auth` = `none`. In Envoy only from the environment: see docs/envoy.md.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
         "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),
@@ -181,8 +181,8 @@ settings! {
         "Values of `token_type` to accept in addition to the known ones of access tokens, separated by spaces.";
     RULES: "rules", Kind::Rules, Some(""),
         "Per-route requirements that replace the settings above, as JSON: see docs/rules.md.";
-    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post"]), Some("basic"),
-        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2).";
+    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "none"]), Some("basic"),
+        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `none`, something on the way to the issuer adds the credentials: see docs/envoy.md.";
     LEEWAY: "leeway", seconds(0, MAX_LEEWAY_SECONDS), Some("30"),
         "Tolerated clock difference to the issuer, {}.";
     TIMEOUT: "timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("5"),

@@ -6,7 +6,7 @@ use core::fmt;
 use super::names::{SPIN_PREFIX, Visible, variable};
 use super::requirements::RequirementKind;
 use super::rules::RulesError;
-use super::settings::Range;
+use super::settings::{Kind, Range, SETTINGS};
 use super::unclean::Unclean;
 
 /// What is wrong with a setting.
@@ -21,6 +21,8 @@ pub enum Problem {
     Unreadable,
     /// Two sources give it a value.
     GivenTwice,
+    /// A secret in a place that the host shows.
+    ShownByHost,
     /// Contains characters that were hardly meant.
     Unclean(Unclean),
     /// A list with a comma in it.
@@ -143,6 +145,12 @@ impl fmt::Display for SettingsError {
             Problem::Unknown(None) => f.write_str("is unknown: see the table of settings in README.md"),
             Problem::Unreadable => f.write_str("cannot be read: it must be UTF-8, and its provider must respond"),
             Problem::GivenTwice => write!(f, "is also given in {SPIN_PREFIX}settings: remove one of the two"),
+            Problem::ShownByHost => write!(
+                f,
+                "must not be there, because Envoy shows it in `/config_dump` and in debug logs: export {} and list it \
+                 in `host_env_keys`, or set `client_auth` = `none` and let Envoy add the credentials (docs/envoy.md)",
+                Visible(&variable(&self.key))
+            ),
             Problem::Unclean(unclean) => unclean.fmt(f),
             Problem::Comma => f.write_str(
                 "has a comma: separate by spaces; only a rule can require a value that contains a comma",
@@ -225,6 +233,15 @@ impl SettingsError {
         let key = Visible(&self.key);
         match self.source {
             SettingSource::Environment => f.write_str("is missing or empty: set it"),
+            SettingSource::EnvoyEnvironment | SettingSource::EnvoyConfiguration
+                if is_secret(&self.key) =>
+            {
+                write!(
+                    f,
+                    "is missing or empty: export {} and list it in `host_env_keys`",
+                    Visible(&variable(&self.key))
+                )
+            }
             SettingSource::EnvoyEnvironment | SettingSource::EnvoyConfiguration => write!(
                 f,
                 "is missing or empty: export {0} and list it in `host_env_keys`, or put `{key}` into the plugin's `configuration`",
@@ -248,6 +265,12 @@ impl SettingSource {
             Self::Environment => "the configuration",
         }
     }
+}
+
+fn is_secret(key: &str) -> bool {
+    SETTINGS
+        .iter()
+        .any(|setting| setting.key == key && setting.kind == Kind::Secret)
 }
 
 impl core::error::Error for SettingsError {}

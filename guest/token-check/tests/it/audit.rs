@@ -168,3 +168,19 @@ fn a_fingerprint_is_the_same_in_every_instance_and_another_under_another_secret(
     assert_eq!(of(&[]), of(&[("cache_ttl", "9")]));
     assert_ne!(of(&[]), of(&[("resource_client_secret", "another")]));
 }
+
+#[test]
+fn without_a_secret_there_is_no_fingerprint_since_anybody_could_compute_it() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("audit", "true"),
+        ("client_auth", "none"),
+        ("resource_client_secret", ""),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    let line = line(&mut instance, "/", "cace6X_Xtok");
+    assert_eq!(
+        (&line["decision"], &line["token"]),
+        (&"granted".into(), &serde_json::Value::Null)
+    );
+}

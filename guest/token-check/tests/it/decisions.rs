@@ -506,6 +506,16 @@ fn rfc7617_s2_basic_raw_sends_id_and_secret_as_they_are() {
 }
 
 #[test]
+fn with_client_auth_none_a_call_has_no_credentials_whether_or_not_there_is_a_secret() {
+    for secret in ["", "s3cr3t"] {
+        let mut check = check(&[("client_auth", "none"), ("resource_client_secret", secret)]);
+        let (_waiting, _flight, call) = introspects(check.begin(&head(&[b"Bearer tok"]), NOW));
+        assert!(call.headers().all(|(name, _)| name != "authorization"));
+        assert_eq!(call.body(), b"token=tok&token_type_hint=access_token");
+    }
+}
+
+#[test]
 fn tokens_and_responses_are_accepted_up_to_their_limits() {
     for (extra, limit) in [(vec![], 16_384), (vec![("max_token_bytes", "256")], 256)] {
         let mut check = check(&extra);
@@ -737,8 +747,8 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("resource_client_secret", "", Missing),
         (
             "client_auth",
-            "none",
-            NotAChoice(&["basic", "basic-raw", "post"]),
+            "digest",
+            NotAChoice(&["basic", "basic-raw", "post", "none"]),
         ),
         ("leeway", "301", out_of(Unit::Seconds, 0, 300)),
         ("leeway", "-1", out_of(Unit::Seconds, 0, 300)),

@@ -162,7 +162,7 @@ fn rfc7617_s2_basic_raw_takes_no_client_id_with_a_colon() {
     assert!(policy(&[("resource_client_id", "svc:b")]).is_ok());
     assert_eq!(
         refused(&[("client_auth", "basic_raw")]),
-        "setting `client_auth` (WORKOUT18_CLIENT_AUTH) must be `basic`, `basic-raw` or `post`"
+        "setting `client_auth` (WORKOUT18_CLIENT_AUTH) must be `basic`, `basic-raw`, `post` or `none`"
     );
 }
 

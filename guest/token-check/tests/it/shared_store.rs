@@ -207,6 +207,18 @@ fn neither_token_nor_secret_is_in_the_store() {
 }
 
 #[test]
+fn without_a_secret_nothing_is_shared_since_anybody_could_derive_its_key() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let no_secret = [("client_auth", "none"), ("resource_client_secret", "")];
+    for _ in 0..2 {
+        let mut instance = shared.instance_with(&no_secret);
+        assert_eq!(instance.get("/", TOKEN), (None, MISS));
+        assert_eq!(instance.get("/", TOKEN), (None, HIT));
+    }
+    assert!(shared.store.slots.borrow().is_empty());
+}
+
+#[test]
 fn c12_a_revocation_that_one_instance_sees_ends_the_record() {
     let shared = Shared::new(Sharing::Plain);
     let rules = ("rules", r#"[{"path":{"exact":"/short"},"ttl":5}]"#);

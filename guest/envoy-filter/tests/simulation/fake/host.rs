@@ -17,6 +17,9 @@ pub(crate) struct Stream {
     pub(crate) root: u32,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) trailers: Vec<(String, Vec<u8>)>,
+    pub(crate) protocol: &'static str,
+    /// How the filter edited the response: the new value of a header, or `None` if it is removed.
+    pub(crate) response_edits: Vec<(String, Option<String>)>,
     /// Whether Envoy refuses to edit headers and trailers.
     pub(crate) is_read_only: bool,
     /// Whether the filter's context exists.
@@ -301,6 +304,20 @@ impl Host for FakeHost {
         state.deferred.push_back(Deferred::Reply(stream));
     }
 
+    fn request_protocol(&self) -> Option<String> {
+        Some(self.stream("request_protocol").protocol.to_owned())
+    }
+
+    fn set_response_header(&self, name: &str, value: &str) {
+        let edit = (name.to_owned(), Some(value.to_owned()));
+        (self.stream("set_response_header").response_edits).push(edit);
+    }
+
+    fn remove_response_header(&self, name: &str) {
+        let edit = (name.to_owned(), None);
+        (self.stream("remove_response_header").response_edits).push(edit);
+    }
+
     fn resume_request(&self) {
         let now = self.state().monotonic;
         self.stream("resume_request")
@@ -312,6 +329,11 @@ impl Host for FakeHost {
 
     fn set_filter_state(&self, name: &str, value: &str) {
         (self.stream("set_filter_state").filter_state).insert(name.to_owned(), value.to_owned());
+    }
+
+    fn filter_state(&self, name: &str) -> Option<String> {
+        let stream = self.stream("filter_state");
+        stream.filter_state.get(name).cloned()
     }
 
     fn set_effective_context(&self, id: u32) -> bool {

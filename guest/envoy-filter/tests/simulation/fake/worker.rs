@@ -19,7 +19,6 @@ impl Configuration {
         let mut all = json!({
             "introspect_url": "https://issuer.example/introspect",
             "resource_client_id": "service-b",
-            "resource_client_secret": "s3cr3t",
             "timeout": 1,
         });
         let all_settings = all.as_object_mut().unwrap();
@@ -79,6 +78,8 @@ impl Worker {
     pub(crate) fn configure(&mut self, configuration: &Configuration) -> bool {
         let text = configuration.0.to_string();
         let size = text.len();
+        let secret = ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t");
+        self.host.state_mut().environment = vec![(secret.0.into(), secret.1.into())];
         self.host.state_mut().configuration = text;
         let id = self.next_context();
         self.host.state_mut().timers.insert(id, Timer::default());
@@ -120,6 +121,8 @@ impl Worker {
             root: *root,
             headers,
             trailers: Vec::new(),
+            protocol: "HTTP/1.1",
+            response_edits: Vec::new(),
             is_read_only: false,
             exists: true,
             begun: self.now(),
@@ -164,6 +167,11 @@ impl Worker {
     pub(crate) fn answer_by_envoy(&mut self, id: u32) {
         let now = self.now();
         self.stream_mut(id).end_as(StreamEnd::AnsweredByEnvoy, now);
+        self.response_headers(id);
+    }
+
+    /// The service behind the filter answers a request that was forwarded.
+    pub(crate) fn response_from_upstream(&mut self, id: u32) {
         self.response_headers(id);
     }
 

@@ -6,7 +6,7 @@ mod jwt;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use envoy_runner::{Envoy, EnvoyOptions, MANAGER, shipped_config};
 use programs::Guest;
 use serde_json::{Value, json};
@@ -283,22 +283,27 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
         set("route_config/virtual_hosts/service_b/routes", route),
         ("/static_resources/clusters".to_owned(), json!(clusters)),
     ];
-    let mut plugin_json = None;
-    let filters = match filter {
-        Filter::Ours(settings) => {
-            plugin_json = Some(settings);
-            None
-        }
-        Filter::None => Some(vec![]),
-        Filter::Other(filter) => Some(vec![filter]),
+    // Without the limit on requests of one address, which no variant has by itself.
+    let [_, ours, router] = (shipped.pointer(&format!("{MANAGER}/http_filters")))
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+    else {
+        bail!("envoy.yaml has other filters");
     };
-    if let Some(mut filters) = filters {
-        let router = shipped
-            .pointer(&format!("{MANAGER}/http_filters/1"))
-            .context("no router in envoy.yaml")?;
-        filters.push(router.clone());
-        overrides.push(set("http_filters", json!(filters)));
-    }
+    let mut filters = match filter {
+        Filter::Ours(settings) => {
+            let mut ours = ours.clone();
+            let value = ours.pointer_mut("/typed_config/config/configuration/value");
+            *value.context("no configuration of the filter in envoy.yaml")? =
+                settings.to_string().into();
+            vec![ours]
+        }
+        Filter::None => vec![],
+        Filter::Other(filter) => vec![filter],
+    };
+    filters.push(router.clone());
+    overrides.push(set("http_filters", json!(filters)));
     let settings = [
         ("introspect_url", issuer.introspect_url()),
         ("resource_client_id", "b".to_owned()),
@@ -309,7 +314,6 @@ fn envoy_options(filter: Filter, issuer: &Issuer) -> Result<EnvoyOptions> {
             .map(|(key, value)| (key.to_owned(), value))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
-        plugin_json,
         overrides,
         ..EnvoyOptions::default()
     })

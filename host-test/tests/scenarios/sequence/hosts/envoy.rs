@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
 use host_test::echo::Echo;
 use host_test::wire::read_reply;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use spin_host::{KeyValueStore, StoreFault};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -65,7 +65,9 @@ impl Driver for RealEnvoy {
         };
         let mut other = None;
         if sequence.other.is_some() {
-            let (address, listeners) = two_listeners(&json!(of(Deployment::Other)))?;
+            let own = of(Deployment::Other).into_iter();
+            let own = own.map(|(key, value)| (key, value.into())).collect();
+            let (address, listeners) = two_listeners(own)?;
             let path = "/static_resources/listeners".to_owned();
             options.overrides.push((path, listeners));
             other = Some(address);
@@ -101,26 +103,40 @@ impl Driver for RealEnvoy {
     }
 }
 
-/// The listener that ships and one beside it with these settings, and where that one listens. Both
-/// auth checks are in the same VMs, and what their workers share is in the same slots.
-fn two_listeners(settings: &Value) -> Result<(SocketAddr, Value), String> {
+/// The listener that ships and one beside it with these settings, and where that one listens. What
+/// the workers of both auth checks share is in the same slots: they have the same `vm_id`. Since the
+/// environment, and with it the secret, belongs to the VM, each has VMs of its own.
+fn two_listeners(mut settings: Map<String, Value>) -> Result<(SocketAddr, Value), String> {
     const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
-    const SETTINGS: &str = "/typed_config/config/configuration/value";
+    const SECRET: &str = "WORKOUT18_RESOURCE_CLIENT_SECRET";
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| error.to_string())?;
+    let secret = settings.remove("resource_client_secret");
     let mut shipped = shipped_config().map_err(|error| format!("{error:#}"))?;
-    let mut listener = |port: u16, name: &str, settings: &Value| {
+    let mut listener = |port: u16, name: &str, settings: &Value, secret: Option<Value>| {
         let listener = shipped.pointer_mut("/static_resources/listeners/0")?;
         listener["name"] = name.into();
         *listener.pointer_mut("/address/socket_address/port_value")? = port.into();
         let mut filters = listener.pointer_mut(FILTER)?.as_array_mut()?.iter_mut();
         let filter = filters.find(|filter| filter["name"] == "auth_check")?;
-        *filter.pointer_mut(SETTINGS)? = settings.to_string().into();
+        let plugin = filter.pointer_mut("/typed_config/config")?;
+        plugin["configuration"]["value"] = settings.to_string().into();
+        if let Some(secret) = secret {
+            let vm = &mut plugin["vm_config"];
+            vm["configuration"] = json!({
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": name,
+            });
+            let environment = &mut vm["environment_variables"];
+            let keys = environment["host_env_keys"].as_array_mut()?;
+            keys.retain(|key| key != SECRET);
+            environment["key_values"] = json!({ SECRET: secret });
+        }
         Some(listener.clone())
     };
     let listeners = [
-        listener(0, "service_b", &json!({})),
-        listener(address.port(), "other", settings),
+        listener(0, "service_b", &json!({}), None),
+        listener(address.port(), "other", &settings.into(), secret),
     ];
     let [Some(first), Some(other)] = listeners else {
         return Err("envoy.yaml has no such listener".to_owned());
