@@ -1,0 +1,423 @@
+//! One caller against all, as section B of the threat model has it: each attack for a few seconds,
+//! against real Envoy with the shipped configuration and against the embedded host, while good
+//! callers call at a fixed rate. The figure is the share of those who get in.
+//!
+//! Prints a row per attack and host:
+//!
+//! ```text
+//! cargo test --test attacks -- --nocapture
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may panic as tests do"
+)]
+
+mod caller;
+mod good;
+mod host;
+mod http2;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures::{future::join_all, join};
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use tokio::{
+    sync::RwLock,
+    time::{Instant, sleep, sleep_until},
+};
+use verify_stub::{Endpoint, Reaction, StubOptions, StubResponse, TokenSpec, VerifyStub};
+
+use crate::{
+    caller::{ATTACKER, Answer, Pool, summary},
+    good::{Figures, GoodCallers, SHORT_CACHE},
+    host::{Host, Kind},
+    http2::Http2,
+};
+
+/// How long the good callers call. The attack begins a second later.
+const TIME: Duration = Duration::from_secs(7);
+const CALM: Duration = Duration::from_secs(1);
+/// `cache_ttl` of [`SHORT_CACHE`], and what a busy machine may take on top of it.
+const REVOKED_LIMIT: Duration = Duration::from_secs(2);
+/// How long the issuer takes for an answer when callers flood it.
+const SLOW: Duration = Duration::from_secs(1);
+/// 600 per second.
+const FLOOD_EVERY: Duration = Duration::from_micros(1667);
+/// At once, as often as [`FLOOD_EVERY`] allows.
+const BURST: u32 = 10;
+
+/// Light attacks run side by side. One that keeps the machine busy runs alone.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+struct Lab {
+    stub: VerifyStub,
+    host: Host,
+    attacker: Arc<Pool>,
+}
+
+/// What an attack has to report besides the good callers' figures.
+#[derive(Default)]
+struct Report {
+    notes: Vec<String>,
+    /// What must not have happened.
+    missed: Vec<String>,
+}
+
+impl Report {
+    fn note(note: String) -> Self {
+        Self {
+            notes: vec![note],
+            ..Self::default()
+        }
+    }
+}
+
+/// Runs it against both hosts, at the same time.
+async fn light(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
+    let _others = MACHINE.read().await;
+    let runs = Kind::ALL.map(|kind| run(name, kind, TIME, settings, &attack));
+    is_held(&join_all(runs).await.concat());
+}
+
+/// Runs it against one host after the other, with nothing else on the machine.
+async fn heavy(
+    name: &str,
+    time: Duration,
+    settings: &[(&str, &str)],
+    attack: impl AsyncFn(&Lab) -> Report,
+) {
+    let _nobody = MACHINE.write().await;
+    let mut missed = Vec::new();
+    for kind in Kind::ALL {
+        missed.extend(run(name, kind, time, settings, &attack).await);
+    }
+    is_held(&missed);
+}
+
+fn is_held(missed: &[String]) {
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// What was missed.
+async fn run(
+    name: &str,
+    kind: Kind,
+    time: Duration,
+    settings: &[(&str, &str)],
+    attack: &impl AsyncFn(&Lab) -> Report,
+) -> Vec<String> {
+    if kind.is_skipped() {
+        eprintln!("skipped: SKIP_ENVOY=1");
+        return Vec::new();
+    }
+    let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
+    let settings = [&SHORT_CACHE, settings].concat();
+    let host = Host::start(kind, &stub, &settings).await;
+    let good = GoodCallers::prepare(&host, &stub, time).await;
+    let attacker = Pool::new(host.address(), ATTACKER);
+    // One for either worker of Envoy.
+    attacker.open(2).await;
+    let lab = Lab {
+        stub,
+        host,
+        attacker,
+    };
+    let attack = async {
+        sleep(CALM).await;
+        attack(&lab).await
+    };
+    let (figures, report) = join!(good.call(time), attack);
+    let host = kind.name();
+    print(name, host, &figures, &report.notes);
+    let mut missed = figures.missed();
+    missed.extend(report.missed);
+    lab.host.finish().await;
+    missed
+        .iter()
+        .map(|missed| format!("{name}, {host}: {missed}"))
+        .collect()
+}
+
+/// A row of the table in docs/threat-model.md.
+fn print(name: &str, host: &str, figures: &Figures, notes: &[String]) {
+    println!(
+        "| {name} | {host} | {} | {} | {:.0?} / {:.0?} | {} | {} |",
+        figures.known(),
+        figures.fresh(),
+        figures.wait(50),
+        figures.wait(99),
+        figures.refusals(),
+        notes.join("; "),
+    );
+}
+
+/// 503 and 429, in turn, with the longest `Retry-After` that is obeyed.
+fn wait_a_minute() -> Vec<Reaction> {
+    [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+    ]
+    .map(|status| StubResponse::new(status).header(RETRY_AFTER, HeaderValue::from_static("60")))
+    .map(Reaction::respond)
+    .into()
+}
+
+/// `count` requests at once and the same again after half of the time: what an attacker does twice a
+/// minute.
+async fn twice(lab: &Lab, tokens: &[&str]) -> Report {
+    let begin = Instant::now();
+    for token in tokens {
+        lab.stub.script(token, wait_a_minute());
+    }
+    let mut statuses = Vec::new();
+    for round in 0..2 {
+        sleep_until(begin + round * TIME / 2).await;
+        // Each twice, on either worker of Envoy.
+        for token in tokens.iter().flat_map(|token| [token, token]) {
+            statuses.push(lab.attacker.get(token).await.1);
+        }
+    }
+    Report::note(format!("attacker: {}", statuses.join(", ")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b1_a_retry_after_about_one_token_holds_back_no_other() {
+    light("B1 one token", &[], async |lab| {
+        twice(lab, &["attacker"]).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b1_a_retry_after_about_several_tokens_of_one_caller_holds_back_no_other() {
+    light("B1 three tokens", &[], async |lab| {
+        twice(lab, &["attacker", "attacker2", "attacker3"]).await
+    })
+    .await;
+}
+
+/// A hundred tokens on which the issuer fails, in bursts of ten, fifty per second.
+async fn faults(lab: &Lab, reaction: &Reaction) -> Report {
+    const TOKENS: u32 = 100;
+    const EVERY: Duration = Duration::from_millis(20);
+    let name = |number: u32| format!("attacker{}", number % TOKENS);
+    for number in 0..TOKENS {
+        lab.stub.script(&name(number), vec![reaction.clone()]);
+    }
+    let mut next = 0;
+    let token = || {
+        next += 1;
+        name(next)
+    };
+    let time = TIME - CALM;
+    let answers = lab.attacker.open_loop(EVERY, BURST, time, token).await;
+    Report::note(format!("attacker: {}", summary(&answers)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_connections_that_are_reset_for_some_tokens_hold_back_no_other() {
+    light("B2 resets", &[], async |lab| {
+        faults(lab, &Reaction::reset()).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_calls_that_are_never_answered_for_some_tokens_hold_back_no_other() {
+    light("B2 timeouts", &[("timeout", "2")], async |lab| {
+        faults(lab, &Reaction::hang()).await
+    })
+    .await;
+}
+
+/// Tokens that nobody issued, each once.
+fn random() -> impl FnMut() -> String {
+    let mut number = 0;
+    move || {
+        number += 1;
+        format!("random{number}")
+    }
+}
+
+/// The issuer answers everybody after a second.
+fn slow(stub: &VerifyStub) {
+    stub.script_endpoint(Endpoint::Introspect, vec![Reaction::normal().after(SLOW)]);
+}
+
+async fn flood(lab: &Lab, time: Duration) -> Vec<Answer> {
+    lab.attacker
+        .open_loop(FLOOD_EVERY, BURST, time, random())
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_a_flood_of_random_tokens_shuts_out_no_good_one() {
+    heavy("B3 flood, 600/s", TIME, &[], async |lab| {
+        slow(&lab.stub);
+        let answers = flood(lab, TIME - CALM).await;
+        Report::note(format!("attacker: {}", summary(&answers)))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_thousands_of_requests_with_long_tokens_wait_within_bounds() {
+    const CONNECTIONS: usize = 90;
+    const STREAMS: usize = 100;
+    /// A `max_waiting` for each of two workers, and what a refused request leaves.
+    const MOST: u64 = 300 << 20;
+    const STAYS: u64 = 150 << 20;
+    heavy("B3 9000 long tokens", 2 * TIME, &[], async |lab| {
+        slow(&lab.stub);
+        let before = lab.host.rss_bytes();
+        let is_over = AtomicBool::new(false);
+        let watch = async {
+            let mut most = before;
+            while !is_over.load(Relaxed) {
+                most = most.max(lab.host.rss_bytes());
+                sleep(Duration::from_millis(20)).await;
+            }
+            most
+        };
+        let attack = async {
+            let to = lab.host.address();
+            let crowd = join_all((0..CONNECTIONS).map(async |connection| {
+                let mut http2 = Http2::connect(to, ATTACKER).await;
+                let tokens = (0..STREAMS).map(|stream| format!("{connection:03}x{stream:0>8188}"));
+                http2.send(tokens, false).await;
+                http2.bodies(STREAMS).await
+            }))
+            .await;
+            let bodies = String::from_utf8_lossy(&crowd.concat()).into_owned();
+            // What ended is given back.
+            sleep(3 * CALM).await;
+            is_over.store(true, Relaxed);
+            bodies
+        };
+        let (bodies, most) = join!(attack, watch);
+        let after = lab.host.rss_bytes();
+        let reasons = ["inactive", "too_busy", "issuer_timeout"].map(|reason| {
+            format!(
+                "{} {reason}",
+                bodies.matches(&format!("\"{reason}\"")).count()
+            )
+        });
+        let mebi = |bytes: u64| bytes >> 20;
+        let memory = format!(
+            "RSS {} MiB before, {} at most, {} after",
+            mebi(before),
+            mebi(most),
+            mebi(after)
+        );
+        let is_bounded = most <= before + MOST && after <= before + STAYS;
+        Report {
+            missed: if is_bounded {
+                vec![]
+            } else {
+                vec![memory.clone()]
+            },
+            notes: vec![format!("attacker: {}", reasons.join(", ")), memory],
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_streams_that_are_reset_at_once_call_no_issuer() {
+    const STREAMS: usize = 800;
+    /// Those that are sent before the reset is read.
+    const CALLS: u64 = 20;
+    light("B3 rapid reset", &[], async |lab| {
+        let tokens: Vec<_> = (0..STREAMS)
+            .map(|stream| format!("reset{stream}"))
+            .collect();
+        let mut http2 = Http2::connect(lab.host.address(), ATTACKER).await;
+        let bytes = http2.send(tokens.iter().cloned(), true).await;
+        sleep(2 * CALM).await;
+        let calls: u64 = (tokens.iter())
+            .map(|token| lab.stub.introspections_of(token))
+            .sum();
+        let calls = (
+            calls,
+            format!("{calls} calls for {bytes} bytes on one connection"),
+        );
+        Report {
+            missed: if calls.0 <= CALLS {
+                vec![]
+            } else {
+                vec![calls.1.clone()]
+            },
+            notes: vec![calls.1],
+        }
+    })
+    .await;
+}
+
+const STALE: [(&str, &str); 1] = [("stale_if_error", "600")];
+
+/// A token is revoked while the attacker does `attack`, and tried again and again.
+async fn revoked(lab: &Lab, attack: impl AsyncFnOnce(&str)) -> Report {
+    const EVERY: Duration = Duration::from_millis(50);
+    let token = lab.stub.issue(TokenSpec::default());
+    for _ in 0..2 {
+        assert_eq!(lab.attacker.get(&token).await.0, 200);
+    }
+    lab.stub.revoke(&token);
+    let time = TIME - CALM;
+    let tries = lab.attacker.open_loop(EVERY, 1, time, || token.clone());
+    let (tries, ()) = join!(tries, attack(&token));
+    let granted = tries.iter().filter(|answer| answer.status == 200);
+    let last = granted.map(|answer| answer.due).max().unwrap_or_default();
+    let note = format!(
+        "last granted {last:.1?} after it was revoked: {}",
+        summary(&tries)
+    );
+    Report {
+        missed: if last <= REVOKED_LIMIT {
+            vec![]
+        } else {
+            vec![note.clone()]
+        },
+        notes: vec![note],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_a_retry_after_for_other_tokens_keeps_no_revoked_one_alive() {
+    light("B4 Retry-After", &STALE, async |lab| {
+        revoked(lab, async |_| {
+            drop(twice(lab, &["attacker", "attacker2"]).await)
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_a_flood_keeps_no_revoked_token_alive() {
+    heavy("B4 flood, 600/s", TIME, &STALE, async |lab| {
+        revoked(lab, async |_| {
+            slow(&lab.stub);
+            flood(lab, TIME - CALM).await;
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_an_error_of_the_issuer_about_one_token_does_not_keep_it_alive() {
+    light("B4 500 for the token", &STALE, async |lab| {
+        revoked(lab, async |token| {
+            let error = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
+            lab.stub.script(token, vec![error.into()]);
+        })
+        .await
+    })
+    .await;
+}
