@@ -44,7 +44,7 @@ pub(crate) struct Answer {
 /// Connections from one address. Idle ones are used in turn, so that every worker of Envoy gets its
 /// part.
 pub(crate) struct Pool {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     from: Ipv4Addr,
     idle: Mutex<VecDeque<TcpStream>>,
 }
@@ -126,7 +126,7 @@ impl Pool {
     }
 }
 
-async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
+pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((IpAddr::V4(from), 0).into())?;
     let stream = socket.connect(to).await?;

@@ -18,6 +18,7 @@ mod caller;
 mod good;
 mod host;
 mod http2;
+mod soak;
 
 use std::{
     sync::{Arc, atomic::AtomicBool, atomic::Ordering::Relaxed},
@@ -136,6 +137,9 @@ async fn run(
     print(name, host, &figures, &report.notes);
     let mut missed = figures.missed();
     missed.extend(report.missed);
+    drop(lab.attacker);
+    // Envoy 1.40 may crash if it is told to exit while it has thousands of connections.
+    sleep(CALM).await;
     lab.host.finish().await;
     missed
         .iter()
