@@ -30,13 +30,25 @@ impl Kind {
     }
 }
 
+/// Instances last, as the README says for those who cache, and what a crowd has needed is given back
+/// soon after it has gone.
+pub(crate) const LASTING: &str = "--max-instance-reuse-count 1000000 --idle-instance-timeout 2s";
+/// As Spin has it, so that instances come and go.
+pub(crate) const DEFAULT: &str = "";
+
 pub(crate) enum Host {
     Envoy(Box<Envoy>),
     Embedded(SpinApp),
 }
 
 impl Host {
-    pub(crate) async fn start(kind: Kind, stub: &VerifyStub, extra: &[(&str, &str)]) -> Self {
+    /// `arguments`: those of `spin up`, for the embedded host.
+    pub(crate) async fn start(
+        kind: Kind,
+        stub: &VerifyStub,
+        extra: &[(&str, &str)],
+        arguments: &str,
+    ) -> Self {
         let mut settings = stub.resource_settings();
         settings.extend(
             extra
@@ -45,7 +57,7 @@ impl Host {
         );
         match kind {
             Kind::Envoy => Self::envoy(settings).await,
-            Kind::Embedded => Self::embedded(settings).await,
+            Kind::Embedded => Self::embedded(settings, arguments).await,
         }
     }
 
@@ -65,9 +77,8 @@ impl Host {
         Self::Envoy(Box::new(Envoy::start(options).await.unwrap()))
     }
 
-    /// spin.toml as it ships, with instances that last and share a store, as the README says for
-    /// those who cache.
-    async fn embedded(mut settings: BTreeMap<String, String>) -> Self {
+    /// spin.toml as it ships, with instances that share a store.
+    async fn embedded(mut settings: BTreeMap<String, String>, arguments: &str) -> Self {
         static SERVE: OnceCell<PathBuf> = OnceCell::const_new();
         let build = async || {
             spawn_blocking(|| {
@@ -80,10 +91,9 @@ impl Host {
         };
         let serve = SERVE.get_or_init(build).await.clone();
         settings.insert("cache_store".to_owned(), "default".to_owned());
-        let lasting = "--max-instance-reuse-count 1000000 --idle-instance-timeout 3600s";
         let options = SpinOptions {
             settings,
-            arguments: lasting.split(' ').map(str::to_owned).collect(),
+            arguments: arguments.split_whitespace().map(str::to_owned).collect(),
             ..SpinOptions::default()
         };
         let app = SpinApp::start(&SpinProgram::Embedded(serve), &options).await;
