@@ -29,6 +29,16 @@ pub(crate) const ATTACKER: Ipv4Addr = if cfg!(target_os = "linux") {
     Ipv4Addr::LOCALHOST
 };
 
+/// One of those of an attacker who has many.
+pub(crate) const fn one_of_many(number: u8) -> Ipv4Addr {
+    let [a, b, c, d] = ATTACKER.octets();
+    if cfg!(target_os = "linux") {
+        Ipv4Addr::new(a, b, number, d)
+    } else {
+        Ipv4Addr::new(a, b, c, d)
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {

@@ -1,11 +1,15 @@
 //! HTTP/2 (RFC 9113), frame by frame: the crate h2 does not send the head of a stream that is reset
 //! at once, and packs every head.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    time::timeout,
 };
 
 const DATA: u8 = 0;
@@ -59,10 +63,15 @@ impl Http2 {
         bytes.len()
     }
 
-    /// Reads until so many streams have ended, or the connection. The bodies of all, one after the
-    /// other.
-    pub(crate) async fn bodies(&mut self, streams: usize) -> Vec<u8> {
+    /// Reads until so many streams have ended, or the connection, or the patience. The bodies of
+    /// all, one after the other.
+    pub(crate) async fn bodies(&mut self, streams: usize, patience: Duration) -> Vec<u8> {
         let mut bodies = Vec::new();
+        let _ = timeout(patience, self.read(streams, &mut bodies)).await;
+        bodies
+    }
+
+    async fn read(&mut self, streams: usize, bodies: &mut Vec<u8>) {
         let mut ended = 0;
         while ended < streams {
             let mut head = [0; 9];
@@ -90,7 +99,6 @@ impl Http2 {
                 _ => {}
             }
         }
-        bodies
     }
 }
 

@@ -29,12 +29,12 @@ use futures::{future::join_all, join};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use tokio::{
     sync::RwLock,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 use verify_stub::{Endpoint, Reaction, StubOptions, StubResponse, TokenSpec, VerifyStub};
 
 use crate::{
-    caller::{ATTACKER, Answer, Pool, summary},
+    caller::{ATTACKER, Answer, Pool, one_of_many, summary},
     good::{Figures, GoodCallers, SHORT_CACHE},
     host::{Host, Kind, LASTING},
     http2::Http2,
@@ -88,16 +88,6 @@ async fn light(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab)
 async fn heavy(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
     let _nobody = MACHINE.write().await;
     run_all(name, settings, attack).await;
-}
-
-/// Against one host after the other, with nothing else on the machine.
-async fn heaviest(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
-    let _nobody = MACHINE.write().await;
-    let mut missed = Vec::new();
-    for kind in Kind::ALL {
-        missed.extend(run(name, kind, settings, &attack).await);
-    }
-    is_held(&missed);
 }
 
 async fn run_all(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
@@ -277,81 +267,148 @@ async fn b3_a_flood_of_random_tokens_shuts_out_no_good_one() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b3_thousands_of_requests_with_long_tokens_wait_within_bounds() {
+/// Requests over HTTP/2 with tokens of 8 KB that nobody issued.
+struct Crowd {
+    connections: u8,
+    /// Between two connections.
+    every: Duration,
+}
+
+impl Crowd {
     const STREAMS: usize = 100;
-    /// Then they leave.
-    const STAYS_FOR: Duration = Duration::from_secs(8);
-    /// A `max_waiting` for each of two workers, and what a refused request leaves.
-    const MOST: u64 = 300 << 20;
-    const STAYS: u64 = 150 << 20;
-    heaviest("B3 thousands of long tokens", &TIMEOUT, async |lab| {
-        slow(&lab.stub);
-        // As in a flood.
-        let connections = match lab.kind {
-            Kind::Envoy => 90,
-            Kind::Embedded => 20,
-        };
-        let before = lab.host.rss_bytes();
+    /// For an answer; then the connection is closed.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Each connection comes from an address of its own: limits for one address do not help. What
+    /// became of the requests, and the most memory that the host had.
+    async fn come(&self, host: &Host) -> (String, u64) {
+        let to = host.address();
+        let connections = (0..self.connections).map(async |connection| {
+            sleep(self.every * u32::from(connection)).await;
+            let mut http2 = Http2::connect(to, one_of_many(connection)).await;
+            let tokens =
+                (0..Self::STREAMS).map(|stream| format!("{connection:03}x{stream:0>8188}"));
+            http2.send(tokens, false).await;
+            http2.bodies(Self::STREAMS, Self::PATIENCE).await
+        });
         let is_over = AtomicBool::new(false);
+        let crowd = async {
+            let bodies = join_all(connections).await.concat();
+            is_over.store(true, Relaxed);
+            bodies
+        };
         let watch = async {
-            let mut most = before;
+            let mut most = 0;
             while !is_over.load(Relaxed) {
-                most = most.max(lab.host.rss_bytes());
+                most = host.rss_bytes().max(most);
                 sleep(Duration::from_millis(20)).await;
             }
             most
         };
-        let attack = async {
-            let to = lab.host.address();
-            let crowd = join_all((0..connections).map(async |connection| {
-                let mut http2 = Http2::connect(to, ATTACKER).await;
-                let tokens = (0..STREAMS).map(|stream| format!("{connection:03}x{stream:0>8188}"));
-                http2.send(tokens, false).await;
-                timeout(STAYS_FOR, http2.bodies(STREAMS))
-                    .await
-                    .unwrap_or_default()
-            }))
-            .await;
-            let bodies = String::from_utf8_lossy(&crowd.concat()).into_owned();
-            // What ended is given back.
-            sleep(3 * CALM).await;
-            is_over.store(true, Relaxed);
-            bodies
-        };
-        let (bodies, most) = join!(attack, watch);
-        let after = lab.host.rss_bytes();
-        let reasons = ["inactive", "too_busy", "issuer_timeout"].map(|reason| {
-            format!(
-                "{} {reason}",
-                bodies.matches(&format!("\"{reason}\"")).count()
-            )
-        });
-        let mebi = |bytes: u64| bytes >> 20;
-        let memory = format!(
-            "RSS {} MiB before, {} at most, {} after",
-            mebi(before),
-            mebi(most),
-            mebi(after)
-        );
-        let is_bounded = most <= before + MOST && after <= before + STAYS;
-        Report {
-            missed: if is_bounded {
-                vec![]
-            } else {
-                vec![memory.clone()]
+        let (bodies, most) = join!(crowd, watch);
+        let bodies = String::from_utf8_lossy(&bodies);
+        let reasons = ["inactive", "too_busy", "issuer_timeout"]
+            .map(|reason| format!("{} {reason}", count(&bodies, reason)));
+        let all = usize::from(self.connections) * Self::STREAMS;
+        (format!("attacker, of {all}: {}", reasons.join(", ")), most)
+    }
+}
+
+fn count(bodies: &str, reason: &str) -> usize {
+    bodies.matches(&format!(r#""reason":"{reason}""#)).count()
+}
+
+const fn mebi(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+/// With fewer calls and places than as shipped, so that a crowd that this machine can bear takes all
+/// that strangers may have.
+const FEW_PLACES: [(&str, &str); 3] = [
+    ("timeout", "3"),
+    ("max_calls", "128"),
+    ("max_waiting", "512"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_a_crowd_that_takes_every_place_for_strangers_shuts_out_no_known_token() {
+    const GIVEN_BACK: Duration = Duration::from_secs(1);
+    let name = "B3 crowd with tokens of 8 KB";
+    let attack = async |lab: &Lab| {
+        slow(&lab.stub);
+        let crowd = match lab.kind {
+            Kind::Envoy => Crowd {
+                connections: 40,
+                every: Duration::from_millis(100),
             },
-            notes: vec![
-                format!(
-                    "attacker, of {}: {}",
-                    connections * STREAMS,
-                    reasons.join(", ")
-                ),
-                memory,
-            ],
+            // Spin's pool has room for 500 instances, and makes one for each of many requests that
+            // come at once.
+            Kind::Embedded => Crowd {
+                connections: 10,
+                every: Duration::from_millis(400),
+            },
+        };
+        let before = lab.host.rss_bytes();
+        let (came, most) = crowd.come(&lab.host).await;
+        sleep(GIVEN_BACK).await;
+        let after = lab.host.rss_bytes();
+        let [before, most, after] = [before, most, after].map(mebi);
+        let memory = format!("RSS {before} MiB before, {most} at most, {after} after");
+        Report {
+            notes: vec![came, memory],
+            ..Report::default()
         }
-    })
-    .await;
+    };
+    let _nobody = MACHINE.write().await;
+    let mut missed = Vec::new();
+    for kind in Kind::ALL {
+        let of_all = run(name, kind, &FEW_PLACES, &attack).await;
+        // In Envoy a fresh token is one of the crowd, until there is room again.
+        missed.extend(
+            of_all
+                .into_iter()
+                .filter(|missed| kind == Kind::Embedded || !missed.contains("fresh tokens")),
+        );
+    }
+    is_held(&missed);
+}
+
+/// Memory that 9000 requests at once take in Envoy, as shipped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_thousands_of_requests_with_long_tokens_take_bounded_memory() {
+    /// 6144 of them wait, at most, in two workers, each with a token of 8 KB that is in memory
+    /// several times.
+    const MOST: u64 = 400 << 20;
+    let _nobody = MACHINE.write().await;
+    if Kind::Envoy.is_skipped() {
+        eprintln!("skipped: SKIP_ENVOY=1");
+        return;
+    }
+    let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
+    let host = Host::start(Kind::Envoy, &stub, &TIMEOUT, LASTING).await;
+    slow(&stub);
+    let crowd = Crowd {
+        connections: 90,
+        every: Duration::ZERO,
+    };
+    let before = host.rss_bytes();
+    let (first, most) = crowd.come(&host).await;
+    let (second, most_again) = crowd.come(&host).await;
+    println!(
+        "| B3 9000 long tokens, twice | Envoy | {first}; {second}; RSS {} MiB before, {} at most, {} the second time |",
+        mebi(before),
+        mebi(most),
+        mebi(most_again)
+    );
+    assert!(most <= before + MOST, "{} MiB", mebi(most));
+    assert!(
+        most_again <= most + most / 5,
+        "{} MiB, then {}",
+        mebi(most),
+        mebi(most_again)
+    );
+    sleep(CALM).await;
+    host.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
