@@ -332,7 +332,7 @@ const FEW_PLACES: [(&str, &str); 3] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b3_a_crowd_that_takes_every_place_for_strangers_shuts_out_no_known_token() {
-    const GIVEN_BACK: Duration = Duration::from_secs(1);
+    const GIVEN_BACK: Duration = Duration::from_secs(3);
     let name = "B3 crowd with tokens of 8 KB";
     let attack = async |lab: &Lab| {
         slow(&lab.stub);

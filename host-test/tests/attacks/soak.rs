@@ -4,7 +4,7 @@
 //! `cargo test` does it for [`SHORT`]; for longer, and to see the figures:
 //!
 //! ```text
-//! SOAK_MINUTES=30 cargo test --release --test attacks soak -- --nocapture
+//! SOAK_MINUTES=30 cargo test --test attacks soak -- --nocapture
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
