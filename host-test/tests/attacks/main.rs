@@ -43,8 +43,6 @@ use crate::{
 /// How long the good callers call. The attack begins a second later.
 const TIME: Duration = Duration::from_secs(6);
 const CALM: Duration = Duration::from_secs(1);
-/// `cache_ttl` of [`SHORT_CACHE`], and what a busy machine may take on top of it.
-const REVOKED_LIMIT: Duration = Duration::from_secs(2);
 /// How long the issuer takes for an answer when callers flood it.
 const SLOW: Duration = Duration::from_secs(1);
 /// At once, as much more seldom.
@@ -448,7 +446,7 @@ const STALE: [(&str, &str); 2] = [("stale_if_error", "600"), ("timeout", "3")];
 /// over by then.
 async fn revoked(lab: &Lab, attack: impl AsyncFnOnce(&str)) -> Report {
     const EVERY: Duration = Duration::from_millis(50);
-    const UNDER_WAY: Duration = Duration::from_secs(2);
+    const UNDER_WAY: Duration = Duration::from_secs(3);
     let token = lab.stub.issue(TokenSpec::default());
     for _ in 0..2 {
         assert_eq!(lab.attacker.get(&token).await.0, 200);
@@ -461,19 +459,18 @@ async fn revoked(lab: &Lab, attack: impl AsyncFnOnce(&str)) -> Report {
         lab.attacker.open_loop(EVERY, 1, time, token).await
     };
     let (tries, ()) = join!(tries, attack(&token));
-    let granted: Vec<_> = tries
-        .iter()
-        .filter(|answer| answer.status == 200)
-        .map(|answer| answer.due)
-        .collect();
-    let last = granted.iter().max().map_or_else(
-        || "never granted after it was revoked".to_owned(),
-        |last| format!("last granted {last:.1?} after it was revoked"),
+    let granted = tries.iter().filter(|answer| answer.status == 200).count();
+    let all = tries.len();
+    let note = format!(
+        "revoked token granted {granted} of {all} times: {}",
+        summary(&tries)
     );
-    let note = format!("{last}: {}", summary(&tries));
-    let is_alive = granted.iter().any(|due| *due > REVOKED_LIMIT);
     Report {
-        missed: if is_alive { vec![note.clone()] } else { vec![] },
+        missed: if granted == 0 {
+            vec![]
+        } else {
+            vec![note.clone()]
+        },
         notes: vec![note],
     }
 }
