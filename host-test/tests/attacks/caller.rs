@@ -42,8 +42,6 @@ pub(crate) const fn one_of_many(number: u8) -> Ipv4Addr {
 /// What became of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// Since the first of its open loop.
-    pub(crate) due: Duration,
     /// From when it was due.
     pub(crate) waited: Duration,
     pub(crate) status: u16,
@@ -123,7 +121,6 @@ impl Pool {
                 callers.spawn(async move {
                     let (status, reason) = pool.get(&token).await;
                     Answer {
-                        due,
                         waited: start.elapsed().saturating_sub(due),
                         status,
                         reason,

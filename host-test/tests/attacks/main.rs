@@ -1,4 +1,4 @@
-//! One caller against all, as section B of the threat model has it: each attack for a few seconds,
+//! One caller against all, section B of docs/threat-model.md: each attack for a few seconds,
 //! against real Envoy with the shipped configuration and against the embedded host, while good
 //! callers call at a fixed rate. The figure is the share of those who get in.
 //!
@@ -443,7 +443,7 @@ async fn b3_streams_that_are_reset_at_once_call_no_issuer() {
 const STALE: [(&str, &str); 2] = [("stale_if_error", "600"), ("timeout", "3")];
 
 /// A token is revoked when the attack is under way, and tried again and again. Its cached result is
-/// over by then.
+/// over by then, so it must not be granted once.
 async fn revoked(lab: &Lab, attack: impl AsyncFnOnce(&str)) -> Report {
     const EVERY: Duration = Duration::from_millis(50);
     const UNDER_WAY: Duration = Duration::from_secs(3);
