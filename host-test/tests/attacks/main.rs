@@ -88,6 +88,23 @@ async fn heavy(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab)
     run_all(name, settings, attack).await;
 }
 
+/// With a crowd that takes every place for strangers, against one host after the other, and nothing
+/// else on the machine.
+async fn heaviest(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
+    let _nobody = MACHINE.write().await;
+    let mut missed = Vec::new();
+    for kind in Kind::ALL {
+        let of_all = run(name, kind, settings, &attack).await;
+        // In Envoy a fresh token is one of the crowd, until there is room again.
+        missed.extend(
+            of_all
+                .into_iter()
+                .filter(|missed| kind == Kind::Embedded || !missed.contains("fresh tokens")),
+        );
+    }
+    is_held(&missed);
+}
+
 async fn run_all(name: &str, settings: &[(&str, &str)], attack: impl AsyncFn(&Lab) -> Report) {
     let runs = Kind::ALL.map(|kind| run(name, kind, settings, &attack));
     is_held(&join_all(runs).await.concat());
@@ -277,6 +294,22 @@ impl Crowd {
     /// For an answer; then the connection is closed.
     const PATIENCE: Duration = Duration::from_secs(5);
 
+    /// As many as this machine can bear with good callers beside them.
+    const fn for_good_callers(kind: Kind) -> Self {
+        match kind {
+            Kind::Envoy => Self {
+                connections: 40,
+                every: Duration::from_millis(100),
+            },
+            // Spin's pool has room for 500 instances, and makes one for each of many requests that
+            // come at once.
+            Kind::Embedded => Self {
+                connections: 10,
+                every: Duration::from_millis(400),
+            },
+        }
+    }
+
     /// Each connection comes from an address of its own: limits for one address do not help. What
     /// became of the requests, and the most memory that the host had.
     async fn come(&self, host: &Host) -> (String, u64) {
@@ -334,18 +367,7 @@ async fn b3_a_crowd_that_takes_every_place_for_strangers_shuts_out_no_known_toke
     let name = "B3 crowd with tokens of 8 KB";
     let attack = async |lab: &Lab| {
         slow(&lab.stub);
-        let crowd = match lab.kind {
-            Kind::Envoy => Crowd {
-                connections: 40,
-                every: Duration::from_millis(100),
-            },
-            // Spin's pool has room for 500 instances, and makes one for each of many requests that
-            // come at once.
-            Kind::Embedded => Crowd {
-                connections: 10,
-                every: Duration::from_millis(400),
-            },
-        };
+        let crowd = Crowd::for_good_callers(lab.kind);
         let before = lab.host.rss_bytes();
         let (came, most) = crowd.come(&lab.host).await;
         sleep(GIVEN_BACK).await;
@@ -357,18 +379,7 @@ async fn b3_a_crowd_that_takes_every_place_for_strangers_shuts_out_no_known_toke
             ..Report::default()
         }
     };
-    let _nobody = MACHINE.write().await;
-    let mut missed = Vec::new();
-    for kind in Kind::ALL {
-        let of_all = run(name, kind, &FEW_PLACES, &attack).await;
-        // In Envoy a fresh token is one of the crowd, until there is room again.
-        missed.extend(
-            of_all
-                .into_iter()
-                .filter(|missed| kind == Kind::Embedded || !missed.contains("fresh tokens")),
-        );
-    }
-    is_held(&missed);
+    heaviest(name, &FEW_PLACES, attack).await;
 }
 
 /// Memory that 9000 requests at once take in Envoy, as shipped.
@@ -492,6 +503,19 @@ async fn b4_a_flood_keeps_no_revoked_token_alive() {
         revoked(lab, async |_| {
             slow(&lab.stub);
             flood(lab, TIME - CALM).await;
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_a_crowd_keeps_no_revoked_token_alive() {
+    let settings = [&FEW_PLACES[..], &STALE].concat();
+    heaviest("B4 crowd", &settings, async |lab| {
+        revoked(lab, async |_| {
+            slow(&lab.stub);
+            Crowd::for_good_callers(lab.kind).come(&lab.host).await;
         })
         .await
     })
