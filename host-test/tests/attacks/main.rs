@@ -342,8 +342,13 @@ impl Crowd {
         };
         let (bodies, most) = join!(crowd, watch);
         let bodies = String::from_utf8_lossy(&bodies);
-        let reasons = ["inactive", "too_busy", "issuer_timeout"]
-            .map(|reason| format!("{} {reason}", count(&bodies, reason)));
+        let reasons = [
+            "inactive",
+            "too_busy",
+            "issuer_timeout",
+            "issuer_circuit_open",
+        ]
+        .map(|reason| format!("{} {reason}", count(&bodies, reason)));
         let all = usize::from(self.connections) * Self::STREAMS;
         (format!("attacker, of {all}: {}", reasons.join(", ")), most)
     }
