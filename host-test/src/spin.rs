@@ -48,6 +48,8 @@ pub struct SpinOptions {
     /// The folder for Spin's logs and stores, which the caller removes. `None`: beside the
     /// manifest.
     pub state: Option<PathBuf>,
+    /// More arguments of `spin up`.
+    pub arguments: Vec<String>,
 }
 
 impl Default for SpinOptions {
@@ -58,6 +60,7 @@ impl Default for SpinOptions {
             settings: BTreeMap::new(),
             runtime_config: repository().join("runtime-config.toml"),
             state: None,
+            arguments: Vec::new(),
         }
     }
 }
@@ -85,7 +88,8 @@ impl SpinApp {
                 .arg(&options.manifest)
                 .args(["--listen", "127.0.0.1:0"])
                 .arg("--runtime-config-file")
-                .arg(&options.runtime_config);
+                .arg(&options.runtime_config)
+                .args(&options.arguments);
             if let (SpinProgram::Spin(_), Some(state)) = (program, &options.state) {
                 command.arg("--state-dir").arg(state);
             }

@@ -237,15 +237,7 @@ impl Envoy {
     /// # Errors
     /// The system does not report it (only Linux does).
     pub fn rss_bytes(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().strip_suffix(" kB"))
-            .and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok())
-            .map(|kilobytes| kilobytes * 1024)
-            .ok_or_else(|| anyhow!("{path} tells no VmRSS"))
+        self.process.rss_bytes()
     }
 
     /// Closes the listeners and lets requests in progress finish.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::on_path;
 
@@ -117,6 +117,22 @@ impl Process {
             .context("kill cannot be started")?;
         ensure!(status.success(), "kill ended with {status}");
         Ok(())
+    }
+
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// The system does not report it (only Linux does).
+    pub fn rss_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.id);
+        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok())
+            .map(|kilobytes| kilobytes * 1024)
+            .ok_or_else(|| anyhow!("{path} tells no VmRSS"))
     }
 
     /// Its standard error so far.
