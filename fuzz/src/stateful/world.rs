@@ -32,8 +32,8 @@ struct Instance {
     tenant: usize,
     /// Monotonic clocks start anywhere.
     offset: Duration,
-    /// A ticket was dropped, against the contract: its place is free, and nobody is told before
-    /// something else ends.
+    /// A ticket was dropped, against the contract: its place is free, and nobody was told. Requests
+    /// that wait for their turn may wait until their deadline.
     has_lost_place: bool,
 }
 
@@ -406,7 +406,6 @@ impl World {
     }
 
     fn finish(&mut self, instance: usize, leader: u32, finished: Finished<u32>) {
-        self.instances[instance].has_lost_place = false;
         self.wake(finished.woken.into_iter().chain([leader]));
         for record in &finished.records {
             let text = String::from_utf8_lossy(&record.bytes);

@@ -126,10 +126,9 @@ impl FlightState {
         Some(now.saturating_sub(self.result.first_call()?))
     }
 
-    /// Whether its introspection calls had at least this much time.
+    /// Whether the current introspection call had at least this much time.
     pub(super) fn had_at_least(&self, time: Duration) -> bool {
-        let first = self.result.first_call();
-        first.is_some_and(|first| self.call_ends.saturating_sub(first) >= time)
+        (self.last_call).is_some_and(|called| self.call_ends.saturating_sub(called) >= time)
     }
 
     pub(super) fn time_left(&self, now: Duration) -> Duration {

@@ -23,10 +23,6 @@ use crate::time::{Now, milliseconds};
 pub(super) const INITIAL_BACKOFF: Duration = Duration::from_millis(2);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(16);
 
-/// A call counts against the issuer only if it had at least `timeout` divided by this; a healthy
-/// issuer answers in less.
-const CONCLUSIVE_PART_OF_TIMEOUT: u32 = 4;
-
 /// The token of the probe. No issuer ever issued it; a healthy one answers that it is not active.
 const PROBE_TOKEN: &[u8] = b"trust-triangle-probe";
 
@@ -112,6 +108,13 @@ impl Lookup {
         let (slot, facts) = store.read_slot(shared, value, now);
         flight.slot = slot;
         let facts = facts.filter(|facts| !self.cache.has_newer(key, facts));
+        if facts
+            .as_ref()
+            .is_some_and(|facts| facts.facts.claims().is_some())
+        {
+            self.known.note(key, true);
+            flight.context.is_known = true;
+        }
         let requirements = &flight.context.requirements;
         match facts {
             Some(facts) if facts.is_fresh(requirements, policy, now) => {
@@ -185,8 +188,14 @@ impl Lookup {
 
     /// Another instance introspects this token and will write the result to the store.
     fn back_off(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        // The holder of the lease may be gone, so half of the time is reserved for our own call.
-        if flight.time_left(now.monotonic) <= policy.timeout() / 2 {
+        // The holder of the lease may be gone, so half of the time is reserved for our own call; and
+        // more of it if the probe may have to follow.
+        let reserved = if self.has_stale(flight, policy, now) {
+            policy.timeout() * 3 / 4
+        } else {
+            policy.timeout() / 2
+        };
+        if flight.time_left(now.monotonic) <= reserved {
             return self.introspect(flight, policy, now);
         }
         let backoff = flight.backoff;
@@ -212,7 +221,11 @@ impl Lookup {
         if flight.place.is_none() {
             return Next::Call;
         }
-        match self.breaker.admit(context.key, context.deadline, now) {
+        let may_probe = flight.time_left(now.monotonic) >= min_conclusive_wait(policy);
+        match self
+            .breaker
+            .admit(context.key, context.deadline, may_probe, now)
+        {
             Ok(Permit::Normal) => self.call_about_token(flight, policy, now),
             Ok(Permit::ProbeFirst) => {
                 flight.call_ends = context.deadline;
@@ -222,15 +235,22 @@ impl Lookup {
         }
     }
 
+    fn has_stale(&self, flight: &FlightState, policy: &Policy, now: Now) -> bool {
+        let context = &flight.context;
+        let stale = (self.cache).stale(context.key, &context.requirements, policy, now);
+        stale.is_some()
+    }
+
     #[inline]
     fn call_about_token(&self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        let context = &flight.context;
         let left = flight.time_left(now.monotonic);
-        let has_stale = (self.cache)
-            .stale(context.key, &context.requirements, policy, now)
-            .is_some();
-        // Leaves time to learn from a probe whether stale facts may be used.
-        let limit = if has_stale { left / 2 } else { left };
+        // Leaves time to learn from the probe whether stale facts may be used.
+        let own = left.saturating_sub(time_for_probe(policy));
+        let limit = if !own.is_zero() && self.has_stale(flight, policy, now) {
+            own
+        } else {
+            left
+        };
         flight.call_ends = now.monotonic.saturating_add(limit);
         call(flight, Purpose::Token, policy, now)
     }
@@ -357,33 +377,45 @@ impl Lookup {
         now: Now,
     ) -> Next {
         let fault = FlightFault::from_call(failure, flight.latency(now.monotonic));
-        let is_probe = !matches!(flight.purpose, Purpose::Token);
-        match failure.reason() {
-            Reason::IssuerCallDenied => {
+        let is_conclusive = flight.had_at_least(min_conclusive_wait(policy));
+        match (failure.reason(), flight.purpose) {
+            (Reason::IssuerCallDenied, _) => {
                 self.breaker.cancel_probe();
-                return Next::Finish(FlightResult::Fault(fault));
+                Next::Finish(FlightResult::Fault(fault))
             }
-            // Too little of the deadline was left to blame the issuer.
-            Reason::IssuerTimeout if !flight.had_at_least(min_conclusive_wait(policy)) => {
-                return Next::Finish(FlightResult::Abandoned);
+            (Reason::IssuerTimeout, Purpose::ProbeFirst) if !is_conclusive => {
+                Next::Finish(FlightResult::Abandoned)
+            }
+            (Reason::IssuerTimeout, Purpose::ProbeAfter(failed)) if !is_conclusive => {
+                Next::Finish(FlightResult::Fault(failed))
+            }
+            (Reason::IssuerTimeout, Purpose::Token)
+                if !is_conclusive && !self.may_probe(flight, policy, now) =>
+            {
+                Next::Finish(FlightResult::Abandoned)
             }
             // Retry once, and never after a response: the issuer may have closed an idle connection
             // just as the call went out on it.
-            Reason::IssuerUnreachable if !flight.is_retry && now.monotonic < flight.call_ends => {
+            (Reason::IssuerUnreachable, purpose)
+                if !flight.is_retry && now.monotonic < flight.call_ends =>
+            {
                 flight.is_retry = true;
-                return call(flight, flight.purpose, policy, now);
+                call(flight, purpose, policy, now)
             }
-            _ => {}
+            (_, Purpose::ProbeFirst | Purpose::ProbeAfter(_)) => {
+                let fault = FlightFault {
+                    is_outage: true,
+                    ..fault
+                };
+                self.probe_failed(flight, fault, None, now)
+            }
+            (reason, Purpose::Token) => {
+                if is_conclusive || reason != Reason::IssuerTimeout {
+                    self.breaker.record_fault();
+                }
+                self.failed(flight, fault, policy, now)
+            }
         }
-        if is_probe {
-            let fault = FlightFault {
-                is_outage: true,
-                ..fault
-            };
-            return self.probe_failed(flight, fault, None, now);
-        }
-        self.breaker.record_fault();
-        self.failed(flight, fault, policy, now)
     }
 
     /// The call about the token failed. If stale facts could be used, the probe tells whether the
@@ -399,21 +431,23 @@ impl Lookup {
             is_outage: self.breaker.is_open(),
             ..fault
         };
-        let context = &flight.context;
-        let called = flight.last_call.unwrap_or_default();
-        let is_worth_a_probe = !fault.is_outage
-            && fault.fault.reason().is_outage()
-            && !flight.time_left(now.monotonic).is_zero()
-            && !self.breaker.has_answered_since(called)
-            && (self.cache)
-                .stale(context.key, &context.requirements, policy, now)
-                .is_some();
-        if !is_worth_a_probe {
+        if fault.is_outage
+            || !fault.fault.reason().is_outage()
+            || !self.may_probe(flight, policy, now)
+        {
             return Next::Finish(FlightResult::Fault(fault));
         }
         flight.is_retry = false;
-        flight.call_ends = context.deadline;
+        flight.call_ends = flight.context.deadline;
         call(flight, Purpose::ProbeAfter(fault), policy, now)
+    }
+
+    /// Whether a probe after the call about the token could tell something new, and in time.
+    fn may_probe(&self, flight: &FlightState, policy: &Policy, now: Now) -> bool {
+        let called = flight.last_call.unwrap_or_default();
+        flight.time_left(now.monotonic) >= min_conclusive_wait(policy)
+            && !self.breaker.has_answered_since(called)
+            && self.has_stale(flight, policy, now)
     }
 
     /// Caches the result, and lists what the host has to do about it.
@@ -517,7 +551,13 @@ impl From<Rejected> for FlightFault {
     }
 }
 
-/// A call that had less time than this says nothing about the issuer if it gets no response.
-pub(super) fn min_conclusive_wait(policy: &Policy) -> Duration {
-    policy.timeout() / CONCLUSIVE_PART_OF_TIMEOUT
+/// What a call about a token that has stale facts leaves to the probe.
+fn time_for_probe(policy: &Policy) -> Duration {
+    policy.timeout() / 2
+}
+
+/// A call that had less time than this, because it waited for its turn, says nothing about the issuer
+/// if it gets no response. A little less than a probe has, which a host may send late.
+fn min_conclusive_wait(policy: &Policy) -> Duration {
+    policy.timeout() * 9 / 20
 }

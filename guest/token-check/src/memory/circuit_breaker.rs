@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::token_key::{BuildPassThroughHasher, TokenKey};
 use crate::introspection::retry_after_seconds;
-use crate::reason::Reason;
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::time::Now;
 
 /// How many tokens are held at once, which bounds memory. A token that is not held costs one call
@@ -92,21 +92,32 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a call about this token may be made, which ends at `deadline`.
+    /// Whether a call about this token may be made, which ends at `deadline`. `may_probe`: that is
+    /// far enough for a probe to be conclusive.
     pub(crate) fn admit(
         &mut self,
         token: TokenKey,
         deadline: Duration,
+        may_probe: bool,
         now: Now,
     ) -> Result<Permit, Rejected> {
         if let Some(rejected) = self.rejects(token, now) {
             return Err(rejected);
         }
-        if self.open.is_none() && (!self.needs_probe(now) || self.is_probing(now)) {
-            return Ok(Permit::Normal);
+        match &self.open {
+            Some(open) if !may_probe => Err(Rejected {
+                reason: open.reason,
+                retry_after: RETRY_AFTER_SECONDS,
+                is_outage: true,
+            }),
+            None if !may_probe || !self.needs_probe(now) || self.is_probing(now) => {
+                Ok(Permit::Normal)
+            }
+            _ => {
+                self.probe_ends = Some(deadline);
+                Ok(Permit::ProbeFirst)
+            }
         }
-        self.probe_ends = Some(deadline);
-        Ok(Permit::ProbeFirst)
     }
 
     pub(crate) const fn is_open(&self) -> bool {

@@ -322,6 +322,63 @@ fn a_queued_flight_is_not_called_when_the_circuit_has_opened_meanwhile() {
     assert_eq!(world.issuer.calls(), 2);
 }
 
+/// What waits for its turn is no outage, and opens nothing.
+#[test]
+fn a_call_that_had_little_time_is_no_fault_and_sends_no_probe() {
+    let settings = [
+        ("max_calls", "1"),
+        ("timeout", "4"),
+        ("breaker_faults", "1"),
+        ("cache_ttl", "1"),
+        ("stale_if_error", "60"),
+    ];
+    let mut world = World::new(&settings);
+    assert_eq!(world.instance.get("/", "stale"), (None, MISS));
+    world.clock.advance_ms(1_000);
+    for token in ["b", "stale"] {
+        let (first, a) = world.instance.call("/", "a");
+        let late = world.queue(token, 1);
+        // An issuer that takes its time.
+        world.clock.advance_ms(2_300);
+        assert_eq!(world.respond(a), [1]);
+        drop(first);
+        let (late, call) = world.turn(late);
+        world.clock.advance_ms(1_700);
+        let now = world.clock.now();
+        let progress = (world.instance.check).responded(call, TIMED_OUT.response(), now);
+        let _ = finishes(progress);
+        let verdict = world.instance.resume(late);
+        let context = (reason(&verdict.decision), verdict.cache);
+        assert_eq!(context, (Some(Reason::IssuerTimeout), MISS), "{token}");
+    }
+    world.issuer.calls();
+    assert_eq!(world.instance.get("/", "other"), (None, MISS));
+    assert_eq!(world.issuer.calls(), 1, "no probe");
+}
+
+#[test]
+fn a_request_with_little_time_left_sends_no_probe_first() {
+    let mut world = World::new(&[
+        ("max_calls", "1"),
+        ("timeout", "4"),
+        ("breaker_faults", "1"),
+    ]);
+    world.issuer.responds(Outcome::status(503, None));
+    let failed = (Some(Reason::IssuerFailed), MISS);
+    assert_eq!(world.instance.get("/", "bad"), failed);
+    // Now somebody has to send the probe.
+    let (_first, probe) = world.instance.call("/", "a");
+    let late = world.queue("b", 1);
+    world.clock.advance_ms(2_300);
+    drop(world.instance.check.abandon(probe, world.clock.now()));
+    world.issuer.responds(active(""));
+    world.issuer.calls();
+    let (late, call) = world.turn(late);
+    let _ = world.respond(call);
+    assert_eq!(reason(&world.instance.resume(late).decision), None);
+    assert_eq!(world.issuer.calls(), 1, "no probe");
+}
+
 #[test]
 fn a_flight_keeps_its_place_for_the_retry_and_the_probe() {
     let mut world = World::new(&[
