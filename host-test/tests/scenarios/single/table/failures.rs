@@ -40,9 +40,9 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .refused(503, "issuer_timeout"),
         scenario("an_issuer_that_fails_again_and_again_is_left_alone")
             .with("breaker_faults", "2")
-            .issuer(Issuer::Drops)
+            .issuer(Issuer::Gone)
+            // The third one sends the probe.
             .after_requests(3)
-            .introspections(6)
             .refused(503, "issuer_circuit_open"),
         scenario("f4_an_html_page_is_not_json")
             .issuer(Issuer::Answers(answer(
