@@ -46,8 +46,8 @@ pub(crate) async fn get() -> Rc<Option<Instance>> {
             seed.iter_mut()
                 .zip(low.into_iter().chain(high))
                 .for_each(|(to, from)| *to = from);
-            let Summary { line, is_open } = policy.summary();
-            let level = if is_open { "warning: " } else { "" };
+            let Summary { line, is_warning } = policy.summary();
+            let level = if is_warning { "warning: " } else { "" };
             (Some(Instance::new(policy, seed)), format!("{level}{line}"))
         }
         Err(error) => {

@@ -104,7 +104,7 @@ impl<H: Host> RootContext<H> {
                 return;
             }
         }
-        let level = if summary.is_open {
+        let level = if summary.is_warning {
             LogLevel::Warn
         } else {
             LogLevel::Info

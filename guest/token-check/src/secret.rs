@@ -45,12 +45,35 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
+/// What protects results that instances share.
+pub(crate) struct CacheKey(Zeroizing<String>);
+
+impl CacheKey {
+    pub(crate) fn new(key: String) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheKey([redacted])")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn secrets_print_redacted() {
+        assert_eq!(
+            format!("{:?}", CacheKey::new("abc".to_owned())),
+            "CacheKey([redacted])"
+        );
         assert_eq!(
             format!("{:?}", AccessToken::new(b"abc")),
             "AccessToken([redacted])"

@@ -34,6 +34,7 @@ impl Fixture {
             ("introspect_url", "https://issuer.example/introspect"),
             ("resource_client_id", "service-b"),
             ("resource_client_secret", "secret"),
+            ("cache_key", "0123456789abcdef0123456789abcdef"),
             ("timeout", "5"),
         ];
         let settings = base.iter().chain(settings);

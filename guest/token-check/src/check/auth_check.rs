@@ -17,7 +17,7 @@ use super::protocol::{
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
 use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-use crate::memory::{Digests, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
+use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::request::{RequestHead, bearer, traceparent};
@@ -29,7 +29,7 @@ pub struct AuthCheck<W> {
     policy: Policy,
     keys: TokenKeys,
     /// `None`: no audit lines are written.
-    digests: Option<Digests>,
+    derived_keys: Option<DerivedKeys>,
     lookup: Lookup,
     flights: FlightTable<W>,
     admission: Admission,
@@ -86,7 +86,7 @@ impl<W> AuthCheck<W> {
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         Self {
             keys: TokenKeys::new(&seed),
-            digests: policy.audits().then(|| Digests::new(&policy)).flatten(),
+            derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
@@ -97,7 +97,8 @@ impl<W> AuthCheck<W> {
     /// Shares facts with other instances through the host's store, if the policy caches any.
     #[must_use]
     pub fn sharing(mut self, sharing: Sharing) -> Self {
-        self.lookup.store = SharedStore::new(&self.policy, sharing);
+        let keys = self.derived_keys.clone();
+        self.lookup.store = SharedStore::new(&self.policy, sharing, keys);
         self
     }
 
@@ -539,10 +540,9 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Step<W> {
         let audit = self.policy.audits().then(|| {
-            let digests = self.digests.as_ref();
+            let keys = self.derived_keys.as_ref();
             let context = AuditContext {
-                fingerprint: (context.token.zip(digests))
-                    .map(|(token, digests)| digests.fingerprint(token)),
+                fingerprint: (context.token.zip(keys)).map(|(token, keys)| keys.fingerprint(token)),
                 verdict: context,
                 unix: now.unix,
             };

@@ -3,13 +3,15 @@
 
 mod cache;
 mod circuit_breaker;
+mod derived_keys;
 mod known_tokens;
 mod shared_store;
 mod token_key;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
 pub(crate) use circuit_breaker::{CircuitBreaker, Permit, Rejected, counts_as_fault};
+pub(crate) use derived_keys::DerivedKeys;
 pub(crate) use known_tokens::KnownTokens;
-pub(crate) use shared_store::{Digests, SharedStore, SharedToken, SlotState};
 pub use shared_store::{Record, Sharing, StoreKey};
+pub(crate) use shared_store::{SharedStore, SharedToken, SlotState};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};

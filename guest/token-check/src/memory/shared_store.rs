@@ -1,27 +1,25 @@
 //! What instances share: records in a store of the host, under keys that reveal nothing.
 //!
-//! Whoever can write to the store must not be able to let anybody in. So a record carries an
-//! HMAC-SHA-256 over everything in it, with a key derived from our client secret, the issuer's
-//! endpoint and our client id. It names its token by a keyed digest, and the time of the
-//! introspection call: a record that is replayed later, or copied to another token's slot, is
-//! worthless. A record holds the issuer's response as it came, and is parsed as strictly.
+//! Whoever can write to the store must not be able to let anybody in, and whoever can read it must
+//! not learn what callers are and may. So records and leases are sealed (XChaCha20-Poly1305) with a
+//! key derived from our secret, the issuer's endpoint and our client id. A record names its token by
+//! a keyed digest, and the time of the introspection call: one that is replayed later, or copied to
+//! another token's slot, is worthless. A record holds the issuer's response as it came, and is parsed
+//! as strictly.
 
 use core::time::Duration;
-
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use std::sync::Arc;
 
 use super::cache::CachedFacts;
+use super::derived_keys::{DIGEST_BYTES, DerivedKeys};
 use crate::introspection::Facts;
 use crate::policy::Policy;
 use crate::time::{Now, milliseconds};
 
 /// The first bytes of a record, with its version: records of another version are not read.
-const RECORD: &[u8; 4] = b"ttf1";
+const RECORD: &[u8; 4] = b"ttf2";
 /// The first bytes of a lease.
-const LEASE: &[u8; 4] = b"ttl1";
-/// HMAC-SHA-256, in bytes.
-const DIGEST_BYTES: usize = 32;
+const LEASE: &[u8; 4] = b"ttl2";
 /// Milliseconds since 1970, in bytes.
 const TIME_BYTES: usize = 8;
 /// The largest response shared, in bytes: it bounds the store, and a typical one has 400.
@@ -77,93 +75,38 @@ impl Record {
     }
 }
 
-type HmacSha256 = Hmac<Sha256>;
-
-/// Keyed digests, equal in all instances of the same policy and in no other.
-pub(crate) struct Digests {
-    tokens: HmacSha256,
-    records: HmacSha256,
-    fingerprints: HmacSha256,
-}
-
-impl Digests {
-    /// `None`: there is no secret to derive keys from, and a key that can be guessed protects
-    /// nothing.
-    pub(crate) fn new(policy: &Policy) -> Option<Self> {
-        let secret = policy.client_secret().secret().as_bytes();
-        if secret.is_empty() {
-            return None;
-        }
-        let key = |purpose: &str| {
-            let mut mac = HmacSha256::new_from_slice(secret).ok()?;
-            // Lengths first, so that no two policies produce the same input.
-            for part in [
-                purpose,
-                policy.endpoint().url().as_str(),
-                policy.client_id(),
-            ] {
-                mac.update(&u64::try_from(part.len()).ok()?.to_be_bytes());
-                mac.update(part.as_bytes());
-            }
-            HmacSha256::new_from_slice(&mac.finalize().into_bytes()).ok()
-        };
-        Some(Self {
-            tokens: key("trust-triangle token")?,
-            records: key("trust-triangle record")?,
-            fingerprints: key("trust-triangle fingerprint")?,
-        })
-    }
-
-    fn token(&self, token: &[u8]) -> [u8; DIGEST_BYTES] {
-        digest(&self.tokens, token)
-    }
-
-    /// Short, for the audit line: distinguishes tokens and reveals nothing about them.
-    pub(crate) fn fingerprint(&self, token: &[u8]) -> String {
-        let digest = digest(&self.fingerprints, token);
-        digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
-    }
-}
-
-fn digest(mac: &HmacSha256, bytes: &[u8]) -> [u8; DIGEST_BYTES] {
-    mac.clone()
-        .chain_update(bytes)
-        .finalize()
-        .into_bytes()
-        .into()
-}
-
 /// The digest of a token, and its slot in the store.
 #[derive(Clone)]
 pub(crate) struct SharedToken {
     digest: [u8; DIGEST_BYTES],
     slot: u64,
+    salt: Arc<str>,
 }
 
 impl SharedToken {
     pub(crate) fn facts_key(&self) -> StoreKey {
-        facts_key(self.slot)
+        facts_key(&self.salt, self.slot)
     }
 
     /// Leases have their own slots, so that a spray of tokens evicts no facts.
     pub(crate) fn lease_key(&self) -> StoreKey {
-        StoreKey(format!("trust-triangle.lease.{}", self.slot))
+        StoreKey(format!("trust-triangle.lease.{}{}", self.salt, self.slot))
     }
 }
 
-fn facts_key(slot: u64) -> StoreKey {
-    StoreKey(format!("trust-triangle.facts.{slot}"))
+fn facts_key(salt: &str, slot: u64) -> StoreKey {
+    StoreKey(format!("trust-triangle.facts.{salt}{slot}"))
 }
 
 /// An authentic record, about any token.
-struct OpenRecord<'a> {
+struct OpenRecord {
     digest: [u8; DIGEST_BYTES],
     /// Milliseconds since 1970.
     called: i64,
-    document: &'a [u8],
+    document: Vec<u8>,
 }
 
-impl OpenRecord<'_> {
+impl OpenRecord {
     fn facts(&self, now: Now) -> Option<CachedFacts> {
         let age = milliseconds(now.unix).saturating_sub(self.called);
         // From the future: another machine's clock is ahead of ours, so the age is unknown.
@@ -171,7 +114,7 @@ impl OpenRecord<'_> {
             return None;
         }
         Some(CachedFacts {
-            facts: Facts::parse(core::str::from_utf8(self.document).ok()?).ok()?,
+            facts: Facts::parse(core::str::from_utf8(&self.document).ok()?).ok()?,
             called: milliseconds(now.monotonic).saturating_sub(age),
         })
     }
@@ -191,7 +134,9 @@ pub(crate) enum SlotState {
 
 /// The shared store: what to write to it, and what to believe of what it holds.
 pub(crate) struct SharedStore {
-    digests: Digests,
+    keys: DerivedKeys,
+    /// In the names of keys of memory that other plugins can read.
+    salt: Arc<str>,
     slots: u64,
     /// No route uses anything older than this, in milliseconds.
     longest_age: i64,
@@ -201,16 +146,28 @@ pub(crate) struct SharedStore {
 }
 
 impl SharedStore {
-    pub(crate) fn new(policy: &Policy, sharing: Sharing) -> Option<Self> {
+    /// `keys`: if they are derived already, which takes a while.
+    pub(crate) fn new(
+        policy: &Policy,
+        sharing: Sharing,
+        keys: Option<DerivedKeys>,
+    ) -> Option<Self> {
         if sharing == Sharing::None || !policy.caches_facts() {
             return None;
         }
+        let keys = keys.or_else(|| DerivedKeys::new(policy))?;
+        let supports_leases = sharing == Sharing::CompareAndSwap;
         Some(Self {
-            digests: Digests::new(policy)?,
+            salt: match supports_leases {
+                true => (keys.salt() + ".").into(),
+                // The store is ours, and must not grow with every new secret.
+                false => Arc::default(),
+            },
+            keys,
             slots: policy.cache_entries().into(),
             longest_age: policy.longest_age_seconds().saturating_mul(1000),
             leeway_seconds: policy.leeway_seconds(),
-            supports_leases: sharing == Sharing::CompareAndSwap,
+            supports_leases,
             cools_down_until: Duration::ZERO,
         })
     }
@@ -228,12 +185,13 @@ impl SharedStore {
     }
 
     pub(crate) fn token(&self, token: &[u8]) -> SharedToken {
-        let digest = self.digests.token(token);
+        let digest = self.keys.token(token);
         let (head, _) = digest.split_at(TIME_BYTES);
         let slot = head.iter().fold(0, |n: u64, b| n << 8 | u64::from(*b));
         SharedToken {
             digest,
             slot: slot.checked_rem(self.slots).unwrap_or_default(),
+            salt: Arc::clone(&self.salt),
         }
     }
 
@@ -252,16 +210,9 @@ impl SharedStore {
         let age = milliseconds(now.monotonic).saturating_sub(cached.called);
         // Rounded so that a record looks up to 1 ms older, never younger.
         let called = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
-        let mut bytes = Vec::with_capacity(
-            RECORD.len() + DIGEST_BYTES + TIME_BYTES + document.len() + DIGEST_BYTES,
-        );
-        bytes.extend_from_slice(RECORD);
-        bytes.extend_from_slice(&token.digest);
-        bytes.extend_from_slice(&called.to_be_bytes());
-        bytes.extend_from_slice(document);
-        let code = digest(&self.digests.records, &bytes);
-        bytes.extend_from_slice(&code);
+        let value = [token.digest.as_slice(), &called.to_be_bytes(), document].concat();
         let key = token.facts_key();
+        let bytes = self.keys.seal(RECORD, &value)?;
         Some(Record { key, bytes })
     }
 
@@ -294,7 +245,7 @@ impl SharedStore {
         let count = SWEPT_PER_WRITE.min(self.slots.saturating_sub(1));
         (1..=count)
             .filter_map(|next| token.slot.saturating_add(next).checked_rem(self.slots))
-            .map(facts_key)
+            .map(|slot| facts_key(&self.salt, slot))
             .collect()
     }
 
@@ -305,26 +256,23 @@ impl SharedStore {
             .is_some_and(|record| self.is_expired(&record, now))
     }
 
-    fn read<'a>(&self, bytes: &'a [u8]) -> Option<OpenRecord<'a>> {
-        let (signed, code) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
-        let mac = self.digests.records.clone().chain_update(signed);
-        mac.verify_slice(code).ok()?;
-        let rest = signed.strip_prefix(RECORD)?;
-        let (digest, rest) = rest.split_first_chunk::<DIGEST_BYTES>()?;
+    fn read(&self, bytes: &[u8]) -> Option<OpenRecord> {
+        let value = self.keys.open(RECORD, bytes)?;
+        let (digest, rest) = value.split_first_chunk::<DIGEST_BYTES>()?;
         let (called, document) = rest.split_first_chunk::<TIME_BYTES>()?;
         Some(OpenRecord {
             digest: *digest,
             called: i64::from_be_bytes(*called),
-            document,
+            document: document.to_vec(),
         })
     }
 
     /// Whether an inactive token may replace it, so that no record that lets anybody in is evicted.
-    fn is_replaceable(&self, record: &OpenRecord<'_>, now: Now) -> bool {
+    fn is_replaceable(&self, record: &OpenRecord, now: Now) -> bool {
         record.document == INACTIVE || self.is_expired(record, now)
     }
 
-    fn is_expired(&self, record: &OpenRecord<'_>, now: Now) -> bool {
+    fn is_expired(&self, record: &OpenRecord, now: Now) -> bool {
         let age = milliseconds(now.unix).saturating_sub(record.called);
         let has_expired = |cached: CachedFacts| {
             let end = cached.facts.claims().map(|claims| claims.expires());
@@ -333,13 +281,11 @@ impl SharedStore {
         age > self.longest_age || record.facts(now).is_some_and(has_expired)
     }
 
-    /// The lease for an introspection call that ends within `left`.
+    /// The lease for an introspection call that ends within `left`. Empty if it cannot be made.
     pub(crate) fn lease(&self, token: &SharedToken, left: Duration, now: Now) -> Vec<u8> {
         let ends = now.unix.saturating_add(left).saturating_add(LEASE_SLACK);
-        let mut bytes = LEASE.to_vec();
-        bytes.extend_from_slice(&token.digest);
-        bytes.extend_from_slice(&milliseconds(ends).to_be_bytes());
-        bytes
+        let value = [token.digest.as_slice(), &milliseconds(ends).to_be_bytes()].concat();
+        self.keys.seal(LEASE, &value).unwrap_or_default()
     }
 
     /// Whether another instance introspects this token now. `longest`: the longest call; a lease
@@ -351,9 +297,9 @@ impl SharedStore {
         longest: Duration,
         now: Now,
     ) -> bool {
-        let ends = bytes
-            .strip_prefix(LEASE)
-            .and_then(|rest| rest.strip_prefix(&token.digest))
+        let value = self.keys.open(LEASE, bytes);
+        let ends = (value.as_deref())
+            .and_then(|value| value.strip_prefix(&token.digest))
             .and_then(|rest| <[u8; TIME_BYTES]>::try_from(rest).ok());
         ends.is_some_and(|ends| {
             let left = i64::from_be_bytes(ends).saturating_sub(milliseconds(now.unix));

@@ -32,17 +32,22 @@ use crate::grammar::is_scope_token;
 use crate::introspection::{ClientAuth, Endpoint, Timeouts};
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
-use crate::secret::ClientSecret;
+use crate::secret::{CacheKey, ClientSecret};
 use names::near;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
-    CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
+    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
     FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY, MAX_ANSWER_BYTES,
     MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE,
     REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT,
     TOKEN_TYPES,
 };
+
+/// The shortest `cache_key`, in characters: in hexadecimal it has 128 bits.
+const MIN_CACHE_KEY: usize = 32;
+/// A client secret with fewer characters may be guessed from a record or an audit line, even slowly.
+const MIN_CLIENT_SECRET: usize = 16;
 
 /// What Service B requires of a token, and how it introspects one. Valid by construction.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub struct Policy {
     endpoint: Arc<Endpoint>,
     client_id: String,
     client_secret: ClientSecret,
+    cache_key: Option<CacheKey>,
     default: Arc<Requirements>,
     rules: Rules,
     token_types: Vec<String>,
@@ -160,6 +166,7 @@ impl Policy {
             endpoint: Arc::new(endpoint),
             client_id,
             client_secret,
+            cache_key: cache_key(values)?,
             default: Arc::new(default),
             rules,
             token_types: values.list(TOKEN_TYPES)?,
@@ -195,7 +202,17 @@ impl Policy {
             &self.rules,
             self.cache_ttl_seconds,
             self.caches_facts(),
+            self.can_be_guessed(),
         )
+    }
+
+    /// Whether what is derived from the client secret and leaves this instance may betray it.
+    fn can_be_guessed(&self) -> bool {
+        let secret = self.client_secret.secret();
+        self.cache_key.is_none()
+            && !secret.is_empty()
+            && secret.chars().count() < MIN_CLIENT_SECRET
+            && (self.audit || self.caches_facts())
     }
 
     /// The longest wait for the issuer.
@@ -311,6 +328,11 @@ impl Policy {
         &self.client_id
     }
 
+    /// Protects what instances share.
+    pub(crate) const fn cache_key(&self) -> Option<&CacheKey> {
+        self.cache_key.as_ref()
+    }
+
     pub(crate) const fn client_secret(&self) -> &ClientSecret {
         &self.client_secret
     }
@@ -351,6 +373,17 @@ fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
         return Err(error(Problem::UrlWithExtras));
     }
     Ok(url)
+}
+
+fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {
+    let Some(key) = values.optional(CACHE_KEY) else {
+        return Ok(None);
+    };
+    if key.chars().count() < MIN_CACHE_KEY {
+        let problem = Problem::ShortKey(MIN_CACHE_KEY);
+        return Err(SettingsError::new(CACHE_KEY.key, problem));
+    }
+    Ok(Some(CacheKey::new(key.to_owned())))
 }
 
 /// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is

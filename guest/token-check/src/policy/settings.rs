@@ -213,6 +213,8 @@ settings! {
         "How long past `cache_ttl` a cached active result may still be used while the issuer is unavailable (as stale-if-error, RFC 5861), {}.";
     CACHE_STORE: "cache_store", Kind::String, Some(""),
         "Spin only: label of the key-value store in which instances share cached results.";
+    CACHE_KEY: "cache_key", Kind::Secret, Some(""),
+        "A random string of 32 characters or more. Cached results that instances share, and the digests in audit lines, are protected with a key derived from it; if not set, from the client secret, which takes some milliseconds at the start.";
     AUDIT: "audit", Kind::Boolean, Some("false"),
         "`true`: log one line of JSON per decision.";
     REALM: "realm", Kind::String, Some("service-b"),

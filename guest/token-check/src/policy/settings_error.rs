@@ -52,6 +52,8 @@ pub enum Problem {
     NotAScope,
     /// Has characters that a quoted string cannot contain.
     NotPrintable,
+    /// A key with fewer characters than this.
+    ShortKey(usize),
     /// Is not exactly the origin of `introspect_url`, which is this.
     NotTheOrigin(String),
     /// Rules that cannot be used.
@@ -181,6 +183,10 @@ impl fmt::Display for SettingsError {
             Problem::NotWhole => f.write_str("has a number that is not whole"),
             Problem::OutOfRange(range) => write!(f, "must be {range}"),
             Problem::NotAScope => f.write_str("must be scope tokens separated by spaces (RFC 6749 section 3.3)"),
+            Problem::ShortKey(least) => write!(
+                f,
+                "must have at least {least} characters, such as the output of `openssl rand -hex 32`"
+            ),
             Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),
             Problem::NotTheOrigin(origin) => write!(
                 f,

@@ -13,17 +13,19 @@ const MAX_SHOWN: usize = 10;
 pub struct Summary {
     /// One line. It quotes values of settings, and never the secret.
     pub line: String,
-    /// Some route accepts every active token, which deserves a warning.
-    pub is_open: bool,
+    /// Some route accepts every active token, or the client secret may be guessed.
+    pub is_warning: bool,
 }
 
 impl Summary {
-    /// `ttl_seconds`: of the default policy. `caches_facts`: on any route.
+    /// `ttl_seconds`: of the default policy. `caches_facts`: on any route. `can_be_guessed`: the client
+    /// secret.
     pub(super) fn new(
         default: &Requirements,
         rules: &Rules,
         ttl_seconds: u32,
         caches_facts: bool,
+        can_be_guessed: bool,
     ) -> Self {
         let open: Vec<_> = rules
             .with_requirements()
@@ -57,9 +59,14 @@ impl Summary {
             0 => "none".to_owned(),
             seconds => format!("{seconds} s"),
         };
+        let secret = if can_be_guessed {
+            "; the client secret is short: who reads an audit line or a shared result may guess it, so set cache_key"
+        } else {
+            ""
+        };
         Self {
-            line: format!("{required}; rules: {rules}; cache: {cache}"),
-            is_open: is_default_open || !open.is_empty(),
+            line: format!("{required}; rules: {rules}; cache: {cache}{secret}"),
+            is_warning: is_default_open || !open.is_empty() || can_be_guessed,
         }
     }
 }

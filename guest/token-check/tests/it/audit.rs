@@ -166,7 +166,13 @@ fn a_fingerprint_is_the_same_in_every_instance_and_another_under_another_secret(
         line(&mut instance, "/", "cace6X_Xtok")["token"].clone()
     };
     assert_eq!(of(&[]), of(&[("cache_ttl", "9")]));
-    assert_ne!(of(&[]), of(&[("resource_client_secret", "another")]));
+    let another = ("cache_key", "another-key-another-key-another-key");
+    let none = ("cache_key", "");
+    let secret = ("resource_client_secret", "another");
+    let all = [of(&[]), of(&[another]), of(&[none]), of(&[none, secret])];
+    for (place, one) in all.iter().enumerate() {
+        assert!(!all[..place].contains(one), "{all:?}");
+    }
 }
 
 #[test]
@@ -176,6 +182,7 @@ fn without_a_secret_there_is_no_fingerprint_since_anybody_could_compute_it() {
         ("audit", "true"),
         ("client_auth", "none"),
         ("resource_client_secret", ""),
+        ("cache_key", ""),
     ];
     let mut instance = Instance::new(&settings, &issuer, &clock);
     let line = line(&mut instance, "/", "cace6X_Xtok");

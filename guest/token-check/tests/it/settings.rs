@@ -6,7 +6,7 @@ use token_check::{
     unknown_variable,
 };
 
-const SECRET: &str = "s3cr3t";
+const SECRET: &str = "s3cr3t-and-then-some";
 
 fn policy(extra: &[(&str, &str)]) -> Result<Policy, SettingsError> {
     let base = [
@@ -26,8 +26,8 @@ fn refused(extra: &[(&str, &str)]) -> String {
 }
 
 fn summary(extra: &[(&str, &str)]) -> (String, bool) {
-    let Summary { line, is_open } = policy(extra).unwrap().summary();
-    (line, is_open)
+    let Summary { line, is_warning } = policy(extra).unwrap().summary();
+    (line, is_warning)
 }
 
 #[test]
@@ -563,6 +563,44 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
     }
 }
 
+#[test]
+fn a_short_client_secret_is_a_warning_if_something_derived_from_it_leaves_the_instance() {
+    const WARNING: &str = "; the client secret is short: who reads an audit line or a shared result may guess it, so set cache_key";
+    let (short, long) = ("fifteen-letters", "sixteen--letters");
+    let key = ("cache_key", "0123456789abcdef0123456789abcdef");
+    for (secret, extra, warns) in [
+        (short, vec![], false),
+        (short, vec![("audit", "true")], true),
+        (short, vec![("cache_ttl", "1")], true),
+        (short, vec![("audit", "true"), key], false),
+        (long, vec![("audit", "true"), ("cache_ttl", "1")], false),
+    ] {
+        let required = ("expected_aud", "b");
+        let settings = [vec![("resource_client_secret", secret), required], extra].concat();
+        let (line, is_warning) = summary(&settings);
+        assert_eq!(
+            (line.ends_with(WARNING), is_warning),
+            (warns, warns),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_short_cache_key_is_refused_and_never_shown() {
+    let short = "0123456789abcdef0123456789abcde";
+    let error = refused(&[("cache_key", short)]);
+    assert_eq!(
+        error,
+        "setting `cache_key` (WORKOUT18_CACHE_KEY) must have at least 32 characters, such as the output of `openssl rand -hex 32`"
+    );
+    let shown = format!(
+        "{:?}",
+        policy(&[("cache_key", &format!("{short}f"))]).unwrap()
+    );
+    assert!(!shown.contains(short), "{shown}");
+}
+
 /// The JSON of the sample is taken as it stands: no template of Spin's is in it.
 #[test]
 fn the_sample_of_a_spin_app_makes_a_policy() {
@@ -579,12 +617,12 @@ fn the_sample_of_a_spin_app_makes_a_policy() {
             SettingSource::SpinVariable,
         )
         .unwrap();
-    let Summary { line, is_open } = Policy::from_values(&given, SettingSource::SpinVariable)
+    let Summary { line, is_warning } = Policy::from_values(&given, SettingSource::SpinVariable)
         .unwrap()
         .summary();
     assert!(
         line.starts_with(r#"required of a token: audience "service-a", "#),
         "{line}"
     );
-    assert!(!is_open);
+    assert!(!is_warning);
 }

@@ -78,8 +78,13 @@ impl Worker {
     pub(crate) fn configure(&mut self, configuration: &Configuration) -> bool {
         let text = configuration.0.to_string();
         let size = text.len();
-        let secret = ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t");
-        self.host.state_mut().environment = vec![(secret.0.into(), secret.1.into())];
+        let secrets = [
+            ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t"),
+            ("WORKOUT18_CACHE_KEY", "0123456789abcdef0123456789abcdef"),
+        ];
+        self.host.state_mut().environment = (secrets.iter())
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         self.host.state_mut().configuration = text;
         let id = self.next_context();
         self.host.state_mut().timers.insert(id, Timer::default());

@@ -1,0 +1,127 @@
+//! Keys derived from `cache_key` or the client secret, equal in all instances of the same policy and
+//! in no other; and what is made with them: digests of tokens, and sealed values.
+
+use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::policy::Policy;
+
+/// HMAC-SHA-256, in bytes.
+pub(super) const DIGEST_BYTES: usize = 32;
+/// The nonce of XChaCha20-Poly1305, in bytes.
+const NONCE_BYTES: usize = 24;
+/// The kind of a sealed value, with its version, in bytes.
+const KIND_BYTES: usize = 4;
+/// Memory and time of scrypt (RFC 7914), which runs once per instance: 4 MiB and some milliseconds.
+/// Without it, whoever reads one record or audit line could try millions of client secrets a second.
+const SCRYPT_LOG_N: u8 = 12;
+const SCRYPT_R: u32 = 8;
+const SCRYPT_P: u32 = 1;
+
+type HmacSha256 = Hmac<Sha256>;
+
+#[derive(Clone)]
+pub(crate) struct DerivedKeys {
+    tokens: HmacSha256,
+    fingerprints: HmacSha256,
+    nonces: HmacSha256,
+    cipher: XChaCha20Poly1305,
+    names: HmacSha256,
+}
+
+impl DerivedKeys {
+    /// `None`: there is no secret to derive keys from, and a key that can be guessed protects
+    /// nothing.
+    pub(crate) fn new(policy: &Policy) -> Option<Self> {
+        let main = main_key(policy)?;
+        let key = |purpose: &[u8]| {
+            let mac = HmacSha256::new_from_slice(&*main).ok()?;
+            Some(Zeroizing::new(digest(&mac, purpose)))
+        };
+        let mac = |purpose: &[u8]| HmacSha256::new_from_slice(&*key(purpose)?).ok();
+        Some(Self {
+            tokens: mac(b"tokens")?,
+            fingerprints: mac(b"fingerprints")?,
+            nonces: mac(b"nonces")?,
+            cipher: XChaCha20Poly1305::new_from_slice(&*key(b"cipher")?).ok()?,
+            names: mac(b"names")?,
+        })
+    }
+
+    pub(super) fn token(&self, token: &[u8]) -> [u8; DIGEST_BYTES] {
+        digest(&self.tokens, token)
+    }
+
+    /// Short, for the audit line: distinguishes tokens and reveals nothing about them.
+    pub(crate) fn fingerprint(&self, token: &[u8]) -> String {
+        short(&digest(&self.fingerprints, token))
+    }
+
+    /// Makes names of entries unknown to those who do not have the keys.
+    pub(super) fn salt(&self) -> String {
+        short(&digest(&self.names, b""))
+    }
+
+    /// Encrypts and authenticates a value. The nonce is a digest of the value, so equal values look
+    /// equal, and no instance needs randomness or a counter.
+    pub(super) fn seal(&self, kind: &[u8; KIND_BYTES], value: &[u8]) -> Option<Vec<u8>> {
+        let digest = self.nonces.clone().chain_update(kind).chain_update(value);
+        let digest: [u8; DIGEST_BYTES] = digest.finalize().into_bytes().into();
+        let (nonce, _) = digest.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload {
+            msg: value,
+            aad: kind,
+        };
+        let encrypted = self.cipher.encrypt(&XNonce::from(*nonce), payload).ok()?;
+        Some([kind, nonce.as_slice(), &encrypted].concat())
+    }
+
+    /// The value; `None` if it is of another kind, or was not sealed with these keys.
+    pub(super) fn open(&self, kind: &[u8; KIND_BYTES], sealed: &[u8]) -> Option<Vec<u8>> {
+        let rest = sealed.strip_prefix(kind)?;
+        let (nonce, encrypted) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload {
+            msg: encrypted,
+            aad: kind,
+        };
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()
+    }
+}
+
+/// From `cache_key`, which nobody can guess; else from the client secret, slowly.
+fn main_key(policy: &Policy) -> Option<Zeroizing<[u8; DIGEST_BYTES]>> {
+    let mut scope = b"trust-triangle".to_vec();
+    // Lengths first, so that no two policies produce the same input.
+    for part in [policy.endpoint().url().as_str(), policy.client_id()] {
+        scope.extend(u64::try_from(part.len()).ok()?.to_be_bytes());
+        scope.extend(part.as_bytes());
+    }
+    if let Some(secret) = policy.cache_key() {
+        let mac = HmacSha256::new_from_slice(secret.secret()).ok()?;
+        return Some(Zeroizing::new(digest(&mac, &scope)));
+    }
+    let secret = policy.client_secret().secret();
+    if secret.is_empty() {
+        return None;
+    }
+    let params = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).ok()?;
+    let mut key = Zeroizing::new([0; DIGEST_BYTES]);
+    scrypt::scrypt(secret.as_bytes(), &scope, &params, &mut *key).ok()?;
+    Some(key)
+}
+
+fn digest(mac: &HmacSha256, bytes: &[u8]) -> [u8; DIGEST_BYTES] {
+    mac.clone()
+        .chain_update(bytes)
+        .finalize()
+        .into_bytes()
+        .into()
+}
+
+/// The first 64 bits, in hexadecimal.
+fn short(digest: &[u8; DIGEST_BYTES]) -> String {
+    digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
