@@ -25,6 +25,11 @@ const STEP: Duration = Duration::from_millis(50);
 /// The filter says that the request may go on.
 const CONTINUE: u32 = 0;
 
+/// The client that the issuer names. It does not have the token in it, which no log may have.
+pub(super) fn client_of(token: &str) -> String {
+    token.replace(TOKEN, "client-")
+}
+
 /// Names the seed of a sequence that fails.
 struct Seed(u64);
 
@@ -319,7 +324,7 @@ impl Driver {
             Some(End::Granted) => "granted",
             Some(End::Refused) => "refused",
             Some(End::Left) => "left",
-            None => "open when the VM trapped",
+            None => "held",
         };
         *self.ends.entry(end).or_default() += 1;
     }
@@ -413,7 +418,10 @@ impl Driver {
             }
         }
         let waiting = self.stream_ids(|stream| stream.end.is_none());
-        assert_eq!(waiting, [0; 0], "nobody answers these");
+        // Whose context Envoy has not made the effective one cannot be answered.
+        if self.store.data().faults == Faults::Known {
+            assert_eq!(waiting, [0; 0], "nobody answers these");
+        }
     }
 }
 
@@ -439,16 +447,13 @@ fn head(rng: &mut fastrand::Rng) -> (Headers, Option<String>) {
         (":authority".to_owned(), b"b.test".to_vec()),
     ];
     head.extend(odd_headers(rng));
+    if rng.u8(..16) == 0 {
+        head.remove(rng.usize(..head.len()));
+    }
     let names = std::iter::repeat("authorization".to_owned());
     head.extend(names.zip(credentials));
     if rng.u8(..8) == 0 {
         rng.shuffle(&mut head);
-    }
-    if rng.u8(..16) == 0 {
-        head.remove(rng.usize(..head.len()));
-        // It may have been the credentials.
-        let has_credentials = head.iter().any(|(name, _)| name == "authorization");
-        return (head, token.filter(|_| has_credentials));
     }
     (head, token)
 }
@@ -485,9 +490,7 @@ fn response(rng: &mut fastrand::Rng, token: Option<&str>) -> (Headers, Vec<u8>, 
     }
     let is_known = token.is_some_and(|token| token.starts_with(TOKEN));
     let (body, is_active) = match token {
-        Some(token) if is_known && rng.u8(..3) > 0 => {
-            active_answer(rng, &format!("client-of-{token}"))
-        }
+        Some(token) if is_known && rng.u8(..3) > 0 => active_answer(rng, &client_of(token)),
         _ => (other_answer(rng), false),
     };
     let status = match rng.u8(..6) {

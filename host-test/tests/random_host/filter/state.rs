@@ -128,13 +128,14 @@ impl State {
         });
         assert!(
             is_justified,
-            "granted without an active answer about {token}"
+            "granted without an active answer about {token}, after {waited:?}\n{:#?}",
+            self.log
         );
         let values = |name: &str| -> Vec<&[u8]> {
             let lines = stream.request.iter().filter(|(known, _)| known == name);
             lines.map(|(_, value)| value.as_slice()).collect()
         };
-        let client = format!("client-of-{token}");
+        let client = super::driver::client_of(token);
         assert_eq!(values("x-auth-client-id"), [client.as_bytes()]);
         assert_eq!(values("authorization"), [b"".as_slice(); 0]);
         let forged = stream
