@@ -359,7 +359,7 @@ impl Driver {
         let owner = (queue as usize)
             .checked_sub(1)
             .and_then(|place| queues.get(place).copied());
-        let root = owner.or(roots.last().copied()).unwrap();
+        let root = owner.unwrap_or_else(|| *roots.last().unwrap());
         if roots.contains(&root) {
             self.callback::<_, ()>(root, "proxy_on_queue_ready", (root, queue));
         }
