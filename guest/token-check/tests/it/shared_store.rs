@@ -190,6 +190,25 @@ fn a_record_from_the_future_is_nothing() {
     assert_eq!(shared.issuer.calls(), 2);
 }
 
+/// A record's age is rounded up by a millisecond, so that much of a difference is none.
+#[test]
+fn a_record_is_from_the_future_from_two_milliseconds_on() {
+    for (milliseconds, cache) in [(1, SHARED), (2, MISS)] {
+        let shared = Shared::new(Sharing::Plain);
+        let ahead = Clock::new();
+        ahead.advance_ms(milliseconds);
+        let mut fast = Instance::sharing(
+            &shared.settings,
+            &shared.issuer,
+            &ahead,
+            shared.sharing,
+            &shared.store,
+        );
+        assert_eq!(fast.get("/", TOKEN), (None, MISS));
+        assert_eq!(shared.instance().get("/", TOKEN), (None, cache));
+    }
+}
+
 #[test]
 fn neither_token_nor_secret_is_in_the_store() {
     let shared = Shared::new(Sharing::CompareAndSwap);
