@@ -326,12 +326,13 @@ fn a_record_past_its_time_gives_way_to_a_token_that_is_not_active() {
     shared.issuer.responds(inactive());
     let refused = |cache| (Some(Reason::Inactive), cache);
     assert_eq!(shared.instance().get("/", "other"), refused(MISS));
-    assert_eq!(
-        shared.instance().get("/", "other"),
-        refused(MISS),
-        "its place is taken"
-    );
-    shared.clock.advance_ms(60_001);
+    // With the millisecond by which its age is rounded up.
+    shared.clock.advance_ms(59_999);
+    for _ in 0..2 {
+        let other = shared.instance().get("/", "other");
+        assert_eq!(other, refused(MISS), "its place is taken");
+    }
+    shared.clock.advance_ms(1);
     assert_eq!(shared.instance().get("/", "other"), refused(MISS));
     assert_eq!(shared.instance().get("/", "other"), refused(SHARED));
 }
