@@ -13,6 +13,7 @@ use crate::calls::Calls;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::host::{Host, LogLevel};
+use crate::id_map::IdMap;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -41,6 +42,8 @@ pub(crate) struct Filter<H> {
     host: H,
     dispatcher: Dispatcher<H>,
     whoami_path: Option<String>,
+    /// Streams whose verdict could not be applied. Nothing more of them may pass.
+    undecided: IdMap<()>,
 }
 
 impl<H: Host> Filter<H> {
@@ -53,6 +56,7 @@ impl<H: Host> Filter<H> {
             dispatcher: Dispatcher::new(host.clone(), root, check, Calls::new(upstream), metrics),
             host,
             whoami_path: config.whoami_path,
+            undecided: IdMap::default(),
         }
     }
 
@@ -86,13 +90,15 @@ impl<H: Host> Filter<H> {
         }
     }
 
+    /// Whether the stream has waited, and has no verdict yet.
     pub(crate) fn is_waiting(&self, stream: u32) -> bool {
-        self.dispatcher.is_waiting(stream)
+        self.dispatcher.is_waiting(stream) || self.undecided.contains_key(&stream)
     }
 
     /// The stream has ended, or Envoy has answered it.
     pub(crate) fn forget(&mut self, stream: u32) {
         self.dispatcher.forget(stream);
+        self.undecided.remove(&stream);
     }
 
     pub(crate) fn on_queue_ready(&mut self, queue: u32) {
@@ -131,13 +137,16 @@ impl<H: Host> Filter<H> {
             };
             let whoami_method = request.whoami_method.as_deref();
             let status = (self.dispatcher).resume(stream, request.pending, whoami_method, now);
-            if let Poll::Ready(verdict) = status
-                && self.host.set_effective_context(stream)
-            {
-                match self.apply(verdict, whoami_method) {
-                    Applied::Forwarded => self.host.resume_request(),
-                    Applied::Answered | Applied::Waits => {}
-                }
+            let Poll::Ready(verdict) = status else {
+                continue;
+            };
+            if !self.host.set_effective_context(stream) {
+                self.undecided.insert(stream, ());
+                continue;
+            }
+            match self.apply(verdict, whoami_method) {
+                Applied::Forwarded => self.host.resume_request(),
+                Applied::Answered | Applied::Waits => {}
             }
         }
         self.dispatcher.end_callback();

@@ -26,6 +26,19 @@ fn body_and_trailers_are_held_while_the_request_waits() {
 }
 
 #[test]
+fn nothing_of_a_request_passes_whose_verdict_envoy_did_not_let_the_filter_apply() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.faults().no_stream_context = true;
+    worker.respond_to_only(inactive());
+    worker.faults().no_stream_context = false;
+    assert_eq!(worker.body(stream), FilterStatus::Pause);
+    assert_eq!(worker.trailers(stream, Vec::new()), FilterStatus::Pause);
+    assert_eq!(worker.stream(stream).end, None);
+}
+
+#[test]
 fn a_deadline_passes_by_a_tick_if_envoy_never_calls_back() {
     let mut worker = Worker::new(&Configuration::default());
     worker.advance(ms(7));

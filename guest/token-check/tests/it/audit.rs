@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use token_check::RequestHead;
 
-use crate::fixture::{Clock, Instance, Issuer, START, TIMED_OUT, active, inactive};
+use crate::fixture::{Clock, Instance, Issuer, START, TIMED_OUT, UNREACHABLE, active, inactive};
 
 fn line(instance: &mut Instance, path: &str, token: &str) -> Value {
     let line = instance.request(path, token).audit.unwrap();
@@ -66,6 +66,19 @@ fn a_line_says_who_was_let_in_where_and_why() {
     let stale = line(&mut instance, "/", token);
     assert_eq!(stale["cache"], "stale");
     assert_eq!(stale["issuer_ms"], 0);
+}
+
+#[test]
+fn a_line_says_how_long_the_issuer_took_from_the_first_call_on() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = instance(&issuer, &clock);
+    issuer.takes_ms(25);
+    assert_eq!(line(&mut instance, "/", "token-1")["issuer_ms"], 25);
+    // The second call is the retry.
+    issuer.responds_in_turn([UNREACHABLE, active("")]);
+    issuer.calls();
+    assert_eq!(line(&mut instance, "/", "token-2")["issuer_ms"], 50);
+    assert_eq!(issuer.calls(), 2);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use token_check::test_util::{self, Host};
 use token_check::{
     Action, AuthCheck, AwaitingResponse, AwaitingWake, BodyCollector, CacheStatus, CallFailure,
-    Decision, Finished, IntrospectionCall, IssuerResponse, Now, PendingRequest, Policy, Progress,
-    Reason, RequestHead, SettingsError, Sharing, Step, StoreFailed, StoreKey, Verdict,
+    Decision, Finished, IntrospectionCall, IssuerResponse, LogEvent, Now, PendingRequest, Policy,
+    Progress, Reason, RequestHead, SettingsError, Sharing, Step, StoreFailed, StoreKey, Verdict,
 };
 
 /// When each clock starts, in seconds since 1970.
@@ -172,6 +172,7 @@ pub(crate) fn inactive() -> Outcome {
 pub(crate) struct Issuer {
     script: Rc<RefCell<Vec<Outcome>>>,
     calls: Rc<Cell<usize>>,
+    takes: Rc<Cell<Duration>>,
 }
 
 impl Issuer {
@@ -179,7 +180,13 @@ impl Issuer {
         Self {
             script: Rc::new(RefCell::new(vec![outcome])),
             calls: Rc::default(),
+            takes: Rc::default(),
         }
+    }
+
+    /// How long each call takes from now on.
+    pub(crate) fn takes_ms(&self, milliseconds: u64) {
+        self.takes.set(Duration::from_millis(milliseconds));
     }
 
     /// From now on.
@@ -250,6 +257,19 @@ pub(crate) struct FakeHost {
     /// Of the value that was read last.
     version: Option<u64>,
     pub(crate) log: Vec<String>,
+    /// The lines of the log that are errors.
+    pub(crate) errors: Vec<String>,
+}
+
+impl FakeHost {
+    fn log_event(&mut self, event: Option<&LogEvent>) {
+        if let Some(event) = event {
+            self.log.push(event.to_string());
+            if event.is_error() {
+                self.errors.push(event.to_string());
+            }
+        }
+    }
 }
 
 impl Host for FakeHost {
@@ -258,6 +278,7 @@ impl Host for FakeHost {
     }
 
     fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+        self.clock.advance(self.issuer.takes.get());
         self.issuer.respond()
     }
 
@@ -291,8 +312,7 @@ impl Host for FakeHost {
     }
 
     fn finished<W>(&mut self, finished: &Finished<W>) {
-        self.log
-            .extend(finished.event.as_ref().map(ToString::to_string));
+        self.log_event(finished.event.as_ref());
         if !self.store.is_broken.get() {
             for record in &finished.records {
                 self.store.write(record.key.as_str(), &record.bytes);
@@ -335,6 +355,7 @@ impl Instance {
                 store: store.clone(),
                 version: None,
                 log: Vec::new(),
+                errors: Vec::new(),
             },
         }
     }
@@ -425,8 +446,7 @@ impl Instance {
     pub(crate) fn finish(&mut self, step: Step<u32>) -> Verdict {
         match step {
             Step::Done(verdict) => {
-                let event = verdict.event.as_ref().map(ToString::to_string);
-                self.host.log.extend(event);
+                self.host.log_event(verdict.event.as_ref());
                 verdict
             }
             Step::Lead(request, action) => {

@@ -357,6 +357,28 @@ fn a_call_that_had_little_time_is_no_fault_and_sends_no_probe() {
 }
 
 #[test]
+fn a_call_that_had_little_time_is_repeated_for_who_has_time_left() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    let (first, a) = world.instance.call("/", "a");
+    let late = world.queue("b", 1);
+    world.clock.advance_ms(2_300);
+    assert_eq!(world.respond(a), [1]);
+    drop(first);
+    let (_late, call) = world.turn(late);
+    let step = world.instance.begin("/", "b");
+    let younger = world.joins(step);
+    assert_eq!(world.instance.check.park(&younger, 2), Parked::Yes);
+    world.clock.advance_ms(1_700);
+    let now = world.clock.now();
+    let progress = (world.instance.check).responded(call, TIMED_OUT.response(), now);
+    assert_eq!(finishes(progress).woken, [2]);
+    let (younger, call) = world.turn(younger);
+    let _ = world.respond(call);
+    let verdict = world.instance.resume(younger);
+    assert_eq!(reason(&verdict.decision), None);
+}
+
+#[test]
 fn a_request_with_little_time_left_sends_no_probe_first() {
     let mut world = World::new(&[
         ("max_calls", "1"),

@@ -372,4 +372,12 @@ fn an_open_circuit_and_stale_facts_are_logged() {
             "issuer_circuit_open: The issuer failed repeatedly and is not called for a moment.",
         ]
     );
+    // That stale facts are used is a warning.
+    assert_eq!(
+        instance.host.errors,
+        [
+            "issuer_failed: the issuer responded with HTTP status 503",
+            "issuer_circuit_open: The issuer failed repeatedly and is not called for a moment.",
+        ]
+    );
 }

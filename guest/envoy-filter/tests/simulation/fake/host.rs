@@ -173,6 +173,8 @@ pub(crate) struct Faults {
     pub(crate) no_metrics: bool,
     /// Workers' shared data is neither read nor written.
     pub(crate) no_shared_data: bool,
+    /// No stream can be made the effective context.
+    pub(crate) no_stream_context: bool,
 }
 
 /// One worker's Envoy.
@@ -338,11 +340,12 @@ impl Host for FakeHost {
 
     fn set_effective_context(&self, id: u32) -> bool {
         let mut state = self.call("set_effective_context");
-        let exists = state.exists(id);
-        if exists {
+        let is_root = !state.streams.contains_key(&id);
+        let can_be_chosen = state.exists(id) && (is_root || !state.faults.no_stream_context);
+        if can_be_chosen {
             state.effective = id;
         }
-        exists
+        can_be_chosen
     }
 
     fn set_tick_period(&self, period: Duration) {
