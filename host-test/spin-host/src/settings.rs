@@ -48,11 +48,11 @@ pub(crate) fn check(
                 .ok()?;
             Some((key, value))
         });
-        let Summary { line, is_open } = SettingValues::from_spin_variables(given)
+        let Summary { line, is_warning } = SettingValues::from_spin_variables(given)
             .and_then(|values| Policy::from_values(&values, SettingSource::SpinVariable))
             .with_context(|| format!("component {}", trigger.component))?
             .summary();
-        let level = if is_open { "warning: " } else { "" };
+        let level = if is_warning { "warning: " } else { "" };
         let line = format!("component {}: {level}{line}", trigger.component);
         if seen.insert(line.clone()) {
             lines.push(line);

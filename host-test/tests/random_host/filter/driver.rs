@@ -11,6 +11,7 @@ use crate::{active_answer, bytes, other_answer};
 
 /// The value of every identity header that a caller sends.
 pub(super) const FORGED: &[u8] = b"forged";
+const CACHE_KEY: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const SECRET: &str = "a-secret-of-the-filter";
 pub(super) const TOKEN: &str = "chaos-token-";
 const TOKENS: u8 = 4;
@@ -71,7 +72,9 @@ impl Driver {
             "max_waiting": rng.choice(bound),
             "audit": rng.bool(),
         });
-        let variable = format!("WORKOUT18_RESOURCE_CLIENT_SECRET={SECRET}\0");
+        // Without the key, each VM would derive one slowly.
+        let variables =
+            format!("WORKOUT18_RESOURCE_CLIENT_SECRET={SECRET}\0WORKOUT18_CACHE_KEY={CACHE_KEY}\0");
         let state = State {
             rng,
             faults,
@@ -79,8 +82,8 @@ impl Driver {
             memory: None,
             allocate: None,
             now: Duration::ZERO,
-            environment: variable.into_bytes(),
-            variables: 1,
+            environment: variables.into_bytes(),
+            variables: 2,
             configuration: configuration.to_string().into_bytes(),
             effective: 0,
             roots: Vec::new(),
