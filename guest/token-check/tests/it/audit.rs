@@ -82,6 +82,24 @@ fn a_line_says_how_long_the_issuer_took_from_the_first_call_on() {
 }
 
 #[test]
+fn a_line_about_a_call_that_failed_says_where_and_how_long_it_took() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(TIMED_OUT));
+    let mut instance = instance(&issuer, &clock);
+    issuer.takes_ms(31);
+    let line = line(&mut instance, "/", "token-1");
+    let read = ["host", "reason", "cache", "issuer_ms"].map(|key| line[key].clone());
+    assert_eq!(
+        read,
+        [
+            json!("service-b.example"),
+            json!("issuer_timeout"),
+            json!("miss"),
+            json!(31)
+        ]
+    );
+}
+
+#[test]
 fn a_line_of_a_request_that_got_no_further_says_so() {
     let (clock, issuer) = (Clock::new(), Issuer::new(inactive()));
     let mut instance = instance(&issuer, &clock);

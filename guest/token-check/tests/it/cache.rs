@@ -4,6 +4,7 @@ use token_check::{CacheStatus, Reason};
 
 use crate::fixture::{
     Clock, DENIED, Instance, Issuer, Outcome, START, TIMED_OUT, UNREACHABLE, active, inactive,
+    reason,
 };
 
 const HIT: Option<CacheStatus> = Some(CacheStatus::Hit);
@@ -238,4 +239,18 @@ fn of_more_tokens_than_entries_those_in_use_stay() {
     for n in 0..100 {
         assert_eq!(instance.get("/", &format!("hot{n}")), (None, HIT), "{n}");
     }
+}
+
+#[test]
+fn a_request_whose_flight_was_abandoned_takes_what_a_later_one_left_in_the_cache() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[("cache_ttl", "60")], &issuer, &clock);
+    let (_leader, flight) = instance.call("/", "t");
+    let joined = instance.join("/", "t");
+    let _ = instance.check.abandon(flight, clock.now());
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    assert_eq!(issuer.calls(), 1);
+    let verdict = instance.resume(joined);
+    assert_eq!((reason(&verdict.decision), verdict.cache), (None, HIT));
+    assert_eq!(issuer.calls(), 0);
 }

@@ -538,6 +538,29 @@ fn a_request_whose_flight_began_much_later_gets_no_stale_facts_at_its_deadline()
     assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
 }
 
+#[test]
+fn a_request_that_joined_gets_stale_facts_at_its_deadline_if_the_circuit_has_opened_meanwhile() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("stale_if_error", "60"),
+        ("timeout", "2"),
+        ("breaker_faults", "1"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    clock.advance_ms(10_000);
+    let (_leader, _flight) = instance.call("/", "t");
+    let joined = instance.join("/", "t");
+    issuer.responds(Outcome::status(503, None));
+    for token in ["x", "y"] {
+        assert_eq!(instance.get("/", token), (Some(Reason::IssuerFailed), MISS));
+    }
+    clock.advance_ms(2_000);
+    let verdict = instance.resume(joined);
+    assert_eq!((reason(&verdict.decision), verdict.cache), (None, STALE));
+}
+
 /// A revoked token, whose caller can make the issuer fail for this token.
 #[test]
 fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
