@@ -1,6 +1,8 @@
 //! Values that must never be shown: they print as `[redacted]` and are wiped on drop.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use base64::{
     Engine as _,
@@ -17,6 +19,9 @@ const FULLY_MASKED_UP_TO: usize = 16;
 const FULL_MASK: &str = "***";
 /// Shorter values are not redacted: they would match by chance.
 const MIN_REDACTED_LENGTH: usize = 6;
+/// As many characters of a secret in a row are redacted, wherever they are in it: a peer may cut it at
+/// the end of a line, or leave out the last character. Fewer match by chance.
+const REDACTED_RUN: usize = 16;
 /// Replaces a secret.
 const REDACTED: &str = "[redacted]";
 
@@ -139,8 +144,83 @@ fn in_base64(value: &str) -> Vec<SecretString> {
     forms
 }
 
-/// `text` without `value` and without its encoded forms.
+/// `value` in base64, in both alphabets, wherever it stands in what was encoded. Without the
+/// characters at its ends that hold bits of other bytes too.
+fn within_base64(value: &str) -> Vec<Zeroizing<String>> {
+    let mut forms = Vec::new();
+    for before in 0..3 {
+        let bytes = Zeroizing::new([vec![0; before].as_slice(), value.as_bytes()].concat());
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let form = Zeroizing::new(engine.encode(&*bytes));
+            forms.extend(
+                form.get(first..end)
+                    .map(|form| Zeroizing::new(form.to_owned())),
+            );
+        }
+    }
+    forms
+}
+
+/// `text` without `value` and without its encoded forms, and without long parts of them.
 fn redact(text: &str, value: &str, encoded: &[SecretString]) -> String {
+    let clean = redact_whole(text, value, encoded);
+    redact_runs(&clean, value)
+}
+
+/// `text` without each run of [`REDACTED_RUN`] characters and more of `value`, literal or in base64.
+fn redact_runs(text: &str, value: &str) -> String {
+    let mut forms = within_base64(value);
+    forms.push(Zeroizing::new(value.to_owned()));
+    let runs: HashSet<&[u8]> = (forms.iter())
+        .flat_map(|form| form.as_bytes().windows(REDACTED_RUN))
+        .collect();
+    let literal = text.bytes().enumerate();
+    let literal: Vec<_> = literal.map(|(at, byte)| (byte, at..at + 1)).collect();
+    let mut found = Vec::new();
+    for bytes in [literal, unescaped(text.as_bytes())] {
+        let (plain, places): (Vec<_>, Vec<_>) = bytes.into_iter().unzip();
+        for (at, run) in Zeroizing::new(plain).windows(REDACTED_RUN).enumerate() {
+            let ends = places.get(at).zip(places.get(at + REDACTED_RUN - 1));
+            if let Some((first, last)) = ends.filter(|_| runs.contains(run)) {
+                found.push(first.start..last.end);
+            }
+        }
+    }
+    found.sort_unstable_by_key(|range| range.start);
+    let mut clean = String::with_capacity(text.len());
+    let mut shown_to = 0;
+    for range in found {
+        if range.start >= shown_to {
+            clean.push_str(text.get(shown_to..range.start).unwrap_or_default());
+            clean.push_str(REDACTED);
+        }
+        shown_to = shown_to.max(range.end);
+    }
+    clean.push_str(text.get(shown_to..).unwrap_or_default());
+    clean
+}
+
+/// The bytes of `text` without escapes with `%` or a backslash, and where each stands.
+fn unescaped(text: &[u8]) -> Vec<(u8, Range<usize>)> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(rest) = text.get(at..) {
+        let (byte, length) = match rest {
+            [b'%', high, low, ..] if hex(*high, *low).is_some() => {
+                (hex(*high, *low).unwrap_or_default(), 3)
+            }
+            [b'\\', byte, ..] if byte.is_ascii() => (*byte, 2),
+            [byte, ..] => (*byte, 1),
+            [] => break,
+        };
+        bytes.push((byte, at..at + length));
+        at += length;
+    }
+    bytes
+}
+
+fn redact_whole(text: &str, value: &str, encoded: &[SecretString]) -> String {
     if value.len() < MIN_REDACTED_LENGTH {
         return text.to_owned();
     }
@@ -244,6 +324,42 @@ mod tests {
             token.redact(text),
             "Bearer [redacted]! [redacted] [redacted] [redacted] [redacted] é%"
         );
+    }
+
+    #[test]
+    fn a_part_of_an_echoed_secret_is_redacted_in_every_form() {
+        let value = "cace6X_XabcdefghijklQyXzUw";
+        let token = AccessToken::new(value.into()).unwrap();
+        for (text, clean) in [
+            // Short of its last character, of its first, and cut by the end of a line.
+            (&value[..25], "[redacted]"),
+            (&value[1..], "[redacted]"),
+            ("cace6X_Xabcdefghij\nklQyXzUw", "[redacted]\nklQyXzUw"),
+            ("a=cace6X%5FXabcdefghijkl&b", "a=[redacted]&b"),
+            (r"cace6X\_Xabcdefghijkl", "[redacted]"),
+            ("ace6X_Xabcdefghi x", "[redacted] x"),
+            // Fifteen characters.
+            ("ace6X_Xabcdefgh x", "ace6X_Xabcdefgh x"),
+            ("é\u{2028} fine", "é\u{2028} fine"),
+        ] {
+            assert_eq!(token.redact(text), clean, "{text}");
+        }
+        // In base64 of something longer, at each of the three places of a group.
+        for before in ["", "a", "ab", "abc"] {
+            for engine in [STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                let text = engine.encode(format!("{before}{value} and more"));
+                let clean = token.redact(&text);
+                assert!(clean.contains(REDACTED), "{text}");
+                for run in text.as_bytes().windows(REDACTED_RUN) {
+                    let run = std::str::from_utf8(run).unwrap();
+                    let inner = engine.encode(before).len() + 2;
+                    let is_of_token = text.find(run).is_some_and(|at| {
+                        at >= inner && at + REDACTED_RUN <= (before.len() + value.len()) * 8 / 6
+                    });
+                    assert!(!is_of_token || !clean.contains(run), "{run} in {clean}");
+                }
+            }
+        }
     }
 
     #[test]
