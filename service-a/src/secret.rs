@@ -332,8 +332,8 @@ mod tests {
         let token = AccessToken::new(value.into()).unwrap();
         for (text, clean) in [
             // Short of its last character, of its first, and cut by the end of a line.
-            (&value[..25], "[redacted]"),
-            (&value[1..], "[redacted]"),
+            ("cace6X_XabcdefghijklQyXzU", "[redacted]"),
+            ("ace6X_XabcdefghijklQyXzUw", "[redacted]"),
             ("cace6X_Xabcdefghij\nklQyXzUw", "[redacted]\nklQyXzUw"),
             ("a=cace6X%5FXabcdefghijkl&b", "a=[redacted]&b"),
             (r"cace6X\_Xabcdefghijkl", "[redacted]"),
