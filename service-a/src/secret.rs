@@ -165,25 +165,34 @@ fn within_base64(value: &str) -> Vec<Zeroizing<String>> {
 /// `text` without `value` and without its encoded forms, and without long parts of them.
 fn redact(text: &str, value: &str, encoded: &[SecretString]) -> String {
     let clean = redact_whole(text, value, encoded);
-    redact_runs(&clean, value)
+    redact_runs(&clean, value, encoded)
 }
 
 /// `text` without each run of [`REDACTED_RUN`] characters and more of `value`, literal or in base64.
-fn redact_runs(text: &str, value: &str) -> String {
+/// A run goes on behind the end of a line.
+fn redact_runs(text: &str, value: &str, encoded: &[SecretString]) -> String {
     let mut forms = within_base64(value);
     forms.push(Zeroizing::new(value.to_owned()));
-    let runs: HashSet<&[u8]> = (forms.iter())
+    let forms = forms.iter().map(|form| form.as_str());
+    let runs: HashSet<&[u8]> = forms
+        .chain(encoded.iter().map(ExposeSecret::expose_secret))
         .flat_map(|form| form.as_bytes().windows(REDACTED_RUN))
         .collect();
     let literal = text.bytes().enumerate();
     let literal: Vec<_> = literal.map(|(at, byte)| (byte, at..at + 1)).collect();
     let mut found = Vec::new();
-    for bytes in [literal, unescaped(text.as_bytes())] {
+    let unescaped = unescaped(text.as_bytes());
+    let unfolded = [&literal, &unescaped].map(|bytes| {
+        let is_kept = |(byte, _): &&(u8, _)| !b"\r\n\t ".contains(byte);
+        bytes.iter().filter(is_kept).cloned().collect()
+    });
+    for bytes in [literal, unescaped].into_iter().chain(unfolded) {
         let (plain, places): (Vec<_>, Vec<_>) = bytes.into_iter().unzip();
         for (at, run) in Zeroizing::new(plain).windows(REDACTED_RUN).enumerate() {
             let ends = places.get(at).zip(places.get(at + REDACTED_RUN - 1));
             if let Some((first, last)) = ends.filter(|_| runs.contains(run)) {
-                found.push(first.start..last.end);
+                let start = text.floor_char_boundary(first.start);
+                found.push(start..text.ceil_char_boundary(last.end));
             }
         }
     }
@@ -334,7 +343,9 @@ mod tests {
             // Short of its last character, of its first, and cut by the end of a line.
             ("cace6X_XabcdefghijklQyXzU", "[redacted]"),
             ("ace6X_XabcdefghijklQyXzUw", "[redacted]"),
-            ("cace6X_Xabcdefghij\nklQyXzUw", "[redacted]\nklQyXzUw"),
+            ("cace6X_Xabcdefghij\nklQyXzUw", "[redacted]"),
+            ("a cace6X_Xabcde\r\n fghijklQyXzUw b", "a [redacted] b"),
+            ("a cace6X_Xabcde%0Afghijkl%51yXzUw b", "a [redacted] b"),
             ("a=cace6X%5FXabcdefghijkl&b", "a=[redacted]&b"),
             (r"cace6X\_Xabcdefghijkl", "[redacted]"),
             ("ace6X_Xabcdefghi x", "[redacted] x"),
@@ -360,6 +371,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn text_around_a_part_of_a_secret_stays_and_a_part_of_the_credentials_goes() {
+        let secret = ClientSecret::new("abcdefghijklmno\u{f6}".into()).unwrap();
+        let text = "before abcdefghijklmno\u{f5} after";
+        assert_eq!(secret.redact("me", text), "before [redacted] after");
+        let secret = ClientSecret::new("p%ss/w\u{f6}rd/that/is/long".into()).unwrap();
+        let basic = STANDARD.encode("me:p%25ss%2Fw%C3%B6rd%2Fthat%2Fis%2Flong");
+        let cut = &basic.as_bytes()[8..40];
+        let cut = std::str::from_utf8(cut).unwrap();
+        assert_eq!(secret.redact("me", cut), "[redacted]");
     }
 
     #[test]
