@@ -147,6 +147,9 @@ fn start(server: Server, address: SocketAddr, folder: &Path) -> Vec<Process> {
                 &format!("{host}:{port}"),
                 "--worker-class",
                 "gthread",
+                // Else it may close a connection just as Envoy sends a request on it.
+                "--keep-alive",
+                "60",
                 "--no-control-socket",
                 "--permit-unconventional-http-method",
                 "--header-map",
