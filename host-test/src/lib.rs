@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod echo;
+pub mod http2;
 pub mod spin;
 pub mod wire;

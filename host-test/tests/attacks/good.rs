@@ -18,7 +18,7 @@ use crate::{
 
 /// Calls with tokens that were active before: 40 per second.
 const KNOWN_EVERY: Duration = Duration::from_millis(25);
-/// How many such tokens there are. Each comes again after 2 s, when its cached result is over.
+/// How many such tokens there are. Each comes again after 2 s, when its cached result has expired.
 const KNOWN: usize = 80;
 /// Calls with tokens that were never seen: 15 per second.
 const FRESH_EVERY: Duration = Duration::from_micros(66_667);

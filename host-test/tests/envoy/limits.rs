@@ -1,6 +1,7 @@
 //! What one caller, or all of them, may use of Envoy.
 
 use envoy_runner::{ADDRESS_LIMIT, MANAGER, shipped_config};
+use host_test::http2::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
 use serde_json::{Value, json};
 
 use crate::{
@@ -120,38 +121,18 @@ async fn d3_over_the_heaps_limit_requests_are_refused_and_far_below_none() {
     fixture.finish().await;
 }
 
-/// An HTTP/2 frame (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
 /// A request that its caller resets at once, with a token of its own.
 fn reset_at_once(number: u32) -> Vec<u8> {
-    const HEADERS: u8 = 1;
-    const END_STREAM_AND_HEADERS: u8 = 5;
-    const RST_STREAM: u8 = 3;
-    const CANCEL: u32 = 8;
-    let authorization = format!("Bearer reset{number}");
-    // `GET`, `http` and `/` of the static table; `:authority` and `authorization` as literals (RFC
-    // 7541).
-    let mut block = vec![0x82, 0x86, 0x84, 0x01, 1, b'b', 0x0f, 0x08];
-    block.push(u8::try_from(authorization.len()).unwrap());
-    block.extend(authorization.as_bytes());
     let stream = 2 * number + 1;
-    let mut frames = frame(HEADERS, END_STREAM_AND_HEADERS, stream, &block);
-    frames.extend(frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
+    let head = http2::get("/", &format!("reset{number}"));
+    let mut frames = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head);
+    frames.extend(frame(RST_STREAM, 0, stream, &CANCEL));
     frames
 }
 
 /// A new connection with this many of them, sent in one piece.
 async fn resets(fixture: &Fixture, count: u32) -> Connection {
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(4, 0, 0, b""));
+    let mut bytes = http2::opening();
     bytes.extend((0..count).flat_map(reset_at_once));
     let mut connection = Connection::open(fixture.address()).await;
     connection.write(&bytes).await;
