@@ -5,8 +5,8 @@ use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Kind, Policy, Problem, SETTINGS, SettingSource, SettingValues, SettingsError,
-    UnknownVariable, unknown_variable, variable,
+    ENVOY_SETTINGS, Kind, Policy, Problem, SETTINGS, Setting, SettingSource, SettingValues,
+    SettingsError, UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
 
@@ -154,15 +154,17 @@ fn merge_configuration(
         SettingsError::new("", problem).at(source)
     };
     let configuration = core::str::from_utf8(configuration).map_err(not_utf8)?;
-    let mut own = SettingValues::new();
-    own.merge_json(configuration, source)?;
+    values.merge_json(configuration, source)?;
+    let is_shown = |setting: &&Setting| {
+        setting.kind == Kind::Secret
+            && values.get(setting.key).is_some()
+            && values.source(setting.key) == Some(source)
+    };
     // `/config_dump` and debug logs show the configuration, but not the environment.
-    if let Some(secret) = (SETTINGS.iter().chain(ENVOY_SETTINGS))
-        .find(|setting| setting.kind == Kind::Secret && own.get(setting.key).is_some())
-    {
-        return Err(SettingsError::new(secret.key, Problem::ShownByHost).at(source));
+    match SETTINGS.iter().chain(ENVOY_SETTINGS).find(is_shown) {
+        Some(secret) => Err(SettingsError::new(secret.key, Problem::ShownByHost).at(source)),
+        None => Ok(()),
     }
-    values.merge_json(configuration, source)
 }
 
 #[cfg(test)]

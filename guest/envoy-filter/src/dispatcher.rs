@@ -204,10 +204,12 @@ impl<H: Host> Dispatcher<H> {
         let pending = loop {
             match step {
                 Step::Done(verdict) => return Poll::Ready(verdict),
-                Step::Lead(pending, action) => match self.run(stream, action, None, now) {
-                    Poll::Pending => break pending,
-                    Poll::Ready(finished) => step = self.finished(pending, finished, now),
-                },
+                Step::Lead(pending, action) => {
+                    match self.run(stream, Progress::Continue(action), None, now) {
+                        Poll::Pending => break pending,
+                        Poll::Ready(finished) => step = self.finished(pending, finished, now),
+                    }
+                }
                 Step::Finished(pending, finished) => step = self.finished(pending, finished, now),
                 Step::Join(pending) => match self.check.park(&pending, stream) {
                     Parked::Yes => {
@@ -255,13 +257,18 @@ impl<H: Host> Dispatcher<H> {
     fn run(
         &mut self,
         leader: u32,
-        mut action: Action,
+        mut progress: Progress<u32>,
         warm_up_first: Option<CallFailure>,
         now: Now,
     ) -> Poll<Finished<u32>> {
         let mut version = None;
         loop {
-            let progress = match action {
+            let action = match progress {
+                Progress::Continue(action) => action,
+                Progress::Queued => return Poll::Ready(Finished::default()),
+                Progress::Finished(finished) => return Poll::Ready(finished),
+            };
+            progress = match action {
                 Action::Introspect(ticket, call) => {
                     self.calls.queue(FlightCall {
                         leader,
@@ -296,11 +303,6 @@ impl<H: Host> Dispatcher<H> {
                     return Poll::Pending;
                 }
             };
-            match progress {
-                Progress::Continue(next) => action = next,
-                Progress::Queued => return Poll::Ready(Finished::default()),
-                Progress::Finished(finished) => return Poll::Ready(finished),
-            }
         }
     }
 
@@ -318,12 +320,7 @@ impl<H: Host> Dispatcher<H> {
         warm_up_first: Option<CallFailure>,
         now: Now,
     ) {
-        let status = match progress {
-            Progress::Continue(action) => self.run(leader, action, warm_up_first, now),
-            Progress::Queued => Poll::Ready(Finished::default()),
-            Progress::Finished(finished) => Poll::Ready(finished),
-        };
-        if let Poll::Ready(finished) = status {
+        if let Poll::Ready(finished) = self.run(leader, progress, warm_up_first, now) {
             self.waiting.make_ready([leader]);
             self.finish(finished);
         }

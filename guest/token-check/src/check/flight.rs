@@ -195,6 +195,14 @@ pub(super) struct FlightFault {
 }
 
 impl FlightFault {
+    /// The same, with the probe failed too.
+    pub(super) const fn in_outage(self) -> Self {
+        Self {
+            is_outage: true,
+            ..self
+        }
+    }
+
     pub(super) const fn from_call(failure: CallFailure, latency: Option<Duration>) -> Self {
         Self {
             fault: Fault::from_call(failure),

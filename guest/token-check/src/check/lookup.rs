@@ -108,13 +108,6 @@ impl Lookup {
         let (slot, facts) = store.read_slot(shared, value, now);
         flight.slot = slot;
         let facts = facts.filter(|facts| !self.cache.has_newer(key, facts));
-        if facts
-            .as_ref()
-            .is_some_and(|facts| facts.facts.claims().is_some())
-        {
-            self.known.note(key, true);
-            flight.context.is_known = true;
-        }
         let requirements = &flight.context.requirements;
         match facts {
             Some(facts) if facts.is_fresh(requirements, policy, now) => {
@@ -128,9 +121,16 @@ impl Lookup {
                 });
             }
             // Keep the expired record: `stale_if_error` may need it.
-            Some(facts) => self.cache.insert(key, facts),
+            Some(facts) => {
+                if facts.facts.claims().is_some() {
+                    self.known.note(key, true);
+                    flight.context.is_known = true;
+                }
+                self.cache.insert(key, facts);
+            }
             None => {}
         }
+        let requirements = &flight.context.requirements;
         // With the circuit open, do not wait for another instance: it may never get a response.
         let may_wait =
             !flight.has_lease && !self.breaker.is_open() && policy.ttl_seconds(requirements) > 0;
@@ -215,11 +215,11 @@ impl Lookup {
         if flight.time_left(now.monotonic).is_zero() {
             return Next::Finish(FlightResult::Abandoned);
         }
-        if let Some(rejected) = self.breaker.rejects(context.key, now) {
-            return Next::Finish(FlightResult::Fault(rejected.into()));
-        }
         if flight.place.is_none() {
-            return Next::Call;
+            return match self.breaker.rejects(context.key, now) {
+                Some(rejected) => Next::Finish(FlightResult::Fault(rejected.into())),
+                None => Next::Call,
+            };
         }
         let may_probe = flight.time_left(now.monotonic) >= min_conclusive_wait(policy);
         match self
@@ -331,10 +331,7 @@ impl Lookup {
             }
             // It fails for the token and for the probe.
             (None, Purpose::ProbeAfter(failed)) if response.status >= 500 => {
-                Next::Finish(FlightResult::Fault(FlightFault {
-                    is_outage: true,
-                    ..failed
-                }))
+                Next::Finish(FlightResult::Fault(failed.in_outage()))
             }
             (None, Purpose::ProbeAfter(failed)) => {
                 self.breaker.probe_answered(now);
@@ -361,10 +358,7 @@ impl Lookup {
     ) -> Next {
         self.breaker.probe_failed(probe.fault.reason(), wait, now);
         Next::Finish(FlightResult::Fault(match flight.purpose {
-            Purpose::ProbeAfter(failed) => FlightFault {
-                is_outage: true,
-                ..failed
-            },
+            Purpose::ProbeAfter(failed) => failed.in_outage(),
             Purpose::ProbeFirst | Purpose::Token => probe,
         }))
     }
@@ -403,11 +397,7 @@ impl Lookup {
                 call(flight, purpose, policy, now)
             }
             (_, Purpose::ProbeFirst | Purpose::ProbeAfter(_)) => {
-                let fault = FlightFault {
-                    is_outage: true,
-                    ..fault
-                };
-                self.probe_failed(flight, fault, None, now)
+                self.probe_failed(flight, fault.in_outage(), None, now)
             }
             (reason, Purpose::Token) => {
                 if is_conclusive || reason != Reason::IssuerTimeout {

@@ -17,7 +17,7 @@ const NONCE_BYTES: usize = 24;
 const KIND_BYTES: usize = 4;
 /// Memory and time of scrypt (RFC 7914), which runs once per instance: 512 KiB, and some milliseconds
 /// in WebAssembly.
-/// Without it, whoever reads one record or audit line could try millions of client secrets a second.
+/// Without it, a reader of one record or audit line could try millions of client secrets a second.
 const SCRYPT_LOG_N: u8 = 9;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 1;

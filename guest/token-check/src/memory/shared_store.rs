@@ -1,7 +1,7 @@
 //! What instances share: records in a store of the host, under keys that reveal nothing.
 //!
-//! Whoever can write to the store must not be able to let anybody in, and whoever can read it must
-//! not learn what callers are and may. So records and leases are sealed (XChaCha20-Poly1305) with a
+//! Write access to the store must let nobody in, and read access must not show what callers are and
+//! may do. So records and leases are sealed (XChaCha20-Poly1305) with a
 //! key derived from our secret, the issuer's endpoint and our client id. A record names its token by
 //! a keyed digest, and the time of the introspection call: one that is replayed later, or copied to
 //! another token's slot, is worthless. A record holds the issuer's response as it came, and is parsed
@@ -257,13 +257,14 @@ impl SharedStore {
     }
 
     fn read(&self, bytes: &[u8]) -> Option<OpenRecord> {
-        let value = self.keys.open(RECORD, bytes)?;
-        let (digest, rest) = value.split_first_chunk::<DIGEST_BYTES>()?;
-        let (called, document) = rest.split_first_chunk::<TIME_BYTES>()?;
+        let mut value = self.keys.open(RECORD, bytes)?;
+        let (&digest, rest) = value.split_first_chunk::<DIGEST_BYTES>()?;
+        let (&called, _) = rest.split_first_chunk::<TIME_BYTES>()?;
+        value.drain(..DIGEST_BYTES + TIME_BYTES);
         Some(OpenRecord {
-            digest: *digest,
-            called: i64::from_be_bytes(*called),
-            document: document.to_vec(),
+            digest,
+            called: i64::from_be_bytes(called),
+            document: value,
         })
     }
 

@@ -140,7 +140,9 @@ impl SettingValues {
         (self.0.iter()).try_for_each(|(key, value, _)| check_clean(key, value))
     }
 
-    pub(super) fn source(&self, key: &str) -> Option<SettingSource> {
+    /// Where the value of a key is from.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Option<SettingSource> {
         let (.., source) = self.0.iter().find(|(known, ..)| known == key)?;
         Some(*source)
     }

@@ -433,19 +433,25 @@ fn stale_facts_count_while_the_issuer_fails_for_so_long_and_no_longer() {
     }
 }
 
+/// What is cached about this token, of these claims, is 10 s old, and may be used for 60 s more while
+/// the issuer fails.
+fn outdated(token: &str, claims: &str, settings: &[(&str, &str)]) -> (Clock, Issuer, Instance) {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active(claims)));
+    let settings = [&[("cache_ttl", "10"), ("stale_if_error", "60")], settings].concat();
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    assert_eq!(instance.get("/", token), (None, MISS));
+    clock.advance_ms(10_000);
+    (clock, issuer, instance)
+}
+
 #[test]
 fn stale_facts_answer_at_once_while_the_circuit_is_open_and_are_checked_as_all_are() {
     let rules = r#"[{"path":{"exact":"/write"},"scopes":{"all":["write"]}},{"path":{"exact":"/never"},"ttl":0}]"#;
-    let (clock, issuer) = (Clock::new(), Issuer::new(active(r#","scope":"read""#)));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("breaker_faults", "1"),
-        ("rules", rules),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (_, issuer, mut instance) = outdated(
+        "t",
+        r#","scope":"read""#,
+        &[("breaker_faults", "1"), ("rules", rules)],
+    );
     issuer.responds(Outcome::status(502, None));
     assert_eq!(instance.get("/", "t"), (None, STALE));
     assert_eq!(issuer.calls(), 3, "the token, and the probe");
@@ -489,15 +495,7 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
 
 #[test]
 fn a_call_whose_token_has_stale_facts_leaves_half_of_the_time_to_the_probe() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("timeout", "2"),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (clock, _, mut instance) = outdated("t", "", &[("timeout", "2")]);
     let (leader, flight, call) = introspects(instance.begin("/", "t"));
     assert_eq!(
         (asked(&call), call.timeout()),
@@ -522,15 +520,7 @@ fn a_call_whose_token_has_stale_facts_leaves_half_of_the_time_to_the_probe() {
 
 #[test]
 fn a_request_whose_flight_began_much_later_gets_no_stale_facts_at_its_deadline() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("timeout", "2"),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (clock, _, mut instance) = outdated("t", "", &[("timeout", "2")]);
     let (_leader, _flight) = instance.call("/", "t");
     let waiting = instance.join("/", "t");
     clock.advance_ms(2_000);
@@ -540,16 +530,8 @@ fn a_request_whose_flight_began_much_later_gets_no_stale_facts_at_its_deadline()
 
 #[test]
 fn a_request_that_joined_gets_stale_facts_at_its_deadline_if_the_circuit_has_opened_meanwhile() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("timeout", "2"),
-        ("breaker_faults", "1"),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (clock, issuer, mut instance) =
+        outdated("t", "", &[("timeout", "2"), ("breaker_faults", "1")]);
     let (_leader, _flight) = instance.call("/", "t");
     let joined = instance.join("/", "t");
     issuer.responds(Outcome::status(503, None));
@@ -573,11 +555,7 @@ fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
         (UNREACHABLE, Reason::IssuerUnreachable),
     ] {
         for probe in [inactive(), Outcome::status(401, None)] {
-            let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-            let settings = [("cache_ttl", "10"), ("stale_if_error", "60")];
-            let mut instance = Instance::new(&settings, &issuer, &clock);
-            assert_eq!(instance.get("/", "revoked"), (None, MISS));
-            clock.advance_ms(10_000);
+            let (_, issuer, mut instance) = outdated("revoked", "", &[]);
             let mut script = vec![fault.clone(), probe.clone()];
             if matches!(fault, Outcome::Failed(CallFailure::Unreachable)) {
                 script.insert(0, fault.clone());
@@ -592,15 +570,7 @@ fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
 
 #[test]
 fn a_held_or_queued_token_gets_no_stale_facts() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("max_calls", "1"),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (clock, issuer, mut instance) = outdated("t", "", &[("max_calls", "1")]);
     issuer.responds_in_turn([Outcome::status(503, Some("30")), inactive()]);
     for _ in 0..2 {
         let held = (Some(Reason::IssuerFailed), MISS);
@@ -681,15 +651,7 @@ fn one_token_suffices_to_open_and_close_the_circuit() {
 /// An instance that probes: nobody else waits for that.
 #[test]
 fn with_the_circuit_open_only_the_probing_request_waits_for_the_issuer() {
-    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
-    let settings = [
-        ("cache_ttl", "10"),
-        ("stale_if_error", "60"),
-        ("breaker_faults", "1"),
-    ];
-    let mut instance = Instance::new(&settings, &issuer, &clock);
-    assert_eq!(instance.get("/", "t"), (None, MISS));
-    clock.advance_ms(10_000);
+    let (clock, issuer, mut instance) = outdated("t", "", &[("breaker_faults", "1")]);
     issuer.responds(TIMED_OUT);
     assert_eq!(instance.get("/", "t"), (None, STALE));
     clock.advance_ms(1_000);

@@ -40,13 +40,18 @@ impl Shared {
 
     fn instance_with(&self, more: &[(&'static str, &'static str)]) -> Instance {
         let settings = [&self.settings, more].concat();
-        Instance::sharing(
-            &settings,
-            &self.issuer,
-            &self.clock,
-            self.sharing,
-            &self.store,
-        )
+        self.sharing(&settings, &self.clock)
+    }
+
+    /// One whose clock is ahead of the others'.
+    fn instance_ahead_ms(&self, milliseconds: u64) -> Instance {
+        let ahead = Clock::new();
+        ahead.advance_ms(milliseconds);
+        self.sharing(&self.settings, &ahead)
+    }
+
+    fn sharing(&self, settings: &[(&str, &str)], clock: &Clock) -> Instance {
+        Instance::sharing(settings, &self.issuer, clock, self.sharing, &self.store)
     }
 }
 
@@ -178,15 +183,7 @@ fn a_record_of_another_token_or_another_policy_is_nothing() {
 #[test]
 fn a_record_from_the_future_is_nothing() {
     let shared = Shared::new(Sharing::Plain);
-    let ahead = Clock::new();
-    ahead.advance_ms(1_500);
-    let mut fast = Instance::sharing(
-        &shared.settings,
-        &shared.issuer,
-        &ahead,
-        shared.sharing,
-        &shared.store,
-    );
+    let mut fast = shared.instance_ahead_ms(1_500);
     assert_eq!(fast.get("/", TOKEN), (None, MISS));
     assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
     assert_eq!(shared.issuer.calls(), 2);
@@ -197,15 +194,7 @@ fn a_record_from_the_future_is_nothing() {
 fn a_record_is_from_the_future_from_two_milliseconds_on() {
     for (milliseconds, cache) in [(1, SHARED), (2, MISS)] {
         let shared = Shared::new(Sharing::Plain);
-        let ahead = Clock::new();
-        ahead.advance_ms(milliseconds);
-        let mut fast = Instance::sharing(
-            &shared.settings,
-            &shared.issuer,
-            &ahead,
-            shared.sharing,
-            &shared.store,
-        );
+        let mut fast = shared.instance_ahead_ms(milliseconds);
         assert_eq!(fast.get("/", TOKEN), (None, MISS));
         assert_eq!(shared.instance().get("/", TOKEN), (None, cache));
     }
