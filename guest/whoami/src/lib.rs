@@ -99,7 +99,7 @@ pub fn answer(method: &[u8], claims: Option<&[u8]>) -> Answer {
         None => Answer::error(
             500,
             "gate_missing",
-            "The auth check is missing in front of this service.",
+            "The request has no x-auth-claims: the auth check is missing, or its claims_header is none.",
         ),
     }
 }
