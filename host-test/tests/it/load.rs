@@ -144,7 +144,7 @@ async fn f2_without_the_auth_check_service_b_never_serves_the_document() {
     let reply = exchange(running.address(), &get("/data", "Bearer abc"))
         .await
         .unwrap();
-    let missing = r#"{"error":"gate_missing","error_description":"The auth check is missing in front of this service."}"#;
+    let missing = r#"{"error":"gate_missing","error_description":"The request has no x-auth-claims: the auth check is missing, or its claims_header is none."}"#;
     assert_eq!((reply.status, reply.text().as_str()), (500, missing));
 }
 

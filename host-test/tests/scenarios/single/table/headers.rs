@@ -52,7 +52,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
             )
             .granted(
                 &[("x-auth-client-id", "service-a"), ("x-auth-scope", "read")],
-                r#"{"client_id":"service-a","scope":"read"}"#,
+                r#"{"scope":"read","client_id":"service-a"}"#,
             ),
         scenario("claims_header_none_leaves_the_header_out")
             .with("claims_header", "none")
