@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use arbitrary::Unstructured;
+use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use token_check::{CacheStatus, Decision, IssuerResponse, Progress, Step, Verdict};
+use token_check::{CacheStatus, Decision, IssuerResponse, Progress, Reason, Step, Verdict};
 
 use crate::support::{
     START, at, below, bytes, check, done, flag, head, introspects, is_granted, pick, response, text,
@@ -24,10 +25,16 @@ const REQUIRED: [(&str, &str); 5] = [
     ("allowed_grant_types", "cc"),
 ];
 
+/// Which claims the header holds.
+const CLAIMS_HEADER: [&str; 3] = ["all", "none", "exp sub x"];
+/// Longest header of claims, in bytes.
+const MAX_CLAIMS_BYTES: usize = 8000;
+
 /// Reads a response, and decides by it twice.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let required = below(&mut input, 1 << REQUIRED.len());
+    let required = below(&mut input, CLAIMS_HEADER.len() << REQUIRED.len());
+    let claims_header = CLAIMS_HEADER[required >> REQUIRED.len()];
     let required: Vec<_> = (REQUIRED.iter().enumerate())
         .filter(|(place, _)| required >> place & 1 == 1)
         .map(|(_, setting)| *setting)
@@ -52,7 +59,8 @@ pub fn run(data: &[u8]) {
     let is_json = status == 200
         && is_json_type(&content_type)
         && coding.is_none_or(|coding| coding != "gzip");
-    decide(&required, response, Answer::read(is_json, &body), later);
+    let answer = Answer::read(is_json, &body);
+    decide(&required, claims_header, response, &body, answer, later);
 }
 
 fn content_type(input: &mut Unstructured<'_>) -> Vec<u8> {
@@ -188,8 +196,6 @@ fn json_value(input: &mut Unstructured<'_>, depth: usize) -> String {
 enum Answer {
     /// Nothing that lets anybody in.
     Nothing,
-    /// `serde_json` does not read it, and the core need not.
-    Unsure,
     /// The members of an object without duplicates, in which `active` is true.
     Active(Box<Value>),
 }
@@ -199,13 +205,8 @@ impl Answer {
         let Some(text) = core::str::from_utf8(body).ok().filter(|_| is_json) else {
             return Self::Nothing;
         };
-        let value = match serde_json::from_str::<Value>(text) {
-            Ok(value) => value,
-            // Whether a number that nobody reads spoils the document is for the core to say.
-            Err(error) if error.to_string().starts_with("number out of range") => {
-                return Self::Unsure;
-            }
-            Err(_) => return Self::Nothing,
+        let Ok(value) = serde_json::from_str::<Value>(&in_range(text)) else {
+            return Self::Nothing;
         };
         let is_active = value.get("active") == Some(&Value::Bool(true));
         if is_active && colons(text) == members(&value) && depth(&value) <= 16 {
@@ -214,6 +215,38 @@ impl Answer {
             Self::Nothing
         }
     }
+}
+
+/// The document with numbers that `serde_json` reads: one out of its range becomes one that is past
+/// every time that is accepted, or before every time.
+fn in_range(text: &str) -> String {
+    let (mut out, mut rest, mut in_string, mut escaped) = (String::new(), text, false, false);
+    while let Some(c) = rest.chars().next() {
+        let is_part = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
+        let end = if in_string {
+            0
+        } else {
+            rest.find(|c| !is_part(c)).unwrap_or(rest.len())
+        };
+        // `e` alone is in `true`.
+        let (part, after) = rest.split_at(end.max(c.len_utf8()));
+        let is_out = |error: &serde_json::Error| error.to_string().contains("out of range");
+        out.push_str(match serde_json::from_str::<f64>(part) {
+            Err(error) if end > 0 && is_out(&error) => match part.starts_with('-') {
+                true => "-1e300",
+                false => "1e300",
+            },
+            _ => part,
+        });
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+        rest = after;
+    }
+    out
 }
 
 /// How many members the text of a valid document has, duplicates included: colons outside strings.
@@ -357,14 +390,23 @@ fn valid_until(value: &Value, required: &[(&str, &str)], now: i64) -> Option<i64
 
 // The comparison.
 
-fn decide(required: &[(&str, &str)], response: IssuerResponse, answer: Answer, later: Duration) {
+fn decide(
+    required: &[(&str, &str)],
+    claims_header: &str,
+    response: IssuerResponse,
+    body: &[u8],
+    answer: Answer,
+    later: Duration,
+) {
     let leeway = LEEWAY.to_string();
     let mut settings = vec![
         ("leeway", leeway.as_str()),
         ("cache_ttl", "60"),
         ("breaker_faults", "0"),
+        ("claims_header", claims_header),
     ];
     settings.extend(required);
+
     let mut check = check(&settings);
     let head = head(&[b"Bearer abc"], b"/");
     let (pending, ticket) = introspects(check.begin(&head, at(Duration::ZERO)));
@@ -382,15 +424,23 @@ fn decide(required: &[(&str, &str)], response: IssuerResponse, answer: Answer, l
             let now = (Duration::from_secs(START) + time).as_secs();
             valid_until(value, required, i64::try_from(now).unwrap_or_default())
         }
-        Answer::Nothing | Answer::Unsure => None,
+        Answer::Nothing => None,
     };
     match &answer {
-        Answer::Unsure => return,
-        Answer::Active(value) => check_identity(&verdict, value),
+        Answer::Active(value) => {
+            check_identity(&verdict, value);
+            check_claims(&verdict, claims_header, body, value);
+        }
         Answer::Nothing => {}
     }
     let is_good = expires(Duration::ZERO).is_some();
-    assert_eq!(is_granted(&verdict), is_good, "{:?}", verdict.decision);
+    let is_too_long = matches!(&verdict.decision, Decision::Refused(refusal) if refusal.reason() == Reason::ClaimsTooLong);
+    if is_too_long {
+        assert!(is_good && claims_header != "none");
+        assert!((body.len() * 4).div_ceil(3) > MAX_CLAIMS_BYTES);
+    } else {
+        assert_eq!(is_granted(&verdict), is_good, "{:?}", verdict.decision);
+    }
 
     match check.begin(&head, at(later)) {
         Step::Done(verdict) => {
@@ -430,4 +480,31 @@ fn check_identity(verdict: &Verdict, value: &Value) {
             "{name}"
         );
     }
+}
+
+/// The header of claims has those that were chosen, as the issuer wrote them.
+fn check_claims(verdict: &Verdict, claims_header: &str, body: &[u8], value: &Value) {
+    let Decision::Granted(grant) = &verdict.decision else {
+        return;
+    };
+    let header = grant.headers().find(|(name, _)| *name == "x-auth-claims");
+    let Some((_, header)) = header else {
+        assert_eq!(claims_header, "none");
+        return;
+    };
+    assert!(header.len() <= MAX_CLAIMS_BYTES);
+    let claims = URL_SAFE_NO_PAD.decode_to_vec(header).expect("base64url");
+    if claims_header == "all" {
+        assert_eq!(claims, body);
+        return;
+    }
+    let mut expected = value.clone();
+    if let Value::Object(members) = &mut expected {
+        members.retain(|name, _| claims_header.split(' ').any(|wanted| wanted == name));
+    }
+    let claims = in_range(core::str::from_utf8(&claims).expect("UTF-8"));
+    assert_eq!(
+        serde_json::from_str::<Value>(&claims).expect("JSON"),
+        expected
+    );
 }

@@ -28,6 +28,9 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "client_not_allowed" => {
             "Add this client id to WORKOUT18_ALLOWED_CLIENTS of Service B, or use a client that it lists."
         }
+        "claims_too_long" => {
+            "Set WORKOUT18_CLAIMS_HEADER of Service B to the claims that it needs, or to none, or configure the issuer to put fewer into the introspection response."
+        }
         "expired" => {
             "Compare the clocks of this machine, of Service B and of the issuer; a new token was tried already."
         }

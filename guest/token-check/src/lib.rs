@@ -94,6 +94,7 @@ mod decision;
 mod grammar;
 mod introspection;
 mod json;
+mod json_text;
 mod memory;
 mod policy;
 mod reason;

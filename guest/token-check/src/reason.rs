@@ -17,7 +17,8 @@ pub(crate) enum ErrorClass {
     Scope,
     /// 403 `insufficient_scope` without a scope: more scope would not help.
     Forbidden,
-    /// 403 `access_denied` without a challenge: no token would help.
+    /// 403 `access_denied` without a challenge: a token that the caller could ask for would not
+    /// help.
     Denied,
     /// 503 without a challenge: the caller's token is not at fault.
     Unavailable,
@@ -59,6 +60,8 @@ reasons! {
     AmbiguousMethod = "ambiguous_method", Request, "The method of the request is ambiguous: write it in upper case.";
     /// A malformed host; with rules, also a path or a host that the app may interpret differently.
     AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
+    /// `x-auth-claims` would be longer than apps accept.
+    ClaimsTooLong = "claims_too_long", Denied, "The access token has more claims than this service accepts.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
     /// A rule with `deny`.

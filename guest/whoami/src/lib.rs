@@ -99,7 +99,7 @@ pub fn answer(method: &[u8], claims: Option<&[u8]>) -> Answer {
         None => Answer::error(
             500,
             "gate_missing",
-            "The auth check is missing in front of this service.",
+            "The request has no x-auth-claims: the auth check is missing, or its claims_header is none.",
         ),
     }
 }
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn without_the_claims_of_a_gate_there_is_no_document() {
-        let missing = r#"{"error":"gate_missing","error_description":"The auth check is missing in front of this service."}"#;
+        let missing = r#"{"error":"gate_missing","error_description":"The request has no x-auth-claims: the auth check is missing, or its claims_header is none."}"#;
         for claims in [None, Some(&b"!"[..]), Some(b"e30x"), Some(b"W10")] {
             let answer = answer(b"GET", claims);
             assert_eq!((answer.status, answer.body.as_str()), (500, missing));

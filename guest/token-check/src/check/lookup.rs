@@ -266,7 +266,7 @@ impl Lookup {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         let encoded = policy.endpoint().encoding_changes_credentials();
-        let interpreted = introspection::interpret(response, encoded);
+        let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }

@@ -10,6 +10,10 @@ const ISSUER: &str = "x-auth-issuer";
 const SCOPE: &str = "x-auth-scope";
 const CLAIMS: &str = "x-auth-claims";
 
+/// Longest `x-auth-claims`, in bytes: servers accept a line of 8 KiB with the name and the end of
+/// it (nginx 8192, Apache and gunicorn 8190), and answer 400 or 431 to more.
+const MAX_CLAIMS_BYTES: usize = 8000;
+
 /// Headers that only the auth check may set.
 pub const IDENTITY_HEADERS: [&str; 5] = [SUBJECT, CLIENT_ID, ISSUER, SCOPE, CLAIMS];
 
@@ -39,14 +43,19 @@ pub(super) struct Identity {
     ends: [usize; IDENTITY_HEADERS.len()],
 }
 
+/// Whether apps accept the header of these claims.
+pub(super) fn fits(claims: Claims<'_>) -> bool {
+    URL_SAFE_NO_PAD.encoded_length(claims.header_document().len()) <= MAX_CLAIMS_BYTES
+}
+
 impl Identity {
     pub(super) fn new(claims: Claims<'_>) -> Self {
-        let document = claims.document().as_bytes();
-        // The other values are parts of the document, so this capacity holds them all.
+        let document = claims.header_document().as_bytes();
+        // The other values are parts of the response, so this capacity holds them all.
         let mut values = String::with_capacity(
             URL_SAFE_NO_PAD
                 .encoded_length(document.len())
-                .saturating_add(document.len()),
+                .saturating_add(claims.document().len()),
         );
         let mut ends = [0; IDENTITY_HEADERS.len()];
         let [subject, client_id, issuer, scope, all] = &mut ends;

@@ -218,7 +218,7 @@ fn first_violation(
     if !has_one || !requirements.all_scopes.as_slice().iter().all(has) {
         return Some(Reason::InsufficientScope);
     }
-    None
+    (!identity::fits(claims)).then_some(Reason::ClaimsTooLong)
 }
 
 /// How the values of a claim compare with a list of which one is required.

@@ -10,6 +10,7 @@ use super::fault::{Detail, Document, MemberFault};
 use super::members::{Members, member_fault};
 use crate::grammar::is_field_value;
 use crate::json::Json;
+use crate::json_text;
 
 /// What the issuer says about one token: nothing about any request. A typical response takes one
 /// allocation.
@@ -17,13 +18,15 @@ use crate::json::Json;
 pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
 
 /// Describes the string behind it, which is the document as the issuer sent it, then an unescaped
-/// copy of each string that has escapes there. Kept small, since there is one per cached token.
+/// copy of each string that has escapes there, and the claims of the header if they were selected. Kept small, since there is one per cached token.
 struct Head {
     /// The members of [`CLAIM_MEMBERS`], then the audiences, the unknown types and the scopes.
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
     expires: i64,
     starts: i64,
     document: u32,
+    /// What `x-auth-claims` holds: an empty span for nothing.
+    claims_header: Span,
     audiences: u32,
     unknown_types: u8,
     is_other_token: bool,
@@ -42,7 +45,7 @@ impl Head {
 /// Spans that need no allocation of their own: IBM Verify names one audience and no scope.
 const TYPICAL_SPANS: usize = 6;
 
-/// A part of the string. It ends within 512 KiB: twice the maximum of `max_answer_bytes`.
+/// A part of the string. It ends within 1 MiB: four times the maximum of `max_answer_bytes`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: u32,
@@ -64,6 +67,17 @@ const ABSENT: Span = Span {
 /// Longest claim with a header of its own, in bytes; `x-auth-claims` holds longer ones.
 pub(crate) const MAX_CLAIM_HEADER_BYTES: usize = 1024;
 
+/// The members of the response that `x-auth-claims` holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimsHeader {
+    /// All, as the issuer sent them.
+    All,
+    /// None: there is no such header.
+    None,
+    /// Those with one of these names.
+    Names(Vec<String>),
+}
+
 /// The claims that are one string each, by their place in [`CLAIM_MEMBERS`].
 #[derive(Clone, Copy)]
 pub(crate) enum Claim {
@@ -78,12 +92,21 @@ const CLAIM_MEMBERS: [&str; 4] = ["iss", "sub", "client_id", "grant_type"];
 impl Facts {
     pub(crate) const INACTIVE: Self = Self(None);
 
-    /// Parses the JSON document of a response.
-    pub(crate) fn parse(document: &str) -> Result<Self, Detail> {
-        let members = Members::parse(document)?;
+    /// Parses the JSON document of a response. `claims_header`: which claims
+    /// [`Claims::header_document`] returns.
+    pub(crate) fn parse(document: &str, claims_header: &ClaimsHeader) -> Result<Self, Detail> {
+        let in_range;
+        let members = match Members::parse(document) {
+            // A number that nobody reads must not spoil the document.
+            Err(Detail::Document(Document::NotJson)) => {
+                in_range = json_text::with_numbers_in_range(document).unwrap_or_default();
+                Members::parse(&in_range)
+            }
+            members => members,
+        }?;
         let fault = |fault| Err(member_fault("active", fault));
         match members.get_or_null("active") {
-            Some(Json::Bool(true)) => Self::from_active(document, &members),
+            Some(Json::Bool(true)) => Self::from_active(document, &members, claims_header),
             // No other member matters.
             Some(Json::Bool(false)) => Ok(Self::INACTIVE),
             Some(other) => fault(MemberFault::NotBoolean(other.kind())),
@@ -91,7 +114,11 @@ impl Facts {
         }
     }
 
-    fn from_active(document: &str, members: &Members<'_>) -> Result<Self, Detail> {
+    fn from_active(
+        document: &str,
+        members: &Members<'_>,
+        claims_header: &ClaimsHeader,
+    ) -> Result<Self, Detail> {
         let mut strings = Strings {
             document,
             unescaped: String::new(),
@@ -116,9 +143,18 @@ impl Facts {
         for element in lists {
             spans.push(strings.span(element)?);
         }
+        let claims_header = match claims_header {
+            ClaimsHeader::All => strings.span(document)?,
+            ClaimsHeader::None => Span { start: 0, end: 0 },
+            ClaimsHeader::Names(names) => {
+                let selected = json_text::select_members(document, names);
+                strings.span(&selected.ok_or(Detail::Document(Document::NotJson))?)?
+            }
+        };
         let too_large = Detail::Document(Document::TooLarge);
         let head = Head {
             document: document.len().try_into().map_err(|_| too_large)?,
+            claims_header,
             spans,
             audiences: audiences.len().try_into().map_err(|_| too_large)?,
             unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
@@ -168,6 +204,11 @@ impl<'a> Claims<'a> {
     pub(crate) fn document(self) -> &'a str {
         let end = self.0.header.document;
         self.part(Span { start: 0, end })
+    }
+
+    /// The claims for `x-auth-claims`, as JSON; empty if there are none to be.
+    pub(crate) fn header_document(self) -> &'a str {
+        self.part(self.0.header.claims_header)
     }
 
     pub(crate) fn issuer(self) -> Option<&'a str> {

@@ -1,6 +1,6 @@
 //! Turns a response of the issuer into facts about the token, or into the issuer's fault.
 
-use super::facts::Facts;
+use super::facts::{ClaimsHeader, Facts};
 use super::fault::{Detail, Document, Fault};
 use super::members::Members;
 use super::response::IssuerResponse;
@@ -20,8 +20,10 @@ pub(crate) struct Introspected {
 }
 
 /// `encoding_changes_credentials`: see [`super::Endpoint::encoding_changes_credentials`].
+/// `claims_header`: see [`Facts::parse`].
 pub(crate) fn interpret(
     response: &IssuerResponse,
+    claims_header: &ClaimsHeader,
     encoding_changes_credentials: bool,
 ) -> Result<Introspected, Fault> {
     let status = response.status;
@@ -61,7 +63,7 @@ pub(crate) fn interpret(
         .ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, too_large))?;
     core::str::from_utf8(body)
         .map_err(|_| Detail::Document(Document::NotUtf8))
-        .and_then(Facts::parse)
+        .and_then(|document| Facts::parse(document, claims_header))
         .map(|facts| Introspected {
             facts,
             error_status: None,

@@ -170,7 +170,7 @@ impl<'a> Members<'a> {
                 clippy::cast_possible_truncation,
                 reason = "a cast from f64 saturates, and the bounds follow"
             )]
-            Some(Json::Float(seconds)) if seconds.is_finite() => round(*seconds) as i64,
+            Some(Json::Float(seconds)) => round(*seconds) as i64,
             Some(other) => return Err(member_fault(name, MemberFault::NotTime(other.kind()))),
         };
         if seconds <= MAX_UNIX_SECONDS {

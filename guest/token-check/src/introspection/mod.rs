@@ -11,7 +11,7 @@ mod retry_after;
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
 pub use call::{IntrospectionCall, USER_AGENT};
 pub use facts::Facts;
-pub(crate) use facts::{Claim, Claims, MAX_CLAIM_HEADER_BYTES};
+pub(crate) use facts::{Claim, Claims, ClaimsHeader, MAX_CLAIM_HEADER_BYTES};
 pub(crate) use fault::Detail;
 pub use fault::{CallFailure, Fault};
 pub(crate) use interpret::{Introspected, interpret};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::cache::CachedFacts;
 use super::derived_keys::{DIGEST_BYTES, DerivedKeys};
-use crate::introspection::Facts;
+use crate::introspection::{ClaimsHeader, Facts};
 use crate::policy::Policy;
 use crate::time::{Now, milliseconds};
 
@@ -107,14 +107,14 @@ struct OpenRecord {
 }
 
 impl OpenRecord {
-    fn facts(&self, now: Now) -> Option<CachedFacts> {
+    fn facts(&self, claims_header: &ClaimsHeader, now: Now) -> Option<CachedFacts> {
         let age = milliseconds(now.unix).saturating_sub(self.called);
         // From the future: another machine's clock is ahead of ours, so the age is unknown.
         if age < 0 {
             return None;
         }
         Some(CachedFacts {
-            facts: Facts::parse(core::str::from_utf8(&self.document).ok()?).ok()?,
+            facts: Facts::parse(core::str::from_utf8(&self.document).ok()?, claims_header).ok()?,
             called: milliseconds(now.monotonic).saturating_sub(age),
         })
     }
@@ -141,6 +141,7 @@ pub(crate) struct SharedStore {
     /// No route uses anything older than this, in milliseconds.
     longest_age: i64,
     leeway_seconds: i64,
+    claims_header: ClaimsHeader,
     supports_leases: bool,
     cools_down_until: Duration,
 }
@@ -167,6 +168,7 @@ impl SharedStore {
             slots: policy.cache_entries().into(),
             longest_age: policy.longest_age_seconds().saturating_mul(1000),
             leeway_seconds: policy.leeway_seconds(),
+            claims_header: policy.claims_header().clone(),
             supports_leases,
             cools_down_until: Duration::ZERO,
         })
@@ -229,7 +231,7 @@ impl SharedStore {
         match self.read(bytes) {
             None => (SlotState::Occupied, None),
             Some(record) if record.digest == token.digest => {
-                (SlotState::SameToken, record.facts(now))
+                (SlotState::SameToken, record.facts(&self.claims_header, now))
             }
             Some(record) if self.is_replaceable(&record, now) => (SlotState::Free, None),
             Some(_) => (SlotState::Occupied, None),
@@ -279,7 +281,10 @@ impl SharedStore {
             let end = cached.facts.claims().map(|claims| claims.expires());
             end.is_some_and(|end| end.saturating_add(self.leeway_seconds) < now.unix_seconds())
         };
-        age > self.longest_age || record.facts(now).is_some_and(has_expired)
+        age > self.longest_age
+            || record
+                .facts(&self.claims_header, now)
+                .is_some_and(has_expired)
     }
 
     /// The lease for an introspection call that ends within `left`. Empty if it cannot be made.

@@ -93,7 +93,7 @@ mod tests {
         for (name, shown) in [
             ("WORKOUT18_QQQ", "WORKOUT18_QQQ"),
             ("WORKOUT18_", "WORKOUT18_"),
-            ("WORKOUT18_A\nB", "WORKOUT18_AB"),
+            ("WORKOUT18_A\nB", r"WORKOUT18_A\u{a}B"),
         ] {
             assert_eq!(
                 error(&[name]),

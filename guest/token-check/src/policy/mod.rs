@@ -29,7 +29,7 @@ pub use unclean::Unclean;
 pub use values::SettingValues;
 
 use crate::grammar::is_scope_token;
-use crate::introspection::{ClientAuth, Endpoint, Timeouts};
+use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
@@ -37,11 +37,11 @@ use names::near;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
-    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD, EXPECTED_ISSUER,
-    FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY, MAX_ANSWER_BYTES,
-    MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL, REALM, REQUIRE,
-    REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES, STALE_IF_ERROR, TIMEOUT,
-    TOKEN_TYPES,
+    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD,
+    EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
+    MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
+    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES,
+    STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
 };
 
 /// The shortest `cache_key`, in characters: in hexadecimal it has 128 bits.
@@ -77,6 +77,7 @@ pub struct Policy {
     audit: bool,
     realm: String,
     forward_token: bool,
+    claims_header: ClaimsHeader,
 }
 
 impl Policy {
@@ -191,6 +192,7 @@ impl Policy {
             audit: values.boolean(AUDIT)?,
             realm,
             forward_token: values.boolean(FORWARD_TOKEN)?,
+            claims_header: claims_header(values)?,
         })
     }
 
@@ -348,6 +350,11 @@ impl Policy {
     pub(crate) const fn forward_token(&self) -> bool {
         self.forward_token
     }
+
+    /// Which claims `x-auth-claims` holds.
+    pub(crate) const fn claims_header(&self) -> &ClaimsHeader {
+        &self.claims_header
+    }
 }
 
 fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
@@ -384,6 +391,24 @@ fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> 
         return Err(SettingsError::new(CACHE_KEY.key, problem));
     }
     Ok(Some(CacheKey::new(key.to_owned())))
+}
+
+fn claims_header(values: &SettingValues) -> Result<ClaimsHeader, SettingsError> {
+    let names = values.list(CLAIMS_HEADER)?;
+    match names.as_slice() {
+        [word] if word == "all" => return Ok(ClaimsHeader::All),
+        [word] if word == "none" => return Ok(ClaimsHeader::None),
+        _ => {}
+    }
+    let is_word = |name: &String| {
+        ["all", "none"]
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(name))
+    };
+    if names.iter().any(is_word) {
+        return Err(SettingsError::new(CLAIMS_HEADER.key, Problem::AllOrNone));
+    }
+    Ok(ClaimsHeader::Names(names))
 }
 
 /// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is

@@ -2,6 +2,8 @@
 
 use core::fmt::{self, Write as _};
 
+use super::unclean::is_invisible;
+
 /// Prefix of the environment variables.
 pub const PREFIX: &str = "WORKOUT18_";
 /// Prefix of the Spin variables: a middleware shares its variables with the app.
@@ -58,12 +60,35 @@ pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// Displays a name without control characters, which would break the log line.
+/// Displays a name with escapes for control characters, which would break the log line, and for
+/// invisible ones: a directional mark would show the line in another order.
 pub(crate) struct Visible<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut visible = self.0.chars().filter(|c| !c.is_control());
-        visible.try_for_each(|c| f.write_char(c))
+        self.0.chars().try_for_each(|c| match c {
+            c if c.is_control() || is_invisible(c) => fmt::Display::fmt(&c.escape_unicode(), f),
+            c => f.write_char(c),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_with_control_and_invisible_characters_escaped() {
+        for (name, shown) in [
+            ("expected_aud \"a\\b'", "expected_aud \"a\\b'"),
+            ("a\r\nb\u{7f}", r"a\u{d}\u{a}b\u{7f}"),
+            ("b\u{fc}cher \u{1f600}", "b\u{fc}cher \u{1f600}"),
+            // Directional marks, a line separator, characters without width.
+            ("\u{202e}\u{2066}\u{61c}", r"\u{202e}\u{2066}\u{61c}"),
+            ("a\u{2028}b\u{200b}", r"a\u{2028}b\u{200b}"),
+            ("\u{feff}\u{ad}\u{e0041}", r"\u{feff}\u{ad}\u{e0041}"),
+        ] {
+            assert_eq!(Visible(name).to_string(), shown);
+        }
     }
 }

@@ -221,6 +221,8 @@ settings! {
         "The realm of challenges (RFC 9110 section 11.5).";
     FORWARD_TOKEN: "forward_token", Kind::Boolean, Some("false"),
         "`true`: forward the Authorization header to the app.";
+    CLAIMS_HEADER: "claims_header", Kind::List, Some("all"),
+        "The claims that `x-auth-claims` holds: `all`, `none`, or names separated by spaces. Over 8000 bytes of it are refused (`claims_too_long`).";
     ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
         "`true`: `introspect_url` may be plain `http` to any host. Dangerous.";
 }

@@ -39,6 +39,8 @@ pub enum Problem {
     UrlWithExtras,
     /// None of these words.
     NotAChoice(&'static [&'static str]),
+    /// `all` or `none` among names, or not in lower case.
+    AllOrNone,
     /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC
     /// 7617 section 2).
     ColonInClientId,
@@ -176,6 +178,9 @@ impl fmt::Display for SettingsError {
                 }
                 Ok(())
             }
+            Problem::AllOrNone => f.write_str(
+                "must be `all` or `none`, alone and in lower case, or names of claims separated by spaces",
+            ),
             Problem::ColonInClientId => f.write_str(
                 "has a colon, at which `client_auth` = `basic-raw` would truncate it: use `basic` or `post`",
             ),

@@ -29,11 +29,7 @@ impl Unclean {
             match c {
                 '\u{feff}' => return Err(Self::ByteOrderMark),
                 c if c.is_control() => return Err(Self::Control(c)),
-                // Zero-width and directional marks, and what separates lines and paragraphs.
-                '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' => {
-                    return Err(Self::Invisible(c));
-                }
-                c if c.is_whitespace() && c != ' ' => return Err(Self::Invisible(c)),
+                c if is_invisible(c) => return Err(Self::Invisible(c)),
                 _ => {}
             }
         }
@@ -58,6 +54,25 @@ impl Unclean {
             None => Ok(()),
         }
     }
+}
+
+/// Whether it is white space other than the space character, or has no width of its own: the
+/// categories Zl, Zp and Cf of Unicode, without the few marks of Cf that are visible.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}'
+    ) || (c.is_whitespace() && c != ' ')
 }
 
 impl fmt::Display for Unclean {
@@ -107,6 +122,9 @@ mod tests {
             ("a\u{a0}b", "has the invisible character U+00A0 in it"),
             ("a\u{200b}", "has the invisible character U+200B in it"),
             ("a\u{2028}", "has the invisible character U+2028 in it"),
+            ("a\u{2066}b", "has the invisible character U+2066 in it"),
+            ("a\u{ad}b", "has the invisible character U+00AD in it"),
+            ("a\u{e0041}", "has the invisible character U+E0041 in it"),
             (" secret", "begins or ends with a space"),
             ("secret ", "begins or ends with a space"),
             (" ", "begins or ends with a space"),

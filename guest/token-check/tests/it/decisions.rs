@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64_simd::URL_SAFE_NO_PAD;
 use token_check::{
     ALL_REASONS, Action, AuthCheck, AwaitingResponse, BodyCollector, Decision, IssuerResponse, Now,
     Parked, PendingRequest, Problem, Range, Reason, RequestHead, Response, SETTINGS, SettingsError,
@@ -415,6 +416,83 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     );
 }
 
+/// What `x-auth-claims` holds if the issuer responds so; `Ok(None)` for no such header.
+fn claims(claims_header: &str, document: &str) -> Result<Option<String>, Reason> {
+    match decide(&[("claims_header", claims_header)], json(document)) {
+        Decision::Refused(refusal) => Err(refusal.reason()),
+        Decision::Granted(grant) => Ok(grant
+            .headers()
+            .find(|(name, _)| *name == "x-auth-claims")
+            .map(|(_, value)| {
+                let json = URL_SAFE_NO_PAD.decode_to_vec(value).unwrap();
+                String::from_utf8(json).unwrap()
+            })),
+    }
+}
+
+#[test]
+fn claims_header_says_which_claims_the_app_gets() {
+    let document =
+        r#"{"active":true, "sub":"s","n":1e999,"\u0061":["\u0062", null],"x":{"a" : 1}}"#;
+    for (setting, expected) in [
+        ("all", Some(document)),
+        ("", Some(document)),
+        ("none", None),
+        ("sub", Some(r#"{"sub":"s"}"#)),
+        // In the issuer's order, as they are written there.
+        (
+            "x n  a x",
+            Some(r#"{"n":1e999,"\u0061":["\u0062", null],"x":{"a" : 1}}"#),
+        ),
+        ("email", Some("{}")),
+        ("allow", Some("{}")),
+    ] {
+        assert_eq!(
+            claims(setting, document),
+            Ok(expected.map(str::to_owned)),
+            "{setting}"
+        );
+    }
+    // Its other headers and its decision do not depend on it.
+    for setting in ["none", "x"] {
+        let settings = [("claims_header", setting), ("required_scope", "a")];
+        let body = r#"{"active":true,"sub":"s","scope":"a"}"#;
+        let Decision::Granted(grant) = decide(&settings, json(body)) else {
+            panic!("must be granted")
+        };
+        let values: Vec<_> = grant.headers().map(|(_, value)| value).collect();
+        assert_eq!(&values[..2], ["s", "a"]);
+        let body = json(r#"{"active":true,"sub":"s","x":{}}"#);
+        assert_eq!(reason(&settings, body), Some(Reason::InsufficientScope));
+    }
+}
+
+#[test]
+fn claims_that_are_longer_than_apps_accept_are_refused() {
+    // 8000 bytes of base64url are 6000 bytes.
+    let long = |bytes: usize| {
+        let [start, end] = [r#"{"active":true,"sub":"s","x":""#, r#""}"#];
+        let filling = "x".repeat(bytes - start.len() - end.len());
+        format!("{start}{filling}{end}")
+    };
+    assert_eq!(claims("all", &long(6000)), Ok(Some(long(6000))));
+    assert_eq!(claims("all", &long(6001)), Err(Reason::ClaimsTooLong));
+    assert_eq!(claims("active x", &long(6020)), Err(Reason::ClaimsTooLong));
+    assert_eq!(
+        claims("sub", &long(60_000)),
+        Ok(Some(r#"{"sub":"s"}"#.to_owned()))
+    );
+    assert_eq!(claims("none", &long(60_000)), Ok(None));
+    // What is wrong with the token itself comes first.
+    let inactive = long(6001).replace("true", "false");
+    assert_eq!(claims("all", &inactive), Err(Reason::Inactive));
+    let settings = [("required_scope", "a")];
+    assert_eq!(
+        reason(&settings, json(&long(6001))),
+        Some(Reason::InsufficientScope)
+    );
+}
+
 #[test]
 fn a_claim_has_a_header_of_its_own_up_to_1024_bytes() {
     for (bytes, expected) in [
@@ -531,7 +609,7 @@ fn tokens_and_responses_are_accepted_up_to_their_limits() {
         (vec![], 65_536),
         (vec![("max_answer_bytes", "262144")], 262_144),
     ] {
-        let mut check = check(&extra);
+        let mut check = check(&[&extra[..], &[("claims_header", "none")]].concat());
         let mut decide = |length: usize| {
             let (start, end) = (r#"{"active":true,"sub":"me","x":""#, r#""}"#);
             let fill = "x".repeat(length - start.len() - end.len());
@@ -668,7 +746,7 @@ fn rfc6750_s3_every_reason_has_one_response_and_none_is_below_400() {
             401 => Some(format!(
                 r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
             )),
-            403 if *reason == Reason::DeniedByRule => None,
+            403 if matches!(reason, Reason::ClaimsTooLong | Reason::DeniedByRule) => None,
             403 => Some(format!(
                 r#"Bearer realm="service-b", error="insufficient_scope", error_description="{text}""#
             )),

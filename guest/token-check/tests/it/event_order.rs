@@ -125,6 +125,7 @@ fn newer_facts_too_large_to_cache_evict_older_ones() {
         &[
             ("cache_ttl", "300"),
             ("cache_entries", "1"),
+            ("claims_header", "none"),
             ("rules", rules),
         ],
         &issuer,

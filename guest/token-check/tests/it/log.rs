@@ -89,7 +89,7 @@ fn a_malformed_response_is_logged_with_its_member() {
         ("", "the issuer's response is not JSON"),
         (
             r#"{"active":true,"exp":1e999}"#,
-            "the issuer's response is not JSON",
+            "the member exp is not a time in seconds: it is past the year 9999",
         ),
         (
             "[]",

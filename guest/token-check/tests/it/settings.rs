@@ -69,6 +69,18 @@ fn accidental_characters_are_refused_in_every_setting_but_the_rules() {
 }
 
 #[test]
+fn all_and_none_are_no_names_of_claims() {
+    for value in ["all sub", "sub none", "all none", "ALL", "None", "sub All"] {
+        assert_eq!(
+            refused(&[("claims_header", value)]),
+            "setting `claims_header` (WORKOUT18_CLAIMS_HEADER) must be `all` or `none`, alone and in lower case, \
+             or names of claims separated by spaces"
+        );
+    }
+    assert!(policy(&[("claims_header", "sub email")]).is_ok());
+}
+
+#[test]
 fn a_list_with_a_comma_is_refused_and_more_than_one_space_is_one() {
     for key in [
         "expected_aud",
@@ -77,6 +89,7 @@ fn a_list_with_a_comma_is_refused_and_more_than_one_space_is_one() {
         "allowed_grant_types",
         "require",
         "token_types",
+        "claims_header",
     ] {
         for value in ["a,b", "a, b", "a ,b"] {
             assert_eq!(

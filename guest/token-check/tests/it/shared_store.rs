@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use token_check::{Action, CacheStatus, Reason, Sharing};
+use base64_simd::URL_SAFE_NO_PAD;
+use token_check::{Action, CacheStatus, Decision, Reason, Sharing};
 
 use crate::fixture::{
     Clock, Instance, Issuer, Ran, SECRET, SharedStore, TIMED_OUT, UNREACHABLE, active, continues,
@@ -83,6 +84,27 @@ fn c1_c4_what_comes_from_the_store_is_checked_as_all_is() {
     shared.clock.advance_ms(10_000);
     assert_eq!(shared.instance().get("/short", TOKEN), (None, MISS));
     assert_eq!(shared.issuer.calls(), 2);
+}
+
+#[test]
+fn instances_with_different_settings_select_claims_from_the_same_record() {
+    let shared = Shared::new(Sharing::Plain);
+    let claims = |claims_header: &'static str| {
+        let mut instance = shared.instance_with(&[("claims_header", claims_header)]);
+        let verdict = instance.request("/", TOKEN);
+        let Decision::Granted(grant) = &verdict.decision else {
+            panic!("{:?}", verdict.decision)
+        };
+        let mut headers = grant.headers();
+        let claims = headers.find(|(name, _)| *name == "x-auth-claims");
+        claims.map(|(_, value)| URL_SAFE_NO_PAD.decode_to_vec(value).unwrap())
+    };
+    assert_eq!(claims("sub").unwrap(), br#"{"sub":"s"}"#);
+    assert_eq!(claims("none"), None);
+    assert_eq!(claims("scope").unwrap(), br#"{"scope":"read"}"#);
+    let all = br#"{"active":true,"sub":"s","scope":"read"}"#;
+    assert_eq!(claims("all").unwrap(), all);
+    assert_eq!(shared.issuer.calls(), 1);
 }
 
 #[test]

@@ -205,14 +205,14 @@ pub(crate) fn check(
     )
 }
 
-/// The refusal that no token changes.
-const DENIED: &str = "denied_by_rule";
+/// The refusals that no token changes which the caller could ask for.
+const DENIED: [&str; 2] = ["claims_too_long", "denied_by_rule"];
 
 /// RFC 6750 section 3.1, and RFC 6749 section 4.1.2.1 for what is not the caller's fault.
 fn error(status: u16, reason: &str) -> &'static str {
     match status {
         // RFC 6749 section 4.1.2.1: no token would help.
-        403 if reason == DENIED => "access_denied",
+        403 if DENIED.contains(&reason) => "access_denied",
         400 => "invalid_request",
         401 => "invalid_token",
         403 => "insufficient_scope",
@@ -236,7 +236,7 @@ fn challenge(
         .find(|(key, _)| *key == "realm")
         .map_or("service-b", |(_, value)| value);
     let mut challenge = format!(r#"Bearer realm="{realm}""#);
-    if status == 503 || reason == DENIED {
+    if status == 503 || DENIED.contains(&reason) {
         return None;
     }
     if !["no_credentials", "unsupported_scheme"].contains(&reason) {

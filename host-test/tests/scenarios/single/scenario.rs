@@ -227,6 +227,14 @@ impl Scenario {
         self
     }
 
+    /// There is no claims header.
+    pub(crate) fn without_claims(mut self) -> Self {
+        if let Expect::Granted { identity, .. } = &mut self.expect {
+            identity.retain(|(name, _)| *name != "x-auth-claims");
+        }
+        self
+    }
+
     /// Granted without anybody being called: nothing is known of the caller.
     pub(crate) fn granted_without_identity(mut self) -> Self {
         self.expect = Expect::Granted {

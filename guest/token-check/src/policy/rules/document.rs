@@ -14,6 +14,7 @@ use crate::json::{self, Json};
 use crate::policy::Requirements;
 use crate::policy::names::near;
 use crate::policy::settings::MAX_TTL_SECONDS;
+use crate::policy::unclean::is_invisible;
 
 /// Keys of the document if it is an object.
 const DOCUMENT_KEYS: &[&str] = &["$schema", "rules"];
@@ -309,7 +310,7 @@ fn set<L: From<Vec<String>>>(
 }
 
 fn is_claim(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
+    !text.is_empty() && !text.chars().any(|c| c.is_control() || is_invisible(c))
 }
 
 fn parse_ttl(members: &Members<'_>) -> Result<Option<u32>, RulesFault> {

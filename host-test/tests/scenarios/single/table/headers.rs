@@ -45,6 +45,35 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("h10_h11_path_headers_of_the_client_change_nothing_for_a_good_token")
             .header("x-forwarded-uri", "/health")
             .header("x-original-url", "/health"),
+        scenario("claims_header_names_the_claims_that_go_on")
+            .with("claims_header", "client_id scope")
+            .responds(
+                r#"{"active":true,"scope":"read","client_id":"service-a","email":"a@b.test"}"#,
+            )
+            .granted(
+                &[("x-auth-client-id", "service-a"), ("x-auth-scope", "read")],
+                r#"{"scope":"read","client_id":"service-a"}"#,
+            ),
+        scenario("claims_header_none_leaves_the_header_out")
+            .with("claims_header", "none")
+            .without_claims(),
+        scenario("claims_that_are_longer_than_apps_accept_are_refused")
+            .responds(&long_claims())
+            .refused(403, "claims_too_long"),
+        scenario("claims_that_are_long_do_no_harm_if_they_stay_here")
+            .with("claims_header", "none")
+            .responds(&long_claims())
+            .granted(&[("x-auth-client-id", "service-a")], "")
+            .without_claims(),
+        scenario("rfc8259_s6_a_number_out_of_range_in_a_member_that_nobody_reads_is_fine")
+            .responds(r#"{"active":true,"client_id":"service-a","x":[1e999,-1e999]}"#)
+            .granted(
+                &[("x-auth-client-id", "service-a")],
+                r#"{"active":true,"client_id":"service-a","x":[1e999,-1e999]}"#,
+            ),
+        scenario("rfc7662_s2_2_an_exp_out_of_range_is_no_time")
+            .responds(r#"{"active":true,"client_id":"service-a","exp":1e999}"#)
+            .refused(503, "issuer_answer_malformed"),
         scenario("rfc7662_s2_2_a_claim_with_quotes_and_backslashes_is_safe")
             .responds(r#"{"active":true,"sub":"a\"b\\c"}"#)
             .granted(
@@ -63,4 +92,14 @@ pub(crate) fn rows() -> Vec<Scenario> {
                 &IBM.replace(r#""sub""#, r#""scope":"read write","sub""#),
             ),
     ]
+}
+
+/// One byte more than fits into `x-auth-claims`.
+fn long_claims() -> String {
+    let [start, end] = [
+        r#"{"active":true,"client_id":"service-a","groups":""#,
+        r#""}"#,
+    ];
+    let groups = "g".repeat(6001 - start.len() - end.len());
+    format!("{start}{groups}{end}")
 }
