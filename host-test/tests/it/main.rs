@@ -10,6 +10,7 @@
 
 mod as_in_spin;
 mod client_tls;
+mod connections;
 mod host;
 mod key_value;
 mod load;
