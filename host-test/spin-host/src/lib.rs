@@ -14,6 +14,8 @@
 //! | | Spin | here | why |
 //! | --- | --- | --- | --- |
 //! | apps | handlers of all its versions | `wasi:http/handler@0.3.0` | what auth-check can be put in front of |
+//! | dependencies of a component | any import | `wasi:http/handler@0.3.0` | nothing here needs others |
+//! | a dependency that imports what it does not inherit | its calls fail | refused at start | a mistake is seen at once |
 //! | calls of an app to itself or to its other components | can be granted | refused at start or denied | nothing here needs them |
 //! | a grant that cannot be read | every call is denied | refused at start | a mistake is seen at once |
 //! | grants for ranges of addresses or ports, or schemes other than HTTP's | yes | refused at start | nothing here needs them |

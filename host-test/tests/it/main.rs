@@ -14,6 +14,7 @@ mod connections;
 mod host;
 mod key_value;
 mod load;
+mod production;
 mod redis;
 mod serve;
 #[path = "../support/mod.rs"]
