@@ -547,3 +547,16 @@ async fn b4_an_error_of_the_issuer_about_one_token_does_not_keep_it_alive() {
     })
     .await;
 }
+
+/// The issuer answers everybody, after two thirds of the timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_an_issuer_that_is_only_slow_keeps_no_revoked_token_alive() {
+    light("B4 slow issuer", &STALE, async |lab| {
+        revoked(lab, async |_| {
+            let late = Reaction::normal().after(2 * SLOW);
+            lab.stub.script_endpoint(Endpoint::Introspect, vec![late]);
+        })
+        .await
+    })
+    .await;
+}

@@ -568,6 +568,74 @@ fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
     }
 }
 
+/// A revoked token at an issuer that takes 60 % of the timeout for each answer: the issuer is slow,
+/// not down, and answers another token while the call about this one is in progress.
+#[test]
+fn stale_facts_never_count_while_the_issuer_answers_others_in_time() {
+    let (clock, _, mut instance) = outdated("revoked", "", &[("timeout", "5")]);
+    let takes = Duration::from_secs(3);
+    let (leader, flight, own) = introspects(instance.begin("/", "revoked"));
+    let (other, other_flight, _) = introspects(instance.begin("/", "other"));
+    // Answered as soon as the issuer can, or else at the end of its time.
+    let answer = |call: &IntrospectionCall| {
+        let in_time = call.timeout() >= takes;
+        let outcome = if in_time { inactive() } else { TIMED_OUT };
+        (call.timeout().min(takes), outcome)
+    };
+    let (after, outcome) = answer(&own);
+    clock.advance(after);
+    let mut progress = (instance.check).responded(flight, outcome.response(), clock.now());
+    clock.advance(takes - after);
+    let finished = instance
+        .check
+        .responded(other_flight, active("").response(), clock.now());
+    let _ = finishes(finished);
+    assert_eq!(reason(&instance.resume(other).decision), None);
+    if let Progress::Continue(Action::Introspect(flight, probe)) = progress {
+        assert_eq!(asked(&probe), "probe");
+        let sent_before = takes - after;
+        let (after, outcome) = answer(&probe);
+        clock.advance(after - sent_before);
+        progress = (instance.check).responded(flight, outcome.response(), clock.now());
+    }
+    let _ = finishes(progress);
+    let verdict = instance.resume(leader);
+    assert!(
+        reason(&verdict.decision).is_some(),
+        "granted: {:?}",
+        verdict.cache
+    );
+}
+
+/// At the same issuer, a caller whose cached result is over must not open the circuit for all.
+#[test]
+fn a_token_with_stale_facts_opens_no_circuit_while_the_issuer_is_only_slow() {
+    let (clock, _, mut instance) =
+        outdated("t", "", &[("timeout", "5"), ("stale_if_error", "600")]);
+    let takes = Duration::from_secs(3);
+    for _ in 0..3 {
+        let (leader, flight, call) = introspects(instance.begin("/", "t"));
+        let (mut flight, mut call) = (flight, call);
+        loop {
+            let in_time = call.timeout() >= takes;
+            let outcome = if in_time { active("") } else { TIMED_OUT };
+            clock.advance(call.timeout().min(takes));
+            match (instance.check).responded(flight, outcome.response(), clock.now()) {
+                Progress::Continue(Action::Introspect(next, next_call)) => {
+                    (flight, call) = (next, next_call);
+                }
+                progress => {
+                    let _ = finishes(progress);
+                    break;
+                }
+            }
+        }
+        let _ = instance.resume(leader);
+    }
+    // Nothing was ever wrong with the issuer.
+    assert_ne!(instance.get("/", "good").0, OPEN);
+}
+
 #[test]
 fn a_held_or_queued_token_gets_no_stale_facts() {
     let (clock, issuer, mut instance) = outdated("t", "", &[("max_calls", "1")]);
