@@ -1,9 +1,10 @@
 //! The issuer fails: one more try, a breaker, and what it said before.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use token_check::{
-    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing,
+    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing, Step,
 };
 
 use crate::fixture::{
@@ -634,6 +635,69 @@ fn a_token_with_stale_facts_opens_no_circuit_while_the_issuer_is_only_slow() {
     }
     // Nothing was ever wrong with the issuer.
     assert_ne!(instance.get("/", "good").0, OPEN);
+}
+
+/// A caller left when the time of its request was nearly over. The issuer answers in 300 ms, and the
+/// same token comes every 100 ms.
+#[test]
+fn a_call_with_little_time_left_is_not_what_every_later_request_waits_for() {
+    const EVERY: Duration = Duration::from_millis(100);
+    let takes = 3 * EVERY;
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
+    let (_left, flight) = instance.call("/", "t");
+    let mut waiting = VecDeque::new();
+    let arrive = |instance: &mut Instance, waiting: &mut VecDeque<_>| {
+        clock.advance(EVERY);
+        waiting.push_back(instance.join("/", "t"));
+    };
+    for _ in 0..49 {
+        arrive(&mut instance, &mut waiting);
+    }
+    let _ = instance.check.abandon(flight, clock.now());
+    let mut refused = 0;
+    let granted = loop {
+        let next = waiting
+            .pop_front()
+            .expect("a request arrives with each call");
+        let (leader, flight, call) = match instance.check.resume(next, clock.now()) {
+            Step::Done(_) => {
+                refused += 1;
+                continue;
+            }
+            step => introspects(step),
+        };
+        waiting = (waiting.into_iter())
+            .map(
+                |request| match instance.check.resume(request, clock.now()) {
+                    Step::Join(request) => request,
+                    step => panic!("must join: {step:?}"),
+                },
+            )
+            .collect();
+        let in_time = call.timeout() >= takes;
+        let mut left = call.timeout().min(takes);
+        while left >= EVERY {
+            arrive(&mut instance, &mut waiting);
+            left -= EVERY;
+        }
+        clock.advance(left);
+        let outcome = if in_time { active("") } else { TIMED_OUT };
+        let _ = finishes((instance.check).responded(flight, outcome.response(), clock.now()));
+        let verdict = instance.resume(leader);
+        if reason(&verdict.decision).is_none() {
+            break true;
+        }
+        refused += 1;
+        if refused > 500 {
+            break false;
+        }
+    };
+    assert!(
+        granted,
+        "{refused} requests refused, in {:?}",
+        refused * EVERY
+    );
 }
 
 #[test]
