@@ -495,28 +495,30 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
 }
 
 #[test]
-fn a_call_whose_token_has_stale_facts_leaves_half_of_the_time_to_the_probe() {
+fn a_call_whose_token_has_stale_facts_has_all_of_the_time_and_the_next_one_probes_first() {
     let (clock, _, mut instance) = outdated("t", "", &[("timeout", "2")]);
-    let (leader, flight, call) = introspects(instance.begin("/", "t"));
-    assert_eq!(
-        (asked(&call), call.timeout()),
-        ("token", Duration::from_secs(1))
-    );
-    let joined = instance.join("/", "t");
-    clock.advance_ms(1_000);
     let timed_out = || Err(CallFailure::Timeout);
-    let progress = instance.check.responded(flight, timed_out(), clock.now());
-    let Progress::Continue(Action::Introspect(flight, call)) = progress else {
-        panic!("must probe: {progress:?}");
-    };
-    assert_eq!(
-        (asked(&call), call.timeout()),
-        ("probe", Duration::from_secs(1))
-    );
-    clock.advance_ms(999);
+    let whole = |name| (name, Duration::from_secs(2));
+    let (leader, flight, call) = introspects(instance.begin("/", "t"));
+    assert_eq!((asked(&call), call.timeout()), whole("token"));
+    let joined = instance.join("/", "t");
+    clock.advance_ms(1_999);
+    let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
+    let slow = (Some(Reason::IssuerTimeout), MISS);
+    for request in [leader, joined] {
+        let verdict = instance.resume(request);
+        assert_eq!(reason(&verdict.decision), slow.0, "it may only be slow");
+    }
+    let (leader, flight, call) = introspects(instance.begin("/", "t"));
+    assert_eq!((asked(&call), call.timeout()), whole("probe"));
+    let joined = instance.join("/", "t");
+    clock.advance_ms(1_999);
     let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
     assert_eq!(instance.resume(leader).cache, STALE);
     assert_eq!(instance.resume(joined).cache, STALE);
+    // A token without stale facts is no reason to probe yet.
+    let (_leader, _flight, call) = introspects(instance.begin("/", "fresh"));
+    assert_eq!(asked(&call), "token");
 }
 
 #[test]
@@ -631,7 +633,8 @@ fn a_token_with_stale_facts_opens_no_circuit_while_the_issuer_is_only_slow() {
                 }
             }
         }
-        let _ = instance.resume(leader);
+        assert_eq!(reason(&instance.resume(leader).decision), None);
+        clock.advance_ms(10_000);
     }
     // Nothing was ever wrong with the issuer.
     assert_ne!(instance.get("/", "good").0, OPEN);
