@@ -12,7 +12,7 @@ use token_check::{
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::host::{Host, LogLevel};
+use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -61,17 +61,17 @@ impl<H: Host> Filter<H> {
     }
 
     /// A request has arrived. The effective context is its stream.
-    pub(crate) fn begin(&mut self, stream: u32, headers: &[(String, Vec<u8>)]) -> Applied {
+    pub(crate) fn begin(&mut self, stream: u32, headers: &HeaderMap) -> Applied {
         let mut authorization: Vec<&[u8]> = Vec::with_capacity(1);
         let mut traceparent: Vec<&[u8]> = Vec::new();
         let (mut authority, mut path, mut method) = (None, None, None);
-        for (name, value) in headers {
-            match name.as_str() {
-                "authorization" => authorization.push(value),
-                "traceparent" => traceparent.push(value),
-                ":authority" => authority = Some(value.as_slice()),
-                ":path" => path = Some(value.as_slice()),
-                ":method" => method = Some(value.as_slice()),
+        for (name, value) in headers.iter() {
+            match name {
+                b"authorization" => authorization.push(value),
+                b"traceparent" => traceparent.push(value),
+                b":authority" => authority = Some(value),
+                b":path" => path = Some(value),
+                b":method" => method = Some(value),
                 _ => {}
             }
         }
@@ -209,7 +209,7 @@ impl<H: Host> Filter<H> {
         grant
             .headers()
             .all(|(name, value)| self.host.add_request_header(name, value))
-            && (grant.forward_token || self.host.remove_request_header("authorization"))
+            && (grant.forward_token || self.host.remove_request_header(b"authorization"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is done to a request: edited and forwarded, or answered.
 
-use envoy_filter::host::{FilterStatus, LogLevel};
+use envoy_filter::host::{Action, LogLevel};
 use serde_json::json;
 
 use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, request};
@@ -120,7 +120,7 @@ fn forged_trailers_that_cannot_be_removed_stop_the_request() {
     let stream = worker.request(request("a"));
     assert!(worker.stream(stream).is_forwarded());
     let forged = || lines(&[("x-auth-subject", "forged"), ("x-checksum", "1")]);
-    assert_eq!(worker.trailers(stream, forged()), FilterStatus::Continue);
+    assert_eq!(worker.trailers(stream, forged()), Action::Continue);
     assert_eq!(
         worker.stream(stream).trailers,
         lines(&[("x-checksum", "1")])
@@ -133,7 +133,7 @@ fn forged_trailers_that_cannot_be_removed_stop_the_request() {
     ));
     let stream = worker.request_with(headers, |stream| stream.is_read_only = true);
     assert!(worker.stream(stream).is_forwarded());
-    assert_eq!(worker.trailers(stream, forged()), FilterStatus::Pause);
+    assert_eq!(worker.trailers(stream, forged()), Action::Pause);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::rc::Rc;
 
-use envoy_filter::host::{DispatchError, Host, LogLevel, MetricKind, SharedData};
+use envoy_filter::host::{DispatchError, HeaderMap, Host, LogLevel, MetricKind, SharedData};
 use token_check::{Now, StoreFailed};
 
 use super::{Response, SharedStore, UNIX_START, ms};
@@ -227,9 +227,9 @@ impl State {
     }
 }
 
-fn remove(lines: &mut Vec<(String, Vec<u8>)>, name: &str, is_read_only: bool) -> bool {
+fn remove(lines: &mut Vec<(String, Vec<u8>)>, name: &[u8], is_read_only: bool) -> bool {
     if !is_read_only {
-        lines.retain(|(known, _)| known != name);
+        lines.retain(|(known, _)| known.as_bytes() != name);
     }
     !is_read_only
 }
@@ -261,11 +261,11 @@ impl Host for FakeHost {
         self.call("environment").environment.clone()
     }
 
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.stream("request_headers").headers.clone()
+    fn request_headers(&self) -> HeaderMap {
+        header_map(&self.stream("request_headers").headers)
     }
 
-    fn remove_request_header(&self, name: &str) -> bool {
+    fn remove_request_header(&self, name: &[u8]) -> bool {
         let mut stream = self.stream("remove_request_header");
         let is_read_only = stream.is_read_only;
         remove(&mut stream.headers, name, is_read_only)
@@ -280,11 +280,11 @@ impl Host for FakeHost {
         !stream.is_read_only
     }
 
-    fn request_trailers(&self) -> Vec<(String, Vec<u8>)> {
-        self.stream("request_trailers").trailers.clone()
+    fn request_trailers(&self) -> HeaderMap {
+        header_map(&self.stream("request_trailers").trailers)
     }
 
-    fn remove_request_trailer(&self, name: &str) -> bool {
+    fn remove_request_trailer(&self, name: &[u8]) -> bool {
         let mut stream = self.stream("remove_request_trailer");
         let is_read_only = stream.is_read_only;
         remove(&mut stream.trailers, name, is_read_only)
@@ -380,8 +380,8 @@ impl Host for FakeHost {
     fn dispatch_call(
         &self,
         cluster: &str,
-        headers: Vec<(&str, &str)>,
-        body: Option<&[u8]>,
+        headers: &HeaderMap,
+        body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let mut state = self.call("dispatch_call");
@@ -392,7 +392,7 @@ impl Host for FakeHost {
         assert_eq!(state.effective, state.current, "a call for another context");
         assert!(!timeout.is_zero(), "Envoy treats 0 as no timeout");
         let now = state.monotonic;
-        let body = body.map(|body| String::from_utf8(body.to_vec()).unwrap());
+        let body = (!body.is_empty()).then(|| String::from_utf8(body.to_vec()).unwrap());
         let mut first_attempt = now;
         if let Some(token) = body.as_deref().and_then(token) {
             let attempt = (state.current, token.to_owned());
@@ -407,12 +407,13 @@ impl Host for FakeHost {
             return Err(error);
         }
         state.calls_so_far += 1;
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let owned = |(name, value)| (text(name), text(value));
         let call = Call {
             id: state.calls_so_far,
             owner: state.current,
             cluster: cluster.to_owned(),
-            headers: headers.into_iter().map(owned).collect(),
+            headers: headers.iter().map(owned).collect(),
             body,
             sent: now,
             first_attempt,
@@ -424,9 +425,9 @@ impl Host for FakeHost {
         Ok(id)
     }
 
-    fn call_response_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn call_response_headers(&self) -> HeaderMap {
         let state = self.call("call_response_headers");
-        state.response.as_ref().expect("a response").headers.clone()
+        header_map(&state.response.as_ref().expect("a response").headers)
     }
 
     fn call_response_body(&self, max_size: usize) -> Vec<u8> {
@@ -483,4 +484,8 @@ impl Host for FakeHost {
     fn record_metric(&self, metric: u32, value: u64) {
         self.call("record_metric").add_to_metric(metric, value);
     }
+}
+
+fn header_map(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+    HeaderMap::from_lines(lines.iter().map(|(name, value)| (name, value)))
 }
