@@ -33,6 +33,8 @@ pub(crate) enum Applied {
     Forwarded,
     /// It has its response.
     Answered,
+    /// Envoy did not take the response. Nothing of the request may pass.
+    Held,
     /// Nothing yet.
     Waits,
 }
@@ -146,6 +148,9 @@ impl<H: Host> Filter<H> {
             }
             match self.apply(verdict, whoami_method) {
                 Applied::Forwarded => self.host.resume_request(),
+                Applied::Held => {
+                    self.undecided.insert(stream, ());
+                }
                 Applied::Answered | Applied::Waits => {}
             }
         }
@@ -183,8 +188,11 @@ impl<H: Host> Filter<H> {
             let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
             let answer = whoami::answer(method, claims);
             self.dispatcher.metrics().granted();
-            (self.host).send_local_reply(answer.status, &answer.headers, &answer.body);
-            return Applied::Answered;
+            return answered((self.host).send_local_reply(
+                answer.status,
+                &answer.headers,
+                &answer.body,
+            ));
         }
         if self.edit_request(grant) {
             self.dispatcher.metrics().granted();
@@ -199,8 +207,7 @@ impl<H: Host> Filter<H> {
 
     fn refuse(&self, reason: Reason, response: &Response) -> Applied {
         self.dispatcher.metrics().refused(reason);
-        refuse(&self.host, reason, response);
-        Applied::Answered
+        answered(refuse(&self.host, reason, response))
     }
 
     /// Makes the request the one that the grant describes. Client-sent identity headers are gone by
@@ -213,11 +220,20 @@ impl<H: Host> Filter<H> {
     }
 }
 
-/// Refuses the request whose stream is the effective context.
-pub(crate) fn refuse(host: &impl Host, reason: Reason, response: &Response) {
+const fn answered(is_accepted: bool) -> Applied {
+    if is_accepted {
+        Applied::Answered
+    } else {
+        Applied::Held
+    }
+}
+
+/// Refuses the request whose stream is the effective context. `false`: it has no response.
+#[must_use]
+pub(crate) fn refuse(host: &impl Host, reason: Reason, response: &Response) -> bool {
     host.set_filter_state(DECISION, "refused");
     host.set_filter_state(REASON, reason.name());
-    host.send_local_reply(response.status, &response.headers, &response.body);
+    host.send_local_reply(response.status, &response.headers, &response.body)
 }
 
 /// Why the filter refused the request whose stream is the effective context, if it did.

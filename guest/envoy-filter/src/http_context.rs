@@ -10,8 +10,8 @@ use crate::host::{Action, Host};
 pub struct HttpContext<H> {
     host: H,
     id: u32,
-    /// `None`: the configuration is wrong, or the request cannot be edited, and nothing of it may
-    /// pass.
+    /// `None`: nothing of the request may pass: the configuration is wrong, or Envoy did not let the
+    /// filter edit or answer it.
     filter: Option<SharedFilter<H>>,
     /// Whether the request has waited.
     has_waited: bool,
@@ -43,17 +43,18 @@ impl<H: Host> HttpContext<H> {
         }
         let Some(filter) = &self.filter else {
             let response = Response::misconfigured(None);
-            refuse(&self.host, Reason::Misconfigured, &response);
+            // Without a filter nothing passes, whether or not Envoy took the response.
+            let _ = refuse(&self.host, Reason::Misconfigured, &response);
             return Action::Pause;
         };
-        match filter.borrow_mut().begin(self.id, &headers) {
-            Applied::Forwarded => Action::Continue,
-            Applied::Answered => Action::Pause,
-            Applied::Waits => {
-                self.has_waited = true;
-                Action::Pause
-            }
+        let applied = filter.borrow_mut().begin(self.id, &headers);
+        match applied {
+            Applied::Forwarded => return Action::Continue,
+            Applied::Answered => {}
+            Applied::Held => self.filter = None,
+            Applied::Waits => self.has_waited = true,
         }
+        Action::Pause
     }
 
     /// With `allow_on_headers_stop_iteration` Envoy does not hold the body back by itself, and

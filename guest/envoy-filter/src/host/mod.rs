@@ -53,8 +53,10 @@ pub trait Host: Clone {
     #[must_use]
     fn remove_request_trailer(&self, name: &[u8]) -> bool;
 
-    /// Answers the request. Envoy sends the response after the callback.
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str);
+    /// Answers the request. Envoy sends the response after the callback. `false`: it does not.
+    #[must_use]
+    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str)
+    -> bool;
 
     /// Replaces the header lines of this name in the response, while a callback shows it.
     fn set_response_header(&self, name: &str, value: &str);

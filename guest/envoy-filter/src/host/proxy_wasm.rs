@@ -16,6 +16,9 @@ const NO_VERSION: u32 = u32::MAX;
 /// Never a real version either: the write succeeds whatever the key holds.
 const ANY_VERSION: u32 = 0;
 
+/// The time if Envoy does not tell it, since 1970: in 2106, when no token is valid any more.
+const WITHOUT_CLOCK: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// The Envoy that runs this VM.
 #[derive(Clone, Copy)]
 pub(crate) struct ProxyWasm {
@@ -49,7 +52,7 @@ fn property(path: &str) -> Option<String> {
 impl Host for ProxyWasm {
     fn now(&self) -> Now {
         Now {
-            unix: hostcalls::current_time().unwrap_or_default(),
+            unix: hostcalls::current_time().unwrap_or(WITHOUT_CLOCK),
             monotonic: self.start.elapsed(),
         }
     }
@@ -101,13 +104,18 @@ impl Host for ProxyWasm {
         hostcalls::remove_header(MapType::HttpRequestTrailers, name).is_ok()
     }
 
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str) {
+    fn send_local_reply(
+        &self,
+        status: u16,
+        headers: &[(&'static str, String)],
+        body: &str,
+    ) -> bool {
         let lines = (headers.iter())
             // Envoy sets it too, and would send both.
             .filter(|(name, _)| *name != "content-length")
             .map(|(name, value)| (*name, value.as_str()));
         let headers = HeaderMap::from_lines(lines);
-        let _ = hostcalls::send_local_response(status, &headers, body.as_bytes());
+        hostcalls::send_local_response(status, &headers, body.as_bytes()).is_ok()
     }
 
     fn set_response_header(&self, name: &str, value: &str) {

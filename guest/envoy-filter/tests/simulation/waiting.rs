@@ -26,6 +26,31 @@ fn body_and_trailers_are_held_while_the_request_waits() {
 }
 
 #[test]
+fn nothing_of_a_request_passes_whose_refusal_envoy_does_not_take() {
+    let mut worker = Worker::new(&Configuration::default());
+    worker.faults().no_local_reply = true;
+    let at_once = worker.request(lines(&[(":path", "/"), (":method", "GET")]));
+    let later = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(inactive());
+    worker.faults().no_local_reply = false;
+    for stream in [at_once, later] {
+        assert_eq!(worker.body(stream), Action::Pause);
+        assert_eq!(worker.trailers(stream, Vec::new()), Action::Pause);
+        assert_eq!(worker.stream(stream).end, None);
+    }
+}
+
+#[test]
+fn nothing_of_a_stream_passes_whose_configuration_is_unknown() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request_of_no_configuration(request("a"));
+    let misconfigured = Some((503, "misconfigured".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), misconfigured);
+    assert_eq!(worker.calls().len(), 0);
+}
+
+#[test]
 fn nothing_of_a_request_passes_whose_verdict_envoy_did_not_let_the_filter_apply() {
     let mut worker = Worker::new(&Configuration::default());
     let stream = worker.request(request("a"));

@@ -175,6 +175,8 @@ pub(crate) struct Faults {
     pub(crate) no_shared_data: bool,
     /// No stream can be made the effective context.
     pub(crate) no_stream_context: bool,
+    /// Envoy takes no response for a request.
+    pub(crate) no_local_reply: bool,
 }
 
 /// One worker's Envoy.
@@ -290,7 +292,15 @@ impl Host for FakeHost {
         remove(&mut stream.trailers, name, is_read_only)
     }
 
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str) {
+    fn send_local_reply(
+        &self,
+        status: u16,
+        headers: &[(&'static str, String)],
+        body: &str,
+    ) -> bool {
+        if self.state().faults.no_local_reply {
+            return false;
+        }
         let now = self.state().monotonic;
         let headers = headers.iter();
         let end = StreamEnd::Answered {
@@ -304,6 +314,7 @@ impl Host for FakeHost {
         let mut state = self.state_mut();
         let stream = state.effective;
         state.deferred.push_back(Deferred::Reply(stream));
+        true
     }
 
     fn request_protocol(&self) -> Option<String> {

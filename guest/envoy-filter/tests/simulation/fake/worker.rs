@@ -39,6 +39,7 @@ pub(crate) struct Worker {
     /// The current root context is the last one.
     roots: BTreeSet<u32>,
     last_context: u32,
+    announces_streams: bool,
     /// Whether callers read a response at once, so that their stream ends with it.
     pub(crate) callers_read: bool,
 }
@@ -70,6 +71,7 @@ impl Worker {
             host,
             roots: BTreeSet::new(),
             last_context: 0,
+            announces_streams: true,
             callers_read: true,
         }
     }
@@ -110,6 +112,14 @@ impl Worker {
         self.request_with(headers, |_| {})
     }
 
+    /// A request arrives on a stream whose beginning Envoy did not tell.
+    pub(crate) fn request_of_no_configuration(&mut self, headers: Vec<(String, Vec<u8>)>) -> u32 {
+        self.announces_streams = false;
+        let id = self.request(headers);
+        self.announces_streams = true;
+        id
+    }
+
     /// A request arrives on a stream that the test prepares.
     pub(crate) fn request_with(
         &mut self,
@@ -133,7 +143,9 @@ impl Worker {
         prepare(&mut stream);
         self.host.state_mut().streams.insert(id, stream);
         self.callback(id, |worker| {
-            worker.vm.on_context_create(id, root);
+            if worker.announces_streams {
+                worker.vm.on_context_create(id, root);
+            }
             let status = worker.vm.on_request_headers(id);
             if status == Action::Continue {
                 let now = worker.now();
