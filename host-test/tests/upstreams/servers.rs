@@ -14,7 +14,7 @@ use std::{
 
 use programs::{
     Process,
-    install::{debian, once, run},
+    install::{debian, python},
     on_path, repository,
 };
 use tempfile::TempDir;
@@ -265,22 +265,7 @@ impl Installed {
 
 /// A program of the virtual environment with the Python servers.
 fn python_program(name: &str) -> PathBuf {
-    const PACKAGES: &str = include_str!("apps/requirements.txt");
-    let environment = once("python-servers", PACKAGES, SKIP, |folder| {
-        let Some(python) = ["python3", "python"].into_iter().find_map(on_path) else {
-            anyhow::bail!("there is no Python: install Python 3.10 or newer with venv and pip")
-        };
-        let file = repository().join("host-test/tests/upstreams/apps/requirements.txt");
-        run(Command::new(python).args(["-m", "venv"]).arg(folder))?;
-        run(Command::new(folder.join("bin/pip"))
-            .args([
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--requirement",
-            ])
-            .arg(file))?;
-        Ok(())
-    });
+    const PACKAGES: &str = "host-test/tests/upstreams/apps/requirements.txt";
+    let environment = python("python-servers", PACKAGES, SKIP);
     environment.unwrap().join("bin").join(name)
 }

@@ -172,3 +172,176 @@ fn segment(entries: u32) -> Option<Segment> {
         DefaultLifecycle::default(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspection::ClaimsHeader;
+
+    /// Nanoseconds in a millisecond and in a second.
+    const MS: i128 = 1_000_000;
+    const SECOND: i128 = 1_000_000_000;
+    /// The last time that fits into the milliseconds of [`CachedFacts::called`]; any later one
+    /// counts as it.
+    const LAST_MS: i128 = i64::MAX as i128;
+
+    fn policy(leeway: u32, stale_if_error: u32) -> Policy {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "service-b"),
+            ("resource_client_secret", "a secret of some length"),
+            ("leeway", &leeway.to_string()),
+            ("cache_ttl", "1"),
+            ("stale_if_error", &stale_if_error.to_string()),
+        ];
+        Policy::new(settings.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap()
+    }
+
+    fn route(ttl: u32) -> Requirements {
+        Requirements {
+            ttl_seconds: Some(ttl),
+            ..Requirements::default()
+        }
+    }
+
+    /// `None`: the token has no `exp`.
+    fn active(exp: Option<i64>) -> Facts {
+        let exp = exp.map_or(String::new(), |exp| format!(r#","exp":{exp}"#));
+        Facts::parse(&format!(r#"{{"active":true{exp}}}"#), &ClaimsHeader::All)
+            .ok()
+            .unwrap()
+    }
+
+    fn duration(nanoseconds: i128) -> Option<Duration> {
+        let seconds = u64::try_from(nanoseconds.checked_div_euclid(SECOND)?).ok()?;
+        let rest = u32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?;
+        Some(Duration::new(seconds, rest))
+    }
+
+    /// Every point of the monotonic clock at which an age could be taken for another one.
+    fn moments(called: i64, ttl: u32) -> impl Iterator<Item = Duration> {
+        let end = i128::from(called) * MS + i128::from(ttl) * SECOND;
+        let near = [0, 1, 999, 1000, 1001, MS - 1, MS, MS + 1, 2 * MS];
+        let near = near.into_iter().flat_map(move |by| [end - by, end + by]);
+        let far = [0, 1, LAST_MS * MS, (LAST_MS + 1) * MS];
+        near.chain(far).filter_map(duration).chain([Duration::MAX])
+    }
+
+    #[test]
+    fn facts_are_never_used_past_their_time_and_at_most_a_millisecond_less() {
+        let policy_without_stale = policy(0, 0);
+        let mut counts = [0_u32; 2];
+        for ttl in [0, 1, 2, 30, 86_399, 86_400, 2 * 86_400, u32::MAX] {
+            // A record of another instance may be from before our clock began.
+            for called in [
+                i64::MIN,
+                -86_400_000,
+                -1,
+                0,
+                1,
+                999,
+                1000,
+                5_000_001,
+                i64::MAX - 1,
+            ] {
+                let cached = CachedFacts {
+                    facts: active(None),
+                    called,
+                };
+                for monotonic in moments(called, ttl) {
+                    let now = Now {
+                        unix: Duration::ZERO,
+                        monotonic,
+                    };
+                    let nanoseconds = i128::try_from(monotonic.as_nanos()).unwrap();
+                    let age = nanoseconds.min(LAST_MS * MS) - i128::from(called) * MS;
+                    let left = i128::from(ttl) * SECOND - age;
+                    let is_fresh = cached.is_fresh(&route(ttl), &policy_without_stale, now);
+                    let case = format!("{ttl} s, called at {called} ms, at {monotonic:?}");
+                    assert!(!is_fresh || left > 0, "used past its time: {case}");
+                    assert!(is_fresh || left < MS, "not used in its time: {case}");
+                    counts[usize::from(is_fresh)] += 1;
+                }
+            }
+        }
+        assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
+    }
+
+    #[test]
+    fn stale_facts_are_used_for_the_sum_of_both_times_and_not_without_either() {
+        for (ttl, extra) in [(0, 60), (60, 0), (1, 1), (60, 86_400), (86_400, 86_400)] {
+            let policy = policy(0, extra);
+            let cached = CachedFacts {
+                facts: active(None),
+                called: 1000,
+            };
+            let both = ttl > 0 && extra > 0;
+            for monotonic in moments(cached.called, ttl + extra) {
+                let now = Now {
+                    unix: Duration::ZERO,
+                    monotonic,
+                };
+                let age = i128::try_from(monotonic.as_nanos()).unwrap() - 1000 * MS;
+                let left = i128::from(ttl + extra) * SECOND - age;
+                let is_usable = cached.is_usable_if_stale(&route(ttl), &policy, now);
+                let case = format!("{ttl} + {extra} s, at {monotonic:?}");
+                assert!(!is_usable || both && left > 0, "{case}");
+                assert!(is_usable || !both || left < MS, "{case}");
+            }
+        }
+        let (longest, now) = (policy(0, 86_400), Duration::from_secs(u64::from(u32::MAX)));
+        let cached = CachedFacts {
+            facts: active(None),
+            called: 1000,
+        };
+        let now = Now {
+            unix: Duration::ZERO,
+            monotonic: now,
+        };
+        // A sum that no setting can reach must not wrap around either.
+        assert!(cached.is_usable_if_stale(&route(u32::MAX), &longest, now));
+    }
+
+    #[test]
+    fn c6_cached_facts_end_the_leeway_before_exp_to_the_second() {
+        /// The last second of the year 9999, the latest `exp` that is accepted.
+        const LAST: i64 = 253_402_300_799;
+        for leeway in [0, 1, 30, 299, 300] {
+            let policy = policy(leeway, 1);
+            for exp in [
+                i64::MIN,
+                i64::MIN + 300,
+                -1,
+                0,
+                1,
+                300,
+                301,
+                1_800_000_000,
+                LAST,
+            ] {
+                let cached = CachedFacts {
+                    facts: active(Some(exp)),
+                    called: 0,
+                };
+                let end = i128::from(exp) - i128::from(leeway);
+                let near = [end * SECOND - 1, end * SECOND, (end + 1) * SECOND, 0, 1];
+                let ever = [Duration::from_secs(i64::MAX.cast_unsigned()), Duration::MAX];
+                for unix in near.into_iter().filter_map(duration).chain(ever) {
+                    let now = Now {
+                        unix,
+                        monotonic: Duration::ZERO,
+                    };
+                    let is_before = i128::from(unix.as_secs()) < end;
+                    let case = format!("exp {exp}, leeway {leeway}, at {unix:?}");
+                    assert_eq!(
+                        cached.is_fresh(&route(1), &policy, now),
+                        is_before,
+                        "{case}"
+                    );
+                    let is_usable = cached.is_usable_if_stale(&route(1), &policy, now);
+                    assert_eq!(is_usable, is_before, "{case}");
+                }
+            }
+        }
+    }
+}

@@ -107,6 +107,7 @@ fn query_has_token(path_and_query: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::every;
 
     const MAX_BYTES: usize = 1024;
 
@@ -174,6 +175,64 @@ mod tests {
         for (lines, reason) in rows {
             assert_eq!(read(lines, b"/data"), Err(*reason), "{lines:?}");
         }
+    }
+
+    /// The grammar as it is written: 1*( ALPHA / DIGIT / ... ) *"=", with our "!".
+    fn is_token68(text: &[u8]) -> bool {
+        const CHARACTERS: &str =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/!";
+        let mut rest = text;
+        let mut characters = 0_u32;
+        while let [first, after @ ..] = rest
+            && CHARACTERS.as_bytes().contains(first)
+        {
+            (rest, characters) = (after, characters + 1);
+        }
+        characters > 0 && rest.iter().all(|b| *b == b'=')
+    }
+
+    #[test]
+    fn rfc9110_s11_2_every_short_string_is_a_token_exactly_if_the_grammar_says_so() {
+        let bytes: Vec<[u8; 1]> = (0..=u8::MAX).map(|byte| [byte]).collect();
+        let bytes: Vec<&[u8]> = bytes.iter().map(<[u8; 1]>::as_slice).collect();
+        // One byte or more of each kind that matters to any reader.
+        let kinds = b"aZ5-.~+/!=% ,\xff"
+            .as_slice()
+            .chunks(1)
+            .collect::<Vec<_>>();
+        for (symbols, most) in [(&bytes, 2), (&kinds, 5)] {
+            let mut count = [0_usize; 2];
+            every::string(symbols, most, &mut |text| {
+                let is_good = is_token68(text);
+                assert_eq!(is_token(text), is_good, "{}", text.escape_ascii());
+                *count.get_mut(usize::from(is_good)).unwrap() += 1;
+            });
+            assert!(count.iter().all(|count| *count > 1000), "{count:?}");
+        }
+    }
+
+    #[test]
+    fn rfc6750_s2_1_every_short_line_is_a_credential_exactly_if_the_grammar_says_so() {
+        let symbols: [&[u8]; 11] = [
+            b"Bearer", b"bEARER", b"Basic", b" ", b"\t", b",", b"=", b"a", b"!", b";", b"\xff",
+        ];
+        let mut found = 0;
+        every::string(&symbols, 5, &mut |line| {
+            let start = line.iter().take_while(|b| b" \t".contains(b)).count();
+            let end = line.iter().rev().take_while(|b| b" \t".contains(b)).count();
+            // `OWS "Bearer" 1*SP b64token OWS`, of RFC 6750 and RFC 9110 section 5.5.
+            let expected = line
+                .get(start..line.len().saturating_sub(end))
+                .and_then(|value| value.split_at_checked(6))
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer"))
+                .map(|(_, rest)| rest.split_at(rest.iter().take_while(|b| **b == b' ').count()))
+                .filter(|(spaces, token)| !spaces.is_empty() && is_token68(token))
+                .map(|(_, token)| token.to_vec());
+            let is = read(&[line], b"/data");
+            assert_eq!(is.ok(), expected, "{}", line.escape_ascii());
+            found += usize::from(expected.is_some());
+        });
+        assert_eq!(found, 900);
     }
 
     #[test]

@@ -22,3 +22,25 @@ pub struct RequestHead<'a> {
     /// introspection call.
     pub traceparent: &'a [&'a [u8]],
 }
+
+/// For tests that try every input up to a length.
+#[cfg(test)]
+mod every {
+    /// Every string of up to `most` symbols.
+    pub(super) fn string(symbols: &[&[u8]], most: usize, each: &mut impl FnMut(&[u8])) {
+        extend(&mut Vec::new(), symbols, most, each);
+    }
+
+    fn extend(string: &mut Vec<u8>, symbols: &[&[u8]], left: usize, each: &mut impl FnMut(&[u8])) {
+        each(string);
+        let Some(left) = left.checked_sub(1) else {
+            return;
+        };
+        for symbol in symbols {
+            let end = string.len();
+            string.extend_from_slice(symbol);
+            extend(string, symbols, left, each);
+            string.truncate(end);
+        }
+    }
+}

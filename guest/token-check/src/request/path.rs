@@ -222,6 +222,7 @@ pub(crate) fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::every;
 
     #[test]
     fn rfc3986_s6_2_2_2_every_spelling_of_a_path_is_one_path() {
@@ -308,6 +309,124 @@ mod tests {
         ];
         for (target, why) in rows {
             assert_eq!(normalize(target), Err(*why), "{}", target.escape_ascii());
+        }
+    }
+
+    /// What a reader takes a path for: its segments, as it understands them.
+    type Segments = Vec<Vec<u8>>;
+
+    /// Decodes each `%` with two hexadecimal digits, and leaves any other as it is.
+    fn percent_decoded(text: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let digits = text.get(at + 1..at + 3).filter(|_| text[at] == b'%');
+            let digits = digits.and_then(|digits| core::str::from_utf8(digits).ok());
+            let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+            let byte = digits.map(|digits| u8::from_str_radix(digits, 16).unwrap());
+            decoded.push(byte.unwrap_or(text[at]));
+            at += if byte.is_some() { 3 } else { 1 };
+        }
+        decoded
+    }
+
+    fn segments(path: &[u8]) -> Segments {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect()
+    }
+
+    /// RFC 3986 section 3.3: splits, then decodes.
+    fn reads_as_written(path: &[u8]) -> Segments {
+        segments(path)
+            .iter()
+            .map(|segment| percent_decoded(segment))
+            .collect()
+    }
+
+    /// Readers that differ from the standard in one way each, as servers and frameworks do.
+    const LAX: [fn(&[u8]) -> Segments; 8] = [
+        |path| segments(&percent_decoded(path)),
+        |path| reads_as_written(&percent_decoded(path)),
+        |path| {
+            let path = percent_decoded(path);
+            segments(path.split(|b| b"?#".contains(b)).next().unwrap())
+        },
+        |path| {
+            let path = percent_decoded(path);
+            segments(&path.split(|b| *b == b'\\').collect::<Vec<_>>().join(&b'/'))
+        },
+        |path| {
+            let mut read = reads_as_written(path);
+            for segment in &mut read {
+                segment.truncate(segment.split(|b| *b == b';').next().unwrap().len());
+            }
+            read
+        },
+        |path| {
+            let mut read = reads_as_written(path);
+            // The first is what is before the first `/`.
+            let mut index = 0..;
+            read.retain(|segment| index.next() == Some(0) || !segment.is_empty());
+            read
+        },
+        |path| {
+            let mut read = Segments::new();
+            for segment in reads_as_written(path) {
+                match segment.as_slice() {
+                    b"." => {}
+                    b".." => _ = read.pop(),
+                    _ => read.push(segment),
+                }
+            }
+            read
+        },
+        // As C does, at the first zero byte.
+        |path| {
+            let path = percent_decoded(path);
+            segments(path.split(|b| *b == 0).next().unwrap())
+        },
+    ];
+
+    /// The path that all readers see; `None` if they do not see the same, or it is no good path.
+    fn agreed(target: &[u8]) -> Option<String> {
+        let path = target.split(|b| *b == b'?').next()?;
+        if path.first() != Some(&b'/') {
+            return None;
+        }
+        let read = reads_as_written(path);
+        if LAX.iter().any(|lax| lax(path) != read) {
+            return None;
+        }
+        let is_escape =
+            |part: &[u8]| part.len() >= 2 && part.iter().take(2).all(u8::is_ascii_hexdigit);
+        if !path.split(|b| *b == b'%').skip(1).all(is_escape) || path.contains(&b' ') {
+            return None;
+        }
+        let text = String::from_utf8(read.join(&b'/')).ok()?;
+        (!text.contains(char::is_control)).then_some(text)
+    }
+
+    #[test]
+    fn h14_every_short_path_is_accepted_exactly_if_all_readers_agree_on_it() {
+        let plain = b"a/.%2fF5c\\;".as_slice().chunks(1).collect::<Vec<_>>();
+        let spelt: Vec<&[u8]> = vec![
+            b"/", b".", b"a", b"%", b"2f", b"%2e", b"%2F", b"%25", b"%5c", b"%3B", b"?", b"#",
+            b"%23", b"%00", b" ", b"%20", b"\xc3", b"%a9",
+        ];
+        for (symbols, most) in [(plain, 5), (spelt, 4)] {
+            let mut accepted = 0;
+            every::string(&symbols, most, &mut |rest| {
+                let target = [b"/", rest].concat();
+                let path = normalize(&target).ok().map(Cow::into_owned);
+                assert_eq!(path, agreed(&target), "{}", target.escape_ascii());
+                // Written again, it is itself again.
+                if let Some(path) = path {
+                    accepted += 1;
+                    let again = format!("{path}/").replace('%', "%25").replace(' ', "%20");
+                    assert_eq!(normalize(again.as_bytes()).as_deref(), Ok(&*path));
+                }
+            });
+            assert!(accepted > 100, "{accepted}");
         }
     }
 
