@@ -44,6 +44,8 @@ pub(crate) struct Filter<H> {
     host: H,
     dispatcher: Dispatcher<H>,
     whoami_path: Option<String>,
+    /// Whether granted requests get filter state.
+    has_filter_state: bool,
     /// Streams whose verdict could not be applied. Nothing more of them may pass.
     undecided: IdMap<()>,
 }
@@ -58,6 +60,7 @@ impl<H: Host> Filter<H> {
             dispatcher: Dispatcher::new(host.clone(), root, check, Calls::new(upstream), metrics),
             host,
             whoami_path: config.whoami_path,
+            has_filter_state: config.has_filter_state,
             undecided: IdMap::default(),
         }
     }
@@ -86,10 +89,12 @@ impl<H: Host> Filter<H> {
             traceparent: &traceparent,
         };
         let now = self.host.now();
-        match self.dispatcher.begin(stream, &head, whoami_method, now) {
+        let applied = match self.dispatcher.begin(stream, &head, whoami_method, now) {
             Poll::Ready(verdict) => self.apply(verdict, whoami_method),
             Poll::Pending => Applied::Waits,
-        }
+        };
+        self.dispatcher.start_metrics_tick();
+        applied
     }
 
     /// Whether the stream has waited, and has no verdict yet.
@@ -112,7 +117,14 @@ impl<H: Host> Filter<H> {
         let now = self.host.now();
         self.dispatcher.on_tick(now);
         self.work(now);
+        // Before the timer may stop.
+        self.flush_metrics();
         self.dispatcher.set_tick_period();
+    }
+
+    /// Tells Envoy what was counted.
+    pub(crate) fn flush_metrics(&self) {
+        self.dispatcher.metrics().flush();
     }
 
     /// The callback of a call. The effective context is the root.
@@ -180,9 +192,12 @@ impl<H: Host> Filter<H> {
     }
 
     fn grant(&self, grant: &Grant, whoami_method: Option<&[u8]>) -> Applied {
-        self.host.set_filter_state(DECISION, "granted");
-        if let Some(client_id) = header(grant, "x-auth-client-id") {
-            self.host.set_filter_state("auth_client_id", client_id);
+        // A request that the filter answers gets no headers that the access log could show.
+        if self.has_filter_state || whoami_method.is_some() {
+            self.host.set_filter_state(DECISION, "granted");
+            if let Some(client_id) = header(grant, "x-auth-client-id") {
+                self.host.set_filter_state("auth_client_id", client_id);
+            }
         }
         if let Some(method) = whoami_method {
             let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);

@@ -123,7 +123,17 @@ impl<H: Host> Vm<H> {
         {
             http.on_done();
         }
-        self.roots.retain(|(id, _)| *id != context);
+        if let Some(at) = self.roots.iter().position(|(id, _)| *id == context) {
+            let (_, root) = self.roots.swap_remove(at);
+            root.flush_metrics();
+        }
+    }
+
+    /// Tells Envoy what was counted, as the timer does.
+    pub fn flush_metrics(&self) {
+        for (_, root) in &self.roots {
+            root.flush_metrics();
+        }
     }
 
     /// How many configurations are in use.

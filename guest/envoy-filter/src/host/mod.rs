@@ -132,8 +132,8 @@ pub trait Host: Clone {
     /// `None`: Envoy does not count it.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32>;
 
-    /// Adds one to a counter.
-    fn increment_metric(&self, metric: u32);
+    /// Adds to a counter.
+    fn increment_metric(&self, metric: u32, by: u32);
 
     /// Adds a value to a histogram.
     fn record_metric(&self, metric: u32, value: u64);

@@ -219,8 +219,8 @@ impl Host for ProxyWasm {
         hostcalls::define_metric(kind, name).ok()
     }
 
-    fn increment_metric(&self, metric: u32) {
-        let _ = hostcalls::increment_metric(metric, 1);
+    fn increment_metric(&self, metric: u32, by: u32) {
+        let _ = hostcalls::increment_metric(metric, by);
     }
 
     fn record_metric(&self, metric: u32, value: u64) {

@@ -218,6 +218,12 @@ impl State {
         self.max_depth = self.max_depth.max(self.depth);
     }
 
+    /// Ends a callback; `before`: the context of the callback around it.
+    pub(super) const fn leave(&mut self, before: u32) {
+        self.depth -= 1;
+        self.current = before;
+    }
+
     fn add_to_metric(&mut self, metric: u32, value: u64) {
         let metric = usize::try_from(metric).unwrap();
         self.metrics[metric].1.push(value);
@@ -488,8 +494,11 @@ impl Host for FakeHost {
         u32::try_from(place).ok()
     }
 
-    fn increment_metric(&self, metric: u32) {
-        self.call("increment_metric").add_to_metric(metric, 1);
+    fn increment_metric(&self, metric: u32, by: u32) {
+        let mut state = self.call("increment_metric");
+        for _ in 0..by {
+            state.add_to_metric(metric, 1);
+        }
     }
 
     fn record_metric(&self, metric: u32, value: u64) {

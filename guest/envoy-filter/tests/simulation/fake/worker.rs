@@ -210,7 +210,7 @@ impl Worker {
         state.timers.remove(&root);
         state.calls.retain(|_, call| call.owner != root);
         drop(state);
-        self.vm.on_done(root);
+        self.callback(root, |worker| worker.vm.on_done(root));
         self.roots.remove(&root);
     }
 
@@ -282,9 +282,7 @@ impl Worker {
                 }
             }
         }
-        let mut state = self.host.state_mut();
-        state.depth -= 1;
-        state.current = before;
+        self.host.state_mut().leave(before);
         result
     }
 
@@ -392,6 +390,10 @@ impl Worker {
 
     /// What was added to a metric, named without its common prefix.
     pub(crate) fn metric(&self, name: &str) -> Vec<u64> {
+        let before = self.host.state().current;
+        self.host.state_mut().enter(*self.roots.last().unwrap());
+        self.vm.flush_metrics();
+        self.host.state_mut().leave(before);
         let state = self.host.state();
         let name = format!("trust_triangle_{name}");
         let found = state.metrics.iter().find(|(known, _)| *known == name);
