@@ -15,10 +15,10 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::{
     build::BuildCommand,
-    compose::{HANDLER, Part, compose},
+    compose::{Part, compose},
     engine::engine,
     instance::{HostState, linker},
-    manifest::{Manifest, Trigger},
+    manifest::{HANDLER, Inherit, Manifest, Trigger},
     router::Router,
 };
 
@@ -131,30 +131,24 @@ fn compile(
         Some(source) => Ok(source.clone()),
         None => manifest.source_of(id),
     };
-    let mut sources = Vec::new();
+    let mut front = Vec::new();
     for middleware in trigger.middleware() {
-        sources.push((middleware, source(&middleware.component)?));
+        let id = middleware.component.as_str();
+        front.push((id, source(id)?, &middleware.inherit_configuration));
     }
-    let middleware: Vec<_> = sources
+    let mut app = (trigger.component.as_str(), &Inherit::Everything);
+    if let Some(next) = manifest.component(app.0)?.next() {
+        front.push((app.0, source(app.0)?, app.1));
+        app = (next.component.as_str(), &next.inherit_configuration);
+    }
+    let (id, inherit) = app;
+    let front: Vec<_> = front
         .iter()
-        .map(|(middleware, path)| {
-            (
-                Part {
-                    id: &middleware.component,
-                    path,
-                },
-                &middleware.inherit_configuration,
-            )
-        })
+        .map(|(id, path, inherit)| (Part { id, path }, *inherit))
         .collect();
-    let app_path = source(&trigger.component)?;
-    let bytes = compose(
-        &middleware,
-        &Part {
-            id: &trigger.component,
-            path: &app_path,
-        },
-    )?;
+    let app_path = source(id)?;
+    let path = &app_path;
+    let bytes = compose(&front, (&Part { id, path }, inherit))?;
 
     let component = Component::from_binary(engine, &bytes)
         .map_err(anyhow::Error::from)

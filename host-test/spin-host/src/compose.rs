@@ -1,7 +1,11 @@
 //! Puts middleware in front of a component, as Spin does: one new component that exports the
 //! outermost handler.
 //!
-//! Spin lets a middleware that was not given a capability set run and fails its calls when they are
+//! Or puts the app behind a middleware that is the trigger's component and has the app as a
+//! dependency. Only a dependency can be without what the whole has: there it is the middleware, here
+//! the app.
+//!
+//! Spin lets a dependency that was not given a capability set run and fails its calls when they are
 //! made. Here it is refused when the app is loaded, with the line to add. Environment and files are
 //! no exception worth an error: every standard library imports them, Spin's adapter answers them
 //! with empty lists, and so does this host to everyone.
@@ -11,12 +15,9 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, types::Package};
 
-use super::manifest::Inherit;
+use super::manifest::{HANDLER, Inherit};
 
-/// What every middleware imports and exports. Spin matches the literal name, version included.
-pub(crate) const HANDLER: &str = "wasi:http/handler@0.3.0";
-
-/// Interfaces, without versions, that a middleware may import only if it inherits the set they
+/// Interfaces, without versions, that a dependency may import only if it inherits the set they
 /// belong to.
 const GUARDED: &[(&str, &[&str])] = &[
     (
@@ -57,8 +58,11 @@ impl Part<'_> {
     }
 }
 
-/// Chains `middleware`, outermost first, in front of `app`.
-pub(crate) fn compose(middleware: &[(Part<'_>, &Inherit)], app: &Part<'_>) -> Result<Vec<u8>> {
+/// Chains `middleware`, outermost first, in front of `app`, each with what it inherits.
+pub(crate) fn compose(
+    middleware: &[(Part<'_>, &Inherit)],
+    (app, app_inherits): (&Part<'_>, &Inherit),
+) -> Result<Vec<u8>> {
     let app_bytes = app.read()?;
     if middleware.is_empty() {
         return Ok(app_bytes);
@@ -80,7 +84,8 @@ pub(crate) fn compose(middleware: &[(Part<'_>, &Inherit)], app: &Part<'_>) -> Re
         check_inheritance(part.id, &imports, inherit)?;
         chain.push((part.id, package));
     }
-    let (innermost, _) = register(&mut graph, "app", app, app_bytes)?;
+    let (innermost, imports) = register(&mut graph, "app", app, app_bytes)?;
+    check_inheritance(app.id, &imports, app_inherits)?;
 
     let mut instance = graph.instantiate(innermost);
     let mut handler = graph.alias_instance_export(instance, HANDLER)?;
@@ -134,7 +139,7 @@ fn check_inheritance(id: &str, imports: &[String], inherit: &Inherit) -> Result<
                 .map_or(import.as_str(), |(interface, _)| interface);
             if interfaces.contains(&interface) {
                 bail!(
-                    "middleware {id} imports {import} and does not inherit {set}: \
+                    "component {id} imports {import} and does not inherit {set}: \
                      add \"{set}\" to its inherit_configuration, or take the import out"
                 );
             }
@@ -164,7 +169,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "middleware gate imports wasi:http/client@0.3.0 and does not inherit allowed_outbound_hosts: \
+            "component gate imports wasi:http/client@0.3.0 and does not inherit allowed_outbound_hosts: \
              add \"allowed_outbound_hosts\" to its inherit_configuration, or take the import out"
         );
         let variables = names(&["spin:variables/variables@3.0.0"]);
@@ -184,7 +189,9 @@ mod tests {
             id: "app",
             path: Path::new("/no/such.wasm"),
         };
-        let error = compose(&[], &app).unwrap_err().to_string();
+        let error = compose(&[], (&app, &Inherit::Everything))
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "component app: cannot read /no/such.wasm: build it with the command in [component.app.build]"

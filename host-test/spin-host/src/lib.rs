@@ -14,6 +14,8 @@
 //! | | Spin | here | why |
 //! | --- | --- | --- | --- |
 //! | apps | handlers of all its versions | `wasi:http/handler@0.3.0` | what auth-check can be put in front of |
+//! | dependencies of a component | any import | `wasi:http/handler@0.3.0` | nothing here needs others |
+//! | a dependency that imports what it does not inherit | its calls fail | refused at start | a mistake is seen at once |
 //! | calls of an app to itself or to its other components | can be granted | refused at start or denied | nothing here needs them |
 //! | a grant that cannot be read | every call is denied | refused at start | a mistake is seen at once |
 //! | grants for ranges of addresses or ports, or schemes other than HTTP's | yes | refused at start | nothing here needs them |
@@ -26,7 +28,8 @@
 //! | memory of an instance | 4 GiB | 64 MiB for each component in it | a leak must not take the machine with it |
 //! | a component that computes without a pause | goes on | ends after 5 s, as a trap | a test must end |
 //! | memory kept for the next instance | 2 MiB for each memory, 0.5 MiB for each table | none | tests run many hosts |
-//! | no file descriptor for a connection | Spin ends | it waits | a burst must not end a test |
+//! | connections | as many as there are file descriptors; for one more Spin ends | half as many; for one more the one is closed that has waited longest for its caller | idle ones must not keep others out |
+//! | connections without a request | stay | HTTP/1.1: closed after 60 s; HTTP/2: if a PING is not answered | the same |
 //! | the end | everything stops | requests under way have 10 s | so that Ctrl-C loses none |
 //! | what components print | files in `.spin/logs` | the log | tests read it |
 //!
@@ -51,6 +54,7 @@ mod app;
 mod body;
 mod build;
 mod compose;
+mod connections;
 mod connector;
 mod engine;
 mod epoch_budget;

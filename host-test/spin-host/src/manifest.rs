@@ -15,6 +15,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{build::BuildCommand, template::Template};
 
+/// What an app and every middleware exports, and a middleware imports. Spin matches the literal
+/// name, version included.
+pub(crate) const HANDLER: &str = "wasi:http/handler@0.3.0";
+
 /// Routes under this prefix belong to Spin itself.
 pub(crate) const RESERVED_PREFIX: &str = "/.well-known/spin/";
 
@@ -84,7 +88,7 @@ pub(crate) struct Trigger {
 
 impl Trigger {
     /// The middleware in front of the component, outermost first.
-    pub(crate) fn middleware(&self) -> &[Middleware] {
+    pub(crate) fn middleware(&self) -> &[Dependency] {
         &self.dependencies.middleware
     }
 }
@@ -93,20 +97,20 @@ impl Trigger {
 #[serde(deny_unknown_fields)]
 struct Dependencies {
     #[serde(default)]
-    middleware: Vec<Middleware>,
+    middleware: Vec<Dependency>,
 }
 
-/// One entry of `dependencies.middleware`.
+/// One entry of `dependencies.middleware`, or of the `dependencies` of a component.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Middleware {
+pub(crate) struct Dependency {
     #[serde(deserialize_with = "component_id")]
     pub(crate) component: String,
     #[serde(default)]
     pub(crate) inherit_configuration: Inherit,
 }
 
-/// The permissions of its app that a middleware inherits.
+/// The permissions of the trigger's component that a dependency inherits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Inherit {
     #[default]
@@ -125,7 +129,7 @@ impl Inherit {
     }
 }
 
-/// The capability sets that Spin lets a middleware inherit.
+/// The capability sets that Spin lets a dependency inherit.
 const INHERITABLE: &[&str] = &[
     "ai_models",
     "allowed_outbound_hosts",
@@ -151,7 +155,17 @@ pub(crate) struct Component {
     /// Labels of the stores it may open.
     #[serde(default)]
     pub(crate) key_value_stores: Vec<String>,
+    /// By what it imports. Only [`HANDLER`] is known.
+    #[serde(default)]
+    dependencies: BTreeMap<String, Dependency>,
     build: Option<Build>,
+}
+
+impl Component {
+    /// What stands behind it, if it is a middleware that is the component of its trigger.
+    pub(crate) fn next(&self) -> Option<&Dependency> {
+        self.dependencies.get(HANDLER)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -260,6 +274,13 @@ impl Manifest {
             self.check_template(entry)
                 .with_context(|| format!("allowed_outbound_hosts {entry:?}"))?;
         }
+        for (import, dependency) in &component.dependencies {
+            ensure!(
+                import == HANDLER,
+                "dependencies {import:?} is not supported: this host knows {HANDLER:?}, the app behind a middleware"
+            );
+            self.check_dependency(dependency, "a dependency", id)?;
+        }
         Ok(())
     }
 
@@ -280,33 +301,41 @@ impl Manifest {
         );
         self.component(&trigger.component)?;
         for middleware in trigger.middleware() {
-            let component = self.component(&middleware.component)?;
-            let mut own = Vec::new();
-            if !component.allowed_outbound_hosts.is_empty() {
-                own.push("allowed_outbound_hosts");
-            }
-            if !component.variables.is_empty() {
-                own.push("variables");
-            }
-            if !component.key_value_stores.is_empty() {
-                own.push("key_value_stores");
-            }
-            ensure!(
-                own.is_empty(),
-                "component {:?} cannot be middleware with {} of its own: give them to {:?} and name them in inherit_configuration",
-                middleware.component,
-                own.join(" and "),
-                trigger.component
-            );
-            if let Inherit::Sets(sets) = &middleware.inherit_configuration {
-                for set in sets {
-                    ensure!(
-                        INHERITABLE.contains(&set.as_str()),
-                        "inherit_configuration {set:?} of {:?} is not one of {}",
-                        middleware.component,
-                        INHERITABLE.join(", ")
-                    );
-                }
+            self.check_dependency(middleware, "middleware", &trigger.component)?;
+        }
+        Ok(())
+    }
+
+    /// `role`: what it is to the component `owner`.
+    fn check_dependency(&self, dependency: &Dependency, role: &str, owner: &str) -> Result<()> {
+        let component = self.component(&dependency.component)?;
+        let mut own = Vec::new();
+        if !component.allowed_outbound_hosts.is_empty() {
+            own.push("allowed_outbound_hosts");
+        }
+        if !component.dependencies.is_empty() {
+            own.push("dependencies");
+        }
+        if !component.variables.is_empty() {
+            own.push("variables");
+        }
+        if !component.key_value_stores.is_empty() {
+            own.push("key_value_stores");
+        }
+        ensure!(
+            own.is_empty(),
+            "component {:?} cannot be {role} with {} of its own: give them to {owner:?} and name them in inherit_configuration",
+            dependency.component,
+            own.join(" and "),
+        );
+        if let Inherit::Sets(sets) = &dependency.inherit_configuration {
+            for set in sets {
+                ensure!(
+                    INHERITABLE.contains(&set.as_str()),
+                    "inherit_configuration {set:?} of {:?} is not one of {}",
+                    dependency.component,
+                    INHERITABLE.join(", ")
+                );
             }
         }
         Ok(())
@@ -560,7 +589,6 @@ build.command = "third"
             "sqlite_databases = []",
             "ai_models = []",
             "environment = {}",
-            "dependencies = {}",
             "allowed_http_hosts = []",
             "targets = []",
             "tool = {}",
@@ -661,6 +689,16 @@ build.command = "third"
                 "[component.gate]",
                 "[component.gate]\nkey_value_stores = [\"default\"]",
                 r#"component "gate" cannot be middleware with key_value_stores of its own: give them to "app""#,
+            ),
+            (
+                "[component.gate]",
+                "[component.gate]\ndependencies = { \"wasi:http/handler@0.3.0\" = { component = \"app\" } }",
+                r#"component "app" cannot be a dependency with allowed_outbound_hosts and variables of its own: give them to "gate""#,
+            ),
+            (
+                "[component.app]",
+                "[component.app]\ndependencies = { \"a:b/c\" = { component = \"gate\" } }",
+                r#"dependencies "a:b/c" is not supported: this host knows "wasi:http/handler@0.3.0""#,
             ),
             (
                 "[component.app]",

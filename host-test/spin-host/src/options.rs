@@ -38,6 +38,10 @@ pub struct ServeOptions {
     pub idle_instance_timeout: Duration,
     /// How long a component may compute without yielding before it is stopped.
     pub busy_limit: Duration,
+    /// How many connections may be open. By default half of the file descriptors of this process,
+    /// so that each has one left for an outbound call. At the limit a new connection takes the
+    /// place of the one that has waited longest for its caller. Spin has no such limit.
+    pub max_connections: Option<usize>,
     /// How long [`Running::shutdown`](super::Running::shutdown) waits for requests in progress.
     pub shutdown_limit: Duration,
 }
@@ -107,6 +111,7 @@ impl Default for ServeOptions {
             request_timeout: None,
             idle_instance_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             busy_limit: Self::DEFAULT_BUSY_LIMIT,
+            max_connections: None,
             shutdown_limit: Self::DEFAULT_SHUTDOWN_LIMIT,
         }
     }

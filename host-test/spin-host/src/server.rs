@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use serde::Serialize;
@@ -22,6 +22,7 @@ use super::{
     allowed_hosts::AllowedHosts,
     app::Inner,
     body::{WasiBody, full},
+    connections::{Connections, FollowedBody, Place, default_limit},
     instance::{Instances, Lifetimes},
     key_value::Store,
     manifest::{Manifest, RESERVED_PREFIX},
@@ -37,6 +38,18 @@ use super::{
 /// no file descriptor is free. Spin exits then.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// How long a caller may take for the first request of a connection to begin, and for the head of
+/// each HTTP/1.1 request, from the end of the response before it. Longer than callers keep idle
+/// connections in their pools, so that they close them first, and as long as in other servers.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the caller of an HTTP/2 connection has to show that it is there, by answering a PING:
+/// such a connection may be idle for longer.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the answer to a PING may take. Far longer than any network.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The app with everything its connections share.
 pub(crate) struct Server {
     app: Arc<Inner>,
@@ -45,6 +58,7 @@ pub(crate) struct Server {
     pub(crate) stores: BTreeMap<String, Store>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) logs: Arc<Logs>,
+    open: Arc<Connections>,
     /// Cancelled when no new connections and requests are accepted.
     pub(crate) stop: CancellationToken,
     /// Cancelled when everything still open is closed.
@@ -65,11 +79,19 @@ pub(crate) async fn accept_connections(
         };
         match accepted {
             Ok((stream, client)) => {
+                let place = tokio::select! {
+                    () = server.stop.cancelled() => return,
+                    place = server.open.place() => place,
+                };
                 let server = Arc::clone(&server);
-                connections.spawn(async move { server.serve_connection(stream, client).await });
+                connections.spawn(async move {
+                    server.serve_connection(stream, client, place).await;
+                });
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
+                // Something else in this process may have taken the file descriptors.
+                server.open.close_longest_idle();
                 sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -135,23 +157,55 @@ impl Server {
             stores,
             counters,
             logs,
+            open: Connections::new(options.max_connections.unwrap_or_else(default_limit)),
             stop: CancellationToken::new(),
             end,
             instances,
         })
     }
 
-    /// Serves one connection until it closes: HTTP/1.1, or HTTP/2 with prior knowledge. Without
-    /// timeouts, as in Spin.
-    async fn serve_connection(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
+    /// Serves one connection until it closes: HTTP/1.1, or HTTP/2 with prior knowledge. A caller
+    /// that sends no request is closed in the end, and earlier if its place is needed. Without
+    /// timeouts for requests and responses, as in Spin.
+    async fn serve_connection(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        place: Place,
+    ) {
         let service = service_fn(|request| {
-            let server = Arc::clone(self);
-            async move { server.respond(request, client).await }
+            let (server, turn) = (Arc::clone(self), place.request());
+            async move {
+                let response = server.respond(request, client).await?;
+                let response: Response<FollowedBody> = response.map(|body| turn.follow(body));
+                Ok::<_, Unaddressed>(response)
+            }
         });
-        let server = auto::Builder::new(TokioExecutor::new());
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        // hyper's timeout begins when it knows the version, with the first bytes.
+        let silent = async {
+            sleep(HEAD_TIMEOUT).await;
+            if place.used() {
+                std::future::pending::<()>().await;
+            }
+        };
         let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
         let result = tokio::select! {
             () = self.end.cancelled() => return,
+            () = place.needed() => {
+                tracing::debug!("the connection of {client}, which waited for its caller, is closed for another");
+                return;
+            }
+            () = silent => return,
             result = connection.as_mut() => result,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();

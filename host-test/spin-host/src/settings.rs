@@ -9,7 +9,7 @@ use token_check::{
 };
 
 use super::{
-    manifest::{Manifest, Middleware},
+    manifest::Manifest,
     variables::{ComponentVariables, Resolver},
 };
 
@@ -28,19 +28,23 @@ pub(crate) fn check(
     let mut seen = BTreeSet::new();
     let mut lines = Vec::new();
     for trigger in manifest.triggers() {
-        let is_check = |middleware: &&Middleware| {
-            let source = manifest.source_of(&middleware.component);
+        let is_check = |id: &str| {
+            let source = manifest.source_of(id);
             source.is_ok_and(|source| source.file_name().is_some_and(|name| name == MIDDLEWARE))
         };
-        let Some(middleware) = trigger.middleware().iter().find(is_check) else {
+        let mut middleware = trigger.middleware().iter();
+        let sees_variables = if is_check(&trigger.component) {
+            true
+        } else if let Some(middleware) = middleware.find(|other| is_check(&other.component)) {
+            middleware.inherit_configuration.covers(VARIABLES)
+        } else {
             continue;
         };
         if let Some(unknown) = unknown_variable(environment.iter().map(String::as_str)) {
             return Err(unknown.into());
         }
         let variables = ComponentVariables::new(manifest, &trigger.component, resolver)?;
-        let variables =
-            Some(variables).filter(|_| middleware.inherit_configuration.covers(VARIABLES));
+        let variables = Some(variables).filter(|_| sees_variables);
         let given = spin_variables().filter_map(|key| {
             let value = variables
                 .as_ref()?
@@ -117,6 +121,20 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
                  grant type any; rules: none; cache: none"
                     .to_owned()
             ])
+        );
+        // The auth check is the component of the trigger, and the app its dependency.
+        let owner = MANIFEST
+            .replace("dependencies.middleware = [{ component = \"gate\", inherit_configuration = [\"variables\"] }]\n", "")
+            .replace("target/auth_check.wasm", "gate.wasm")
+            .replace("\"shop.wasm\"\n[component.shop.v", "\"auth_check.wasm\"\n[component.shop.v");
+        assert_eq!(
+            checked(
+                &owner,
+                r#","expected_aud":"shop","require":"audience""#,
+                &[]
+            )
+            .map(|lines| lines.len()),
+            Ok(1)
         );
         let ungated = MANIFEST.replace("auth_check.wasm", "other.wasm");
         assert_eq!(checked(&ungated, "", &["WORKOUT18_QQQ"]), Ok(Vec::new()));

@@ -3,6 +3,10 @@
 use envoy_runner::{ADDRESS_LIMIT, MANAGER, shipped_config};
 use host_test::http2::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     fixture::{Fixture, skip_without_envoy},
@@ -11,6 +15,7 @@ use crate::{
 };
 
 const HEAP: &str = "/overload_manager/resource_monitors/envoy.resource_monitors.fixed_heap/typed_config/max_heap_size_bytes";
+const CONNECTIONS_LIMIT: &str = "/overload_manager/resource_monitors/envoy.resource_monitors.global_downstream_max_connections/typed_config/max_active_downstream_connections";
 
 #[tokio::test]
 async fn d1_past_the_limit_an_address_gets_429_before_the_auth_check_and_others_go_on() {
@@ -121,6 +126,44 @@ async fn d3_over_the_heaps_limit_requests_are_refused_and_far_below_none() {
     fixture.finish().await;
 }
 
+#[tokio::test]
+async fn d4_idle_connections_up_to_the_limit_keep_others_out_for_seconds_only() {
+    skip_without_envoy!();
+    const CONNECTIONS: usize = 40;
+    let fixture = Fixture::start_with(&[], |options, _| {
+        (options.overrides).push((CONNECTIONS_LIMIT.to_owned(), json!(CONNECTIONS)));
+        options.concurrency = 2;
+    })
+    .await;
+    fixture.active("good");
+    let used = head("GET", "/data", &bearer("good"));
+    let mut idle = Vec::new();
+    for number in 0..CONNECTIONS {
+        let mut connection = Connection::open(fixture.address()).await;
+        // Some have had a request, the others never send one.
+        if number % 2 == 0 {
+            connection.write(&used).await;
+            assert_eq!(connection.answer().await.status, 200);
+        }
+        idle.push(connection);
+    }
+    until(async || {
+        let connection = TcpStream::connect(fixture.address()).await;
+        let mut connection = connection.unwrap();
+        // Reset at once while there are too many.
+        let written = connection.write_all(&used).await.is_ok();
+        let mut status = [0; 12];
+        written && connection.read_exact(&mut status).await.is_ok() && &status == b"HTTP/1.1 200"
+    })
+    .await;
+    // Without the shipped action that would have been after an hour.
+    let stats = fixture.envoy.stats().await.unwrap();
+    let action = "overload.envoy.overload_actions.reduce_timeouts.scale_percent";
+    assert!(stats.contains_key(action), "{stats:?}");
+    drop(idle);
+    fixture.finish().await;
+}
+
 /// A request that its caller resets at once, with a token of its own.
 fn reset_at_once(number: u32) -> Vec<u8> {
     let stream = 2 * number + 1;
@@ -196,6 +239,18 @@ fn the_document_has_the_limits_that_ship() {
     let monitors = config["overload_manager"]["resource_monitors"].as_array();
     let heap = &monitors.unwrap()[0]["typed_config"]["max_heap_size_bytes"];
     assert_eq!(*heap, json!(1024 * 1024 * 1024));
+    let connections = &monitors.unwrap()[1]["typed_config"]["max_active_downstream_connections"];
+    assert_eq!(*connections, json!(50_000));
+    let timeouts = &config["overload_manager"]["actions"][0];
+    assert_eq!(timeouts["name"], "envoy.overload_actions.reduce_timeouts");
+    assert_eq!(
+        timeouts["triggers"][0]["scaled"],
+        json!({ "scaling_threshold": 0.5, "saturation_threshold": 0.9 })
+    );
+    assert_eq!(
+        timeouts["typed_config"]["timer_scale_factors"],
+        json!([{ "timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "2s" }])
+    );
     let runtime = &config["layered_runtime"]["layers"][0]["static_layer"];
     assert_eq!(runtime["overload.premature_reset_total_stream_count"], 100);
     assert_eq!(runtime["http.max_requests_per_io_cycle"], 10);
@@ -205,6 +260,7 @@ fn the_document_has_the_limits_that_ship() {
         "| resets of one HTTP/2 connection | 50 of its first 100 requests, then half |",
         "| requests begun at a time on one connection | 10 |",
         "| connections of callers | 50000 |",
+        "| idle time of a connection | an hour; from 25000 connections on less, from 45000 on 2 s |",
     ] {
         assert!(DOCUMENT.contains(row), "{row}");
     }

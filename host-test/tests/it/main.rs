@@ -10,9 +10,11 @@
 
 mod as_in_spin;
 mod client_tls;
+mod connections;
 mod host;
 mod key_value;
 mod load;
+mod production;
 mod redis;
 mod serve;
 #[path = "../support/mod.rs"]

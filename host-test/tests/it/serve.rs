@@ -1,8 +1,9 @@
 //! `cargo serve` as a process: how it starts, what it says and how it ends.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
     thread::sleep,
@@ -11,12 +12,18 @@ use std::{
 
 use host_test::wire::{exchange, get};
 use programs::{Guest, Process, native, repository};
+use tokio::net::TcpStream;
 
 /// How long it may take to start, to compile the components, and to end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts `serve` on a free port with these settings and those that it cannot do without.
 fn start(settings: &[(&str, &str)]) -> Process {
+    start_with("unlimited", settings)
+}
+
+/// With at most this many file descriptors, or as many as this process may have.
+fn start_with(descriptors: &str, settings: &[(&str, &str)]) -> Process {
     static SERVE: OnceLock<PathBuf> = OnceLock::new();
     let serve = SERVE.get_or_init(|| {
         Guest::ServiceB.build().unwrap();
@@ -28,8 +35,11 @@ fn start(settings: &[(&str, &str)]) -> Process {
         ("RESOURCE_CLIENT_ID", "service-b"),
         ("RESOURCE_CLIENT_SECRET", "s3cret-of-this-test"),
     ];
-    Process::start(serve, |command| {
+    Process::start(Path::new("sh"), |command| {
+        let limited = r#"[ "$0" = unlimited ] || ulimit -n "$0"; exec "$@""#;
         command
+            .args(["-c", limited, descriptors])
+            .arg(serve)
             .args(["--listen", "127.0.0.1:0"])
             .current_dir(repository())
             .env_remove("RUST_LOG")
@@ -92,6 +102,33 @@ async fn ctrl_c_and_sigterm_right_after_a_request_end_it_without_a_word_of_troub
         // No colours: it is not a terminal.
         assert!(!log.contains('\x1b'), "{signal}: {log:?}");
     }
+}
+
+#[tokio::test]
+async fn d4_more_idle_connections_than_file_descriptors_keep_nobody_waiting() {
+    // With 256 descriptors there are 96 connections.
+    let serve = start_with("256", &[]);
+    let address = address(&serve);
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    let reply = exchange(address, &get("/health", "")).await.unwrap();
+    assert_eq!(reply.status, 200);
+    // It took the place of one more. The system needs a moment to report what is closed.
+    let still_open = |stream: &TcpStream| {
+        let read = stream.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    let begin = Instant::now();
+    while idle.iter().filter(|stream| still_open(stream)).count() > 95 {
+        assert!(begin.elapsed() < PATIENCE, "{}", serve.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(idle.iter().filter(|stream| still_open(stream)).count(), 95);
+    let log = serve.log();
+    assert!(!log.contains("cannot accept a connection"), "{log}");
 }
 
 #[test]

@@ -82,15 +82,45 @@ fn spin_toml_grants_loopback_with_and_without_tls() {
     }
 }
 
+/// What ships for Spin, with the settings each by itself.
+const SPIN_MANIFESTS: [(&str, &str); 2] = [
+    ("spin.toml", include_str!("../../../../spin.toml")),
+    (
+        "examples/production/spin.toml",
+        include_str!("../../../../examples/production/spin.toml"),
+    ),
+];
+
 #[test]
-fn spin_toml_passes_every_setting_on_and_no_other() {
-    let manifest = include_str!("../../../../spin.toml");
-    for setting in SETTINGS {
-        assert!(
-            manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
-            "{}",
-            setting.key
+fn each_spin_toml_passes_every_setting_on_and_no_other() {
+    for (path, manifest) in SPIN_MANIFESTS {
+        for setting in SETTINGS {
+            assert!(
+                manifest.contains(&format!("\nauth_{0} = \"{{{{ {0} }}}}\"\n", setting.key)),
+                "{path}: {}",
+                setting.key
+            );
+        }
+        assert_eq!(
+            manifest.matches(" }}\"\n").count(),
+            SETTINGS.len(),
+            "{path}"
         );
     }
-    assert_eq!(manifest.matches(" }}\"\n").count(), SETTINGS.len());
+}
+
+#[test]
+fn each_spin_toml_declares_the_settings_alike_but_production_requires_the_origin() {
+    let [shipped, production] = SPIN_MANIFESTS.map(|(path, manifest)| {
+        let (_, rest) = manifest.split_once("\n[variables]\n").expect(path);
+        let (variables, _) = rest.split_once("\n\n").expect(path);
+        variables.to_owned()
+    });
+    assert_eq!(shipped.lines().count(), SETTINGS.len());
+    let origin = "introspect_origin = { default = \"\" }";
+    assert_eq!(shipped.matches(origin).count(), 1);
+    assert_eq!(
+        shipped.replace(origin, "introspect_origin = { required = true }"),
+        production
+    );
 }
