@@ -14,7 +14,7 @@ mod fake;
 use std::time::Duration;
 
 use arbitrary::Unstructured;
-use envoy_filter::host::{DispatchError, Action};
+use envoy_filter::host::{Action, DispatchError};
 use serde_json::json;
 use token_check::is_identity_header;
 
@@ -192,11 +192,7 @@ impl Simulation {
             }
             12 => {
                 if let Some(id) = self.waiting(worker, input) {
-                    assert_eq!(
-                        self.trailers(worker, id),
-                        Action::Pause,
-                        "trailers pass"
-                    );
+                    assert_eq!(self.trailers(worker, id), Action::Pause, "trailers pass");
                 }
             }
             13 => self.touch_lingering(input),

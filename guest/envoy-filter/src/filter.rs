@@ -192,32 +192,26 @@ impl<H: Host> Filter<H> {
     }
 
     fn grant(&self, grant: &Grant, whoami_method: Option<&[u8]>) -> Applied {
-        // A request that the filter answers gets no headers that the access log could show.
-        if self.has_filter_state || whoami_method.is_some() {
+        if self.has_filter_state {
             self.host.set_filter_state(DECISION, "granted");
             if let Some(client_id) = header(grant, "x-auth-client-id") {
                 self.host.set_filter_state("auth_client_id", client_id);
             }
         }
-        if let Some(method) = whoami_method {
-            let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
-            let answer = whoami::answer(method, claims);
-            self.dispatcher.metrics().granted();
-            return answered((self.host).send_local_reply(
-                answer.status,
-                &answer.headers,
-                &answer.body,
-            ));
-        }
-        if self.edit_request(grant) {
-            self.dispatcher.metrics().granted();
-            Applied::Forwarded
-        } else {
+        // Also of a request that the filter answers: the access log shows its headers.
+        if !self.edit_request(grant) {
             let line = "Envoy did not let the filter edit the request headers";
             self.host.log(LogLevel::Error, line);
             let response = Response::misconfigured(Some(self.dispatcher.policy()));
-            self.refuse(Reason::Misconfigured, &response)
+            return self.refuse(Reason::Misconfigured, &response);
         }
+        self.dispatcher.metrics().granted();
+        let Some(method) = whoami_method else {
+            return Applied::Forwarded;
+        };
+        let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
+        let answer = whoami::answer(method, claims);
+        answered((self.host).send_local_reply(answer.status, &answer.headers, &answer.body))
     }
 
     fn refuse(&self, reason: Reason, response: &Response) -> Applied {

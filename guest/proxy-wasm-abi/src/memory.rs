@@ -6,7 +6,7 @@ use core::ptr;
 /// boxed slice of bytes, which [`take`] frees; it is zeroed, so it is never read uninitialized.
 #[must_use]
 pub fn allocate(size: usize) -> *mut u8 {
-    let bytes = vec![0; size].into_boxed_slice();
+    let bytes: Box<[u8]> = vec![0; size].into_boxed_slice();
     Box::into_raw(bytes).cast()
 }
 
