@@ -354,6 +354,9 @@ impl Model {
         let ttl = Duration::from_secs(self.ttl(asked.route));
         let negative = ttl.min(Duration::from_secs(self.config.negative_cache_ttl));
         let now_seconds = START + now.as_secs();
+        // A request gives up when it has less time left than the issuer took lately, of which at most
+        // half of the timeout counts.
+        let may_give_up = now >= asked.begun + self.timeout() / 2;
         let is_justified = match reason {
             Reason::Inactive => self.about(asked).any(|answer| {
                 answer.state == State::Inactive
@@ -367,10 +370,11 @@ impl Model {
             }),
             Reason::TooBusy => {
                 // One token has half of the places, strangers three quarters.
-                others >= self.config.max_waiting.div_ceil(2) || now >= asked.begun + self.timeout()
+                others >= self.config.max_waiting.div_ceil(2) || may_give_up
             }
             reason if reason.status() == 503 => {
                 now >= asked.begun + self.timeout()
+                    || (reason == Reason::IssuerTimeout && may_give_up)
                     || self.may_be_open(asked)
                     || self.is_held(asked)
                     || self.troubles_of(asked).next().is_some()

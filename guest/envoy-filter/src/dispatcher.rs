@@ -330,8 +330,9 @@ impl<H: Host> Dispatcher<H> {
         now: Now,
     ) {
         if let Poll::Ready(finished) = self.run(leader, progress, warm_up_first, now) {
-            self.waiting.make_ready([leader]);
+            // Without a result the first one leads again, and the leader has the least time left.
             self.finish(finished);
+            self.waiting.make_ready([leader]);
         }
     }
 

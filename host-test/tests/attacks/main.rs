@@ -547,3 +547,80 @@ async fn b4_an_error_of_the_issuer_about_one_token_does_not_keep_it_alive() {
     })
     .await;
 }
+
+/// The issuer answers everybody, after two thirds of the timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_an_issuer_that_is_only_slow_keeps_no_revoked_token_alive() {
+    light("B4 slow issuer", &STALE, async |lab| {
+        revoked(lab, async |_| {
+            let late = Reaction::normal().after(2 * SLOW);
+            lab.stub.script_endpoint(Endpoint::Introspect, vec![late]);
+        })
+        .await
+    })
+    .await;
+}
+
+/// For some tokens the issuer does not answer, once; it answers all others in three fifths of the timeout.
+/// A token that is used all the time gets in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_calls_that_hang_once_hold_no_token_back_for_good() {
+    const BURST: u32 = 64;
+    const AT_ONCE: Duration = Duration::from_millis(1);
+    const OVER: Duration = Duration::from_millis(2_100);
+    const EVERY: Duration = Duration::from_millis(150);
+    const OTHERS: Duration = Duration::from_millis(1_300);
+    const LONG: Duration = Duration::from_secs(15);
+    let settings = [("timeout", "2"), ("cache_ttl", "0")];
+    let _others = MACHINE.read().await;
+    let mut missed = Vec::new();
+    for kind in Kind::ALL {
+        if kind.is_skipped() {
+            eprintln!("skipped: SKIP_ENVOY=1");
+            continue;
+        }
+        let stub = VerifyStub::start(StubOptions::default()).await.unwrap();
+        let host = Host::start(kind, &stub, &settings, LASTING).await;
+        let [attacker, good] = [(); 2].map(|()| Pool::new(host.address(), ATTACKER));
+        // More than are in use at a time: they lead to both workers of Envoy in turn.
+        good.open(60).await;
+        let late = Reaction::normal().after(Duration::from_millis(1_200));
+        stub.script_endpoint(Endpoint::Introspect, vec![late]);
+        let names: Vec<_> = (0..BURST)
+            .map(|number| format!("attacker{number}"))
+            .collect();
+        for name in &names {
+            stub.script(name, vec![Reaction::hang()]);
+        }
+        let mut next = names.iter().cloned();
+        let token = || next.next().unwrap_or_default();
+        let burst = attacker.open_loop(AT_ONCE, BURST, AT_ONCE, token).await;
+        let token = stub.issue(TokenSpec::default());
+        let others: Vec<_> = (0..20).map(|_| stub.issue(TokenSpec::default())).collect();
+        let mut other = others.iter().cloned();
+        sleep(OVER.saturating_sub(Duration::from_secs(2))).await;
+        let (same, others) = join!(good.open_loop(EVERY, 1, LONG, || token.clone()), async {
+            sleep(CALM).await;
+            let each = || other.next().unwrap_or_default();
+            good.open_loop(OTHERS, 1, LONG - CALM, each).await
+        },);
+        println!(
+            "| B2 hang once | {} | attacker: {} | the same token: {} | others, each once: {} |",
+            kind.name(),
+            summary(&burst),
+            summary(&same),
+            summary(&others)
+        );
+        let granted = same.iter().filter(|answer| answer.status == 200).count();
+        if granted * 2 < same.len() {
+            missed.push(format!(
+                "{}: {granted} of {} granted",
+                kind.name(),
+                same.len()
+            ));
+        }
+        sleep(CALM).await;
+        host.finish().await;
+    }
+    is_held(&missed);
+}

@@ -1,5 +1,6 @@
 //! The loop of every request: begin, lead or join a flight, resume.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::admission::{Admission, Place};
@@ -41,7 +42,7 @@ struct Unavailable {
     reason: Reason,
     /// In seconds.
     retry_after: u32,
-    latency: Option<core::time::Duration>,
+    latency: Option<Duration>,
     /// Whether the issuer is known to be down, so that `stale_if_error` applies.
     is_outage: bool,
 }
@@ -270,7 +271,9 @@ impl<W> AuthCheck<W> {
                 self.decided(context, &facts.facts, verdict, now)
             }
             Some(FlightResult::Fault(fault)) => {
-                self.unavailable(context, request.leads, fault.into(), now)
+                // Nobody called.
+                let leads = request.leads || fault.fault.reason() == Reason::TooBusy;
+                self.unavailable(context, leads, fault.into(), now)
             }
             Some(FlightResult::Abandoned) => self.start_over(request, now),
             None => match self.flights.take_over(&request) {
@@ -306,7 +309,12 @@ impl<W> AuthCheck<W> {
     }
 
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
-        if now.monotonic >= request.deadline() {
+        // Otherwise its call would not end in time, and everybody who comes would wait for that.
+        let needed = match self.flights.in_progress(request.context.key) {
+            Some(_) => Duration::ZERO,
+            None => self.lookup.min_time_for_call(&self.policy),
+        };
+        if now.monotonic.saturating_add(needed) >= request.deadline() {
             return self.on_deadline(&request, now);
         }
         self.lead_or_join(request.context, request.place, now)
@@ -351,7 +359,8 @@ impl<W> AuthCheck<W> {
 
     fn lead(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
-        self.flights.start(context.key, Arc::clone(&request.result));
+        let result = Arc::clone(&request.result);
+        self.flights.start(context.key, result, context.deadline);
         let store = self.lookup.store.as_ref();
         let mut flight = Flight(Box::new(FlightState {
             context: context.clone(),
@@ -363,7 +372,6 @@ impl<W> AuthCheck<W> {
             last_call: None,
             is_retry: false,
             purpose: Purpose::Token,
-            call_ends: context.deadline,
             place: None,
             has_lease: false,
             slot: SlotState::Occupied,
@@ -423,36 +431,48 @@ impl<W> AuthCheck<W> {
         Progress::Queued
     }
 
-    fn finish(&mut self, mut flight: Flight, result: FlightResult, now: Now) -> Finished<W> {
+    fn finish(&mut self, flight: Flight, result: FlightResult, now: Now) -> Finished<W> {
+        let mut finished = Finished::default();
+        self.settle(flight, result, &mut finished, now);
+        self.next_turns(&mut finished, now);
+        finished
+    }
+
+    /// Ends a flight, and frees its place.
+    fn settle(
+        &mut self,
+        mut flight: Flight,
+        result: FlightResult,
+        finished: &mut Finished<W>,
+        now: Now,
+    ) {
         let state = &mut *flight.0;
         let aftermath = self.lookup.finish(state, &result, &self.policy, now);
         state.result.set(result);
         let woken = self.flights.finish(state.context.key, &state.result);
-        let mut finished = Finished {
-            woken,
-            records: aftermath.records,
-            sweep: aftermath.sweep,
-            fault: aftermath.fault,
-            event: aftermath.event,
-        };
-        // Frees its place.
-        drop(flight);
-        self.next_turns(&mut finished, now);
-        finished
+        finished.woken.extend(woken);
+        finished.records.extend(aftermath.records);
+        finished.sweep.extend(aftermath.sweep);
+        finished.fault = finished.fault.or(aftermath.fault);
+        finished.event = finished.event.take().or(aftermath.event);
     }
 
     /// Gives free places for calls to the flights whose turn is next.
     fn next_turns(&mut self, finished: &mut Finished<W>, now: Now) {
         let mut dead = self.flights.take_deserted();
+        let min_time = self.lookup.min_time_for_call(&self.policy);
+        let earliest = now.monotonic.saturating_add(min_time);
         loop {
-            for mut flight in dead.drain(..) {
-                let abandoned = FlightResult::Abandoned;
-                let aftermath = (self.lookup).finish(&mut flight.0, &abandoned, &self.policy, now);
-                finished.records.extend(aftermath.records);
+            for flight in dead.drain(..) {
+                self.settle(flight, FlightResult::Abandoned, finished, now);
             }
-            match self.flights.next_turn() {
+            match self.flights.next_turn(earliest) {
                 NextTurn::None => return,
                 NextTurn::Dead(flight) => dead.push(flight),
+                NextTurn::TooLate(flight) => {
+                    let result = FlightResult::Fault(FlightFault::too_busy());
+                    self.settle(flight, result, finished, now);
+                }
                 NextTurn::Waits { is_known } => match self.admission.calls.take(is_known) {
                     Some(place) => finished.woken.extend(self.flights.admit(is_known, place)),
                     None => return,

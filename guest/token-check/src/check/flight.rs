@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use super::admission::Place;
 use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
-use crate::introspection::{CallFailure, Fault};
+use crate::introspection::{CallFailure, Detail, Fault};
 use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
 use crate::policy::Requirements;
-use crate::reason::RETRY_AFTER_SECONDS;
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::secret::AccessToken;
 
 /// A request that waits for a flight. Its only use is
@@ -90,8 +90,6 @@ pub(super) struct FlightState {
     pub(super) is_retry: bool,
     /// What the current introspection call is for.
     pub(super) purpose: Purpose,
-    /// When that call ends at the latest.
-    pub(super) call_ends: Duration,
     /// Its place among the calls; `None` before the first one.
     pub(super) place: Option<Place>,
     pub(super) has_lease: bool,
@@ -128,7 +126,7 @@ impl FlightState {
 
     /// Whether the current introspection call had at least this much time.
     pub(super) fn had_at_least(&self, time: Duration) -> bool {
-        (self.last_call).is_some_and(|called| self.call_ends.saturating_sub(called) >= time)
+        (self.last_call).is_some_and(|called| self.time_left(called) >= time)
     }
 
     pub(super) fn time_left(&self, now: Duration) -> Duration {
@@ -203,6 +201,16 @@ impl FlightFault {
         }
     }
 
+    /// The turn of the flight would come too late.
+    pub(super) const fn too_busy() -> Self {
+        Self {
+            fault: Fault::new(Reason::TooBusy, Detail::None),
+            retry_after: RETRY_AFTER_SECONDS,
+            latency: None,
+            is_outage: false,
+        }
+    }
+
     pub(super) const fn from_call(failure: CallFailure, latency: Option<Duration>) -> Self {
         Self {
             fault: Fault::from_call(failure),
@@ -242,6 +250,8 @@ struct FlightEntry<W> {
     parked: Vec<W>,
     /// The flight itself while no request leads it.
     waiting: Option<Flight>,
+    /// Of the requests that have joined it.
+    latest_deadline: Duration,
 }
 
 impl<W> FlightEntry<W> {
@@ -257,6 +267,8 @@ pub(super) enum NextTurn {
     None,
     /// Nobody waits for it any more, and it is no longer in the table.
     Dead(Flight),
+    /// All that wait for it have too little time left for a call.
+    TooLate(Flight),
     /// It may call if there is a place.
     Waits {
         /// Whether its token was active lately.
@@ -295,12 +307,13 @@ impl<W> FlightTable<W> {
 
     /// Starts a flight. One that its host dropped may still hold wakers: the new one takes them
     /// over.
-    pub(super) fn start(&mut self, key: TokenKey, result: Arc<SharedResult>) {
+    pub(super) fn start(&mut self, key: TokenKey, result: Arc<SharedResult>, deadline: Duration) {
         let dropped = self.flights.remove(&key);
         let entry = FlightEntry {
             result,
             parked: dropped.map(|entry| entry.parked).unwrap_or_default(),
             waiting: None,
+            latest_deadline: deadline,
         };
         self.flights.insert(key, entry);
     }
@@ -311,6 +324,7 @@ impl<W> FlightTable<W> {
                 if Arc::ptr_eq(&entry.result, &request.result) && entry.result.get().is_none() =>
             {
                 entry.parked.push(waker);
+                entry.latest_deadline = entry.latest_deadline.max(request.context.deadline);
                 Parked::Yes
             }
             _ => Parked::FlightOver(waker),
@@ -373,14 +387,23 @@ impl<W> FlightTable<W> {
         dead.filter_map(|key| take_dead(flights, key)).collect()
     }
 
-    pub(super) fn next_turn(&mut self) -> NextTurn {
+    /// `earliest`: a call that must end before this is not worth its place.
+    pub(super) fn next_turn(&mut self, earliest: Duration) -> NextTurn {
         for is_known in [true, false] {
             while let Some(key) = self.queue_of(is_known).front().copied() {
-                if !is_dead(&self.flights, key) {
+                let is_dead = is_dead(&self.flights, key);
+                let is_in_time =
+                    (self.flights.get(&key)).is_some_and(|entry| entry.latest_deadline >= earliest);
+                if !is_dead && is_in_time {
                     return NextTurn::Waits { is_known };
                 }
                 self.queue_of(is_known).pop_front();
-                if let Some(flight) = take_dead(&mut self.flights, key) {
+                if !is_dead {
+                    let entry = self.flights.get_mut(&key);
+                    if let Some(flight) = entry.and_then(|entry| entry.waiting.take()) {
+                        return NextTurn::TooLate(flight);
+                    }
+                } else if let Some(flight) = take_dead(&mut self.flights, key) {
                     return NextTurn::Dead(flight);
                 }
             }
@@ -389,7 +412,8 @@ impl<W> FlightTable<W> {
     }
 
     /// The turn of the next of these flights has come. Returns the wakers of the requests that wait
-    /// for it: the first one to be resumed takes it over.
+    /// for it, the last to arrive first: the first one to be resumed takes it over, and that one has
+    /// the most time for a call.
     pub(super) fn admit(&mut self, is_known: bool, place: Place) -> Vec<W> {
         let Some(key) = self.queue_of(is_known).pop_front() else {
             return Vec::new();
@@ -401,18 +425,25 @@ impl<W> FlightTable<W> {
             flight.0.place = Some(place);
             self.admitted.push(key);
         }
-        core::mem::take(&mut entry.parked)
+        let mut woken = core::mem::take(&mut entry.parked);
+        woken.reverse();
+        woken
     }
 
-    /// Removes the flight and returns its wakers, unless a later flight has taken its place.
+    /// Removes the flight and returns its wakers, unless a later flight has taken its place. Of one
+    /// without a result, the last to arrive is the first: it leads the next flight, on which all
+    /// others wait, and has the most time for a call.
     pub(super) fn finish(&mut self, key: TokenKey, result: &Arc<SharedResult>) -> Vec<W> {
-        match self.flights.get(&key) {
-            Some(entry) if Arc::ptr_eq(&entry.result, result) => {
-                let entry = self.flights.remove(&key);
-                entry.map(|entry| entry.parked).unwrap_or_default()
-            }
-            _ => Vec::new(),
+        let is_ours = |entry: &FlightEntry<W>| Arc::ptr_eq(&entry.result, result);
+        if !self.flights.get(&key).is_some_and(is_ours) {
+            return Vec::new();
         }
+        let entry = self.flights.remove(&key);
+        let mut woken = entry.map(|entry| entry.parked).unwrap_or_default();
+        if matches!(result.get(), Some(FlightResult::Abandoned)) {
+            woken.reverse();
+        }
+        woken
     }
 }
 

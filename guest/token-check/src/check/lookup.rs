@@ -10,8 +10,8 @@ use crate::introspection::{
     self, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
 };
 use crate::memory::{
-    CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, Record, Rejected, SharedStore,
-    SlotState, StoreKey, counts_as_fault,
+    CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
+    SharedStore, SlotState, StoreKey, counts_as_fault,
 };
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -53,6 +53,9 @@ pub(super) struct Lookup {
     pub(super) store: Option<SharedStore>,
     pub(super) breaker: CircuitBreaker,
     pub(super) log: LogThrottle,
+    /// How long the issuer took to answer, averaged over about the last eight calls. `None`: none was
+    /// made yet.
+    time_of_calls: Option<Duration>,
 }
 
 impl Lookup {
@@ -63,6 +66,7 @@ impl Lookup {
             store: None,
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::default(),
+            time_of_calls: None,
         }
     }
 
@@ -188,14 +192,8 @@ impl Lookup {
 
     /// Another instance introspects this token and will write the result to the store.
     fn back_off(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        // The holder of the lease may be gone, so half of the time is reserved for our own call; and
-        // more of it if the probe may have to follow.
-        let reserved = if self.has_stale(flight, policy, now) {
-            policy.timeout() * 3 / 4
-        } else {
-            policy.timeout() / 2
-        };
-        if flight.time_left(now.monotonic) <= reserved {
+        // The holder of the lease may be gone, so half of the time is reserved for our own call.
+        if flight.time_left(now.monotonic) <= policy.timeout() / 2 {
             return self.introspect(flight, policy, now);
         }
         let backoff = flight.backoff;
@@ -221,16 +219,14 @@ impl Lookup {
                 None => Next::Call,
             };
         }
-        let may_probe = flight.time_left(now.monotonic) >= min_conclusive_wait(policy);
-        match self
-            .breaker
-            .admit(context.key, context.deadline, may_probe, now)
-        {
-            Ok(Permit::Normal) => self.call_about_token(flight, policy, now),
-            Ok(Permit::ProbeFirst) => {
-                flight.call_ends = context.deadline;
-                call(flight, Purpose::ProbeFirst, policy, now)
-            }
+        let probe = ProbeFirst {
+            ends: context.deadline,
+            is_in_time: flight.time_left(now.monotonic) >= min_time_for_probe(policy),
+            is_urgent: self.has_stale(flight, policy, now),
+        };
+        match self.breaker.admit(context.key, probe, now) {
+            Ok(Permit::Normal) => call(flight, Purpose::Token, policy, now),
+            Ok(Permit::ProbeFirst) => call(flight, Purpose::ProbeFirst, policy, now),
             Err(rejected) => Next::Finish(FlightResult::Fault(rejected.into())),
         }
     }
@@ -239,20 +235,6 @@ impl Lookup {
         let context = &flight.context;
         let stale = (self.cache).stale(context.key, &context.requirements, policy, now);
         stale.is_some()
-    }
-
-    #[inline]
-    fn call_about_token(&self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        let left = flight.time_left(now.monotonic);
-        // Leaves time to learn from the probe whether stale facts may be used.
-        let own = left.saturating_sub(time_for_probe(policy));
-        let limit = if !own.is_zero() && self.has_stale(flight, policy, now) {
-            own
-        } else {
-            left
-        };
-        flight.call_ends = now.monotonic.saturating_add(limit);
-        call(flight, Purpose::Token, policy, now)
     }
 
     #[inline]
@@ -265,6 +247,7 @@ impl Lookup {
     ) -> Next {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
+        self.note_time_of_call(now.monotonic.saturating_sub(called));
         let encoded = policy.endpoint().encoding_changes_credentials();
         let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
         if !matches!(flight.purpose, Purpose::Token) {
@@ -275,7 +258,7 @@ impl Lookup {
                 facts,
                 error_status,
             }) => {
-                self.breaker.record_response(called);
+                self.breaker.record_response(called, now);
                 let is_active = facts.claims().is_some();
                 flight.event = self.log.introspected(is_active, error_status, now);
                 return Next::Finish(FlightResult::Facts {
@@ -296,7 +279,7 @@ impl Lookup {
         } else if counts_as_fault(response.status) {
             self.breaker.record_fault();
         } else {
-            self.breaker.record_response(called);
+            self.breaker.record_response(called, now);
         }
         let fault = FlightFault {
             fault,
@@ -343,7 +326,7 @@ impl Lookup {
                 if flight.time_left(now.monotonic).is_zero() {
                     return Next::Finish(FlightResult::Abandoned);
                 }
-                self.call_about_token(flight, policy, now)
+                call(flight, Purpose::Token, policy, now)
             }
         }
     }
@@ -371,27 +354,29 @@ impl Lookup {
         now: Now,
     ) -> Next {
         let fault = FlightFault::from_call(failure, flight.latency(now.monotonic));
+        if failure.reason() == Reason::IssuerTimeout {
+            // The issuer takes longer than that, who knows how long.
+            let waited = now
+                .monotonic
+                .saturating_sub(flight.last_call.unwrap_or_default());
+            self.note_time_of_call(waited.saturating_mul(2));
+        }
         let is_conclusive = flight.had_at_least(min_conclusive_wait(policy));
         match (failure.reason(), flight.purpose) {
             (Reason::IssuerCallDenied, _) => {
                 self.breaker.cancel_probe();
                 Next::Finish(FlightResult::Fault(fault))
             }
-            (Reason::IssuerTimeout, Purpose::ProbeFirst) if !is_conclusive => {
+            (Reason::IssuerTimeout, Purpose::ProbeFirst | Purpose::Token) if !is_conclusive => {
                 Next::Finish(FlightResult::Abandoned)
             }
             (Reason::IssuerTimeout, Purpose::ProbeAfter(failed)) if !is_conclusive => {
                 Next::Finish(FlightResult::Fault(failed))
             }
-            (Reason::IssuerTimeout, Purpose::Token)
-                if !is_conclusive && !self.may_probe(flight, policy, now) =>
-            {
-                Next::Finish(FlightResult::Abandoned)
-            }
             // Retry once, and never after a response: the issuer may have closed an idle connection
             // just as the call went out on it.
             (Reason::IssuerUnreachable, purpose)
-                if !flight.is_retry && now.monotonic < flight.call_ends =>
+                if !flight.is_retry && !flight.time_left(now.monotonic).is_zero() =>
             {
                 flight.is_retry = true;
                 call(flight, purpose, policy, now)
@@ -399,10 +384,8 @@ impl Lookup {
             (_, Purpose::ProbeFirst | Purpose::ProbeAfter(_)) => {
                 self.probe_failed(flight, fault.in_outage(), None, now)
             }
-            (reason, Purpose::Token) => {
-                if is_conclusive || reason != Reason::IssuerTimeout {
-                    self.breaker.record_fault();
-                }
+            (_, Purpose::Token) => {
+                self.breaker.record_fault();
                 self.failed(flight, fault, policy, now)
             }
         }
@@ -428,16 +411,28 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(fault));
         }
         flight.is_retry = false;
-        flight.call_ends = flight.context.deadline;
         call(flight, Purpose::ProbeAfter(fault), policy, now)
     }
 
     /// Whether a probe after the call about the token could tell something new, and in time.
     fn may_probe(&self, flight: &FlightState, policy: &Policy, now: Now) -> bool {
         let called = flight.last_call.unwrap_or_default();
-        flight.time_left(now.monotonic) >= min_conclusive_wait(policy)
+        flight.time_left(now.monotonic) >= min_time_for_probe(policy)
             && !self.breaker.has_answered_since(called)
             && self.has_stale(flight, policy, now)
+    }
+
+    fn note_time_of_call(&mut self, took: Duration) {
+        let average = |before: Duration| before.saturating_mul(7).saturating_add(took) / 8;
+        self.time_of_calls = Some(self.time_of_calls.map_or(took, average));
+    }
+
+    /// The least time with which a call is worth its place: what the issuer lately took, as long as
+    /// that is no more than half of the timeout.
+    pub(super) fn min_time_for_call(&self, policy: &Policy) -> Duration {
+        self.time_of_calls
+            .unwrap_or_default()
+            .min(policy.timeout() / 2)
     }
 
     /// Caches the result, and lists what the host has to do about it.
@@ -507,7 +502,7 @@ impl Lookup {
     }
 }
 
-/// Calls the issuer for this purpose, until [`FlightState::call_ends`].
+/// Calls the issuer for this purpose, with all the time that is left.
 #[inline]
 fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -> Next {
     flight.purpose = purpose;
@@ -521,7 +516,7 @@ fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -
             &probe
         }
     };
-    let left = flight.call_ends.saturating_sub(now.monotonic);
+    let left = flight.time_left(now.monotonic);
     Next::Introspect(IntrospectionCall::new(
         Arc::clone(policy.endpoint()),
         token,
@@ -541,13 +536,13 @@ impl From<Rejected> for FlightFault {
     }
 }
 
-/// What a call about a token that has stale facts leaves to the probe.
-fn time_for_probe(policy: &Policy) -> Duration {
-    policy.timeout() / 2
+/// The least time with which a probe is sent.
+fn min_time_for_probe(policy: &Policy) -> Duration {
+    policy.timeout() * 9 / 20
 }
 
-/// A call that had less time than this, because it waited for its turn, says nothing about the issuer
-/// if it gets no response. A little less than a probe has, which a host may send late.
+/// A call that had less time than this and got no answer says nothing about the issuer, which may
+/// only be slow. A little less than the whole, since a host may send a call late.
 fn min_conclusive_wait(policy: &Policy) -> Duration {
-    policy.timeout() * 9 / 20
+    policy.timeout() * 9 / 10
 }

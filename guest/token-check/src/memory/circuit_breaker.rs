@@ -26,6 +26,17 @@ pub(crate) struct Rejected {
     pub(crate) is_outage: bool,
 }
 
+/// A probe that could go before the call about a token.
+#[derive(Clone, Copy)]
+pub(crate) struct ProbeFirst {
+    /// When it ends at the latest.
+    pub(crate) ends: Duration,
+    /// Whether that leaves it enough time.
+    pub(crate) is_in_time: bool,
+    /// Whether the token has stale facts, which may be used if the probe fails.
+    pub(crate) is_urgent: bool,
+}
+
 /// How a call was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
@@ -48,6 +59,8 @@ pub(crate) struct CircuitBreaker {
     probe_ends: Option<Duration>,
     /// When the last probe was answered.
     last_answer: Option<Duration>,
+    /// When the last call about a token was answered.
+    last_response: Option<Duration>,
     open: Option<Open>,
     /// Tokens for which the issuer asked to wait.
     held: HashMap<TokenKey, Hold, BuildPassThroughHasher>,
@@ -86,35 +99,37 @@ impl CircuitBreaker {
             is_suspect: false,
             probe_ends: None,
             last_answer: None,
+            last_response: None,
             open: None,
             held: HashMap::with_hasher(BuildPassThroughHasher),
             last_held: None,
         }
     }
 
-    /// Whether a call about this token may be made, which ends at `deadline`. `may_probe`: that is
-    /// far enough for a probe to be conclusive.
+    /// Whether a call about this token may be made. `probe`: the probe that could go first.
     pub(crate) fn admit(
         &mut self,
         token: TokenKey,
-        deadline: Duration,
-        may_probe: bool,
+        probe: ProbeFirst,
         now: Now,
     ) -> Result<Permit, Rejected> {
         if let Some(rejected) = self.rejects(token, now) {
             return Err(rejected);
         }
         match &self.open {
-            Some(open) if !may_probe => Err(Rejected {
+            Some(open) if !probe.is_in_time => Err(Rejected {
                 reason: open.reason,
                 retry_after: RETRY_AFTER_SECONDS,
                 is_outage: true,
             }),
-            None if !may_probe || !self.needs_probe(now) || self.is_probing(now) => {
+            None if !probe.is_in_time
+                || !self.needs_probe(probe.is_urgent, now)
+                || self.is_probing(now) =>
+            {
                 Ok(Permit::Normal)
             }
             _ => {
-                self.probe_ends = Some(deadline);
+                self.probe_ends = Some(probe.ends);
                 Ok(Permit::ProbeFirst)
             }
         }
@@ -128,11 +143,13 @@ impl CircuitBreaker {
         self.probe_ends.is_some_and(|ends| now.monotonic < ends)
     }
 
-    fn needs_probe(&self, now: Now) -> bool {
+    /// `is_urgent`: after any fault.
+    fn needs_probe(&self, is_urgent: bool, now: Now) -> bool {
         let interval_ends = self
             .last_answer
             .map(|answered| answered.saturating_add(self.interval));
-        (self.is_suspect || (self.limit > 0 && self.faults >= self.limit))
+        let is_over_limit = self.limit > 0 && self.faults >= self.limit;
+        (self.is_suspect || is_over_limit || (is_urgent && self.faults > 0))
             && interval_ends.is_none_or(|ends| now.monotonic >= ends)
     }
 
@@ -152,7 +169,8 @@ impl CircuitBreaker {
     }
 
     /// The issuer responded, in whatever way, to a call about a token that was sent at `called`.
-    pub(crate) fn record_response(&mut self, called: Duration) {
+    pub(crate) fn record_response(&mut self, called: Duration, now: Now) {
+        self.last_response = Some(now.monotonic);
         self.faults = 0;
         self.is_suspect = false;
         // A response to a call made before the `Retry-After` of a probe does not lift the hold.
@@ -191,9 +209,9 @@ impl CircuitBreaker {
         self.open = None;
     }
 
-    /// Whether a probe was answered after `time`.
+    /// Whether the issuer answered anything after `time`.
     pub(crate) fn has_answered_since(&self, time: Duration) -> bool {
-        self.last_answer.is_some_and(|answered| answered > time)
+        (self.last_answer.max(self.last_response)).is_some_and(|answered| answered > time)
     }
 
     /// The probe failed. `wait`: the issuer asked to wait this long.

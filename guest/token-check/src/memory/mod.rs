@@ -9,7 +9,7 @@ mod shared_store;
 mod token_key;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
-pub(crate) use circuit_breaker::{CircuitBreaker, Permit, Rejected, counts_as_fault};
+pub(crate) use circuit_breaker::{CircuitBreaker, Permit, ProbeFirst, Rejected, counts_as_fault};
 pub(crate) use derived_keys::DerivedKeys;
 pub(crate) use known_tokens::KnownTokens;
 pub use shared_store::{Record, Sharing, StoreKey};

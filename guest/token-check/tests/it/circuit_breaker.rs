@@ -1,9 +1,10 @@
 //! The issuer fails: one more try, a breaker, and what it said before.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use token_check::{
-    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing,
+    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing, Step,
 };
 
 use crate::fixture::{
@@ -494,28 +495,30 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
 }
 
 #[test]
-fn a_call_whose_token_has_stale_facts_leaves_half_of_the_time_to_the_probe() {
+fn a_call_whose_token_has_stale_facts_has_all_of_the_time_and_the_next_one_probes_first() {
     let (clock, _, mut instance) = outdated("t", "", &[("timeout", "2")]);
-    let (leader, flight, call) = introspects(instance.begin("/", "t"));
-    assert_eq!(
-        (asked(&call), call.timeout()),
-        ("token", Duration::from_secs(1))
-    );
-    let joined = instance.join("/", "t");
-    clock.advance_ms(1_000);
     let timed_out = || Err(CallFailure::Timeout);
-    let progress = instance.check.responded(flight, timed_out(), clock.now());
-    let Progress::Continue(Action::Introspect(flight, call)) = progress else {
-        panic!("must probe: {progress:?}");
-    };
-    assert_eq!(
-        (asked(&call), call.timeout()),
-        ("probe", Duration::from_secs(1))
-    );
-    clock.advance_ms(999);
+    let whole = |name| (name, Duration::from_secs(2));
+    let (leader, flight, call) = introspects(instance.begin("/", "t"));
+    assert_eq!((asked(&call), call.timeout()), whole("token"));
+    let joined = instance.join("/", "t");
+    clock.advance_ms(1_999);
+    let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
+    let slow = (Some(Reason::IssuerTimeout), MISS);
+    for request in [leader, joined] {
+        let verdict = instance.resume(request);
+        assert_eq!(reason(&verdict.decision), slow.0, "it may only be slow");
+    }
+    let (leader, flight, call) = introspects(instance.begin("/", "t"));
+    assert_eq!((asked(&call), call.timeout()), whole("probe"));
+    let joined = instance.join("/", "t");
+    clock.advance_ms(1_999);
     let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
     assert_eq!(instance.resume(leader).cache, STALE);
     assert_eq!(instance.resume(joined).cache, STALE);
+    // A token without stale facts is no reason to probe yet.
+    let (_leader, _flight, call) = introspects(instance.begin("/", "fresh"));
+    assert_eq!(asked(&call), "token");
 }
 
 #[test]
@@ -566,6 +569,138 @@ fn stale_facts_never_count_while_the_issuer_fails_for_one_token_only() {
             assert_eq!(instance.get("/", "good"), (None, MISS));
         }
     }
+}
+
+/// A revoked token at an issuer that takes 60 % of the timeout for each answer: the issuer is slow,
+/// not down, and answers another token while the call about this one is in progress.
+#[test]
+fn stale_facts_never_count_while_the_issuer_answers_others_in_time() {
+    let (clock, _, mut instance) = outdated("revoked", "", &[("timeout", "5")]);
+    let takes = Duration::from_secs(3);
+    let (leader, flight, own) = introspects(instance.begin("/", "revoked"));
+    let (other, other_flight, _) = introspects(instance.begin("/", "other"));
+    // Answered as soon as the issuer can, or else at the end of its time.
+    let answer = |call: &IntrospectionCall| {
+        let in_time = call.timeout() >= takes;
+        let outcome = if in_time { inactive() } else { TIMED_OUT };
+        (call.timeout().min(takes), outcome)
+    };
+    let (after, outcome) = answer(&own);
+    clock.advance(after);
+    let mut progress = (instance.check).responded(flight, outcome.response(), clock.now());
+    clock.advance(takes - after);
+    let finished = instance
+        .check
+        .responded(other_flight, active("").response(), clock.now());
+    let _ = finishes(finished);
+    assert_eq!(reason(&instance.resume(other).decision), None);
+    if let Progress::Continue(Action::Introspect(flight, probe)) = progress {
+        assert_eq!(asked(&probe), "probe");
+        let sent_before = takes - after;
+        let (after, outcome) = answer(&probe);
+        clock.advance(after - sent_before);
+        progress = (instance.check).responded(flight, outcome.response(), clock.now());
+    }
+    let _ = finishes(progress);
+    let verdict = instance.resume(leader);
+    assert!(
+        reason(&verdict.decision).is_some(),
+        "granted: {:?}",
+        verdict.cache
+    );
+}
+
+/// At the same issuer, a caller whose cached result is over must not open the circuit for all.
+#[test]
+fn a_token_with_stale_facts_opens_no_circuit_while_the_issuer_is_only_slow() {
+    let (clock, _, mut instance) =
+        outdated("t", "", &[("timeout", "5"), ("stale_if_error", "600")]);
+    let takes = Duration::from_secs(3);
+    for _ in 0..3 {
+        let (leader, flight, call) = introspects(instance.begin("/", "t"));
+        let (mut flight, mut call) = (flight, call);
+        loop {
+            let in_time = call.timeout() >= takes;
+            let outcome = if in_time { active("") } else { TIMED_OUT };
+            clock.advance(call.timeout().min(takes));
+            match (instance.check).responded(flight, outcome.response(), clock.now()) {
+                Progress::Continue(Action::Introspect(next, next_call)) => {
+                    (flight, call) = (next, next_call);
+                }
+                progress => {
+                    let _ = finishes(progress);
+                    break;
+                }
+            }
+        }
+        assert_eq!(reason(&instance.resume(leader).decision), None);
+        clock.advance_ms(10_000);
+    }
+    // Nothing was ever wrong with the issuer.
+    assert_ne!(instance.get("/", "good").0, OPEN);
+}
+
+/// A caller left when the time of its request was nearly over. The issuer answers in 300 ms, and the
+/// same token comes every 100 ms.
+#[test]
+fn a_call_with_little_time_left_is_not_what_every_later_request_waits_for() {
+    const EVERY: Duration = Duration::from_millis(100);
+    let takes = 3 * EVERY;
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[("timeout", "5")], &issuer, &clock);
+    let (_left, flight) = instance.call("/", "t");
+    let mut waiting = VecDeque::new();
+    let arrive = |instance: &mut Instance, waiting: &mut VecDeque<_>| {
+        clock.advance(EVERY);
+        waiting.push_back(instance.join("/", "t"));
+    };
+    for _ in 0..49 {
+        arrive(&mut instance, &mut waiting);
+    }
+    let _ = instance.check.abandon(flight, clock.now());
+    let mut refused = 0;
+    let granted = loop {
+        let next = waiting
+            .pop_front()
+            .expect("a request arrives with each call");
+        let (leader, flight, call) = match instance.check.resume(next, clock.now()) {
+            Step::Done(_) => {
+                refused += 1;
+                continue;
+            }
+            step => introspects(step),
+        };
+        waiting = (waiting.into_iter())
+            .map(
+                |request| match instance.check.resume(request, clock.now()) {
+                    Step::Join(request) => request,
+                    step => panic!("must join: {step:?}"),
+                },
+            )
+            .collect();
+        let in_time = call.timeout() >= takes;
+        let mut left = call.timeout().min(takes);
+        while left >= EVERY {
+            arrive(&mut instance, &mut waiting);
+            left -= EVERY;
+        }
+        clock.advance(left);
+        let outcome = if in_time { active("") } else { TIMED_OUT };
+        let _ = finishes((instance.check).responded(flight, outcome.response(), clock.now()));
+        let verdict = instance.resume(leader);
+        if reason(&verdict.decision).is_none() {
+            break true;
+        }
+        refused += 1;
+        if refused > 500 {
+            break false;
+        }
+    };
+    assert!(
+        granted,
+        "{refused} requests refused, in {:?}",
+        refused * EVERY
+    );
 }
 
 #[test]

@@ -666,7 +666,7 @@ fn one_flight_serves_all_requests_with_the_same_token_and_no_others() {
 }
 
 #[test]
-fn when_the_leader_is_cancelled_the_first_follower_leads_and_the_others_wait() {
+fn when_the_leader_is_cancelled_the_last_follower_leads_and_the_others_wait() {
     for dropped in [true, false] {
         let mut check = check(&[]);
         let (_, flight, _) = introspects(check.begin(&head(&[b"Bearer tok"]), NOW));
@@ -679,20 +679,21 @@ fn when_the_leader_is_cancelled_the_first_follower_leads_and_the_others_wait() {
         if dropped {
             drop(flight);
         } else {
-            assert_eq!(check.abandon(flight, NOW).woken, [1, 2]);
+            // It has the most time left.
+            assert_eq!(check.abandon(flight, NOW).woken, [2, 1]);
         }
         let later = Now {
             monotonic: NOW.monotonic + Duration::from_secs(2),
             ..NOW
         };
-        let (first, flight, call) = introspects(check.resume(first, later));
+        let (second, flight, call) = introspects(check.resume(second, later));
         assert_eq!(
             call.timeout(),
             Duration::from_secs(3),
             "the caller's own time goes on"
         );
-        let second = joins(check.resume(second, later));
-        assert_eq!(check.park(&second, 3), Parked::Yes);
+        let first = joins(check.resume(first, later));
+        assert_eq!(check.park(&first, 3), Parked::Yes);
         assert!(respond(&mut check, flight, &json(r#"{"active":false}"#)).contains(&3));
         for waiting in [first, second] {
             assert_eq!(refusal(check.resume(waiting, later)), Reason::Inactive);

@@ -93,7 +93,8 @@ fn requests_for_one_queued_token_share_its_turn() {
     let (_first, a) = world.instance.call("/", "a");
     let one = world.queue("b", 1);
     let two = world.queue("b", 2);
-    assert_eq!(world.respond(a), [1, 2]);
+    // The last to arrive has the most time for the call.
+    assert_eq!(world.respond(a), [2, 1]);
     let (two, call) = world.turn(two);
     let Step::Join(one) = world.instance.check.resume(one, world.clock.now()) else {
         panic!("must join");
@@ -359,6 +360,7 @@ fn a_call_that_had_little_time_is_no_fault_and_sends_no_probe() {
 #[test]
 fn a_call_that_had_little_time_is_repeated_for_who_has_time_left() {
     let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    assert_eq!(world.instance.get("/", "quick"), (None, MISS));
     let (first, a) = world.instance.call("/", "a");
     let late = world.queue("b", 1);
     world.clock.advance_ms(2_300);
@@ -376,6 +378,50 @@ fn a_call_that_had_little_time_is_repeated_for_who_has_time_left() {
     let _ = world.respond(call);
     let verdict = world.instance.resume(younger);
     assert_eq!(reason(&verdict.decision), None);
+}
+
+#[test]
+fn a_turn_that_comes_later_than_the_issuer_takes_is_given_to_the_next() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    let (first, a) = world.instance.call("/", "a");
+    let late = world.queue("b", 1);
+    let joined = world.instance.begin("/", "b");
+    let joined = world.joins(joined);
+    assert_eq!(world.instance.check.park(&joined, 2), Parked::Yes);
+    world.clock.advance_ms(1_500);
+    let in_time = world.queue("c", 3);
+    world.clock.advance_ms(1_400);
+    // The issuer took 2.9 s, of which half of the timeout counts. `b` has 1.1 s, `c` has 2.6 s.
+    assert_eq!(world.respond(a), [1, 2, 3]);
+    drop(first);
+    for request in [late, joined] {
+        let verdict = world.instance.resume(request);
+        assert_eq!(reason(&verdict.decision), Some(Reason::TooBusy));
+    }
+    let (in_time, call) = world.turn(in_time);
+    let _ = world.respond(call);
+    assert_eq!(reason(&world.instance.resume(in_time).decision), None);
+}
+
+#[test]
+fn who_has_less_time_than_the_issuer_takes_leads_no_flight_that_others_would_wait_for() {
+    let mut world = World::new(&[("timeout", "4")]);
+    let (first, a) = world.instance.call("/", "slow");
+    world.clock.advance_ms(1_000);
+    assert_eq!(world.respond(a), [0_u32; 0]);
+    drop(first);
+    let (_left, flight) = world.instance.call("/", "b");
+    let old = world.instance.join("/", "b");
+    world.clock.advance_ms(3_001);
+    let young = world.instance.join("/", "b");
+    let _ = (world.instance.check).abandon(flight, world.clock.now());
+    // Whoever is resumed first: the issuer takes 1 s, and `old` has 999 ms.
+    let verdict = world.instance.resume(old);
+    let timeout = Some(Reason::IssuerTimeout);
+    assert_eq!(reason(&verdict.decision), timeout);
+    let (young, call) = world.turn(young);
+    let _ = world.respond(call);
+    assert_eq!(reason(&world.instance.resume(young).decision), None);
 }
 
 #[test]
