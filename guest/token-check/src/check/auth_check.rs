@@ -339,6 +339,8 @@ impl<W> AuthCheck<W> {
         if SharedResult::requests(&request.result) > self.admission.waiting.share() {
             return self.too_busy(&request.context, now);
         }
+        let context = &request.context;
+        self.flights.joined(context.key, context.deadline);
         if let Some(flight) = self.flights.take_over(&request) {
             return self.take_over(request, flight, now);
         }

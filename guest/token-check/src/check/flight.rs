@@ -318,13 +318,19 @@ impl<W> FlightTable<W> {
         self.flights.insert(key, entry);
     }
 
+    /// A request with this deadline has joined the flight.
+    pub(super) fn joined(&mut self, key: TokenKey, deadline: Duration) {
+        if let Some(entry) = self.flights.get_mut(&key) {
+            entry.latest_deadline = entry.latest_deadline.max(deadline);
+        }
+    }
+
     pub(super) fn park(&mut self, request: &PendingRequest, waker: W) -> Parked<W> {
         match self.flights.get_mut(&request.context.key) {
             Some(entry)
                 if Arc::ptr_eq(&entry.result, &request.result) && entry.result.get().is_none() =>
             {
                 entry.parked.push(waker);
-                entry.latest_deadline = entry.latest_deadline.max(request.context.deadline);
                 Parked::Yes
             }
             _ => Parked::FlightOver(waker),

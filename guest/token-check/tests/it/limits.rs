@@ -404,6 +404,30 @@ fn a_turn_that_comes_later_than_the_issuer_takes_is_given_to_the_next() {
 }
 
 #[test]
+fn a_turn_that_would_be_too_late_is_in_time_for_a_request_that_joins_now() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    let (first, a) = world.instance.call("/", "slow");
+    world.clock.advance_ms(1_500);
+    assert_eq!(world.respond(a), [0_u32; 0]);
+    drop(first);
+    let (_first, a) = world.instance.call("/", "a");
+    let old = world.queue("b", 1);
+    world.clock.advance_ms(3_000);
+    // Its host dropped the call, and nobody was told.
+    drop(a);
+    let step = world.instance.begin("/", "b");
+    let Step::Finished(young, finished) = step else {
+        panic!("must look for turns: {step:?}");
+    };
+    assert_eq!(finished.woken, [1], "it is the turn of `b`");
+    let (young, call) = world.turn(young);
+    let _ = world.respond(call);
+    for request in [young, old] {
+        assert_eq!(reason(&world.instance.resume(request).decision), None);
+    }
+}
+
+#[test]
 fn who_has_less_time_than_the_issuer_takes_leads_no_flight_that_others_would_wait_for() {
     let mut world = World::new(&[("timeout", "4")]);
     let (first, a) = world.instance.call("/", "slow");
