@@ -32,7 +32,7 @@ struct Added {
 
 const RECORDED: Added = Added {
     hit: 53_900,
-    miss: 262_900,
+    miss: 262_700,
 };
 
 /// How far above the recorded figure is still the same, in percent. Runs differ by less than one;
