@@ -29,13 +29,14 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const CONTROL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Instructions per request, in user mode and in all threads.
+#[derive(Debug)]
 pub(crate) struct Counted {
     /// Without the filter.
-    pub(crate) bare: u64,
-    /// The token is cached.
-    pub(crate) hit: u64,
-    /// The issuer is called.
-    pub(crate) miss: u64,
+    pub(crate) bare: u32,
+    /// What the filter adds if the token is cached.
+    pub(crate) hit: u32,
+    /// What the filter adds if the issuer is called.
+    pub(crate) miss: u32,
 }
 
 /// Counts them in this Envoy, with this build of the filter.
@@ -80,14 +81,16 @@ pub(crate) async fn count(valgrind: &Path, envoy: &Path, filter: &Path) -> Resul
     ensure!(issuer.calls() == 1, "{} calls for a token", issuer.calls());
     send(&mut with_filter, WARM_UP, &mut fresh).await?;
     callgrind.control(&["--instr=on"]).await?;
-    let counted = Counted {
-        bare: callgrind.count(&mut bare, cached).await?,
-        hit: callgrind.count(&mut with_filter, cached).await?,
-        miss: callgrind.count(&mut with_filter, &mut fresh).await?,
-    };
+    let bare = callgrind.count(&mut bare, cached).await?;
+    let hit = callgrind.count(&mut with_filter, cached).await?;
+    let miss = callgrind.count(&mut with_filter, &mut fresh).await?;
     let calls = u64::from(1 + WARM_UP + SETTLE + COUNTED);
     ensure!(issuer.calls() == calls, "{} calls", issuer.calls());
-    Ok(counted)
+    Ok(Counted {
+        bare,
+        hit: hit.saturating_sub(bare),
+        miss: miss.saturating_sub(bare),
+    })
 }
 
 struct Callgrind {
@@ -124,7 +127,7 @@ impl Callgrind {
         &mut self,
         stream: &mut TcpStream,
         mut token: impl FnMut() -> String,
-    ) -> Result<u64> {
+    ) -> Result<u32> {
         send(stream, SETTLE, &mut token).await?;
         self.control(&["--zero"]).await?;
         send(stream, COUNTED, token).await?;
@@ -135,7 +138,7 @@ impl Callgrind {
         // The last line, so all of it is there.
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
         let total: u64 = total.context("counts without a total")?.trim().parse()?;
-        Ok(total / u64::from(COUNTED))
+        Ok((total / u64::from(COUNTED)).try_into()?)
     }
 
     async fn control(&self, arguments: &[&str]) -> Result<()> {
