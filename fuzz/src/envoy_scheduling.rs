@@ -14,7 +14,7 @@ mod fake;
 use std::time::Duration;
 
 use arbitrary::Unstructured;
-use envoy_filter::host::{DispatchError, FilterStatus};
+use envoy_filter::host::{Action, DispatchError};
 use serde_json::json;
 use token_check::is_identity_header;
 
@@ -185,18 +185,14 @@ impl Simulation {
                 if let Some(id) = self.waiting(worker, input) {
                     assert_eq!(
                         self.workers[worker].body(id),
-                        FilterStatus::Pause,
+                        Action::Pause,
                         "a body passes"
                     );
                 }
             }
             12 => {
                 if let Some(id) = self.waiting(worker, input) {
-                    assert_eq!(
-                        self.trailers(worker, id),
-                        FilterStatus::Pause,
-                        "trailers pass"
-                    );
+                    assert_eq!(self.trailers(worker, id), Action::Pause, "trailers pass");
                 }
             }
             13 => self.touch_lingering(input),
@@ -283,7 +279,7 @@ impl Simulation {
         (!open.is_empty()).then(|| pick(input, &open))
     }
 
-    fn trailers(&mut self, worker: usize, id: u32) -> FilterStatus {
+    fn trailers(&mut self, worker: usize, id: u32) -> Action {
         let trailers = lines(&[("x-auth-subject", "forged"), ("grpc-status", "0")]);
         let status = self.workers[worker].trailers(id, trailers);
         let stream = self.workers[worker].stream(id);
@@ -302,8 +298,8 @@ impl Simulation {
         let (worker, id) = self.lingering[place];
         let is_forwarded = self.workers[worker].stream(id).is_forwarded();
         match below(input, 3) {
-            0 if is_forwarded => assert_eq!(self.workers[worker].body(id), FilterStatus::Continue),
-            1 if is_forwarded => assert_eq!(self.trailers(worker, id), FilterStatus::Continue),
+            0 if is_forwarded => assert_eq!(self.workers[worker].body(id), Action::Continue),
+            1 if is_forwarded => assert_eq!(self.trailers(worker, id), Action::Continue),
             _ => {
                 self.lingering.swap_remove(place);
                 self.workers[worker].end_stream(id);

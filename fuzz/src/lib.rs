@@ -9,6 +9,7 @@
 pub mod bearer;
 pub mod envoy_scheduling;
 pub mod facts;
+pub mod header_map;
 pub mod routes;
 pub mod rules_document;
 pub mod settings;
@@ -20,10 +21,11 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("bearer", bearer::run),
     ("envoy_scheduling", envoy_scheduling::run),
     ("facts", facts::run),
+    ("header_map", header_map::run),
     ("routes", routes::run),
     ("rules_document", rules_document::run),
     ("settings", settings::run),

@@ -13,6 +13,7 @@ use url::{Position, Url};
 const INTROSPECT_URL: &str = "introspect_url";
 const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
+const FILTER_STATE: &str = "filter_state";
 
 /// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
 pub const HTTPS_CLUSTER: &str = "issuer_https";
@@ -47,6 +48,8 @@ pub struct Config {
     pub issuer: Origin,
     /// The cluster that reaches the issuer, if it is not one of the shipped ones.
     pub issuer_cluster: Option<String>,
+    /// Whether granted requests get filter state, not only refused ones.
+    pub has_filter_state: bool,
     /// The path whose requests the filter answers itself.
     pub whoami_path: Option<String>,
 }
@@ -97,6 +100,7 @@ impl Config {
         values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
         let issuer_cluster = values.take(ISSUER_CLUSTER)?;
         let whoami_path = values.take(WHOAMI_PATH)?;
+        let has_filter_state = has_filter_state(&mut values)?;
         if whoami_path
             .as_ref()
             .is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']))
@@ -113,8 +117,22 @@ impl Config {
             policy,
             issuer: issuer.ok_or_else(not_a_url)?,
             issuer_cluster,
+            has_filter_state,
             whoami_path,
         })
+    }
+}
+
+/// Whether granted requests get filter state.
+fn has_filter_state(values: &mut SettingValues) -> Result<bool, SettingsError> {
+    let source = values.source(FILTER_STATE).unwrap_or_default();
+    match values.take(FILTER_STATE)?.as_deref() {
+        None | Some("refused") => Ok(false),
+        Some("all") => Ok(true),
+        Some(_) => {
+            let problem = Problem::NotAChoice(&["refused", "all"]);
+            Err(SettingsError::new(FILTER_STATE, problem).at(source))
+        }
     }
 }
 
@@ -199,6 +217,7 @@ mod tests {
             assert_eq!(config.policy.timeout().as_secs(), 7);
             assert_eq!(config.whoami_path.as_deref(), Some("/data"));
             assert_eq!(config.issuer_cluster, None);
+            assert!(!config.has_filter_state);
             let issuer = Origin {
                 https: true,
                 authority: "i".to_owned(),
@@ -335,6 +354,10 @@ mod tests {
                 r#"{"timeout":1.5}"#,
                 "setting `timeout` (in the plugin's configuration) has a number that is not whole",
             ),
+            (
+                r#"{"filter_state":"granted"}"#,
+                "setting `filter_state` (in the plugin's configuration) must be `refused` or `all`",
+            ),
             (r#"{"whoami_path":"data"}"#, path),
             (r#"{"whoami_path":"/data?x"}"#, path),
             (
@@ -392,11 +415,15 @@ mod tests {
         const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
         let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
         for setting in ENVOY_SETTINGS {
-            assert_eq!(setting.default, Some(""));
+            let default = match setting.default {
+                Some("") => "none".to_owned(),
+                Some(value) => format!("`{value}`"),
+                None => panic!("{} is not optional", setting.key),
+            };
+            let description = setting.description();
             table.push_str(&format!(
-                "| `{}` | none | {} |\n",
-                setting.key,
-                setting.description()
+                "| `{}` | {default} | {description} |\n",
+                setting.key
             ));
         }
         assert!(

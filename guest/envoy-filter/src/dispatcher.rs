@@ -1,7 +1,7 @@
 //! Runs the actions of flights, and finds out which requests can continue.
 //!
-//! The SDK delivers the response to a call to the context in whose callback the call was made, and
-//! drops it if that context is gone. If that were the caller's stream, everyone who waits for the
+//! Envoy delivers the response to a call to the context in whose callback the call was made, and
+//! cancels the call when that context ends. If that were the caller's stream, everyone who waits for the
 //! response would be stranded when the caller leaves. So calls are sent in callbacks of the root
 //! context only: a request queues its call and schedules one, which Envoy makes in the same turn of
 //! the worker's loop.
@@ -17,7 +17,7 @@ use token_check::{
 use crate::calls::{Calls, CompletedCall, FlightCall};
 use crate::host::{Host, LogLevel};
 use crate::metrics::Metrics;
-use crate::scheduler::{SHORT_TICK, Scheduler, TICK};
+use crate::scheduler::{METRICS_TICK, SHORT_TICK, Scheduler, TICK};
 use crate::waiting::{WaitingRequest, WaitingRequests};
 
 /// A flight that waits for another worker's introspection call.
@@ -167,12 +167,21 @@ impl<H: Host> Dispatcher<H> {
         }
     }
 
+    /// Counters that a request has changed are handed to Envoy by a tick.
+    pub(crate) fn start_metrics_tick(&mut self) {
+        if self.metrics.is_pending() && !self.scheduler.ticks() {
+            self.set_tick_period();
+        }
+    }
+
     pub(crate) fn set_tick_period(&mut self) {
         let is_busy = !self.waiting.is_empty() || self.calls.has_queued() || self.calls.has_sent();
         let period = if !self.sleeping.is_empty() {
             SHORT_TICK
         } else if is_busy {
             TICK
+        } else if self.metrics.is_pending() {
+            METRICS_TICK
         } else {
             Duration::ZERO
         };

@@ -12,7 +12,7 @@ use token_check::{
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::host::{Host, LogLevel};
+use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -33,6 +33,8 @@ pub(crate) enum Applied {
     Forwarded,
     /// It has its response.
     Answered,
+    /// Envoy did not take the response. Nothing of the request may pass.
+    Held,
     /// Nothing yet.
     Waits,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Filter<H> {
     host: H,
     dispatcher: Dispatcher<H>,
     whoami_path: Option<String>,
+    /// Whether granted requests get filter state.
+    has_filter_state: bool,
     /// Streams whose verdict could not be applied. Nothing more of them may pass.
     undecided: IdMap<()>,
 }
@@ -56,22 +60,23 @@ impl<H: Host> Filter<H> {
             dispatcher: Dispatcher::new(host.clone(), root, check, Calls::new(upstream), metrics),
             host,
             whoami_path: config.whoami_path,
+            has_filter_state: config.has_filter_state,
             undecided: IdMap::default(),
         }
     }
 
     /// A request has arrived. The effective context is its stream.
-    pub(crate) fn begin(&mut self, stream: u32, headers: &[(String, Vec<u8>)]) -> Applied {
+    pub(crate) fn begin(&mut self, stream: u32, headers: &HeaderMap) -> Applied {
         let mut authorization: Vec<&[u8]> = Vec::with_capacity(1);
         let mut traceparent: Vec<&[u8]> = Vec::new();
         let (mut authority, mut path, mut method) = (None, None, None);
-        for (name, value) in headers {
-            match name.as_str() {
-                "authorization" => authorization.push(value),
-                "traceparent" => traceparent.push(value),
-                ":authority" => authority = Some(value.as_slice()),
-                ":path" => path = Some(value.as_slice()),
-                ":method" => method = Some(value.as_slice()),
+        for (name, value) in headers.iter() {
+            match name {
+                b"authorization" => authorization.push(value),
+                b"traceparent" => traceparent.push(value),
+                b":authority" => authority = Some(value),
+                b":path" => path = Some(value),
+                b":method" => method = Some(value),
                 _ => {}
             }
         }
@@ -84,10 +89,12 @@ impl<H: Host> Filter<H> {
             traceparent: &traceparent,
         };
         let now = self.host.now();
-        match self.dispatcher.begin(stream, &head, whoami_method, now) {
+        let applied = match self.dispatcher.begin(stream, &head, whoami_method, now) {
             Poll::Ready(verdict) => self.apply(verdict, whoami_method),
             Poll::Pending => Applied::Waits,
-        }
+        };
+        self.dispatcher.start_metrics_tick();
+        applied
     }
 
     /// Whether the stream has waited, and has no verdict yet.
@@ -110,7 +117,14 @@ impl<H: Host> Filter<H> {
         let now = self.host.now();
         self.dispatcher.on_tick(now);
         self.work(now);
+        // Before the timer may stop.
+        self.flush_metrics();
         self.dispatcher.set_tick_period();
+    }
+
+    /// Tells Envoy what was counted.
+    pub(crate) fn flush_metrics(&self) {
+        self.dispatcher.metrics().flush();
     }
 
     /// The callback of a call. The effective context is the root.
@@ -146,6 +160,9 @@ impl<H: Host> Filter<H> {
             }
             match self.apply(verdict, whoami_method) {
                 Applied::Forwarded => self.host.resume_request(),
+                Applied::Held => {
+                    self.undecided.insert(stream, ());
+                }
                 Applied::Answered | Applied::Waits => {}
             }
         }
@@ -175,32 +192,31 @@ impl<H: Host> Filter<H> {
     }
 
     fn grant(&self, grant: &Grant, whoami_method: Option<&[u8]>) -> Applied {
-        self.host.set_filter_state(DECISION, "granted");
-        if let Some(client_id) = header(grant, "x-auth-client-id") {
-            self.host.set_filter_state("auth_client_id", client_id);
+        if self.has_filter_state {
+            self.host.set_filter_state(DECISION, "granted");
+            if let Some(client_id) = header(grant, "x-auth-client-id") {
+                self.host.set_filter_state("auth_client_id", client_id);
+            }
         }
-        if let Some(method) = whoami_method {
-            let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
-            let answer = whoami::answer(method, claims);
-            self.dispatcher.metrics().granted();
-            (self.host).send_local_reply(answer.status, &answer.headers, &answer.body);
-            return Applied::Answered;
-        }
-        if self.edit_request(grant) {
-            self.dispatcher.metrics().granted();
-            Applied::Forwarded
-        } else {
+        // Also of a request that the filter answers: the access log shows its headers.
+        if !self.edit_request(grant) {
             let line = "Envoy did not let the filter edit the request headers";
             self.host.log(LogLevel::Error, line);
             let response = Response::misconfigured(Some(self.dispatcher.policy()));
-            self.refuse(Reason::Misconfigured, &response)
+            return self.refuse(Reason::Misconfigured, &response);
         }
+        self.dispatcher.metrics().granted();
+        let Some(method) = whoami_method else {
+            return Applied::Forwarded;
+        };
+        let claims = header(grant, whoami::CLAIMS_HEADER).map(str::as_bytes);
+        let answer = whoami::answer(method, claims);
+        answered((self.host).send_local_reply(answer.status, &answer.headers, &answer.body))
     }
 
     fn refuse(&self, reason: Reason, response: &Response) -> Applied {
         self.dispatcher.metrics().refused(reason);
-        refuse(&self.host, reason, response);
-        Applied::Answered
+        answered(refuse(&self.host, reason, response))
     }
 
     /// Makes the request the one that the grant describes. Client-sent identity headers are gone by
@@ -209,15 +225,24 @@ impl<H: Host> Filter<H> {
         grant
             .headers()
             .all(|(name, value)| self.host.add_request_header(name, value))
-            && (grant.forward_token || self.host.remove_request_header("authorization"))
+            && (grant.forward_token || self.host.remove_request_header(b"authorization"))
     }
 }
 
-/// Refuses the request whose stream is the effective context.
-pub(crate) fn refuse(host: &impl Host, reason: Reason, response: &Response) {
+const fn answered(is_accepted: bool) -> Applied {
+    if is_accepted {
+        Applied::Answered
+    } else {
+        Applied::Held
+    }
+}
+
+/// Refuses the request whose stream is the effective context. `false`: it has no response.
+#[must_use]
+pub(crate) fn refuse(host: &impl Host, reason: Reason, response: &Response) -> bool {
     host.set_filter_state(DECISION, "refused");
     host.set_filter_state(REASON, reason.name());
-    host.send_local_reply(response.status, &response.headers, &response.body);
+    host.send_local_reply(response.status, &response.headers, &response.body)
 }
 
 /// Why the filter refused the request whose stream is the effective context, if it did.

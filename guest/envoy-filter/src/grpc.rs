@@ -2,16 +2,13 @@
 //! looks at the content type alone, so with that any caller could have refusals look like successes
 //! to whatever counts statuses. Only real gRPC gets such an answer.
 
-use crate::host::Host;
+use crate::host::{HeaderMap, Host};
 
 /// Whether Envoy takes a request for gRPC that is not: gRPC is `POST` over HTTP/2 or HTTP/3 with
 /// `te: trailers`.
-pub(crate) fn is_false(
-    headers: &[(String, Vec<u8>)],
-    protocol: impl FnOnce() -> Option<String>,
-) -> bool {
+pub(crate) fn is_false(headers: &HeaderMap, protocol: impl FnOnce() -> Option<String>) -> bool {
     let has = |name: &str, is: fn(&[u8]) -> bool| {
-        (headers.iter()).any(|(known, value)| known == name && is(value))
+        (headers.iter()).any(|(known, value)| known == name.as_bytes() && is(value))
     };
     has("content-type", |value| {
         value.starts_with(b"application/grpc")

@@ -4,13 +4,14 @@ use token_check::{Reason, Response, is_identity_header};
 
 use crate::filter::{Applied, SharedFilter, refuse, refused};
 use crate::grpc;
-use crate::host::{FilterStatus, Host};
+use crate::host::{Action, Host};
 
 /// One request and its response.
 pub struct HttpContext<H> {
     host: H,
     id: u32,
-    /// `None`: the configuration is wrong, and no request gets in.
+    /// `None`: nothing of the request may pass: the configuration is wrong, or Envoy did not let the
+    /// filter edit or answer it.
     filter: Option<SharedFilter<H>>,
     /// Whether the request has waited.
     has_waited: bool,
@@ -30,44 +31,41 @@ impl<H: Host> HttpContext<H> {
     }
 
     /// `Pause` holds the body back too, by back-pressure: the filter neither buffers nor reads it.
-    pub fn on_request_headers(&mut self) -> FilterStatus {
+    pub fn on_request_headers(&mut self) -> Action {
         let headers = self.host.request_headers();
         self.is_false_grpc = grpc::is_false(&headers, || self.host.request_protocol());
         let is_clean = headers
             .iter()
-            .filter(|(name, _)| is_identity_header(name.as_bytes()))
+            .filter(|(name, _)| is_identity_header(name))
             .all(|(name, _)| self.host.remove_request_header(name));
-        let Some(filter) = self.filter.as_ref().filter(|_| is_clean) else {
-            let response = Response::misconfigured(None);
-            refuse(&self.host, Reason::Misconfigured, &response);
-            return FilterStatus::Pause;
-        };
-        match filter.borrow_mut().begin(self.id, &headers) {
-            Applied::Forwarded => FilterStatus::Continue,
-            Applied::Answered => FilterStatus::Pause,
-            Applied::Waits => {
-                self.has_waited = true;
-                FilterStatus::Pause
-            }
+        if !is_clean {
+            self.filter = None;
         }
+        let Some(filter) = &self.filter else {
+            let response = Response::misconfigured(None);
+            // Without a filter nothing passes, whether or not Envoy took the response.
+            let _ = refuse(&self.host, Reason::Misconfigured, &response);
+            return Action::Pause;
+        };
+        let applied = filter.borrow_mut().begin(self.id, &headers);
+        match applied {
+            Applied::Forwarded => return Action::Continue,
+            Applied::Answered => {}
+            Applied::Held => self.filter = None,
+            Applied::Waits => self.has_waited = true,
+        }
+        Action::Pause
     }
 
     /// With `allow_on_headers_stop_iteration` Envoy does not hold the body back by itself, and
     /// `Continue` here would let the request pass without a decision.
-    pub fn on_request_body(&mut self) -> FilterStatus {
+    pub fn on_request_body(&mut self) -> Action {
         self.hold_while_waiting()
     }
 
-    /// Removes identity trailers, because some servers merge trailers into headers.
-    pub fn on_request_trailers(&mut self) -> FilterStatus {
-        let is_clean = (self.host.request_trailers().iter())
-            .filter(|(name, _)| is_identity_header(name.as_bytes()))
-            .all(|(name, _)| self.host.remove_request_trailer(name));
-        if is_clean {
-            self.hold_while_waiting()
-        } else {
-            FilterStatus::Pause
-        }
+    /// Trailers have the same effect as the end of the body.
+    pub fn on_request_trailers(&mut self) -> Action {
+        self.hold_while_waiting()
     }
 
     /// For a request that waits this happens only if Envoy answered it, for example after a timeout
@@ -81,18 +79,21 @@ impl<H: Host> HttpContext<H> {
         }
     }
 
+    /// Whether anything is left to do about this stream, after its headers.
+    pub(crate) const fn is_needed(&self) -> bool {
+        self.has_waited || self.is_false_grpc || self.filter.is_none()
+    }
+
     /// The stream has ended.
     pub fn on_done(&mut self) {
         self.forget();
     }
 
-    fn hold_while_waiting(&self) -> FilterStatus {
+    fn hold_while_waiting(&self) -> Action {
         match &self.filter {
-            Some(filter) if self.has_waited && filter.borrow().is_waiting(self.id) => {
-                FilterStatus::Pause
-            }
-            Some(_) => FilterStatus::Continue,
-            None => FilterStatus::Pause,
+            Some(filter) if self.has_waited && filter.borrow().is_waiting(self.id) => Action::Pause,
+            Some(_) => Action::Continue,
+            None => Action::Pause,
         }
     }
 
@@ -102,4 +103,12 @@ impl<H: Host> HttpContext<H> {
             filter.borrow_mut().forget(self.id);
         }
     }
+}
+
+/// Removes identity trailers, because some servers merge trailers into headers. `false`: they may
+/// still be there.
+pub(crate) fn remove_identity_trailers(host: &impl Host) -> bool {
+    (host.request_trailers().iter())
+        .filter(|(name, _)| is_identity_header(name))
+        .all(|(name, _)| host.remove_request_trailer(name))
 }

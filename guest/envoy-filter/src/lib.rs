@@ -12,7 +12,8 @@
 //! | `filter` | takes requests to their verdict, and applies it |
 //! | `http_context` | the callbacks of one stream |
 //! | `root_context` | the callbacks of one plugin configuration |
-//! | `start` | connects both to the proxy-wasm SDK; WebAssembly only, as `host::proxy_wasm` |
+//! | [`vm`] | passes each callback to its root context or stream |
+//! | `start` | exports the callbacks; WebAssembly only, as `host::proxy_wasm` |
 //!
 //! A cached request costs one host call that copies data into the VM: the one for its headers.
 
@@ -32,7 +33,9 @@ mod scheduler;
 #[cfg(target_family = "wasm")]
 mod start;
 mod upstream;
+pub mod vm;
 mod waiting;
 
 pub use http_context::HttpContext;
 pub use root_context::RootContext;
+pub use vm::Vm;

@@ -1,30 +1,45 @@
 //! The filter's metrics. `envoy.yaml` turns the last part of each name into a label.
+//!
+//! Counters are counted here and handed to Envoy by the timer, because a host call for each count
+//! would be a good part of what a cached request costs.
 
+use core::cell::Cell;
 use core::time::Duration;
 
 use token_check::{ALL_REASONS, CacheStatus, CallFailure, Reason};
 
 use crate::host::{Host, MetricKind};
 
+/// A counter, and what Envoy does not know of yet.
+struct Counter {
+    /// `None`: Envoy does not count it.
+    id: Option<u32>,
+    pending: Cell<u32>,
+}
+
 pub(crate) struct Metrics<H> {
     host: H,
-    granted: Option<u32>,
-    refused: Vec<(Reason, Option<u32>)>,
-    faults: Vec<(Reason, Option<u32>)>,
-    cache: [(CacheStatus, Option<u32>); CacheStatus::ALL.len()],
-    answered: Option<u32>,
-    denied: Option<u32>,
-    timeout: Option<u32>,
-    unreachable: Option<u32>,
+    granted: Counter,
+    refused: Vec<(Reason, Counter)>,
+    faults: Vec<(Reason, Counter)>,
+    cache: [(CacheStatus, Counter); CacheStatus::ALL.len()],
+    answered: Counter,
+    denied: Counter,
+    timeout: Counter,
+    unreachable: Counter,
     milliseconds: Option<u32>,
-    joined: Option<u32>,
-    queued: Option<u32>,
+    joined: Counter,
+    queued: Counter,
+    /// Whether a counter has something pending.
+    is_pending: Cell<bool>,
 }
 
 impl<H: Host> Metrics<H> {
     pub(crate) fn define(host: H) -> Self {
-        let counter =
-            |name: &str| host.define_metric(MetricKind::Counter, &format!("trust_triangle_{name}"));
+        let counter = |name: &str| Counter {
+            id: host.define_metric(MetricKind::Counter, &format!("trust_triangle_{name}")),
+            pending: Cell::new(0),
+        };
         let by_reason = |name: &str, reasons: &[Reason]| {
             let metric = |reason: &Reason| counter(&format!("{name}.reason.{}", reason.name()));
             reasons
@@ -53,34 +68,35 @@ impl<H: Host> Metrics<H> {
             ),
             joined: counter("flights_joined"),
             queued: counter("calls_queued"),
+            is_pending: Cell::new(false),
             host,
         }
     }
 
     pub(crate) fn granted(&self) {
-        self.increment(self.granted);
+        self.increment(&self.granted);
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
-        self.increment(find(&self.refused, reason));
+        self.increment_one(&self.refused, reason);
     }
 
     /// A flight that failed because of the issuer.
     pub(crate) fn fault(&self, reason: Reason) {
-        self.increment(find(&self.faults, reason));
+        self.increment_one(&self.faults, reason);
     }
 
     pub(crate) fn cache(&self, cache: CacheStatus) {
-        self.increment(find(&self.cache, cache));
+        self.increment_one(&self.cache, cache);
     }
 
     /// A call to the issuer that took `took`, and how it failed, if it did.
     pub(crate) fn introspected(&self, failure: Option<CallFailure>, took: Duration) {
         self.increment(match failure.map(CallFailure::reason) {
-            None => self.answered,
-            Some(Reason::IssuerCallDenied) => self.denied,
-            Some(Reason::IssuerTimeout) => self.timeout,
-            Some(_) => self.unreachable,
+            None => &self.answered,
+            Some(Reason::IssuerCallDenied) => &self.denied,
+            Some(Reason::IssuerTimeout) => &self.timeout,
+            Some(_) => &self.unreachable,
         });
         if let Some(metric) = self.milliseconds {
             let milliseconds = took.as_millis().try_into().unwrap_or(u64::MAX);
@@ -90,22 +106,52 @@ impl<H: Host> Metrics<H> {
 
     /// A request that waits for another request's flight.
     pub(crate) fn joined(&self) {
-        self.increment(self.joined);
+        self.increment(&self.joined);
     }
 
     /// A request that waits because there are `max_calls` calls.
     pub(crate) fn queued(&self) {
-        self.increment(self.queued);
+        self.increment(&self.queued);
     }
 
-    fn increment(&self, metric: Option<u32>) {
-        if let Some(metric) = metric {
-            self.host.increment_metric(metric);
+    /// Whether [`flush`](Self::flush) has something to do.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.is_pending.get()
+    }
+
+    /// Tells Envoy what was counted.
+    pub(crate) fn flush(&self) {
+        if !self.is_pending.replace(false) {
+            return;
+        }
+        let refused = self.refused.iter().map(|(_, counter)| counter);
+        let faults = self.faults.iter().map(|(_, counter)| counter);
+        let cache = self.cache.iter().map(|(_, counter)| counter);
+        let others = [
+            &self.granted,
+            &self.answered,
+            &self.denied,
+            &self.timeout,
+            &self.unreachable,
+            &self.joined,
+            &self.queued,
+        ];
+        for counter in refused.chain(faults).chain(cache).chain(others) {
+            let pending = counter.pending.take();
+            if let (Some(id), 1..) = (counter.id, pending) {
+                self.host.increment_metric(id, pending);
+            }
         }
     }
-}
 
-fn find<K: PartialEq>(metrics: &[(K, Option<u32>)], key: K) -> Option<u32> {
-    let found = metrics.iter().find(|(known, _)| *known == key);
-    found.and_then(|(_, metric)| *metric)
+    fn increment(&self, counter: &Counter) {
+        counter.pending.update(|pending| pending.saturating_add(1));
+        self.is_pending.set(true);
+    }
+
+    fn increment_one<K: PartialEq>(&self, counters: &[(K, Counter)], key: K) {
+        if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == key) {
+            self.increment(counter);
+        }
+    }
 }

@@ -77,6 +77,13 @@ impl<H: Host> RootContext<H> {
         }
     }
 
+    /// Tells Envoy what was counted, as the timer does.
+    pub fn flush_metrics(&self) {
+        if let Some(filter) = &self.filter {
+            filter.borrow().flush_metrics();
+        }
+    }
+
     fn configure(&self, size: usize) -> Result<Filter<H>, String> {
         let configuration = self.host.configuration(size);
         let config = Config::read(&configuration, self.host.environment())

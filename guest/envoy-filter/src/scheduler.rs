@@ -10,6 +10,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// While another worker introspects a token that a request waits for here. Envoy's workers cannot
 /// call each other.
 pub(crate) const SHORT_TICK: Duration = Duration::from_millis(2);
+/// While only counters wait to be handed to Envoy: few host calls, and metrics that are hardly late.
+pub(crate) const METRICS_TICK: Duration = Duration::from_millis(500);
 /// The first tick comes in workers only: the VM in which Envoy tries a configuration out is gone by
 /// then.
 const FIRST_TICK: Duration = Duration::from_millis(1);
@@ -68,6 +70,11 @@ impl<H: Host> Scheduler<H> {
         // If the callback of the queue got lost, do not wait for it.
         self.is_scheduled = false;
         !core::mem::replace(&mut self.had_first_tick, true)
+    }
+
+    /// Whether a timer runs.
+    pub(crate) const fn ticks(&self) -> bool {
+        !self.tick_period.is_zero()
     }
 
     /// Keeps the period until the first tick has come.

@@ -1,85 +1,78 @@
-//! The start of the VM: connects the contexts to the callbacks of the proxy-wasm SDK.
+//! The start of the module: exports the callbacks of the [`Vm`].
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{self, Context};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
+use core::cell::RefCell;
 
-use crate::host::FilterStatus;
+use proxy_wasm_abi::hostcalls::{self, LogLevel};
+use proxy_wasm_abi::{Action, Callbacks};
+
 use crate::host::proxy_wasm::ProxyWasm;
-use crate::http_context::HttpContext;
-use crate::root_context::RootContext;
+use crate::vm::Vm;
 
-proxy_wasm::main! {{
-    // A panic's message may hold what a caller sent: only its location is logged.
-    std::panic::set_hook(Box::new(|panic| {
-        if let Some(location) = panic.location() {
-            let _ = hostcalls::log(LogLevel::Critical, &format!("panic at {location}"));
-        }
-    }));
-    proxy_wasm::set_root_context(|id| Box::new(Root(RootContext::new(id, ProxyWasm::new()))));
-}}
-
-struct Root(RootContext<ProxyWasm>);
-
-impl Context for Root {
-    fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _: usize) {
-        self.0.on_call_response(call, headers, body_size);
-    }
+thread_local! {
+    static VM: RefCell<Vm<ProxyWasm>> = RefCell::new(Vm::new(ProxyWasm::new()));
 }
 
-impl traits::RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        self.0.on_configure(size)
-    }
-
-    fn on_queue_ready(&mut self, queue: u32) {
-        self.0.on_queue_ready(queue);
-    }
-
-    fn on_tick(&mut self) {
-        self.0.on_tick();
-    }
-
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn traits::HttpContext>> {
-        Some(Box::new(Stream(self.0.create_http_context(id))))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
+/// Envoy makes no callback while another one runs in the same VM; if it did, `otherwise`.
+fn vm<R>(otherwise: R, callback: impl FnOnce(&mut Vm<ProxyWasm>) -> R) -> R {
+    VM.with(|vm| match vm.try_borrow_mut() {
+        Ok(mut vm) => callback(&mut vm),
+        Err(_) => otherwise,
+    })
 }
 
-struct Stream(HttpContext<ProxyWasm>);
+struct Filter;
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
-        self.0.on_done();
-        true
-    }
-}
+proxy_wasm_abi::export!(Filter);
 
-impl traits::HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        action(self.0.on_request_headers())
-    }
-
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
-        action(self.0.on_request_body())
+impl Callbacks for Filter {
+    fn on_start() {
+        // A panic's message may hold what a caller sent: only its location is logged.
+        std::panic::set_hook(Box::new(|panic| {
+            if let Some(location) = panic.location() {
+                let _ = hostcalls::log(LogLevel::Critical, &format!("panic at {location}"));
+            }
+        }));
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        action(self.0.on_request_trailers())
+    fn on_context_create(context: u32, root: u32) {
+        vm((), |vm| vm.on_context_create(context, root));
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.0.on_response_headers();
-        Action::Continue
+    fn on_configure(root: u32, size: usize) -> bool {
+        vm(false, |vm| vm.on_configure(root, size))
     }
-}
 
-const fn action(status: FilterStatus) -> Action {
-    match status {
-        FilterStatus::Continue => Action::Continue,
-        FilterStatus::Pause => Action::Pause,
+    fn on_tick(root: u32) {
+        vm((), |vm| vm.on_tick(root));
+    }
+
+    fn on_queue_ready(root: u32, queue: u32) {
+        vm((), |vm| vm.on_queue_ready(root, queue));
+    }
+
+    fn on_http_call_response(context: u32, call: u32, headers: usize, body_size: usize) {
+        vm((), |vm| {
+            vm.on_http_call_response(context, call, headers, body_size);
+        });
+    }
+
+    fn on_request_headers(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_headers(context))
+    }
+
+    fn on_request_body(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_body(context))
+    }
+
+    fn on_request_trailers(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_trailers(context))
+    }
+
+    fn on_response_headers(context: u32) {
+        vm((), |vm| vm.on_response_headers(context));
+    }
+
+    fn on_done(context: u32) {
+        vm((), |vm| vm.on_done(context));
     }
 }

@@ -6,11 +6,11 @@ use core::time::Duration;
 use token_check::{BodyCollector, CallFailure, IntrospectionCall, IssuerResponse, USER_AGENT};
 
 use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
-use crate::host::{DispatchError, Host};
+use crate::host::{DispatchError, HeaderMap, Host};
 use crate::local_reply;
 
 /// Envoy's router adds it to every response that came from upstream, and to none that Envoy made.
-const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
+const FROM_UPSTREAM: &[u8] = b"x-envoy-upstream-service-time";
 
 /// Envoy's timers use a clock that a worker reads once per turn of its loop, so a timeout may
 /// appear to fire up to this much early.
@@ -91,28 +91,28 @@ impl<H: Host> Upstream<H> {
             (":authority", call.authority()),
             (":path", call.path_and_query()),
         ];
-        let headers = headers.into_iter().chain(call.headers()).collect();
-        self.dispatch(headers, Some(call.body()), timeout)
+        let headers = HeaderMap::from_lines(headers.into_iter().chain(call.headers()));
+        self.dispatch(&headers, call.body(), timeout)
     }
 
     /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body
     /// while it resolves the host name; one without a body waits for the name, and so makes the
     /// next introspection call possible.
     pub(crate) fn warm_up(&self, timeout: Duration) -> Result<u32, DispatchError> {
-        let headers = vec![
+        let headers = [
             (":method", "HEAD"),
             (":scheme", self.scheme),
             (":authority", self.authority.as_str()),
             (":path", "/"),
             ("user-agent", USER_AGENT),
         ];
-        self.dispatch(headers, None, timeout)
+        self.dispatch(&HeaderMap::from_lines(headers), b"", timeout)
     }
 
     fn dispatch(
         &self,
-        headers: Vec<(&str, &str)>,
-        body: Option<&[u8]>,
+        headers: &HeaderMap,
+        body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let timeout = timeout.max(MIN_TIMEOUT);
@@ -134,20 +134,21 @@ impl<H: Host> Upstream<H> {
         }
         let mut response = IssuerResponse::default();
         let mut is_from_upstream = false;
-        for (name, value) in self.host.call_response_headers() {
-            match name.as_str() {
-                ":status" => {
-                    let status = core::str::from_utf8(&value).ok();
+        for (name, value) in self.host.call_response_headers().iter() {
+            // The first line of a name counts.
+            let first = |known: &mut Option<Vec<u8>>| {
+                known.get_or_insert_with(|| value.to_vec());
+            };
+            match name {
+                b":status" => {
+                    let status = core::str::from_utf8(value).ok();
                     response.status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
                 }
                 FROM_UPSTREAM => is_from_upstream = true,
-                // The first line of a name counts.
-                "content-type" => response.content_type = response.content_type.or(Some(value)),
-                "content-encoding" => {
-                    response.content_encoding = response.content_encoding.or(Some(value));
-                }
-                "retry-after" => response.retry_after = response.retry_after.or(Some(value)),
-                "www-authenticate" => response.www_authenticate.push(value),
+                b"content-type" => first(&mut response.content_type),
+                b"content-encoding" => first(&mut response.content_encoding),
+                b"retry-after" => first(&mut response.retry_after),
+                b"www-authenticate" => response.www_authenticate.push(value.to_vec()),
                 _ => {}
             }
         }

@@ -6,6 +6,8 @@
 
 mod contender;
 mod core;
+#[path = "../../tests/instructions/counted.rs"]
+mod counted;
 mod hosts;
 mod issuer;
 mod load;

@@ -41,6 +41,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// If set to 1, tests that need Envoy are skipped.
 const SKIP: &str = "SKIP_ENVOY";
+/// The filter hands its counters over every half second.
+const COUNTERS_ARE_LATE: Duration = Duration::from_millis(800);
 
 /// Whether the user skips the tests that need Envoy.
 #[must_use]
@@ -173,7 +175,16 @@ impl Envoy {
         self.admin.address()
     }
 
-    /// Every counter and gauge.
+    /// As [`stats`](Self::stats), when the filter has handed over what it counted until now.
+    ///
+    /// # Errors
+    /// Envoy does not respond.
+    pub async fn settled_stats(&self) -> Result<BTreeMap<String, u64>> {
+        tokio::time::sleep(COUNTERS_ARE_LATE).await;
+        self.stats().await
+    }
+
+    /// Every counter and gauge. The filter's counters are up to half a second late.
     ///
     /// # Errors
     /// Envoy does not respond.
@@ -181,11 +192,13 @@ impl Envoy {
         self.admin.stats().await
     }
 
-    /// The response of `/stats/prometheus`.
+    /// The response of `/stats/prometheus`, when the filter has handed over what it counted until
+    /// now.
     ///
     /// # Errors
     /// Envoy does not respond.
     pub async fn prometheus(&self) -> Result<String> {
+        tokio::time::sleep(COUNTERS_ARE_LATE).await;
         self.admin.get("/stats/prometheus").await
     }
 

@@ -70,7 +70,7 @@ impl Fixture {
 
     /// One counter of the filter, by reason of a decision.
     pub(crate) async fn decisions(&self, reason: &str) -> u64 {
-        let stats = self.envoy.stats().await.unwrap();
+        let stats = self.envoy.settled_stats().await.unwrap();
         stats[&format!("wasmcustom.trust_triangle_decisions.reason.{reason}")]
     }
 

@@ -163,8 +163,8 @@ async fn an_answer_that_is_no_refusal_of_the_filter_stays_as_it_is() {
     until(async || fixture.envoy.access_log().len() == 1).await;
     let line = &fixture.envoy.access_log()[0];
     assert_eq!(
-        (&line["decision"], &line["reason"]),
-        (&json!("granted"), &Value::Null)
+        (&line["client_id"], &line["decision"], &line["reason"]),
+        (&json!("caller"), &Value::Null, &Value::Null)
     );
     fixture.finish().await;
 }

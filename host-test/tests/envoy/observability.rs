@@ -85,7 +85,7 @@ async fn the_access_log_shows_decision_and_client_and_no_secret() {
     until(async || fixture.envoy.access_log().len() == 3).await;
     let lines = fixture.envoy.access_log();
     let expected = [
-        json!({"path": "/data", "status": 200, "decision": "granted", "reason": null, "client_id": "caller"}),
+        json!({"path": "/data", "status": 200, "decision": null, "reason": null, "client_id": "caller"}),
         json!({"path": "/data", "status": 401, "decision": "refused", "reason": "inactive", "client_id": null}),
         json!({"path": "/data", "status": 400, "decision": "refused", "reason": "token_in_query", "client_id": null}),
     ];
@@ -215,7 +215,7 @@ async fn metrics_and_access_log_say_where_the_facts_of_each_decision_came_from()
     expected.extend(["stale", "stale", "miss", "miss", "miss", "stale"]);
     until(async || fixture.envoy.access_log().len() == expected.len()).await;
     assert_eq!(caches(), expected);
-    let stats = fixture.envoy.stats().await.unwrap();
+    let stats = fixture.envoy.settled_stats().await.unwrap();
     let counted = |name: &str| stats[&format!("wasmcustom.trust_triangle_{name}")];
     for (name, count) in [
         ("cache.use.miss", 6),

@@ -218,7 +218,7 @@ async fn spray_drives_out_no_good_token(first: u64, all: u64) {
         }
     };
     let cache = async || {
-        let stats = fixture.envoy.stats().await.unwrap();
+        let stats = fixture.envoy.settled_stats().await.unwrap();
         ["miss", "shared", "hit"]
             .map(|use_| stats[&format!("wasmcustom.trust_triangle_cache.use.{use_}")])
     };

@@ -32,7 +32,7 @@ async fn a_thousand_requests_with_one_cold_token_ask_once_per_worker() {
         (1..=2).contains(&introspections),
         "{introspections} questions"
     );
-    let stats = fixture.envoy.stats().await.unwrap();
+    let stats = fixture.envoy.settled_stats().await.unwrap();
     assert_eq!(
         stats["wasmcustom.trust_triangle_flights_joined"],
         1000 - introspections

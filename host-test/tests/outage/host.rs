@@ -47,7 +47,7 @@ impl Host {
     pub(crate) async fn calls(&self) -> u64 {
         match self {
             Self::Envoy(envoy) => {
-                let stats = envoy.stats().await.unwrap();
+                let stats = envoy.settled_stats().await.unwrap();
                 ["answered", "denied", "timeout", "unreachable"]
                     .iter()
                     .map(|outcome| {

@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::ffi::OsString;
 
+pub use proxy_wasm_abi::{Action, HeaderMap};
 use token_check::{Now, StoreFailed};
 
 #[cfg(target_family = "wasm")]
@@ -32,11 +33,11 @@ pub trait Host: Clone {
     fn environment(&self) -> Vec<(OsString, OsString)>;
 
     /// Every header line of the request. Empty on failure: a request without credentials.
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)>;
+    fn request_headers(&self) -> HeaderMap;
 
     /// Removes every header line of this name from the request. `false`: they may still be there.
     #[must_use]
-    fn remove_request_header(&self, name: &str) -> bool;
+    fn remove_request_header(&self, name: &[u8]) -> bool;
 
     /// Adds a header line to the request.
     #[must_use]
@@ -46,14 +47,16 @@ pub trait Host: Clone {
     fn request_protocol(&self) -> Option<String>;
 
     /// Every trailer line of the request.
-    fn request_trailers(&self) -> Vec<(String, Vec<u8>)>;
+    fn request_trailers(&self) -> HeaderMap;
 
     /// Removes every trailer line of this name from the request. `false`: they may still be there.
     #[must_use]
-    fn remove_request_trailer(&self, name: &str) -> bool;
+    fn remove_request_trailer(&self, name: &[u8]) -> bool;
 
-    /// Answers the request. Envoy sends the response after the callback.
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str);
+    /// Answers the request. Envoy sends the response after the callback. `false`: it does not.
+    #[must_use]
+    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str)
+    -> bool;
 
     /// Replaces the header lines of this name in the response, while a callback shows it.
     fn set_response_header(&self, name: &str, value: &str);
@@ -95,13 +98,13 @@ pub trait Host: Clone {
     fn dispatch_call(
         &self,
         cluster: &str,
-        headers: Vec<(&str, &str)>,
-        body: Option<&[u8]>,
+        headers: &HeaderMap,
+        body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError>;
 
     /// Every header line of the response to a call, while its callback runs.
-    fn call_response_headers(&self) -> Vec<(String, Vec<u8>)>;
+    fn call_response_headers(&self) -> HeaderMap;
 
     /// The body of the response to a call while its callback runs, at most `max_size` bytes.
     fn call_response_body(&self, max_size: usize) -> Vec<u8>;
@@ -129,21 +132,11 @@ pub trait Host: Clone {
     /// `None`: Envoy does not count it.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32>;
 
-    /// Adds one to a counter.
-    fn increment_metric(&self, metric: u32);
+    /// Adds to a counter.
+    fn increment_metric(&self, metric: u32, by: u32);
 
     /// Adds a value to a histogram.
     fn record_metric(&self, metric: u32, value: u64);
-}
-
-/// What a callback about a stream tells Envoy to do with it.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterStatus {
-    /// Pass it to the next filter.
-    Continue,
-    /// Hold it here.
-    Pause,
 }
 
 /// The importance of a line in the log.

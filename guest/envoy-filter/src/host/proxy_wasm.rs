@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 use std::ffi::OsString;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{self, BufferType, MapType, MetricType, Status};
+use proxy_wasm_abi::HeaderMap;
+use proxy_wasm_abi::hostcalls::{self, BufferType, MapType, MetricType, Status};
 use token_check::{Now, StoreFailed};
 
 use super::{DispatchError, Host, LogLevel, MetricKind, SharedData};
@@ -13,6 +13,11 @@ use super::{DispatchError, Host, LogLevel, MetricKind, SharedData};
 /// Never a real version, so the write succeeds only if the key is absent: Envoy counts versions up
 /// from 1, and compares none if there is no value yet.
 const NO_VERSION: u32 = u32::MAX;
+/// Never a real version either: the write succeeds whatever the key holds.
+const ANY_VERSION: u32 = 0;
+
+/// The time if Envoy does not tell it, since 1970: in 2106, when no token is valid any more.
+const WITHOUT_CLOCK: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The Envoy that runs this VM.
 #[derive(Clone, Copy)]
@@ -29,29 +34,25 @@ impl ProxyWasm {
     }
 }
 
-fn headers(map: MapType) -> Vec<(String, Vec<u8>)> {
-    hostcalls::get_map_bytes(map).unwrap_or_default()
+fn headers(map: MapType) -> HeaderMap {
+    hostcalls::header_map(map).unwrap_or_default()
 }
 
 fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
-    hostcalls::get_buffer(buffer, 0, size)
+    hostcalls::buffer(buffer, size)
         .ok()
         .flatten()
         .unwrap_or_default()
 }
 
-fn property(path: Vec<&str>) -> Option<String> {
-    String::from_utf8(hostcalls::get_property(path).ok()??).ok()
+fn property(path: &str) -> Option<String> {
+    String::from_utf8(hostcalls::property(path).ok()??).ok()
 }
 
 impl Host for ProxyWasm {
     fn now(&self) -> Now {
-        let unix = hostcalls::get_current_time()
-            .ok()
-            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .unwrap_or_default();
         Now {
-            unix,
+            unix: hostcalls::current_time().unwrap_or(WITHOUT_CLOCK),
             monotonic: self.start.elapsed(),
         }
     }
@@ -64,9 +65,9 @@ impl Host for ProxyWasm {
 
     fn log(&self, level: LogLevel, message: &str) {
         let level = match level {
-            LogLevel::Info => types::LogLevel::Info,
-            LogLevel::Warn => types::LogLevel::Warn,
-            LogLevel::Error => types::LogLevel::Error,
+            LogLevel::Info => hostcalls::LogLevel::Info,
+            LogLevel::Warn => hostcalls::LogLevel::Warn,
+            LogLevel::Error => hostcalls::LogLevel::Error,
         };
         let _ = hostcalls::log(level, message);
     }
@@ -79,58 +80,62 @@ impl Host for ProxyWasm {
         std::env::vars_os().collect()
     }
 
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn request_headers(&self) -> HeaderMap {
         headers(MapType::HttpRequestHeaders)
     }
 
-    fn remove_request_header(&self, name: &str) -> bool {
-        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
+    fn remove_request_header(&self, name: &[u8]) -> bool {
+        hostcalls::remove_header(MapType::HttpRequestHeaders, name).is_ok()
     }
 
     fn add_request_header(&self, name: &str, value: &str) -> bool {
-        hostcalls::add_map_value_bytes(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
+        hostcalls::add_header(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
     }
 
     fn request_protocol(&self) -> Option<String> {
-        property(vec!["request", "protocol"])
+        property("request\0protocol")
     }
 
-    fn request_trailers(&self) -> Vec<(String, Vec<u8>)> {
+    fn request_trailers(&self) -> HeaderMap {
         headers(MapType::HttpRequestTrailers)
     }
 
-    fn remove_request_trailer(&self, name: &str) -> bool {
-        hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+    fn remove_request_trailer(&self, name: &[u8]) -> bool {
+        hostcalls::remove_header(MapType::HttpRequestTrailers, name).is_ok()
     }
 
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str) {
-        let headers = headers
-            .iter()
+    fn send_local_reply(
+        &self,
+        status: u16,
+        headers: &[(&'static str, String)],
+        body: &str,
+    ) -> bool {
+        let lines = (headers.iter())
             // Envoy sets it too, and would send both.
             .filter(|(name, _)| *name != "content-length")
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        let _ = hostcalls::send_http_response(status.into(), headers, Some(body.as_bytes()));
+            .map(|(name, value)| (*name, value.as_str()));
+        let headers = HeaderMap::from_lines(lines);
+        hostcalls::send_local_response(status, &headers, body.as_bytes()).is_ok()
     }
 
     fn set_response_header(&self, name: &str, value: &str) {
-        let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
+        let _ = hostcalls::replace_header(MapType::HttpResponseHeaders, name, value.as_bytes());
     }
 
     fn remove_response_header(&self, name: &str) {
-        let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+        let _ = hostcalls::remove_header(MapType::HttpResponseHeaders, name.as_bytes());
     }
 
     fn resume_request(&self) {
-        let _ = hostcalls::resume_http_request();
+        let _ = hostcalls::continue_request();
     }
 
     fn set_filter_state(&self, name: &str, value: &str) {
-        let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+        let _ = hostcalls::set_property(name, value.as_bytes());
     }
 
     fn filter_state(&self, name: &str) -> Option<String> {
-        property(vec![name])
+        property(name)
     }
 
     fn set_effective_context(&self, id: u32) -> bool {
@@ -147,7 +152,7 @@ impl Host for ProxyWasm {
 
     fn enqueue(&self, queue: u32) {
         // If it fails, the next tick does the work.
-        let _ = hostcalls::enqueue_shared_queue(queue, None);
+        let _ = hostcalls::enqueue_shared_queue(queue);
     }
 
     fn dequeue(&self, queue: u32) {
@@ -157,20 +162,20 @@ impl Host for ProxyWasm {
     fn dispatch_call(
         &self,
         cluster: &str,
-        headers: Vec<(&str, &str)>,
-        body: Option<&[u8]>,
+        headers: &HeaderMap,
+        body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
-        hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).map_err(
-            |status| match status {
-                Status::BadArgument => DispatchError::BadArgument,
-                Status::InternalFailure => DispatchError::InternalFailure,
-                _ => DispatchError::Other,
-            },
-        )
+        hostcalls::http_call(cluster, headers, body, timeout).map_err(|status| match status {
+            Status::BadArgument => DispatchError::BadArgument,
+            Status::InternalFailure => DispatchError::InternalFailure,
+            Status::NotFound | Status::Empty | Status::CasMismatch | Status::Other(_) => {
+                DispatchError::Other
+            }
+        })
     }
 
-    fn call_response_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn call_response_headers(&self) -> HeaderMap {
         headers(MapType::HttpCallResponseHeaders)
     }
 
@@ -179,8 +184,14 @@ impl Host for ProxyWasm {
     }
 
     fn shared_data(&self, key: &str) -> Result<SharedData, StoreFailed> {
-        let (value, version) = hostcalls::get_shared_data(key).map_err(|_| StoreFailed)?;
-        Ok(SharedData { value, version })
+        match hostcalls::shared_data(key) {
+            Ok((value, version)) => Ok(SharedData {
+                value,
+                version: Some(version),
+            }),
+            Err(Status::NotFound) => Ok(SharedData::default()),
+            Err(_) => Err(StoreFailed),
+        }
     }
 
     fn compare_and_swap_shared_data(
@@ -189,8 +200,7 @@ impl Host for ProxyWasm {
         version: Option<u32>,
         value: &[u8],
     ) -> Result<bool, StoreFailed> {
-        let version = Some(version.unwrap_or(NO_VERSION));
-        match hostcalls::set_shared_data(key, Some(value), version) {
+        match hostcalls::set_shared_data(key, value, version.unwrap_or(NO_VERSION)) {
             Ok(()) => Ok(true),
             Err(Status::CasMismatch) => Ok(false),
             Err(_) => Err(StoreFailed),
@@ -198,7 +208,7 @@ impl Host for ProxyWasm {
     }
 
     fn set_shared_data(&self, key: &str, value: &[u8]) {
-        let _ = hostcalls::set_shared_data(key, Some(value), None);
+        let _ = hostcalls::set_shared_data(key, value, ANY_VERSION);
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
@@ -209,8 +219,8 @@ impl Host for ProxyWasm {
         hostcalls::define_metric(kind, name).ok()
     }
 
-    fn increment_metric(&self, metric: u32) {
-        let _ = hostcalls::increment_metric(metric, 1);
+    fn increment_metric(&self, metric: u32, by: u32) {
+        let _ = hostcalls::increment_metric(metric, by);
     }
 
     fn record_metric(&self, metric: u32, value: u64) {

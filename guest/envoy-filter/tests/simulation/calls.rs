@@ -6,7 +6,8 @@ use envoy_filter::host::{DispatchError, LogLevel};
 use serde_json::json;
 
 use crate::fake::{
-    Call, Configuration, Response, SharedStore, Worker, active, inactive, ms, request,
+    Call, Configuration, Response, SharedStore, StreamEnd, Worker, active, inactive, lines, ms,
+    request,
 };
 
 const NO_ADDRESS: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
@@ -370,4 +371,85 @@ fn a_response_over_the_limit_is_not_read_to_its_end() {
     worker.respond_to_only(Response::new(200, &" ".repeat(5000)));
     let too_large = Some((503, "issuer_answer_too_large".to_owned()));
     assert_eq!(worker.stream(stream).refusal(), too_large);
+}
+
+#[test]
+fn a_call_carries_the_traceparent_of_its_request() {
+    let mut worker = Worker::new(&Configuration::default());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut headers = request("a");
+    headers.extend(lines(&[("traceparent", parent)]));
+    worker.request(headers);
+    worker.run_posted();
+    assert_eq!(worker.only_call().header("traceparent"), Some(parent));
+}
+
+#[test]
+fn the_host_of_a_request_chooses_its_rule() {
+    let rules = r#"[{"host":"service-b.example","deny":true}]"#;
+    let mut worker = Worker::new(&Configuration::new(json!({ "rules": rules })));
+    let stream = worker.request(request("a"));
+    let denied = Some((403, "denied_by_rule".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), denied);
+}
+
+/// What becomes of a request whose call gets this response.
+fn refusal_after(response: Response) -> (u16, String, Option<String>) {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(response);
+    let (status, reason) = worker.stream(stream).refusal().unwrap();
+    let end = worker.stream(stream).end.unwrap();
+    let StreamEnd::Answered { headers, .. } = end.0 else {
+        panic!("{end:?}");
+    };
+    let retry_after = headers.into_iter().find(|(name, _)| name == "retry-after");
+    (status, reason, retry_after.map(|(_, value)| value))
+}
+
+#[test]
+fn each_header_of_the_issuer_that_decides_is_read() {
+    let with = |status, body, name, value| {
+        let mut response = Response::new(status, body);
+        response.headers.extend(lines(&[(name, value)]));
+        refusal_after(response)
+    };
+    let second = || Some("1".to_owned());
+    // RFC 9110 section 8.4: a coding that was not accepted.
+    assert_eq!(
+        with(200, r#"{"active":true}"#, "content-encoding", "gzip"),
+        (503, "issuer_answer_malformed".to_owned(), second())
+    );
+    assert_eq!(
+        with(503, "", "retry-after", "30"),
+        (503, "issuer_failed".to_owned(), Some("30".to_owned()))
+    );
+    // RFC 7617 section 2: it rejects our credentials, and not the token.
+    assert_eq!(
+        with(401, "no", "www-authenticate", "Basic realm=\"issuer\""),
+        (503, "issuer_rejected_client".to_owned(), second())
+    );
+    assert_eq!(
+        with(401, "no", "x-other", "Basic realm=\"issuer\""),
+        (503, "issuer_unexpected_status".to_owned(), second())
+    );
+}
+
+#[test]
+fn what_a_token_lacks_is_a_warning_and_a_fault_of_the_issuer_an_error() {
+    let settings = json!({ "expected_aud": "orders" });
+    for (response, level) in [
+        (active("client"), LogLevel::Warn),
+        (Response::new(500, ""), LogLevel::Error),
+    ] {
+        let mut worker = Worker::new(&Configuration::new(settings.clone()));
+        worker.log();
+        worker.request(request("a"));
+        worker.run_posted();
+        worker.respond_to_only(response);
+        let log = worker.log();
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert_eq!(log[0].0, level, "{log:?}");
+    }
 }

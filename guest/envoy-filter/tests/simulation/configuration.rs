@@ -1,6 +1,6 @@
 //! A configuration that is wrong lets nobody in.
 
-use envoy_filter::host::{FilterStatus, LogLevel};
+use envoy_filter::host::{Action, LogLevel};
 use serde_json::json;
 
 use crate::fake::{Configuration, SharedStore, Worker, ms, request};
@@ -27,8 +27,8 @@ fn body_and_trailers_of_a_request_stop_as_well_if_the_configuration_is_wrong() {
     worker.callers_read = false;
     assert!(!worker.configure(&Configuration::new(json!({"timeout": 0}))));
     let stream = worker.request(request("a"));
-    assert_eq!(worker.body(stream), FilterStatus::Pause);
-    assert_eq!(worker.trailers(stream, Vec::new()), FilterStatus::Pause);
+    assert_eq!(worker.body(stream), Action::Pause);
+    assert_eq!(worker.trailers(stream, Vec::new()), Action::Pause);
 }
 
 #[test]

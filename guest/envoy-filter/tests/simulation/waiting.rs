@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::FilterStatus;
+use envoy_filter::host::Action;
 use serde_json::json;
 
 use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, ms, request};
@@ -12,17 +12,42 @@ use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, ms,
 fn body_and_trailers_are_held_while_the_request_waits() {
     let mut worker = Worker::new(&Configuration::default());
     let stream = worker.request(request("a"));
-    assert_eq!(worker.body(stream), FilterStatus::Pause);
+    assert_eq!(worker.body(stream), Action::Pause);
     let trailers = lines(&[("x-auth-subject", "forged"), ("x-checksum", "1")]);
-    assert_eq!(worker.trailers(stream, trailers), FilterStatus::Pause);
+    assert_eq!(worker.trailers(stream, trailers), Action::Pause);
     let held = worker.stream(stream);
     assert!(held.trailer_values("x-auth-subject").is_empty());
     assert_eq!(held.trailer_values("x-checksum"), ["1"]);
     worker.run_posted();
-    assert_eq!(worker.body(stream), FilterStatus::Pause);
+    assert_eq!(worker.body(stream), Action::Pause);
     worker.respond_to_only(active("client"));
-    assert_eq!(worker.body(stream), FilterStatus::Continue);
-    assert_eq!(worker.trailers(stream, Vec::new()), FilterStatus::Continue);
+    assert_eq!(worker.body(stream), Action::Continue);
+    assert_eq!(worker.trailers(stream, Vec::new()), Action::Continue);
+}
+
+#[test]
+fn nothing_of_a_request_passes_whose_refusal_envoy_does_not_take() {
+    let mut worker = Worker::new(&Configuration::default());
+    worker.faults().no_local_reply = true;
+    let at_once = worker.request(lines(&[(":path", "/"), (":method", "GET")]));
+    let later = worker.request(request("a"));
+    worker.run_posted();
+    worker.respond_to_only(inactive());
+    worker.faults().no_local_reply = false;
+    for stream in [at_once, later] {
+        assert_eq!(worker.body(stream), Action::Pause);
+        assert_eq!(worker.trailers(stream, Vec::new()), Action::Pause);
+        assert_eq!(worker.stream(stream).end, None);
+    }
+}
+
+#[test]
+fn nothing_of_a_stream_passes_whose_configuration_is_unknown() {
+    let mut worker = Worker::new(&Configuration::default());
+    let stream = worker.request_of_no_configuration(request("a"));
+    let misconfigured = Some((503, "misconfigured".to_owned()));
+    assert_eq!(worker.stream(stream).refusal(), misconfigured);
+    assert_eq!(worker.calls().len(), 0);
 }
 
 #[test]
@@ -33,8 +58,8 @@ fn nothing_of_a_request_passes_whose_verdict_envoy_did_not_let_the_filter_apply(
     worker.faults().no_stream_context = true;
     worker.respond_to_only(inactive());
     worker.faults().no_stream_context = false;
-    assert_eq!(worker.body(stream), FilterStatus::Pause);
-    assert_eq!(worker.trailers(stream, Vec::new()), FilterStatus::Pause);
+    assert_eq!(worker.body(stream), Action::Pause);
+    assert_eq!(worker.trailers(stream, Vec::new()), Action::Pause);
     assert_eq!(worker.stream(stream).end, None);
 }
 

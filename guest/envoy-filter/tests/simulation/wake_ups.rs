@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use envoy_filter::host::DispatchError;
+use serde_json::json;
 
 use crate::fake::{Configuration, Worker, active, inactive, ms, request};
 
@@ -144,4 +145,31 @@ fn the_timer_stops_when_nothing_is_pending() {
     worker.respond_to_only(active("client"));
     worker.advance(ms(50));
     assert_eq!(worker.tick_period(), Duration::ZERO);
+}
+
+#[test]
+fn a_request_that_waits_for_several_ticks_is_left_alone() {
+    let mut worker = Worker::new(&Configuration::default());
+    for _ in 0..2 {
+        worker.request(request("a"));
+    }
+    worker.run_posted();
+    worker.advance(ms(500));
+    assert_eq!(worker.metric("flights_joined"), [1]);
+}
+
+#[test]
+fn a_call_whose_queue_callback_is_lost_and_whose_caller_leaves_is_dropped_by_the_tick() {
+    let mut worker = Worker::new(&Configuration::new(json!({ "max_calls": 1 })));
+    let stream = worker.request(request("a"));
+    assert!(worker.lose_posted());
+    worker.leave(stream);
+    assert_eq!(worker.tick_period(), ms(50));
+    worker.advance(ms(50));
+    assert_eq!(worker.calls().len(), 0);
+    // Its place is free.
+    let other = worker.request(request("b"));
+    worker.run_posted();
+    worker.respond_to_only(active("client"));
+    assert!(worker.stream(other).is_forwarded());
 }

@@ -156,7 +156,7 @@ impl IntrospectionCall {
     }
 
     /// Header fields to send; names in lower case.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", "application/json"),

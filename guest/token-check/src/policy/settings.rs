@@ -237,6 +237,13 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
         meaning: "The Envoy cluster of the issuer. If not set, `issuer_https` or `issuer_http` by the scheme of `introspect_url`.",
     },
     Setting {
+        key: "filter_state",
+        kind: Kind::Choice(&["refused", "all"]),
+        default: Some("refused"),
+        #[cfg(not(target_family = "wasm"))]
+        meaning: "Which requests get filter state, for access logs and other filters: {}. Cheaper for granted ones is their header `x-auth-client-id`.",
+    },
+    Setting {
         key: "whoami_path",
         kind: Kind::String,
         default: Some(""),

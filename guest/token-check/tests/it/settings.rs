@@ -69,6 +69,13 @@ fn accidental_characters_are_refused_in_every_setting_but_the_rules() {
 }
 
 #[test]
+fn the_shared_store_is_the_one_that_is_named() {
+    assert_eq!(policy(&[]).unwrap().cache_store(), None);
+    let named = policy(&[("cache_store", "default")]).unwrap();
+    assert_eq!(named.cache_store(), Some("default"));
+}
+
+#[test]
 fn all_and_none_are_no_names_of_claims() {
     for value in ["all sub", "sub none", "all none", "ALL", "None", "sub All"] {
         assert_eq!(

@@ -80,6 +80,7 @@ fn no_modules_of_a_crate_import_each_other_in_a_circle() {
         "src",
         "../auth-check/src",
         "../envoy-filter/src",
+        "../proxy-wasm-abi/src",
         "../../service-a/src",
     ] {
         let graph = graph(source);

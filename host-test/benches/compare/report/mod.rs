@@ -158,7 +158,10 @@ impl Report {
                     Some(Limit::AtMost(most)) => format!("at most {most}"),
                     None => String::new(),
                 };
-                let number = |value: f64| format!("{value:.2}");
+                let number = |value: f64| match value {
+                    1000.0.. => format!("{value:.0}"),
+                    _ => format!("{value:.2}"),
+                };
                 table.add_row(vec![
                     part.name.to_owned(),
                     target.measure.to_owned(),

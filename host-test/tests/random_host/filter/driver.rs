@@ -152,7 +152,7 @@ impl Driver {
         self.store.data().now
     }
 
-    /// `None`: the VM has trapped, now or before.
+    /// `None`: the filter does not export it, or the VM has trapped, now or before.
     fn callback<P: WasmParams, R: WasmResults>(
         &mut self,
         context: u32,
@@ -163,6 +163,7 @@ impl Driver {
             return None;
         }
         self.store.data_mut().effective = context;
+        self.instance.get_func(&mut self.store, name)?;
         let function = self.instance.get_typed_func(&mut self.store, name).unwrap();
         match function.call(&mut self.store, parameters) {
             Ok(result) => Some(result),

@@ -73,7 +73,7 @@ pub(crate) async fn one_cold_token() -> Result<(), String> {
     same("questions in all", &stub.counters().introspect, &1)?;
     same("requests at the app", &echo.requests(), &REQUESTS)?;
 
-    let stats = envoy.stats().await.unwrap();
+    let stats = envoy.settled_stats().await.unwrap();
     for worker in 0..WORKERS {
         let end = format!(".worker_{worker}.downstream_cx_total");
         let own = stats
@@ -139,7 +139,7 @@ pub(crate) async fn many_cold_tokens() -> Result<(), String> {
         &stub.counters().introspect,
         &(TOKENS as u64),
     )?;
-    let stats = envoy.stats().await.unwrap();
+    let stats = envoy.settled_stats().await.unwrap();
     let introspections = stat(&stats, "wasmcustom.trust_triangle_cache.use.miss");
     same("asked", &introspections, &(TOKENS as u64))?;
     same("VMs", &envoy.vms().await.unwrap(), &envoy.vms_at_start())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::rc::Rc;
 
-use envoy_filter::host::{DispatchError, Host, LogLevel, MetricKind, SharedData};
+use envoy_filter::host::{DispatchError, HeaderMap, Host, LogLevel, MetricKind, SharedData};
 use token_check::{Now, StoreFailed};
 
 use super::{Response, SharedStore, UNIX_START, ms};
@@ -175,6 +175,8 @@ pub(crate) struct Faults {
     pub(crate) no_shared_data: bool,
     /// No stream can be made the effective context.
     pub(crate) no_stream_context: bool,
+    /// Envoy takes no response for a request.
+    pub(crate) no_local_reply: bool,
 }
 
 /// One worker's Envoy.
@@ -216,6 +218,12 @@ impl State {
         self.max_depth = self.max_depth.max(self.depth);
     }
 
+    /// Ends a callback; `before`: the context of the callback around it.
+    pub(super) const fn leave(&mut self, before: u32) {
+        self.depth -= 1;
+        self.current = before;
+    }
+
     fn add_to_metric(&mut self, metric: u32, value: u64) {
         let metric = usize::try_from(metric).unwrap();
         self.metrics[metric].1.push(value);
@@ -227,9 +235,9 @@ impl State {
     }
 }
 
-fn remove(lines: &mut Vec<(String, Vec<u8>)>, name: &str, is_read_only: bool) -> bool {
+fn remove(lines: &mut Vec<(String, Vec<u8>)>, name: &[u8], is_read_only: bool) -> bool {
     if !is_read_only {
-        lines.retain(|(known, _)| known != name);
+        lines.retain(|(known, _)| known.as_bytes() != name);
     }
     !is_read_only
 }
@@ -261,11 +269,11 @@ impl Host for FakeHost {
         self.call("environment").environment.clone()
     }
 
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.stream("request_headers").headers.clone()
+    fn request_headers(&self) -> HeaderMap {
+        header_map(&self.stream("request_headers").headers)
     }
 
-    fn remove_request_header(&self, name: &str) -> bool {
+    fn remove_request_header(&self, name: &[u8]) -> bool {
         let mut stream = self.stream("remove_request_header");
         let is_read_only = stream.is_read_only;
         remove(&mut stream.headers, name, is_read_only)
@@ -280,17 +288,25 @@ impl Host for FakeHost {
         !stream.is_read_only
     }
 
-    fn request_trailers(&self) -> Vec<(String, Vec<u8>)> {
-        self.stream("request_trailers").trailers.clone()
+    fn request_trailers(&self) -> HeaderMap {
+        header_map(&self.stream("request_trailers").trailers)
     }
 
-    fn remove_request_trailer(&self, name: &str) -> bool {
+    fn remove_request_trailer(&self, name: &[u8]) -> bool {
         let mut stream = self.stream("remove_request_trailer");
         let is_read_only = stream.is_read_only;
         remove(&mut stream.trailers, name, is_read_only)
     }
 
-    fn send_local_reply(&self, status: u16, headers: &[(&'static str, String)], body: &str) {
+    fn send_local_reply(
+        &self,
+        status: u16,
+        headers: &[(&'static str, String)],
+        body: &str,
+    ) -> bool {
+        if self.state().faults.no_local_reply {
+            return false;
+        }
         let now = self.state().monotonic;
         let headers = headers.iter();
         let end = StreamEnd::Answered {
@@ -304,6 +320,7 @@ impl Host for FakeHost {
         let mut state = self.state_mut();
         let stream = state.effective;
         state.deferred.push_back(Deferred::Reply(stream));
+        true
     }
 
     fn request_protocol(&self) -> Option<String> {
@@ -380,8 +397,8 @@ impl Host for FakeHost {
     fn dispatch_call(
         &self,
         cluster: &str,
-        headers: Vec<(&str, &str)>,
-        body: Option<&[u8]>,
+        headers: &HeaderMap,
+        body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let mut state = self.call("dispatch_call");
@@ -392,7 +409,7 @@ impl Host for FakeHost {
         assert_eq!(state.effective, state.current, "a call for another context");
         assert!(!timeout.is_zero(), "Envoy treats 0 as no timeout");
         let now = state.monotonic;
-        let body = body.map(|body| String::from_utf8(body.to_vec()).unwrap());
+        let body = (!body.is_empty()).then(|| String::from_utf8(body.to_vec()).unwrap());
         let mut first_attempt = now;
         if let Some(token) = body.as_deref().and_then(token) {
             let attempt = (state.current, token.to_owned());
@@ -407,12 +424,13 @@ impl Host for FakeHost {
             return Err(error);
         }
         state.calls_so_far += 1;
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let owned = |(name, value)| (text(name), text(value));
         let call = Call {
             id: state.calls_so_far,
             owner: state.current,
             cluster: cluster.to_owned(),
-            headers: headers.into_iter().map(owned).collect(),
+            headers: headers.iter().map(owned).collect(),
             body,
             sent: now,
             first_attempt,
@@ -424,9 +442,9 @@ impl Host for FakeHost {
         Ok(id)
     }
 
-    fn call_response_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn call_response_headers(&self) -> HeaderMap {
         let state = self.call("call_response_headers");
-        state.response.as_ref().expect("a response").headers.clone()
+        header_map(&state.response.as_ref().expect("a response").headers)
     }
 
     fn call_response_body(&self, max_size: usize) -> Vec<u8> {
@@ -476,11 +494,18 @@ impl Host for FakeHost {
         u32::try_from(place).ok()
     }
 
-    fn increment_metric(&self, metric: u32) {
-        self.call("increment_metric").add_to_metric(metric, 1);
+    fn increment_metric(&self, metric: u32, by: u32) {
+        let mut state = self.call("increment_metric");
+        for _ in 0..by {
+            state.add_to_metric(metric, 1);
+        }
     }
 
     fn record_metric(&self, metric: u32, value: u64) {
         self.call("record_metric").add_to_metric(metric, value);
     }
+}
+
+fn header_map(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+    HeaderMap::from_lines(lines.iter().map(|(name, value)| (name, value)))
 }

@@ -2,10 +2,10 @@
 
 use core::cell::RefMut;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use envoy_filter::host::{FilterStatus, LogLevel};
-use envoy_filter::{HttpContext, RootContext};
+use envoy_filter::Vm;
+use envoy_filter::host::{Action, LogLevel};
 use serde_json::json;
 
 use super::host::{Call, Deferred, FakeHost, Faults, State, Stream, StreamEnd, Timer};
@@ -35,10 +35,11 @@ impl Default for Configuration {
 
 pub(crate) struct Worker {
     host: FakeHost,
+    vm: Vm<FakeHost>,
     /// The current root context is the last one.
-    roots: BTreeMap<u32, RootContext<FakeHost>>,
-    contexts: BTreeMap<u32, HttpContext<FakeHost>>,
+    roots: BTreeSet<u32>,
     last_context: u32,
+    announces_streams: bool,
     /// Whether callers read a response at once, so that their stream ends with it.
     pub(crate) callers_read: bool,
 }
@@ -66,10 +67,11 @@ impl Worker {
         let host = FakeHost::default();
         host.state_mut().store = store.clone();
         Self {
+            vm: Vm::new(host.clone()),
             host,
-            roots: BTreeMap::new(),
-            contexts: BTreeMap::new(),
+            roots: BTreeSet::new(),
             last_context: 0,
+            announces_streams: true,
             callers_read: true,
         }
     }
@@ -88,13 +90,10 @@ impl Worker {
         self.host.state_mut().configuration = text;
         let id = self.next_context();
         self.host.state_mut().timers.insert(id, Timer::default());
-        let old = self.roots.keys().copied().collect::<Vec<_>>();
-        let root = RootContext::new(id, self.host.clone());
-        self.roots.insert(id, root);
-        let is_accepted = self.callback(id, |worker| {
-            let root = worker.roots.get_mut(&id).unwrap();
-            root.on_configure(size)
-        });
+        let old = self.roots.clone();
+        self.roots.insert(id);
+        self.vm.on_context_create(id, 0);
+        let is_accepted = self.callback(id, |worker| worker.vm.on_configure(id, size));
         for id in old {
             self.remove_unused_root(id);
         }
@@ -113,6 +112,14 @@ impl Worker {
         self.request_with(headers, |_| {})
     }
 
+    /// A request arrives on a stream whose beginning Envoy did not tell.
+    pub(crate) fn request_of_no_configuration(&mut self, headers: Vec<(String, Vec<u8>)>) -> u32 {
+        self.announces_streams = false;
+        let id = self.request(headers);
+        self.announces_streams = true;
+        id
+    }
+
     /// A request arrives on a stream that the test prepares.
     pub(crate) fn request_with(
         &mut self,
@@ -120,10 +127,9 @@ impl Worker {
         prepare: impl FnOnce(&mut Stream),
     ) -> u32 {
         let id = self.next_context();
-        let (root, context) = self.roots.last_key_value().unwrap();
-        self.contexts.insert(id, context.create_http_context(id));
+        let root = *self.roots.last().unwrap();
         let mut stream = Stream {
-            root: *root,
+            root,
             headers,
             trailers: Vec::new(),
             protocol: "HTTP/1.1",
@@ -137,8 +143,11 @@ impl Worker {
         prepare(&mut stream);
         self.host.state_mut().streams.insert(id, stream);
         self.callback(id, |worker| {
-            let status = worker.contexts.get_mut(&id).unwrap().on_request_headers();
-            if status == FilterStatus::Continue {
+            if worker.announces_streams {
+                worker.vm.on_context_create(id, root);
+            }
+            let status = worker.vm.on_request_headers(id);
+            if status == Action::Continue {
                 let now = worker.now();
                 worker.stream_mut(id).end_as(StreamEnd::Forwarded, now);
             }
@@ -146,17 +155,13 @@ impl Worker {
         id
     }
 
-    pub(crate) fn body(&mut self, id: u32) -> FilterStatus {
-        self.callback(id, |worker| {
-            worker.contexts.get_mut(&id).unwrap().on_request_body()
-        })
+    pub(crate) fn body(&mut self, id: u32) -> Action {
+        self.callback(id, |worker| worker.vm.on_request_body(id))
     }
 
-    pub(crate) fn trailers(&mut self, id: u32, trailers: Vec<(String, Vec<u8>)>) -> FilterStatus {
+    pub(crate) fn trailers(&mut self, id: u32, trailers: Vec<(String, Vec<u8>)>) -> Action {
         self.stream_mut(id).trailers = trailers;
-        self.callback(id, |worker| {
-            worker.contexts.get_mut(&id).unwrap().on_request_trailers()
-        })
+        self.callback(id, |worker| worker.vm.on_request_trailers(id))
     }
 
     /// The caller closes its connection.
@@ -182,15 +187,14 @@ impl Worker {
 
     fn response_headers(&mut self, id: u32) {
         self.callback(id, |worker| {
-            worker.contexts.get_mut(&id).unwrap().on_response_headers();
+            worker.vm.on_response_headers(id);
         });
     }
 
     pub(crate) fn end_stream(&mut self, id: u32) {
         self.callback(id, |worker| {
-            worker.contexts.get_mut(&id).unwrap().on_done();
+            worker.vm.on_done(id);
         });
-        self.contexts.remove(&id);
         self.stream_mut(id).exists = false;
         let root = self.stream(id).root;
         self.remove_unused_root(root);
@@ -198,7 +202,7 @@ impl Worker {
 
     fn remove_unused_root(&mut self, root: u32) {
         let mut state = self.host.state_mut();
-        let is_current = (self.roots.keys().last()).is_some_and(|last| *last == root);
+        let is_current = self.roots.last().is_some_and(|last| *last == root);
         let is_used = (state.streams.values()).any(|stream| stream.root == root && stream.exists);
         if is_current || is_used {
             return;
@@ -206,6 +210,7 @@ impl Worker {
         state.timers.remove(&root);
         state.calls.retain(|_, call| call.owner != root);
         drop(state);
+        self.callback(root, |worker| worker.vm.on_done(root));
         self.roots.remove(&root);
     }
 
@@ -234,14 +239,11 @@ impl Worker {
 
     /// Envoy calls back about a call, whether or not it has done so before.
     pub(crate) fn respond_again(&mut self, call: &Call, response: Response) {
-        if !self.roots.contains_key(&call.owner) {
-            return; // The SDK drops it.
-        }
         let (headers, body_size) = (response.headers.len(), response.body.len());
         self.host.state_mut().response = Some(response);
         self.callback(call.owner, |worker| {
-            let root = worker.roots.get_mut(&call.owner).unwrap();
-            root.on_call_response(call.id, headers, body_size);
+            let vm = &mut worker.vm;
+            vm.on_http_call_response(call.owner, call.id, headers, body_size);
             worker.host.state_mut().response = None;
         });
     }
@@ -276,13 +278,11 @@ impl Worker {
                 }
                 // The filter sees the body that was held back.
                 Some(Deferred::Resume(stream)) => {
-                    assert_eq!(self.body(stream), FilterStatus::Continue);
+                    assert_eq!(self.body(stream), Action::Continue);
                 }
             }
         }
-        let mut state = self.host.state_mut();
-        state.depth -= 1;
-        state.current = before;
+        self.host.state_mut().leave(before);
         result
     }
 
@@ -293,11 +293,7 @@ impl Worker {
         };
         let place = usize::try_from(queue).unwrap() - 1;
         let root = self.host.state().queues[place];
-        if self.roots.contains_key(&root) {
-            self.callback(root, |worker| {
-                worker.roots.get_mut(&root).unwrap().on_queue_ready(queue);
-            });
-        }
+        self.callback(root, |worker| worker.vm.on_queue_ready(root, queue));
         true
     }
 
@@ -330,9 +326,7 @@ impl Worker {
                     self.respond(call, Response::local_reply(504, "upstream request timeout"));
                 }
                 Event::Tick(root) => {
-                    self.callback(root, |worker| {
-                        worker.roots.get_mut(&root).unwrap().on_tick();
-                    });
+                    self.callback(root, |worker| worker.vm.on_tick(root));
                     let mut state = self.host.state_mut();
                     let now = state.monotonic;
                     if let Some(timer) = state.timers.get_mut(&root) {
@@ -396,6 +390,10 @@ impl Worker {
 
     /// What was added to a metric, named without its common prefix.
     pub(crate) fn metric(&self, name: &str) -> Vec<u64> {
+        let before = self.host.state().current;
+        self.host.state_mut().enter(*self.roots.last().unwrap());
+        self.vm.flush_metrics();
+        self.host.state_mut().leave(before);
         let state = self.host.state();
         let name = format!("trust_triangle_{name}");
         let found = state.metrics.iter().find(|(known, _)| *known == name);
@@ -407,12 +405,12 @@ impl Worker {
 
     /// The period of the timer of the current root context.
     pub(crate) fn tick_period(&self) -> Duration {
-        let root = self.roots.keys().last().unwrap();
+        let root = self.roots.last().unwrap();
         self.host.state().timers.get(root).unwrap().period
     }
 
     pub(crate) fn root_contexts(&self) -> usize {
-        self.roots.len()
+        self.vm.root_contexts()
     }
 }
 

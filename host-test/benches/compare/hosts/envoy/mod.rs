@@ -2,6 +2,7 @@
 //! what is said here.
 
 mod filters;
+mod instructions;
 mod jwt;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
@@ -79,6 +80,7 @@ pub(crate) async fn part(bench: &Bench) -> Result<Part> {
     for envoy in envoys {
         envoy.stop().await?;
     }
+    targets.extend(instructions::targets(bench).await?);
     Ok(Part {
         name: "envoy",
         title: "Envoy on one core, requests per second",

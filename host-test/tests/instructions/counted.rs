@@ -1,0 +1,267 @@
+//! One Envoy under callgrind, with two listeners: one with the filter, and one without.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use host_test::wire::read_reply;
+use programs::Process;
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command, time::timeout};
+
+use crate::issuer::Issuer;
+
+/// Requests of each kind before anything is counted, after which V8 compiles no more.
+const WARM_UP: u32 = 1200;
+/// Requests once callgrind counts, before those that matter: the first ones fill its tables.
+const SETTLE: u32 = 50;
+/// Requests that are counted.
+const COUNTED: u32 = 400;
+
+/// How long Envoy may take to start, in valgrind and on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long callgrind may take to do what it is told.
+const CONTROL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Instructions per request, in user mode and in all threads.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    /// Without the filter.
+    pub(crate) bare: u32,
+    /// What the filter adds if the token is cached.
+    pub(crate) hit: u32,
+    /// What the filter adds if the issuer is called.
+    pub(crate) miss: u32,
+}
+
+/// Counts them in this Envoy, with this build of the filter.
+pub(crate) async fn count(valgrind: &Path, envoy: &Path, filter: &Path) -> Result<Counted> {
+    let issuer = Issuer::start().await?;
+    let [bare, with_filter] = [free_port()?, free_port()?];
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("envoy.json");
+    let text = configuration(&issuer, filter, bare, with_filter);
+    fs::write(&config, text.to_string())?;
+    let counts = directory.path().join("counts");
+    // Ended when it is dropped, however this ends.
+    let process = Process::start(valgrind, |command| {
+        command
+            .args(["--tool=callgrind", "--instr-atstart=no"])
+            // V8 writes code that valgrind would otherwise take from its cache.
+            .arg("--smc-check=all-non-file")
+            .arg(format!("--callgrind-out-file={}", counts.display()))
+            .arg(envoy)
+            .arg("--config-path")
+            .arg(&config)
+            .args(["--concurrency", "1", "--log-level", "warn"])
+            .arg("--disable-hot-restart");
+    })?;
+    let mut callgrind = Callgrind {
+        process,
+        counts,
+        dumps: 0,
+    };
+    let mut bare = callgrind.connect(bare).await?;
+    let mut with_filter = callgrind.connect(with_filter).await?;
+    let mut fresh = 0;
+    let mut fresh = move || {
+        fresh += 1;
+        format!("fresh-{fresh:06}-abcdefghijklmnopqrstuvwx")
+    };
+    let cached = || "cached-token-abcdefghijklmnopqrstuvw".to_owned();
+
+    // In the order in which they are counted, and all before callgrind has to slow them down.
+    send(&mut bare, WARM_UP, cached).await?;
+    send(&mut with_filter, WARM_UP, cached).await?;
+    ensure!(issuer.calls() == 1, "{} calls for a token", issuer.calls());
+    send(&mut with_filter, WARM_UP, &mut fresh).await?;
+    callgrind.control(&["--instr=on"]).await?;
+    let bare = callgrind.count(&mut bare, cached).await?;
+    let hit = callgrind.count(&mut with_filter, cached).await?;
+    let miss = callgrind.count(&mut with_filter, &mut fresh).await?;
+    let calls = u64::from(1 + WARM_UP + SETTLE + COUNTED);
+    ensure!(issuer.calls() == calls, "{} calls", issuer.calls());
+    Ok(Counted {
+        bare,
+        hit: hit.saturating_sub(bare),
+        miss: miss.saturating_sub(bare),
+    })
+}
+
+struct Callgrind {
+    /// Envoy in valgrind.
+    process: Process,
+    /// Where the counts are written, each time with one more number at the end.
+    counts: PathBuf,
+    dumps: u32,
+}
+
+impl Callgrind {
+    /// A connection to Envoy, once it listens there.
+    async fn connect(&self, port: u16) -> Result<TcpStream> {
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            if let Some(status) = self.process.exit_status() {
+                bail!("Envoy ended with {status}: {}", self.process.log());
+            }
+            ensure!(
+                Instant::now() < until,
+                "Envoy does not listen after {START_LIMIT:?}: {}",
+                self.process.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Instructions for each request.
+    async fn count(
+        &mut self,
+        stream: &mut TcpStream,
+        mut token: impl FnMut() -> String,
+    ) -> Result<u32> {
+        send(stream, SETTLE, &mut token).await?;
+        self.control(&["--zero"]).await?;
+        send(stream, COUNTED, token).await?;
+        self.control(&["--dump"]).await?;
+        self.dumps += 1;
+        let file = format!("{}.{}", self.counts.display(), self.dumps);
+        let text = fs::read_to_string(&file).context("callgrind wrote no counts")?;
+        // The last line, so all of it is there.
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        let total: u64 = total.context("counts without a total")?.trim().parse()?;
+        Ok((total / u64::from(COUNTED)).try_into()?)
+    }
+
+    async fn control(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new("callgrind_control");
+        command
+            .args(arguments)
+            .arg(self.process.id().to_string())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = timeout(CONTROL_LIMIT, command.output())
+            .await
+            .with_context(|| format!("callgrind does not obey {arguments:?}"))?
+            .context("callgrind_control")?;
+        ensure!(output.status.success(), "{arguments:?}: {output:?}");
+        Ok(())
+    }
+}
+
+/// Sends so many requests, one after the other.
+async fn send(stream: &mut TcpStream, count: u32, mut token: impl FnMut() -> String) -> Result<()> {
+    for _ in 0..count {
+        stream.write_all(request(&token()).as_bytes()).await?;
+        let reply = read_reply(stream, false).await?;
+        ensure!(reply.status == 200, "{}: {}", reply.status, reply.text());
+    }
+    Ok(())
+}
+
+/// With the headers that such requests mostly have.
+fn request(token: &str) -> String {
+    format!(
+        "GET /data HTTP/1.1\r\n\
+         host: b.test\r\n\
+         user-agent: curl/8\r\n\
+         accept: */*\r\n\
+         authorization: Bearer {token}\r\n\
+         x-request-id: 9d5f1e0a-1111-2222-3333-444455556666\r\n\
+         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+         accept-encoding: gzip\r\n\
+         accept-language: en\r\n\r\n"
+    )
+}
+
+/// A port that nobody listens on. If another process takes it meanwhile, Envoy does not start.
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Envoy answers by itself, so that only the filter makes a difference.
+fn configuration(issuer: &Issuer, filter: &Path, bare: u16, with_filter: u16) -> Value {
+    let settings = json!({
+        "introspect_url": issuer.introspect_url(),
+        "resource_client_id": "service-b",
+        "client_auth": "none",
+        "cache_ttl": 600,
+    });
+    let ours = json!({
+        "name": "auth_check",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "auth_check",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": settings.to_string(),
+                },
+                "vm_config": {
+                    "vm_id": "auth_check",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": filter } },
+                },
+            },
+        },
+    });
+    json!({
+        // Nothing that comes by time, as far as it can be put off.
+        "stats_flush_on_admin": true,
+        "static_resources": {
+            "listeners": [listener(bare, &[]), listener(with_filter, &[ours])],
+            "clusters": [{
+                "name": "issuer_http",
+                "connect_timeout": "2s",
+                "load_assignment": {
+                    "cluster_name": "issuer_http",
+                    "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+                        "address": address(issuer.address()),
+                    } }] }],
+                },
+            }],
+        },
+    })
+}
+
+fn listener(port: u16, filters: &[Value]) -> Value {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        },
+    });
+    let filters: Vec<_> = filters.iter().chain([&router]).collect();
+    json!({
+        "address": address(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        "filter_chains": [{ "filters": [{
+            "name": "manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "instructions",
+                "route_config": { "virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{
+                        "match": { "prefix": "/" },
+                        "direct_response": { "status": 200, "body": { "inline_string": "ok" } },
+                    }],
+                }] },
+                "http_filters": filters,
+            },
+        }] }],
+    })
+}
+
+fn address(of: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": of.ip().to_string(), "port_value": of.port() } })
+}
