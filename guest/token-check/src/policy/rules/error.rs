@@ -77,6 +77,8 @@ pub enum RulesFault {
 pub enum PathFault {
     /// Requests with such a path are refused before rules are matched.
     Ambiguous(Ambiguity),
+    /// It contains an invisible character, plain or percent-encoded.
+    Invisible(char),
     /// It contains a `?`.
     Query,
     /// It is over the limit.
@@ -174,6 +176,11 @@ impl fmt::Display for PathFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous(ambiguity) => ambiguity.fmt(f),
+            Self::Invisible(c) => write!(
+                f,
+                "has the invisible character U+{:04X}: remove it, or match its segment with a placeholder of a `template`",
+                u32::from(*c)
+            ),
             Self::Query => f.write_str("has a `?`: the query is not matched"),
             Self::TooLong => write!(f, "is longer than {MAX_PATH_BYTES} bytes"),
             Self::TooManySegments => write!(f, "has more than {MAX_SEGMENTS} segments"),
