@@ -172,6 +172,19 @@ impl Facts {
         Ok(Self(Some(facts)))
     }
 
+    /// The memory that they take besides the two words of `Facts`, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Some(facts) = &self.0 else {
+            return 0;
+        };
+        let spans = &facts.header.spans;
+        let spans = match spans.spilled() {
+            true => spans.capacity().saturating_mul(size_of::<Span>()),
+            false => 0,
+        };
+        size_of_val(&**facts).saturating_add(spans)
+    }
+
     /// The claims of an active token; `None` if the token is inactive.
     pub(crate) fn claims(&self) -> Option<Claims<'_>> {
         self.0.as_deref().map(Claims)
