@@ -95,15 +95,8 @@ impl Facts {
     /// Parses the JSON document of a response. `claims_header`: which claims
     /// [`Claims::header_document`] returns.
     pub(crate) fn parse(document: &str, claims_header: &ClaimsHeader) -> Result<Self, Detail> {
-        let in_range;
-        let members = match Members::parse(document) {
-            // A number that nobody reads must not spoil the document.
-            Err(Detail::Document(Document::NotJson)) => {
-                in_range = json_text::with_numbers_in_range(document).unwrap_or_default();
-                Members::parse(&in_range)
-            }
-            members => members,
-        }?;
+        let mut in_range = String::new();
+        let members = Members::parse(document, &mut in_range)?;
         let fault = |fault| Err(member_fault("active", fault));
         match members.get_or_null("active") {
             Some(Json::Bool(true)) => Self::from_active(document, &members, claims_header),
