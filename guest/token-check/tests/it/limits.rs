@@ -205,6 +205,26 @@ fn the_requests_of_one_token_wait_in_half_of_the_places() {
     assert_eq!(world.instance.get("/", "b"), (None, MISS));
 }
 
+/// What the threat model says is left: nothing tells that both tokens are of one caller.
+#[test]
+fn two_known_tokens_can_take_all_places() {
+    let mut world = World::new(&[("max_waiting", "16")]);
+    for known in ["good", "bad1", "bad2"] {
+        assert_eq!(world.instance.get("/", known), (None, MISS));
+    }
+    let (mut taken, mut calls) = (Vec::new(), Vec::new());
+    for bad in ["bad1", "bad2"] {
+        let (leader, call) = world.instance.call("/", bad);
+        calls.push(call);
+        taken.push(leader);
+        taken.extend((1..8).map(|_| world.instance.join("/", bad)));
+        assert_eq!(world.instance.get("/", bad).0, TOO_BUSY);
+    }
+    assert_eq!(world.instance.get("/", "good").0, TOO_BUSY);
+    taken.pop();
+    assert_eq!(world.instance.get("/", "good"), (None, MISS));
+}
+
 #[test]
 fn a_flight_whose_callers_left_gets_no_turn() {
     let mut world = World::new(&[("max_calls", "1")]);
