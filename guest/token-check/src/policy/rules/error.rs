@@ -5,6 +5,7 @@ use core::fmt;
 use super::limits::{MAX_PATH_BYTES, MAX_RULES, MAX_RULES_BYTES, MAX_SEGMENTS};
 use crate::policy::names::Visible;
 use crate::policy::settings::MAX_TTL_SECONDS;
+use crate::policy::unclean::Unclean;
 use crate::request::Ambiguity;
 
 /// Rules that cannot be used, with the first fault in the document.
@@ -176,11 +177,7 @@ impl fmt::Display for PathFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous(ambiguity) => ambiguity.fmt(f),
-            Self::Invisible(c) => write!(
-                f,
-                "has the invisible character U+{:04X}: remove it, or match its segment with a placeholder of a `template`",
-                u32::from(*c)
-            ),
+            Self::Invisible(c) => Unclean::Invisible(*c).fmt(f),
             Self::Query => f.write_str("has a `?`: the query is not matched"),
             Self::TooLong => write!(f, "is longer than {MAX_PATH_BYTES} bytes"),
             Self::TooManySegments => write!(f, "has more than {MAX_SEGMENTS} segments"),
