@@ -3,6 +3,7 @@
 use envoy_runner::{ADDRESS_LIMIT, MANAGER, shipped_config};
 use host_test::http2::{self, CANCEL, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
 use serde_json::{Value, json};
+use token_check::SETTINGS;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -264,4 +265,45 @@ fn the_document_has_the_limits_that_ship() {
     ] {
         assert!(DOCUMENT.contains(row), "{row}");
     }
+}
+
+/// What the address limit lets wait while the issuer is silent, against the places there are.
+#[test]
+fn d1_the_document_says_that_one_address_can_take_the_places_of_strangers() {
+    const DOCUMENT: &str = include_str!("../../../docs/envoy.md");
+    let config = shipped_config().unwrap();
+    let bucket = config.pointer(ADDRESS_LIMIT).unwrap();
+    let number = |key: &str| bucket[key].as_u64().unwrap();
+    assert_eq!(bucket["fill_interval"], "0.1s");
+    let (burst, rate) = (number("max_tokens"), number("tokens_per_fill") * 10);
+    let default = |key| {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key).unwrap();
+        setting.default.unwrap().parse::<u64>().unwrap()
+    };
+    let (timeout, places) = (default("timeout"), default("max_waiting"));
+    // A quarter is for known tokens.
+    let waiting = |rate| burst + rate * timeout;
+    let for_strangers = |places| places / 4 * 3;
+    assert!(waiting(rate) > for_strangers(places));
+    assert!(waiting(200) < for_strangers(places));
+    assert!(waiting(rate) < for_strangers(10_000));
+    let document = DOCUMENT.replace('\n', " ");
+    for sentence in [
+        format!(
+            "one address can have {} requests waiting ({burst}, and {rate} for each second of `timeout`)",
+            waiting(rate)
+        ),
+        format!(
+            "three quarters of `max_waiting`, {} places in each worker",
+            for_strangers(places)
+        ),
+        format!(
+            "a limit of 200 a second ({burst} + {timeout} × 200 = {})",
+            waiting(200)
+        ),
+        "or a `max_waiting` of 10000".to_owned(),
+    ] {
+        assert!(document.contains(&sentence), "{sentence}");
+    }
+    assert!(!document.contains("leaves room for others"));
 }

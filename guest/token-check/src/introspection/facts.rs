@@ -95,15 +95,8 @@ impl Facts {
     /// Parses the JSON document of a response. `claims_header`: which claims
     /// [`Claims::header_document`] returns.
     pub(crate) fn parse(document: &str, claims_header: &ClaimsHeader) -> Result<Self, Detail> {
-        let in_range;
-        let members = match Members::parse(document) {
-            // A number that nobody reads must not spoil the document.
-            Err(Detail::Document(Document::NotJson)) => {
-                in_range = json_text::with_numbers_in_range(document).unwrap_or_default();
-                Members::parse(&in_range)
-            }
-            members => members,
-        }?;
+        let mut in_range = String::new();
+        let members = Members::parse(document, &mut in_range)?;
         let fault = |fault| Err(member_fault("active", fault));
         match members.get_or_null("active") {
             Some(Json::Bool(true)) => Self::from_active(document, &members, claims_header),
@@ -170,6 +163,19 @@ impl Facts {
         };
         let facts = Arc::from_header_and_str(head, &strings.concatenated());
         Ok(Self(Some(facts)))
+    }
+
+    /// The memory that they take besides the two words of `Facts`, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Some(facts) = &self.0 else {
+            return 0;
+        };
+        let spans = &facts.header.spans;
+        let spans = match spans.spilled() {
+            true => spans.capacity().saturating_mul(size_of::<Span>()),
+            false => 0,
+        };
+        size_of_val(&**facts).saturating_add(spans)
     }
 
     /// The claims of an active token; `None` if the token is inactive.

@@ -85,7 +85,9 @@ enum Subject {
 /// issuers use them so. That is believed only where it is unmistakable: a fault blamed on the token
 /// raises no alarm.
 fn subject(response: &IssuerResponse) -> Subject {
-    let members = response.text().and_then(|text| Members::parse(text).ok());
+    let mut in_range = String::new();
+    let text = response.text();
+    let members = text.and_then(|text| Members::parse(text, &mut in_range).ok());
     let member = |name| members.as_ref()?.get(name);
     // Okta has its own name for the member of RFC 6749 section 5.2.
     let error = member("error").or_else(|| member("errorCode"));

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::fault::{Detail, Document, MemberFault};
 use crate::grammar::is_scope_token;
 use crate::json::{self, Json, NotRead};
+use crate::json_text;
 
 /// Latest time accepted, in seconds since 1970: the end of the year 9999. Catches milliseconds in
 /// place of seconds.
@@ -92,7 +93,19 @@ pub(crate) struct TokenTypes<'a> {
 
 /// A member that is null counts as absent: all but `active` are optional (RFC 7662 section 2.2).
 impl<'a> Members<'a> {
-    pub(crate) fn parse(document: &'a str) -> Result<Self, Detail> {
+    /// Parses a JSON object. `in_range`: takes a copy of it if a number in it is out of range, since
+    /// a number that nobody reads must not spoil the document.
+    pub(crate) fn parse(document: &'a str, in_range: &'a mut String) -> Result<Self, Detail> {
+        match Self::from_object(document) {
+            Err(Detail::Document(Document::NotJson)) => {
+                *in_range = json_text::with_numbers_in_range(document).unwrap_or_default();
+                Self::from_object(in_range)
+            }
+            members => members,
+        }
+    }
+
+    fn from_object(document: &'a str) -> Result<Self, Detail> {
         match json::examine(document) {
             Ok(Json::Object(members)) => Ok(Self(members)),
             Ok(other) => Err(Detail::Document(Document::NotObject(other.kind()))),

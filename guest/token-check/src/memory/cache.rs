@@ -10,9 +10,11 @@ use crate::introspection::Facts;
 use crate::policy::{Policy, Requirements};
 use crate::time::{Now, milliseconds};
 
-/// A response counts as one entry more per this many bytes, so that `cache_entries` bounds the
-/// memory too. A typical response has 400.
+/// A token counts as one entry more per this many bytes, so that `cache_entries` bounds the memory
+/// too. A typical one takes 600.
 const BYTES_PER_ENTRY: usize = 1024;
+/// What a token takes besides its facts, in bytes, at most: here, and among the known tokens.
+const BYTES_BESIDES_FACTS: usize = 256;
 
 /// Facts, and when the introspection call for them was sent, in milliseconds of the host's
 /// monotonic clock. Not when the response came: the token may have been revoked in between.
@@ -67,7 +69,7 @@ struct EntryWeight;
 
 impl Weighter<TokenKey, CachedFacts> for EntryWeight {
     fn weight(&self, _: &TokenKey, cached: &CachedFacts) -> u64 {
-        let bytes = (cached.facts.claims()).map_or(0, |claims| claims.document().len());
+        let bytes = (cached.facts.heap_bytes()).saturating_add(BYTES_BESIDES_FACTS);
         u64::try_from(bytes / BYTES_PER_ENTRY)
             .unwrap_or(u64::MAX)
             .saturating_add(1)

@@ -126,3 +126,92 @@ fn digest(mac: &HmacSha256, bytes: &[u8]) -> [u8; DIGEST_BYTES] {
 fn short(digest: &[u8; DIGEST_BYTES]) -> String {
     digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn keys(cache_key: &str) -> DerivedKeys {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "service-b"),
+            ("resource_client_secret", "a secret of some length"),
+            ("cache_key", cache_key),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        DerivedKeys::new(&Policy::new(settings).unwrap()).unwrap()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn sealed(keys: &DerivedKeys, kind: &[u8; KIND_BYTES], value: &[u8]) -> Vec<u8> {
+        keys.seal(kind, value).unwrap()
+    }
+
+    /// The values are from HMAC, scrypt and XChaCha20-Poly1305 of another implementation. Any change
+    /// to them makes what is in the stores of users unreadable.
+    #[test]
+    fn keys_from_the_cache_key_and_from_the_client_secret_have_known_answers() {
+        let rows = [
+            (
+                CACHE_KEY,
+                "7da43c976def4062c7d884ff141670fa276d1dc94cee2c8824e18e531dda2995",
+                "829a8646c912fd64",
+                "aff8edd0a56ed925",
+                "6b696e6417e21f4d04e18539d0e853639b92c5643a54667f710dec97071d68d8588a5092ef5c15429860d88002b6011eb9",
+            ),
+            // By scrypt with N = 512, r = 8 and p = 1.
+            (
+                "",
+                "23070033b3f626e1c82b277dc0ee2985b9f025657be49c34b4b92f629a46e728",
+                "380db1b5a0206d3c",
+                "e51a7a327238be1f",
+                "6b696e645ed3fda48d1afc91d9e05a15545b1519eb735ead83ee72ede7de3a8e9e570e1bd24986cb632f5c55446a55f9d9",
+            ),
+        ];
+        for (cache_key, token, fingerprint, salt, value) in rows {
+            let keys = keys(cache_key);
+            assert_eq!(hex(&keys.token(b"token")), token);
+            assert_eq!(keys.fingerprint(b"token"), fingerprint);
+            assert_eq!(keys.salt(), salt);
+            assert_eq!(hex(&sealed(&keys, b"kind", b"value")), value);
+        }
+    }
+
+    /// A nonce that two values share gives both of them away, and the key of the authenticator.
+    #[test]
+    fn each_value_and_each_kind_has_a_nonce_of_its_own() {
+        let (keys, others) = (keys(CACHE_KEY), keys("another-key-another-key-another-key"));
+        let values = [
+            sealed(&keys, b"kind", b"value"),
+            sealed(&keys, b"kind", b"valve"),
+            sealed(&keys, b"kind", b""),
+            sealed(&keys, b"mind", b"value"),
+            sealed(&others, b"kind", b"value"),
+        ];
+        let nonces: std::collections::BTreeSet<_> = values
+            .iter()
+            .map(|sealed| &sealed[KIND_BYTES..KIND_BYTES + NONCE_BYTES])
+            .collect();
+        assert_eq!(nonces.len(), values.len());
+        assert_eq!(values[0], sealed(&keys, b"kind", b"value"));
+    }
+
+    #[test]
+    fn a_value_opens_as_its_kind_and_with_its_keys_only() {
+        let (keys, others) = (keys(CACHE_KEY), keys(""));
+        let value = sealed(&keys, b"kind", b"value");
+        assert_eq!(keys.open(b"kind", &value).unwrap(), b"value");
+        assert_eq!(keys.open(b"mind", &value), None);
+        assert_eq!(others.open(b"kind", &value), None);
+        let renamed = [b"mind", &value[KIND_BYTES..]].concat();
+        assert_eq!(keys.open(b"mind", &renamed), None);
+        for plain in [&b"kindvalue"[..], b"value", b"kind", b""] {
+            assert_eq!(keys.open(b"kind", plain), None);
+        }
+    }
+}

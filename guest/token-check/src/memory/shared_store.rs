@@ -315,3 +315,144 @@ impl SharedStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn store(cache_key: &str, sharing: Sharing) -> SharedStore {
+        let settings = [
+            ("introspect_url", "https://issuer.example/introspect"),
+            ("resource_client_id", "service-b"),
+            ("resource_client_secret", "a secret of some length"),
+            ("cache_key", cache_key),
+            ("cache_ttl", "60"),
+            // One slot, so that all tokens have the same keys.
+            ("cache_entries", "1"),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        SharedStore::new(&Policy::new(settings).unwrap(), sharing, None).unwrap()
+    }
+
+    fn leasing() -> SharedStore {
+        store("0123456789abcdef0123456789abcdef", Sharing::CompareAndSwap)
+    }
+
+    /// This long after the start.
+    fn at(time: Duration) -> Now {
+        Now {
+            unix: Duration::from_secs(1_800_000_000) + time,
+            monotonic: Duration::from_secs(5_000) + time,
+        }
+    }
+
+    #[test]
+    fn a_lease_holds_for_its_call_and_a_second_and_not_if_it_is_longer_than_any_call() {
+        let store = leasing();
+        let token = store.token(b"token");
+        let holds = |left, now| {
+            let lease = store.lease(&token, left, at(Duration::ZERO));
+            store.is_leased(&token, &lease, LONGEST, at(now))
+        };
+        assert!(holds(LONGEST, Duration::ZERO));
+        assert!(holds(LONGEST, LONGEST + SECOND - MS));
+        assert!(!holds(LONGEST, LONGEST + SECOND));
+        // The second is for clocks that differ.
+        assert!(holds(LONGEST + SECOND, Duration::ZERO));
+        assert!(!holds(LONGEST + SECOND + MS, Duration::ZERO));
+        assert!(holds(LONGEST + SECOND + MS, MS));
+    }
+
+    #[test]
+    fn a_lease_is_one_for_its_token_and_its_keys_only() {
+        let store = leasing();
+        let (token, other) = (store.token(b"token"), store.token(b"other"));
+        let now = at(Duration::ZERO);
+        let lease = store.lease(&token, LONGEST, now);
+        assert!(store.is_leased(&token, &lease, LONGEST, now));
+        assert!(!store.is_leased(&other, &lease, LONGEST, now));
+        let stranger = self::store(
+            "another-key-another-key-another-key",
+            Sharing::CompareAndSwap,
+        );
+        let forged = stranger.lease(&token, LONGEST, now);
+        assert!(!store.is_leased(&token, &forged, LONGEST, now));
+        assert!(stranger.is_leased(&token, &forged, LONGEST, now));
+    }
+
+    /// Whoever writes to the store could make leases without the seal, from what they read there.
+    #[test]
+    fn a_lease_is_sealed_and_a_plain_one_or_a_record_is_none() {
+        let store = leasing();
+        let token = store.token(b"token");
+        let now = at(Duration::ZERO);
+        let ends = milliseconds(now.unix + LONGEST).to_be_bytes();
+        let plain = [token.digest.as_slice(), &ends].concat();
+        let seal = |kind| store.keys.seal(kind, &plain).unwrap();
+        assert!(store.is_leased(&token, &seal(LEASE), LONGEST, now));
+        for forged in [
+            plain.clone(),
+            [LEASE.as_slice(), &plain].concat(),
+            [LEASE.as_slice(), &[0; 24], &plain, &[0; 16]].concat(),
+            seal(RECORD),
+            seal(b"ttl1"),
+            [LEASE, &seal(RECORD)[LEASE.len()..]].concat(),
+        ] {
+            assert!(!store.is_leased(&token, &forged, LONGEST, now));
+        }
+        let lease = store.lease(&token, LONGEST, now);
+        // The kind, a nonce, the digest and the time, and the tag.
+        assert_eq!(lease.len(), 4 + 24 + 32 + 8 + 16);
+        assert!(!lease.windows(8).any(|part| token.digest.starts_with(part)));
+    }
+
+    #[test]
+    fn names_of_entries_that_others_can_read_are_salted_with_the_keys() {
+        let names = |cache_key, sharing| {
+            let token = store(cache_key, sharing).token(b"token");
+            [token.facts_key().0, token.lease_key().0]
+        };
+        let rows = [
+            ("0123456789abcdef0123456789abcdef", "aff8edd0a56ed925"),
+            ("", "e51a7a327238be1f"),
+        ];
+        for (cache_key, salt) in rows {
+            assert_eq!(
+                names(cache_key, Sharing::CompareAndSwap),
+                ["facts", "lease"].map(|kind| format!("trust-triangle.{kind}.{salt}.0"))
+            );
+            assert_eq!(
+                names(cache_key, Sharing::Plain),
+                ["trust-triangle.facts.0", "trust-triangle.lease.0"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_slot_with_a_foreign_value_is_occupied() {
+        let store = leasing();
+        let (token, now) = (store.token(b"token"), at(Duration::ZERO));
+        let read = |bytes: Option<&[u8]>| store.read_slot(&token, bytes, now).0;
+        assert_eq!(read(None), SlotState::Free);
+        assert_eq!(read(Some(b"")), SlotState::Free);
+        for foreign in [&b"somebody else's"[..], b"ttf2", &[0; 84]] {
+            assert_eq!(read(Some(foreign)), SlotState::Occupied);
+        }
+        let record = |token| {
+            let facts = CachedFacts {
+                facts: Facts::parse(r#"{"active":true}"#, &ClaimsHeader::All)
+                    .ok()
+                    .unwrap(),
+                called: milliseconds(now.monotonic),
+            };
+            store.record(token, &facts, now).unwrap().bytes
+        };
+        assert_eq!(read(Some(&record(&token))), SlotState::SameToken);
+        let other = store.token(b"other");
+        assert_eq!(read(Some(&record(&other))), SlotState::Occupied);
+    }
+}

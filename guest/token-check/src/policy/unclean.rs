@@ -11,7 +11,7 @@ pub enum Unclean {
     ByteOrderMark,
     /// A control character: a line end, a tab, a NUL.
     Control(char),
-    /// White space other than the space character, or a character without width.
+    /// White space other than the space character, or a character that cannot be seen.
     Invisible(char),
     /// A leading or trailing space.
     Blanks,
@@ -56,22 +56,32 @@ impl Unclean {
     }
 }
 
-/// Whether it is white space other than the space character, or has no width of its own: the
-/// categories Zl, Zp and Cf of Unicode, without the few marks of Cf that are visible.
+/// Whether it is white space other than the space character, or nothing can be seen of it:
+/// Default_Ignorable_Code_Point of Unicode, the category Cf without the few marks that are visible,
+/// and letters and symbols that are blank.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'
+            | '\u{34f}'
             | '\u{61c}'
-            | '\u{180e}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{13430}'..='\u{1343f}'
             | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d159}'
             | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e007f}'
+            | '\u{e0000}'..='\u{e0fff}'
     ) || (c.is_whitespace() && c != ' ')
 }
 
@@ -125,6 +135,7 @@ mod tests {
             ("a\u{2066}b", "has the invisible character U+2066 in it"),
             ("a\u{ad}b", "has the invisible character U+00AD in it"),
             ("a\u{e0041}", "has the invisible character U+E0041 in it"),
+            ("\u{3164}", "has the invisible character U+3164 in it"),
             (" secret", "begins or ends with a space"),
             ("secret ", "begins or ends with a space"),
             (" ", "begins or ends with a space"),
@@ -161,6 +172,58 @@ mod tests {
             "\"a' b",
         ] {
             assert_eq!(Unclean::check(good), Ok(()), "{good:?}");
+        }
+    }
+
+    /// Every one of them, by the tables of Unicode 16: white space but the space, then
+    /// Default_Ignorable_Code_Point, then Cf without the marks that are visible, then blanks.
+    const INVISIBLE: [&[(u32, u32)]; 4] = [
+        &[
+            (0x9, 0xd),
+            (0x85, 0x85),
+            (0xa0, 0xa0),
+            (0x1680, 0x1680),
+            (0x2000, 0x200a),
+            (0x2028, 0x2029),
+            (0x202f, 0x202f),
+            (0x205f, 0x205f),
+            (0x3000, 0x3000),
+        ],
+        &[
+            (0xad, 0xad),
+            (0x34f, 0x34f),
+            (0x61c, 0x61c),
+            (0x115f, 0x1160),
+            (0x17b4, 0x17b5),
+            (0x180b, 0x180f),
+            (0x200b, 0x200f),
+            (0x202a, 0x202e),
+            (0x2060, 0x206f),
+            (0x3164, 0x3164),
+            (0xfe00, 0xfe0f),
+            (0xfeff, 0xfeff),
+            (0xffa0, 0xffa0),
+            (0xfff0, 0xfff8),
+            (0x1bca0, 0x1bca3),
+            (0x1d173, 0x1d17a),
+            (0xe0000, 0xe0fff),
+        ],
+        &[(0xfff9, 0xfffb), (0x13430, 0x1343f)],
+        &[(0x2800, 0x2800), (0x1d159, 0x1d159)],
+    ];
+
+    #[test]
+    fn what_cannot_be_seen_is_invisible_and_nothing_else() {
+        let known = |c: char| {
+            let mut ranges = INVISIBLE.into_iter().flatten();
+            ranges.any(|(first, last)| (*first..=*last).contains(&u32::from(c)))
+        };
+        for c in '\0'..=char::MAX {
+            assert_eq!(is_invisible(c), known(c), "{}", c.escape_unicode());
+        }
+        // Marks of Cf that are visible.
+        for c in ['\u{600}', '\u{6dd}', '\u{70f}', '\u{8e2}', '\u{110bd}'] {
+            assert!(!is_invisible(c));
         }
     }
 }

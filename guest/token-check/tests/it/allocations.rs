@@ -119,3 +119,39 @@ fn c9_a_million_random_tokens_stay_under_the_cap_and_the_good_ones_are_still_hit
         assert_eq!(instance.get("/", &token(n)), (None, Some(CacheStatus::Hit)));
     }
 }
+
+/// What follows the document counts too: selected claims, unescaped strings, and where each scope is.
+#[test]
+fn c9_entries_of_every_kind_take_at_most_1_kib_times_cache_entries() {
+    let scopes = format!(r#","scope":"{}""#, vec!["s"; 490].join(" "));
+    let long = format!(r#","sub":"{}""#, "s".repeat(900));
+    let escaped = format!(r#","aud":"\u0041{}""#, "s".repeat(900));
+    let full = format!(r#","sub":"{}""#, "s".repeat(1_000));
+    let rows = [
+        ("all", ""),
+        ("all", &*ibm()),
+        ("all", &full),
+        ("sub", &long),
+        ("all", &escaped),
+        ("all", &scopes),
+        ("scope", &scopes),
+    ];
+    // Full tables, and one that has just grown.
+    for entries in [1_000, 1_800] {
+        for (claims_header, members) in rows {
+            let (clock, issuer) = (Clock::new(), Issuer::new(active(members)));
+            let limit = entries.to_string();
+            let settings = [
+                ("cache_ttl", "60"),
+                ("cache_entries", &limit),
+                ("claims_header", claims_header),
+            ];
+            let mut instance = Instance::new(&settings, &issuer, &clock);
+            let kept = fill(&mut instance, entries * 2).bytes_current;
+            let each = kept / i64::try_from(entries).unwrap();
+            let bytes = members.len();
+            println!("{entries} entries, {claims_header}, {bytes} bytes: {each} bytes each");
+            assert!(each <= 1024, "{claims_header}, {bytes} bytes: {each}");
+        }
+    }
+}

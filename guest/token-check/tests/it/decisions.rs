@@ -453,15 +453,27 @@ fn claims_header_says_which_claims_the_app_gets() {
             "{setting}"
         );
     }
-    // Its other headers and its decision do not depend on it.
+    // Its other headers and its decision do not depend on it: what the four name, the app gets.
     for setting in ["none", "x"] {
         let settings = [("claims_header", setting), ("required_scope", "a")];
-        let body = r#"{"active":true,"sub":"s","scope":"a"}"#;
+        let body = r#"{"active":true,"client_id":"c","sub":"s","iss":"https://i","scope":"a b"}"#;
         let Decision::Granted(grant) = decide(&settings, json(body)) else {
             panic!("must be granted")
         };
-        let values: Vec<_> = grant.headers().map(|(_, value)| value).collect();
-        assert_eq!(&values[..2], ["s", "a"]);
+        let headers: Vec<_> = grant
+            .headers()
+            .filter(|(name, _)| *name != "x-auth-claims")
+            .collect();
+        let expected = [
+            ("x-auth-client-id", "c"),
+            ("x-auth-subject", "s"),
+            ("x-auth-issuer", "https://i"),
+            ("x-auth-scope", "a b"),
+        ];
+        for header in expected {
+            assert!(headers.contains(&header), "{setting}: {headers:?}");
+        }
+        assert_eq!(headers.len(), expected.len(), "{setting}");
         let body = json(r#"{"active":true,"sub":"s","x":{}}"#);
         assert_eq!(reason(&settings, body), Some(Reason::InsufficientScope));
     }

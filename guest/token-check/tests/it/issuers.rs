@@ -169,6 +169,14 @@ fn an_error_about_the_token_is_the_callers_and_is_cached() {
         (401, "application/json", r#"{"active":false}"#),
         (401, "application/json", r#"{"active":false,"error":null}"#),
         (400, "application/json", r#"{"active":false}"#),
+        // RFC 8259 section 6: a number that nobody reads.
+        (400, "application/json", r#"{"active":false,"x":1e999}"#),
+        (401, "application/json", r#"{"x":[-1e999],"active":false}"#),
+        (
+            400,
+            "application/json",
+            r#"{"error":"invalid_token","x":1e999}"#,
+        ),
     ] {
         let told = format!(
             "inactive: the issuer responded with HTTP status {status} and an error about the token; some issuers do not introspect JWTs"
@@ -212,6 +220,22 @@ fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_
             ),
             Us,
         ),
+        (
+            answer(
+                400,
+                "application/json",
+                r#"{"error":"invalid_client","x":1e999}"#,
+            ),
+            Us,
+        ),
+        (
+            answer(
+                401,
+                "application/json",
+                r#"{"error":"invalid_client","x":1e999}"#,
+            ),
+            Us,
+        ),
         // Django OAuth Toolkit and Glewlwyd.
         (answer(403, "text/html; charset=utf-8", ""), Us),
         (answer(401, "", ""), Us),
@@ -248,6 +272,10 @@ fn rfc7662_s2_3_only_an_oauth_error_a_challenge_or_no_body_at_all_speaks_of_our_
         (answer(401, "application/json", "{}"), Unexpected),
         (
             answer(401, "application/json", r#"{"error":401}"#),
+            Unexpected,
+        ),
+        (
+            answer(401, "application/json", r#"{"error":1e999}"#),
             Unexpected,
         ),
         (

@@ -206,6 +206,26 @@ fn the_requests_of_one_token_wait_in_half_of_the_places() {
     assert_eq!(world.instance.get("/", "b"), (None, MISS));
 }
 
+/// What the threat model says is left: nothing tells that both tokens are of one caller.
+#[test]
+fn two_known_tokens_can_take_all_places() {
+    let mut world = World::new(&[("max_waiting", "16")]);
+    for known in ["good", "bad1", "bad2"] {
+        assert_eq!(world.instance.get("/", known), (None, MISS));
+    }
+    let (mut taken, mut calls) = (Vec::new(), Vec::new());
+    for bad in ["bad1", "bad2"] {
+        let (leader, call) = world.instance.call("/", bad);
+        calls.push(call);
+        taken.push(leader);
+        taken.extend((1..8).map(|_| world.instance.join("/", bad)));
+        assert_eq!(world.instance.get("/", bad).0, TOO_BUSY);
+    }
+    assert_eq!(world.instance.get("/", "good").0, TOO_BUSY);
+    taken.pop();
+    assert_eq!(world.instance.get("/", "good"), (None, MISS));
+}
+
 #[test]
 fn a_flight_whose_callers_left_gets_no_turn() {
     let mut world = World::new(&[("max_calls", "1")]);
@@ -496,17 +516,17 @@ fn a_flight_keeps_its_place_for_the_retry_and_the_probe() {
 fn a_spray_of_tokens_whose_callers_leave_keeps_no_memory() {
     let mut world = World::new(&[("max_calls", "1"), ("max_waiting", "100")]);
     let (_first, _call) = world.instance.call("/", "a");
+    // One that stays in front of them.
+    let _front = world.queue("front", 0);
     let info = allocation_counter::measure(|| {
         for n in 0..100_000 {
             let request = world.queue(&format!("spray{n}"), n);
             let _ = world.instance.check.leave(request, world.clock.now());
         }
     });
-    assert!(
-        info.bytes_current < 256 * 1024,
-        "{} bytes",
-        info.bytes_current
-    );
+    let kept = info.bytes_current;
+    println!("{kept} bytes");
+    assert!(kept < 64 * 1024, "{kept} bytes");
 }
 
 #[test]
@@ -523,4 +543,33 @@ fn a_waiting_request_takes_less_than_4_kb_besides_its_token() {
     let each = info.bytes_current / i64::from(WAITING);
     println!("{each} bytes each");
     assert!(each < 1024, "{each} bytes each");
+}
+
+/// More tokens cost a call for each request, as if the issuer had not asked to wait. The number bounds
+/// memory.
+#[test]
+fn b1_at_most_1024_tokens_are_held_at_once() {
+    const HELD: usize = 1024;
+    let mut world = World::new(&[("breaker_faults", "0")]);
+    let waits = || Outcome::status(503, Some("60"));
+    let failed = (Some(Reason::IssuerFailed), MISS);
+    // The third one is about the issuer itself, which two tokens made suspect.
+    (world.issuer).responds_in_turn([waits(), waits(), inactive(), waits()]);
+    let tokens: Vec<_> = (0..HELD + 100).map(|n| format!("t{n}")).collect();
+    for token in &tokens {
+        assert_eq!(world.instance.get("/", token), failed);
+    }
+    assert_eq!(world.issuer.calls(), tokens.len() + 1);
+    for (n, token) in tokens.iter().enumerate() {
+        assert_eq!(world.instance.get("/", token), failed);
+        assert_eq!(world.issuer.calls(), usize::from(n >= HELD), "{token}");
+    }
+    // Their time is over, so that there is room again.
+    world.clock.advance_ms(60_000);
+    world.issuer.responds_in_turn([inactive(), waits()]);
+    let last = tokens.last().unwrap();
+    for calls in [2, 0] {
+        assert_eq!(world.instance.get("/", last), failed);
+        assert_eq!(world.issuer.calls(), calls);
+    }
 }

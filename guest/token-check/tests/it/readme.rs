@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use token_check::{ALL_REASONS, SETTINGS};
+use token_check::{ALL_REASONS, Reason, Response, SETTINGS};
+
+use crate::fixture::policy;
 
 const README: &str = include_str!("../../../../README.md");
 
@@ -37,6 +39,34 @@ fn the_table_of_reasons_is_the_one_in_the_code() {
         ));
     }
     assert!(README.contains(&table), "README.md should have:\n{table}");
+}
+
+#[test]
+fn rfc6750_s3_the_refusals_without_a_challenge_are_the_ones_in_the_code() {
+    let policy = policy(&[]);
+    let without = ALL_REASONS.iter().copied().filter(|reason| {
+        let headers = Response::for_reason(*reason, Some(&policy)).headers;
+        !headers.iter().any(|(name, _)| *name == "www-authenticate")
+    });
+    let (of_503, of_403): (Vec<Reason>, Vec<Reason>) = without
+        .into_iter()
+        .partition(|reason| reason.status() == 503);
+    let all_503 = ALL_REASONS.iter().filter(|reason| reason.status() == 503);
+    assert_eq!(of_503.len(), all_503.count());
+    assert!(of_403.iter().all(|reason| reason.status() == 403));
+    let names: Vec<_> = of_403
+        .iter()
+        .map(|reason| format!("`{}`", reason.name()))
+        .collect();
+    let sentence = format!(
+        "A 400 and a 401 carry a Bearer challenge (RFC 6750 section 3), and so does a 403 other than {}. A 503 carries `Retry-After` and no challenge",
+        names.join(" and ")
+    );
+    let readme = README.replace('\n', " ");
+    assert!(
+        readme.contains(&sentence),
+        "README.md should have:\n{sentence}"
+    );
 }
 
 #[test]

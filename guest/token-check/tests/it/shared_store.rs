@@ -432,7 +432,7 @@ fn while_one_instance_introspects_the_others_wait_for_its_result() {
 }
 
 #[test]
-fn a_lease_ends_with_its_call_and_one_that_never_ends_is_invalid() {
+fn a_lease_ends_with_its_call() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut first = shared.instance();
     // This worker dies here.
@@ -442,19 +442,78 @@ fn a_lease_ends_with_its_call_and_one_that_never_ends_is_invalid() {
     assert!(matches!(second.run(action), Ran::Sleeps(..)));
     shared.clock.advance_ms(6_000);
     assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+}
 
+/// It was made for a longer `timeout`, or by somebody who wants us to wait.
+#[test]
+fn a_lease_that_ends_later_than_any_call_is_nothing() {
+    for (timeout, holds) in [("6", true), ("7", false)] {
+        let shared = Shared::new(Sharing::CompareAndSwap);
+        let mut slow = shared.instance_with(&[("timeout", timeout)]);
+        let (_leader, _calling) = slow.call("/", TOKEN);
+        let mut instance = shared.instance();
+        let (_, action) = instance.lead("/", TOKEN);
+        let ran = instance.run(action);
+        assert_eq!(matches!(ran, Ran::Sleeps(..)), holds, "{timeout} s");
+        assert_eq!(matches!(ran, Ran::Introspects(..)), !holds, "{timeout} s");
+    }
+}
+
+/// Whether another instance that is asked about this token now waits for the holder of its lease.
+/// Otherwise it takes the lease.
+fn waits(shared: &Shared, token: &str) -> bool {
+    let mut instance = shared.instance();
+    let (_, action) = instance.lead("/", token);
+    match instance.run(action) {
+        Ran::Sleeps(..) => true,
+        Ran::Introspects(..) => false,
+        other => panic!("must wait or introspect: {other:?}"),
+    }
+}
+
+#[test]
+fn a_lease_that_was_moved_to_another_token_or_forged_is_nothing() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    let mut holder = shared.instance();
+    let (_leader, _calling) = holder.call("/", TOKEN);
     let (key, lease) = {
         let slots = shared.store.slots.borrow();
         let mut leases = slots.iter().filter(|(key, _)| key.contains("lease"));
-        let (key, _) = leases.next().unwrap();
-        (
-            key.clone(),
-            [b"ttl1".to_vec(), vec![0; 32], vec![0x7f; 8]].concat(),
-        )
+        let (key, (_, lease)) = leases.next().unwrap();
+        (key.clone(), lease.clone())
     };
-    shared.store.write(&key, &lease);
-    shared.clock.advance_ms(60_000);
-    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+    assert!(waits(&shared, TOKEN));
+    for forged in [vec![0; 40], vec![0; lease.len()], lease[4..].to_vec()] {
+        shared.store.write(&key, &forged);
+        assert!(!waits(&shared, TOKEN));
+    }
+    // One slot, so that the other token has the same key.
+    shared.store = SharedStore::default();
+    shared.settings.push(("cache_entries", "1"));
+    let mut holder = shared.instance();
+    let (_leader, _calling) = holder.call("/", TOKEN);
+    assert!(!waits(&shared, "another"));
+}
+
+#[test]
+fn a_foreign_value_is_kept_by_inactive_tokens_and_gives_way_to_an_active_one() {
+    for sharing in [Sharing::Plain, Sharing::CompareAndSwap] {
+        let mut shared = Shared::new(sharing);
+        shared
+            .settings
+            .extend([("cache_entries", "1"), ("negative_cache_ttl", "60")]);
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+        let (key, _) = shared.store.facts();
+        let foreign = b"somebody else's";
+        shared.store.write(&key, foreign);
+        shared.issuer.responds(inactive());
+        let refused = (Some(Reason::Inactive), MISS);
+        assert_eq!(shared.instance().get("/", TOKEN), refused);
+        assert_eq!(shared.store.facts().1, foreign);
+        shared.issuer.responds(active(CLAIMS));
+        assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
+        assert_eq!(shared.instance().get("/", TOKEN), (None, SHARED));
+    }
 }
 
 #[test]

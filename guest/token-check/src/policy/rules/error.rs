@@ -5,6 +5,7 @@ use core::fmt;
 use super::limits::{MAX_PATH_BYTES, MAX_RULES, MAX_RULES_BYTES, MAX_SEGMENTS};
 use crate::policy::names::Visible;
 use crate::policy::settings::MAX_TTL_SECONDS;
+use crate::policy::unclean::Unclean;
 use crate::request::Ambiguity;
 
 /// Rules that cannot be used, with the first fault in the document.
@@ -77,6 +78,8 @@ pub enum RulesFault {
 pub enum PathFault {
     /// Requests with such a path are refused before rules are matched.
     Ambiguous(Ambiguity),
+    /// It contains an invisible character, plain or percent-encoded.
+    Invisible(char),
     /// It contains a `?`.
     Query,
     /// It is over the limit.
@@ -174,6 +177,7 @@ impl fmt::Display for PathFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous(ambiguity) => ambiguity.fmt(f),
+            Self::Invisible(c) => Unclean::Invisible(*c).fmt(f),
             Self::Query => f.write_str("has a `?`: the query is not matched"),
             Self::TooLong => write!(f, "is longer than {MAX_PATH_BYTES} bytes"),
             Self::TooManySegments => write!(f, "has more than {MAX_SEGMENTS} segments"),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::error::{PathFault, RulesFault};
 use super::limits::{MAX_PATH_BYTES, MAX_SEGMENTS};
+use crate::policy::unclean::is_invisible;
 use crate::request::path::{self, is_host_name};
 
 /// One segment of a path, in a rule or in a request. Requests have [`Segment::Literal`] only.
@@ -67,6 +68,11 @@ fn segments(form: Form, text: &str) -> Result<Vec<Segment<'static>>, PathFault> 
     // Normalized like a request's path, so that rules and requests compare alike. This decodes no
     // `/`, so the segments stay the same.
     let decoded = path::normalize(text.as_bytes()).map_err(PathFault::Ambiguous)?;
+    // Nobody sees that such a rule matches another path than it shows: a route that it denies would
+    // stay open.
+    if let Some(c) = decoded.chars().find(|c| is_invisible(*c)) {
+        return Err(PathFault::Invisible(c));
+    }
     let mut segments = Vec::new();
     let mut texts = text.split('/').zip(decoded.split('/')).skip(1);
     while let Some((text, decoded)) = texts.next() {

@@ -68,6 +68,9 @@ pub(crate) fn rows() -> Vec<Scenario> {
         scenario("oauth_toolkit_answers_401_for_a_token_it_does_not_know")
             .issuer(Issuer::Answers(answer(401, "application/json", r#"{"active":false}"#)))
             .refused(401, "inactive"),
+        scenario("rfc8259_s6_a_number_out_of_range_does_not_hide_an_error_about_the_token")
+            .issuer(Issuer::Answers(answer(400, "application/json", r#"{"active":false,"x":1e999}"#)))
+            .refused(401, "inactive"),
         scenario("a_firewall_that_refuses_the_question_is_not_about_our_credentials")
             .issuer(Issuer::Answers(answer(403, "text/html", FORBIDDEN)))
             .refused(503, "issuer_unexpected_status")
