@@ -477,6 +477,7 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
     let mut instance = Instance::new(&settings, &issuer, &clock);
     assert_eq!(instance.get("/", "t"), (None, MISS));
     clock.advance_ms(10_000);
+    issuer.calls();
     for (says, reason) in [
         (Outcome::status(401, None), Reason::IssuerRejectedClient),
         (Outcome::status(302, None), Reason::IssuerRedirected),
@@ -486,6 +487,7 @@ fn stale_facts_never_count_past_exp_nor_when_the_issuer_answers_wrongly_or_refus
     ] {
         issuer.responds(says);
         assert_eq!(instance.get("/", "t"), (Some(reason), MISS));
+        assert_eq!(issuer.calls(), 1, "no probe: this is no outage");
     }
     issuer.responds(TIMED_OUT);
     clock.advance_ms(4_999);

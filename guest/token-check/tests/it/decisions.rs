@@ -833,6 +833,8 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
             PlainHttp,
         ),
         ("introspect_url", "https://u:p@tenant/x", UrlWithExtras),
+        ("introspect_url", "https://u@tenant/x", UrlWithExtras),
+        ("introspect_url", "https://:p@tenant/x", UrlWithExtras),
         ("introspect_url", "https://tenant/x#f", UrlWithExtras),
         ("resource_client_id", "", Missing),
         ("resource_client_secret", "", Missing),
