@@ -105,10 +105,13 @@ impl<H: Host> HttpContext<H> {
     }
 }
 
-/// Removes identity trailers, because some servers merge trailers into headers. `false`: they may
-/// still be there.
-pub(crate) fn remove_identity_trailers(host: &impl Host) -> bool {
+/// Removes identity trailers and credentials, because some servers merge trailers into headers.
+/// RFC 9110 section 6.5.1 allows no credentials there; those of a trailer went unchecked, so they do
+/// not go on with `forward_token` either. `false`: they may still be there.
+pub(crate) fn remove_unsafe_trailers(host: &impl Host) -> bool {
+    let is_unsafe =
+        |name: &[u8]| is_identity_header(name) || name.eq_ignore_ascii_case(b"authorization");
     (host.request_trailers().iter())
-        .filter(|(name, _)| is_identity_header(name))
+        .filter(|(name, _)| is_unsafe(name))
         .all(|(name, _)| host.remove_request_trailer(name))
 }

@@ -7,7 +7,7 @@
 use proxy_wasm_abi::Action;
 
 use crate::host::Host;
-use crate::http_context::{HttpContext, remove_identity_trailers};
+use crate::http_context::{HttpContext, remove_unsafe_trailers};
 use crate::id_map::IdMap;
 use crate::root_context::RootContext;
 
@@ -103,7 +103,7 @@ impl<H: Host> Vm<H> {
 
     /// See [`HttpContext::on_request_trailers`].
     pub fn on_request_trailers(&mut self, stream: u32) -> Action {
-        if !remove_identity_trailers(&self.host) {
+        if !remove_unsafe_trailers(&self.host) {
             return Action::Pause;
         }
         self.on_request_body(stream)

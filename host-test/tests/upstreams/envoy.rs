@@ -111,7 +111,8 @@ fn options(stub: &VerifyStub, upstream: &Upstream) -> EnvoyOptions {
     EnvoyOptions {
         settings,
         // Sends `/data` upstream too.
-        plugin_json: Some(json!({})),
+        // Decisions of granted requests are in the access log too.
+        plugin_json: Some(json!({ "filter_state": "all" })),
         upstream: upstream.address(),
         overrides: vec![(format!("{format}/row"), json!(format!("%REQ({ROW})%")))],
         ..EnvoyOptions::default()

@@ -78,7 +78,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// Identity headers in trailers, then a plain request.
+/// Identity headers and credentials in trailers, then a plain request.
 pub(crate) fn trailer_rows() -> Vec<Row> {
     let mut rows = trailers();
     rows.push(Row::new(
@@ -380,6 +380,11 @@ fn trailers() -> Vec<Row> {
             let kind = format!("trailer with {mark}");
             rows.push(Row::new(&kind, request, GRANTED, GRANTED));
         }
+    }
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let request = Request::new("POST", "/data").over(protocol);
+        let request = request.trailer("authorization", FORGED);
+        rows.push(Row::new("trailer authorization", request, GRANTED, GRANTED));
     }
     rows
 }

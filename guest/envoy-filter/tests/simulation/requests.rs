@@ -147,6 +147,27 @@ fn forged_trailers_that_cannot_be_removed_stop_the_request() {
     assert_eq!(worker.trailers(stream, forged()), Action::Pause);
 }
 
+/// RFC 9110 section 6.5.1. Also with `forward_token`: nobody asked the issuer about this one.
+#[test]
+fn credentials_in_trailers_do_not_go_on() {
+    for settings in [json!({}), json!({"forward_token": true})] {
+        let mut worker = with_cached_token(settings);
+        let stream = worker.request(request("a"));
+        assert!(worker.stream(stream).is_forwarded());
+        let trailers = lines(&[
+            ("authorization", "Bearer a"),
+            ("Authorization", "Bearer another"),
+            ("x-authorization", "1"),
+            ("x-checksum", "1"),
+        ]);
+        assert_eq!(worker.trailers(stream, trailers), Action::Continue);
+        assert_eq!(
+            worker.stream(stream).trailers,
+            lines(&[("x-authorization", "1"), ("x-checksum", "1")])
+        );
+    }
+}
+
 #[test]
 fn the_path_of_whoami_is_answered_by_the_filter() {
     let mut worker = with_cached_token(json!({"whoami_path": "/data"}));
