@@ -271,8 +271,12 @@ pub fn set_tick_period(period: Duration) -> Result<()> {
 /// # Errors
 /// See [`log`].
 pub fn buffer(buffer: BufferType, max_size: usize) -> Result<Option<Vec<u8>>> {
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe { proxy_get_buffer_bytes(buffer as u32, 0, max_size, data, size) }
+    };
     // SAFETY: Envoy returns bytes as `bytes` demands.
-    unsafe { bytes(|data, size| proxy_get_buffer_bytes(buffer as u32, 0, max_size, data, size)) }
+    unsafe { bytes(call) }
 }
 
 /// All lines of a map.
@@ -282,8 +286,12 @@ pub fn buffer(buffer: BufferType, max_size: usize) -> Result<Option<Vec<u8>>> {
 pub fn header_map(map: MapType) -> Result<HeaderMap> {
     /// `ParseFailure` of the ABI.
     const PARSE_FAILURE: Status = Status::Other(4);
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe { proxy_get_header_map_pairs(map as u32, data, size) }
+    };
     // SAFETY: Envoy returns bytes as `bytes` demands.
-    let bytes = unsafe { bytes(|data, size| proxy_get_header_map_pairs(map as u32, data, size)) }?;
+    let bytes = unsafe { bytes(call) }?;
     HeaderMap::new(bytes.unwrap_or_default()).ok_or(PARSE_FAILURE)
 }
 
@@ -335,8 +343,12 @@ pub fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<()> {
 /// # Errors
 /// See [`log`].
 pub fn property(path: &str) -> Result<Option<Vec<u8>>> {
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }
+    };
     // SAFETY: Envoy returns bytes as `bytes` demands.
-    unsafe { bytes(|data, size| proxy_get_property(path.as_ptr(), path.len(), data, size)) }
+    unsafe { bytes(call) }
 }
 
 /// Sets a property, which becomes filter state of the stream.
@@ -354,10 +366,12 @@ pub fn set_property(path: &str, value: &[u8]) -> Result<()> {
 /// See [`log`]; [`Status::NotFound`] if the key is absent.
 pub fn shared_data(key: &str) -> Result<(Option<Vec<u8>>, u32)> {
     let mut version = 0;
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) }
+    };
     // SAFETY: Envoy returns bytes as `bytes` demands.
-    let value = unsafe {
-        bytes(|data, size| proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version))
-    }?;
+    let value = unsafe { bytes(call) }?;
     Ok((value, version))
 }
 
@@ -392,8 +406,12 @@ pub fn register_shared_queue(name: &str) -> Result<u32> {
 /// # Errors
 /// See [`log`]; [`Status::Empty`] if there is none.
 pub fn dequeue_shared_queue(queue: u32) -> Result<Option<Vec<u8>>> {
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe { proxy_dequeue_shared_queue(queue, data, size) }
+    };
     // SAFETY: Envoy returns bytes as `bytes` demands.
-    unsafe { bytes(|data, size| proxy_dequeue_shared_queue(queue, data, size)) }
+    unsafe { bytes(call) }
 }
 
 /// Puts an empty item into a queue.

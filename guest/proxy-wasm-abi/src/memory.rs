@@ -34,10 +34,8 @@ mod tests {
     fn what_the_host_writes_is_taken_over() {
         for size in [0, 1, 4096] {
             let data = allocate(size);
-            for at in 0..size {
-                // SAFETY: `at` is within the allocation.
-                unsafe { data.add(at).write(7) };
-            }
+            // SAFETY: the allocation has this size.
+            unsafe { data.write_bytes(7, size) };
             // SAFETY: `data` comes from `allocate` with this size.
             let taken = unsafe { take(data, size) };
             assert_eq!(taken, Some(vec![7; size]));

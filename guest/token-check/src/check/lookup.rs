@@ -253,12 +253,15 @@ impl Lookup {
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }
+        if response.status < 500 {
+            self.breaker.note_answer(now);
+        }
         let fault = match interpreted {
             Ok(Introspected {
                 facts,
                 error_status,
             }) => {
-                self.breaker.record_response(called, now);
+                self.breaker.record_response(called);
                 let is_active = facts.claims().is_some();
                 flight.event = self.log.introspected(is_active, error_status, now);
                 return Next::Finish(FlightResult::Facts {
@@ -279,7 +282,7 @@ impl Lookup {
         } else if counts_as_fault(response.status) {
             self.breaker.record_fault();
         } else {
-            self.breaker.record_response(called, now);
+            self.breaker.record_response(called);
         }
         let fault = FlightFault {
             fault,

@@ -169,13 +169,17 @@ impl CircuitBreaker {
     }
 
     /// The issuer responded, in whatever way, to a call about a token that was sent at `called`.
-    pub(crate) fn record_response(&mut self, called: Duration, now: Now) {
-        self.last_response = Some(now.monotonic);
+    pub(crate) fn record_response(&mut self, called: Duration) {
         self.faults = 0;
         self.is_suspect = false;
         // A response to a call made before the `Retry-After` of a probe does not lift the hold.
         self.open
             .take_if(|open| open.reason == Reason::IssuerCircuitOpen || called > open.since);
+    }
+
+    /// The issuer answered a call about a token as one does that is there: not with a 5xx.
+    pub(crate) const fn note_answer(&mut self, now: Now) {
+        self.last_response = Some(now.monotonic);
     }
 
     /// The issuer failed in a call about a token.

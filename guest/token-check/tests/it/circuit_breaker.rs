@@ -612,6 +612,15 @@ fn stale_facts_never_count_while_the_issuer_answers_others_in_time() {
     );
 }
 
+/// A 500 about the token is no such answer: the probe decides.
+#[test]
+fn stale_facts_count_if_the_issuer_answers_500_for_the_token_and_for_the_probe() {
+    let (_, issuer, mut instance) = outdated("t", "", &[]);
+    issuer.responds(Outcome::status(500, None));
+    assert_eq!(instance.get("/", "t"), (None, STALE));
+    assert_eq!(issuer.calls(), 3, "before, the token, and the probe");
+}
+
 /// At the same issuer, a caller whose cached result is over must not open the circuit for all.
 #[test]
 fn a_token_with_stale_facts_opens_no_circuit_while_the_issuer_is_only_slow() {
