@@ -208,15 +208,20 @@ fn is_port(text: Option<&[u8]>) -> bool {
     }
 }
 
-/// Labels of valid length, made of letters, digits, `-` and `_`.
+/// Labels of valid length, made of letters, digits, `-` and `_`. In one pass, since every request
+/// has a host.
 pub(crate) fn is_host_name(name: &str) -> bool {
-    name.len() <= MAX_HOST_BYTES
-        && name.split('.').all(|label| {
-            (1..=MAX_LABEL_BYTES).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        })
+    let mut label = 0_usize;
+    for byte in name.bytes() {
+        label = match byte {
+            b'.' if label > 0 => 0,
+            b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' if label < MAX_LABEL_BYTES => {
+                label.saturating_add(1)
+            }
+            _ => return false,
+        };
+    }
+    label > 0 && name.len() <= MAX_HOST_BYTES
 }
 
 #[cfg(test)]
