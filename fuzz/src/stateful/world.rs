@@ -42,10 +42,8 @@ struct Request {
     pending: PendingRequest,
     deadline: Duration,
     is_woken: bool,
-    /// Its flight's ticket was dropped: it may sleep until its deadline, or until a later flight
-    /// ends.
+    /// Its flight's ticket was dropped: it may sleep until its deadline.
     has_lost_flight: bool,
-    may_oversleep: bool,
 }
 
 /// An action in progress.
@@ -211,7 +209,7 @@ impl World {
         let deadline = pending.deadline() - self.instances[asked.instance].offset;
         assert_eq!(deadline, asked.begun + self.model.timeout());
         assert!(deadline > self.now, "waits past its deadline: {asked:?}");
-        let (is_woken, has_lost_flight, may_oversleep) = (false, false, false);
+        let (is_woken, has_lost_flight) = (false, false);
         self.requests.insert(
             request,
             Request {
@@ -220,7 +218,6 @@ impl World {
                 deadline,
                 is_woken,
                 has_lost_flight,
-                may_oversleep,
             },
         );
     }
@@ -281,7 +278,6 @@ impl World {
             for request in self.requests.values_mut() {
                 let other = request.asked;
                 let is_it = (other.instance, other.id) == (asked.instance, asked.id);
-                request.may_oversleep |= is_it;
                 request.has_lost_flight |= is_it;
             }
         }
@@ -292,12 +288,6 @@ impl World {
     fn start(&mut self, leader: u32, asked: Asked, pending: &PendingRequest, action: Action) {
         let deadline = pending.deadline() - self.instances[asked.instance].offset;
         assert!(!self.is_in_flight(asked), "two flights for {asked:?}");
-        // It takes over who waits for a flight whose ticket was dropped.
-        for request in self.requests.values_mut() {
-            if (request.asked.instance, request.asked.id) == (asked.instance, asked.id) {
-                request.may_oversleep = false;
-            }
-        }
         self.run(Running {
             instance: asked.instance,
             id: asked.id,
@@ -492,7 +482,7 @@ impl World {
             assert_eq!(flights, 1, "two flights for {:?}", flight.id);
         }
         for request in self.requests.values() {
-            let is_cared_for = request.is_woken || request.may_oversleep;
+            let is_cared_for = request.is_woken || request.has_lost_flight;
             let asked = request.asked;
             let check = &self.instances[asked.instance].check;
             // It waits for a call to end, or for somebody whose turn it is.
