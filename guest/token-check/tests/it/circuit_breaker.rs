@@ -507,9 +507,10 @@ fn a_call_whose_token_has_stale_facts_has_all_of_the_time_and_the_next_one_probe
     clock.advance_ms(1_999);
     let _ = finishes(instance.check.responded(flight, timed_out(), clock.now()));
     let slow = (Some(Reason::IssuerTimeout), MISS);
-    for request in [leader, joined] {
+    for (request, cache) in [(leader, MISS), (joined, Some(CacheStatus::Collapsed))] {
         let verdict = instance.resume(request);
-        assert_eq!(reason(&verdict.decision), slow.0, "it may only be slow");
+        let context = (reason(&verdict.decision), verdict.cache);
+        assert_eq!(context, (slow.0, cache), "it may only be slow");
     }
     let (leader, flight, call) = introspects(instance.begin("/", "t"));
     assert_eq!((asked(&call), call.timeout()), whole("probe"));

@@ -416,7 +416,8 @@ fn a_turn_that_comes_later_than_the_issuer_takes_is_given_to_the_next() {
     drop(first);
     for request in [late, joined] {
         let verdict = world.instance.resume(request);
-        assert_eq!(reason(&verdict.decision), Some(Reason::TooBusy));
+        let context = (reason(&verdict.decision), verdict.cache);
+        assert_eq!(context, (Some(Reason::TooBusy), MISS), "nobody called");
     }
     let (in_time, call) = world.turn(in_time);
     let _ = world.respond(call);
