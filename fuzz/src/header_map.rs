@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
 
 type Line<'a> = (&'a [u8], &'a [u8]);
 
-/// Every length first, then every text, with positions counted from the start.
+/// Every length first, then every string, with positions counted from the start.
 fn read(data: &[u8]) -> Option<Vec<Line<'_>>> {
     if data.is_empty() {
         return Some(Vec::new());
@@ -38,15 +38,15 @@ fn read(data: &[u8]) -> Option<Vec<Line<'_>>> {
         lengths.push(number(4 + 4 * place)?);
     }
     let mut at = 4 + 4 * lengths.len();
-    let mut texts = Vec::new();
+    let mut strings = Vec::new();
     for length in lengths {
         let end = at.checked_add(length)?;
         if data.get(end) != Some(&0) {
             return None;
         }
-        texts.push(&data[at..end]);
+        strings.push(&data[at..end]);
         at = end + 1;
     }
-    let lines = texts.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    let lines = strings.chunks_exact(2).map(|pair| (pair[0], pair[1]));
     (at == data.len()).then(|| lines.collect())
 }

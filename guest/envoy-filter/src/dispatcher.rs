@@ -1,8 +1,8 @@
 //! Runs the actions of flights, and finds out which requests can continue.
 //!
 //! Envoy delivers the response to a call to the context in whose callback the call was made, and
-//! cancels the call when that context ends. If that were the caller's stream, everyone who waits for the
-//! response would be stranded when the caller leaves. So calls are sent in callbacks of the root
+//! cancels the call when that context ends. If that were the caller's stream, everyone who waits for
+//! the response would be stranded when the caller leaves. So calls are sent in callbacks of the root
 //! context only: a request queues its call and schedules one, which Envoy makes in the same turn of
 //! the worker's loop.
 

@@ -63,11 +63,6 @@ impl<H: Host> HttpContext<H> {
         self.hold_while_waiting()
     }
 
-    /// Trailers have the same effect as the end of the body.
-    pub fn on_request_trailers(&mut self) -> Action {
-        self.hold_while_waiting()
-    }
-
     /// For a request that waits this happens only if Envoy answered it, for example after a timeout
     /// of its own. Its stream may exist for as long as its caller does not read the response.
     pub fn on_response_headers(&mut self) {

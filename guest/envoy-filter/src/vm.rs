@@ -101,7 +101,7 @@ impl<H: Host> Vm<H> {
         }
     }
 
-    /// See [`HttpContext::on_request_trailers`].
+    /// Removes trailers that a server could take for headers. Else as the end of the body.
     pub fn on_request_trailers(&mut self, stream: u32) -> Action {
         if !remove_unsafe_trailers(&self.host) {
             return Action::Pause;

@@ -94,27 +94,27 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 /// The lines that are left.
 struct Lines<'a> {
     lengths: &'a [u8],
-    texts: &'a [u8],
+    strings: &'a [u8],
 }
 
 impl<'a> Lines<'a> {
     fn new(bytes: &'a [u8], lines: usize) -> Option<Self> {
         let (_, rest) = bytes.split_at_checked(NUMBER)?;
-        let (lengths, texts) = rest.split_at_checked(lines.checked_mul(2 * NUMBER)?)?;
-        Some(Self { lengths, texts })
+        let (lengths, strings) = rest.split_at_checked(lines.checked_mul(2 * NUMBER)?)?;
+        Some(Self { lengths, strings })
     }
 
     const fn is_at_the_end(&self) -> bool {
-        self.texts.is_empty()
+        self.strings.is_empty()
     }
 
-    fn text(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (text, rest) = self.texts.split_at_checked(length)?;
+    fn string(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (string, rest) = self.strings.split_at_checked(length)?;
         let (&0, rest) = rest.split_first()? else {
             return None;
         };
-        self.texts = rest;
-        Some(text)
+        self.strings = rest;
+        Some(string)
     }
 }
 
@@ -125,7 +125,7 @@ impl<'a> Iterator for Lines<'a> {
         let (name, rest) = number(self.lengths)?;
         let (value, rest) = number(rest)?;
         self.lengths = rest;
-        Some((self.text(name)?, self.text(value)?))
+        Some((self.string(name)?, self.string(value)?))
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
             for value in [0xff, 0x80, whole[at].wrapping_add(1)] {
                 let mut changed = whole.clone();
                 changed[at] = value;
-                // Lengths may be exchanged for others only if every text still ends with a NUL.
+                // Lengths may be exchanged for others only if every string still ends with a NUL.
                 if let Some(map) = HeaderMap::new(changed) {
                     assert_eq!(map.iter().count(), map.lines, "byte {at} is {value}");
                 }

@@ -124,6 +124,11 @@ impl FlightState {
         Some(now.saturating_sub(self.result.first_call()?))
     }
 
+    /// How long the current introspection call has taken.
+    pub(super) fn time_of_call(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.last_call.unwrap_or_default())
+    }
+
     /// Whether the current introspection call had at least this much time.
     pub(super) fn had_at_least(&self, time: Duration) -> bool {
         (self.last_call).is_some_and(|called| self.time_left(called) >= time)
@@ -397,21 +402,21 @@ impl<W> FlightTable<W> {
     pub(super) fn next_turn(&mut self, earliest: Duration) -> NextTurn {
         for is_known in [true, false] {
             while let Some(key) = self.queue_of(is_known).front().copied() {
-                let is_dead = is_dead(&self.flights, key);
-                let is_in_time =
-                    (self.flights.get(&key)).is_some_and(|entry| entry.latest_deadline >= earliest);
-                if !is_dead && is_in_time {
-                    return NextTurn::Waits { is_known };
-                }
-                self.queue_of(is_known).pop_front();
-                if !is_dead {
-                    let entry = self.flights.get_mut(&key);
-                    if let Some(flight) = entry.and_then(|entry| entry.waiting.take()) {
-                        return NextTurn::TooLate(flight);
+                if is_dead(&self.flights, key) {
+                    self.queue_of(is_known).pop_front();
+                    if let Some(flight) = take_dead(&mut self.flights, key) {
+                        return NextTurn::Dead(flight);
                     }
-                } else if let Some(flight) = take_dead(&mut self.flights, key) {
-                    return NextTurn::Dead(flight);
+                    continue;
                 }
+                let late = (self.flights.get_mut(&key))
+                    .filter(|entry| entry.latest_deadline < earliest)
+                    .and_then(|entry| entry.waiting.take());
+                let Some(flight) = late else {
+                    return NextTurn::Waits { is_known };
+                };
+                self.queue_of(is_known).pop_front();
+                return NextTurn::TooLate(flight);
             }
         }
         NextTurn::None

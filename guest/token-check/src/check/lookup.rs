@@ -247,7 +247,7 @@ impl Lookup {
     ) -> Next {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
-        self.note_time_of_call(now.monotonic.saturating_sub(called));
+        self.note_time_of_call(flight.time_of_call(now.monotonic));
         let encoded = policy.endpoint().encoding_changes_credentials();
         let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
         if !matches!(flight.purpose, Purpose::Token) {
@@ -359,10 +359,7 @@ impl Lookup {
         let fault = FlightFault::from_call(failure, flight.latency(now.monotonic));
         if failure.reason() == Reason::IssuerTimeout {
             // The issuer takes longer than that, who knows how long.
-            let waited = now
-                .monotonic
-                .saturating_sub(flight.last_call.unwrap_or_default());
-            self.note_time_of_call(waited.saturating_mul(2));
+            self.note_time_of_call(flight.time_of_call(now.monotonic).saturating_mul(2));
         }
         let is_conclusive = flight.had_at_least(min_conclusive_wait(policy));
         match (failure.reason(), flight.purpose) {

@@ -18,7 +18,8 @@ use crate::json_text;
 pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
 
 /// Describes the string behind it, which is the document as the issuer sent it, then an unescaped
-/// copy of each string that has escapes there, and the claims of the header if they were selected. Kept small, since there is one per cached token.
+/// copy of each string that has escapes there, and the claims of the header if they were selected.
+/// Kept small, since there is one per cached token.
 struct Head {
     /// The members of [`CLAIM_MEMBERS`], then the audiences, the unknown types and the scopes.
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
