@@ -33,6 +33,8 @@ pub enum Problem {
     NotOneValue,
     /// Not an `http` or `https` URL.
     NotAnHttpUrl,
+    /// A URL with letters that URLs do not have.
+    NonAsciiUrl,
     /// Plain http to another machine.
     PlainHttp,
     /// A URL with a user, a password or a fragment.
@@ -162,6 +164,9 @@ impl fmt::Display for SettingsError {
             Problem::NotAnObject(_) => Ok(()),
             Problem::NotOneValue => f.write_str("must be a single value; a list is one string, separated by spaces"),
             Problem::NotAnHttpUrl => f.write_str("is not an http or https URL with a host"),
+            Problem::NonAsciiUrl => f.write_str(
+                "has characters outside ASCII: write a host name in punycode (`xn--...`), and percent-encode a path",
+            ),
             Problem::PlainHttp => f.write_str(
                 "is plain http to another machine, which exposes the secret and every token to the network: use https, or set `allow_http`",
             ),

@@ -821,6 +821,20 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "", Missing),
         ("introspect_url", "tenant/introspect", NotAnHttpUrl),
         ("introspect_url", "ftp://tenant/x", NotAnHttpUrl),
+        (
+            "introspect_url",
+            "https://b\u{fc}cher.example/x",
+            NonAsciiUrl,
+        ),
+        ("introspect_url", "https://tenant/\u{fc}", NonAsciiUrl),
+        // An assertion of `idna` fails on a letter beyond ASCII before a capital.
+        ("introspect_url", "https://\u{fc}A/x", NonAsciiUrl),
+        ("introspect_url", "https://%C3%BCA/x", NotAnHttpUrl),
+        ("introspect_url", "https:///%C3%BCA/x", NotAnHttpUrl),
+        ("introspect_url", "https:%C3%BCA://x", NotAnHttpUrl),
+        ("introspect_url", "https://%74enant/x", NotAnHttpUrl),
+        ("introspect_url", "https:tenant/x", NotAnHttpUrl),
+        ("introspect_url", "https:\\\\tenant/x", NotAnHttpUrl),
         ("introspect_url", "http://tenant/x", PlainHttp),
         (
             "introspect_url",
@@ -833,6 +847,7 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
             PlainHttp,
         ),
         ("introspect_url", "https://u:p@tenant/x", UrlWithExtras),
+        ("introspect_url", "https://u:%70@tenant/x", UrlWithExtras),
         ("introspect_url", "https://u@tenant/x", UrlWithExtras),
         ("introspect_url", "https://:p@tenant/x", UrlWithExtras),
         ("introspect_url", "https://tenant/x#f", UrlWithExtras),
