@@ -208,6 +208,7 @@ impl Model {
     /// `others`: how many other requests wait in the instance.
     pub(super) fn check(&self, asked: Asked, verdict: &Verdict, now: Duration, others: usize) {
         match &verdict.decision {
+            Decision::Answered(response) => panic!("{response:?}"),
             Decision::Granted(grant) => {
                 let client = grant
                     .headers()

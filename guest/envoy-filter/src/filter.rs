@@ -188,6 +188,15 @@ impl<H: Host> Filter<H> {
                 let response = refusal.response(self.dispatcher.policy());
                 self.refuse(refusal.reason(), &response)
             }
+            Decision::Answered(response) => {
+                self.host.set_filter_state(DECISION, "metadata");
+                self.dispatcher.metrics().metadata();
+                answered((self.host).send_local_reply(
+                    response.status,
+                    &response.headers,
+                    &response.body,
+                ))
+            }
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct Metrics<H> {
     milliseconds: Option<u32>,
     joined: Counter,
     queued: Counter,
+    metadata: Counter,
     /// Whether a counter has something pending.
     is_pending: Cell<bool>,
 }
@@ -68,6 +69,7 @@ impl<H: Host> Metrics<H> {
             ),
             joined: counter("flights_joined"),
             queued: counter("calls_queued"),
+            metadata: counter("metadata_responses"),
             is_pending: Cell::new(false),
             host,
         }
@@ -114,6 +116,11 @@ impl<H: Host> Metrics<H> {
         self.increment(&self.queued);
     }
 
+    /// A request for the metadata of this service.
+    pub(crate) fn metadata(&self) {
+        self.increment(&self.metadata);
+    }
+
     /// Whether [`flush`](Self::flush) has something to do.
     pub(crate) const fn is_pending(&self) -> bool {
         self.is_pending.get()
@@ -135,6 +142,7 @@ impl<H: Host> Metrics<H> {
             &self.unreachable,
             &self.joined,
             &self.queued,
+            &self.metadata,
         ];
         for counter in refused.chain(faults).chain(cache).chain(others) {
             let pending = counter.pending.take();

@@ -49,6 +49,7 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         r#"trust_triangle_cache{use="hit"} 0"#,
         r#"trust_triangle_flights_joined{} 0"#,
         r#"trust_triangle_calls_queued{} 0"#,
+        r#"trust_triangle_metadata_responses{} 0"#,
         "# TYPE trust_triangle_introspection_milliseconds histogram",
     ] {
         assert!(text.lines().any(|one| one == line), "{line}: {text}");

@@ -20,6 +20,9 @@ fn origin(stub: &VerifyStub) -> String {
     origin.to_owned()
 }
 
+const IDENTIFIER: &str = "https://service-b.example/data";
+const METADATA: &str = "/.well-known/oauth-protected-resource/data";
+
 /// The sample as it is, with what it names.
 fn sample() -> App {
     for guest in [Guest::AuthCheck, Guest::ServiceB] {
@@ -63,6 +66,32 @@ async fn f18_the_production_sample_answers_who_may_call_with_the_issuer_as_its_o
     );
     let stats = running.stats();
     assert_eq!((stats.outbound_calls, stats.denied_calls), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9728_the_samples_answer_with_metadata_if_there_is_an_identifier() {
+    let stub = stub().await;
+    let shipped = App::load(&repository().join("spin.toml"), &BTreeMap::new()).unwrap();
+    for app in [sample(), shipped] {
+        let settings = [
+            ("introspect_origin", origin(&stub)),
+            ("resource_identifier", IDENTIFIER.to_owned()),
+        ];
+        let settings = settings
+            .each_ref()
+            .map(|(key, value)| (*key, value.as_str()));
+        let running = app.clone().serve(options(&stub, &settings)).await.unwrap();
+        let metadata = asked(&running, METADATA, "").await;
+        let document = r#"{"resource":"https://service-b.example/data","bearer_methods_supported":["header"]}"#;
+        assert_eq!((metadata.status, metadata.text().as_str()), (200, document));
+        let without = app.serve(options(&stub, &settings[..1])).await.unwrap();
+        let refused = asked(&without, METADATA, "").await;
+        assert_eq!(
+            (refused.status, refused.reason().as_str()),
+            (401, "no_credentials")
+        );
+    }
+    assert_eq!(stub.counters().introspect, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +205,7 @@ async fn f18_spin_itself_runs_the_production_sample() {
     let state = TempDir::new().unwrap();
     let mut settings = stub.resource_settings();
     settings.insert("introspect_origin".to_owned(), origin(&stub));
+    settings.insert("resource_identifier".to_owned(), IDENTIFIER.to_owned());
     let options = SpinOptions {
         manifest: repository().join(SAMPLE),
         settings,
@@ -191,6 +221,7 @@ async fn f18_spin_itself_runs_the_production_sample() {
         ("/data", bearer("unknown"), 401),
         ("/data", String::new(), 401),
         ("/health", String::new(), 200),
+        (METADATA, String::new(), 200),
     ] {
         let reply = exchange(app.address(), &get(path, authorization))
             .await

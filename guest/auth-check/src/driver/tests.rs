@@ -109,6 +109,7 @@ fn outcome(verdict: &Verdict) -> Outcome {
     let reason = match &verdict.decision {
         Decision::Granted(_) => None,
         Decision::Refused(refusal) => Some(refusal.reason()),
+        Decision::Answered(response) => panic!("{response:?}"),
     };
     (reason, verdict.cache)
 }

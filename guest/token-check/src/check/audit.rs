@@ -45,6 +45,8 @@ pub(super) fn line(decision: &Decision, context: AuditContext<'_>) -> Option<Str
     let (name, reason) = match decision {
         Decision::Granted(_) => ("granted", None),
         Decision::Refused(refusal) => ("refused", Some(refusal.reason().name())),
+        // Nothing was decided.
+        Decision::Answered(_) => return None,
     };
     let verdict = context.verdict;
     let line = Line {

@@ -62,14 +62,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// How to forward the request, or the complete response to a refused one.
+    /// How to forward the request, or the complete response to one that is not forwarded.
     ///
     /// # Errors
-    /// The response to a refused request.
+    /// The response.
     pub fn into_result(self, policy: &Policy) -> Result<Grant, Response> {
         match self.decision {
             Decision::Granted(grant) => Ok(grant),
             Decision::Refused(refusal) => Err(refusal.response(policy)),
+            Decision::Answered(response) => Err(response),
         }
     }
 }

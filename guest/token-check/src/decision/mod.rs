@@ -25,6 +25,8 @@ pub enum Decision {
     Granted(Grant),
     /// It is answered with [`Refusal::response`].
     Refused(Refusal),
+    /// It asks for the metadata of this service (RFC 9728), and this is the response.
+    Answered(Response),
 }
 
 impl Decision {
@@ -35,6 +37,7 @@ impl Decision {
         match self {
             Self::Granted(grant) => grant.rule.as_deref(),
             Self::Refused(refusal) => refusal.rule(),
+            Self::Answered(_) => None,
         }
     }
 }
@@ -128,6 +131,11 @@ pub(crate) enum RouteAccess {
 }
 
 pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteAccess {
+    if let Some(metadata) = policy.resource_metadata()
+        && metadata.is_at(request.method, request.path_and_query)
+    {
+        return RouteAccess::Decided(Decision::Answered(Response::metadata(metadata)));
+    }
     let refused =
         |route, reason| RouteAccess::Decided(Decision::Refused(Refusal::at(route, reason)));
     match policy.access(request) {

@@ -1,13 +1,16 @@
-//! The response to a refused request: the one place that turns a [`Reason`] into status, challenge
-//! and body.
+//! The responses of the auth check itself: the one place that turns a [`Reason`] into status,
+//! challenge and body.
 
-use crate::policy::{Policy, Requirements};
+use crate::policy::{Policy, Requirements, ResourceMetadata};
 use crate::reason::{ErrorClass, RETRY_AFTER_SECONDS, Reason};
+
+/// How long clients may keep the metadata, in seconds: short enough to learn of a new issuer soon.
+const METADATA_MAX_AGE_SECONDS: u32 = 300;
 
 /// A complete HTTP response to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// HTTP status, 400 to 599.
+    /// HTTP status: 400 to 599 for a refused request, else 200.
     pub status: u16,
     /// Header fields; names in lower case.
     pub headers: Vec<(&'static str, String)>,
@@ -27,6 +30,24 @@ impl Response {
     #[must_use]
     pub fn misconfigured(policy: Option<&Policy>) -> Self {
         Self::for_reason(Reason::Misconfigured, policy)
+    }
+
+    /// The metadata of this service. They are public, so that scripts of any origin may read them.
+    pub(super) fn metadata(metadata: &ResourceMetadata) -> Self {
+        let body = metadata.document().to_owned();
+        Self {
+            status: 200,
+            headers: vec![
+                ("content-type", "application/json".to_owned()),
+                ("content-length", body.len().to_string()),
+                (
+                    "cache-control",
+                    format!("max-age={METADATA_MAX_AGE_SECONDS}"),
+                ),
+                ("access-control-allow-origin", "*".to_owned()),
+            ],
+            body,
+        }
     }
 
     /// `policy` gives the realm; without one there is no challenge. `requirements` are those of the
@@ -78,11 +99,17 @@ fn challenge(
         }
         _ => String::new(),
     };
+    // RFC 9728 section 5.1.
+    let metadata = policy.resource_metadata().map(|metadata| {
+        let url = metadata.url();
+        format!(r#", resource_metadata="{url}""#)
+    });
+    let metadata = metadata.unwrap_or_default();
     match reason.class() {
-        ErrorClass::Unauthenticated => Some(format!(r#"Bearer realm="{realm}""#)),
+        ErrorClass::Unauthenticated => Some(format!(r#"Bearer realm="{realm}"{metadata}"#)),
         ErrorClass::Request | ErrorClass::Token | ErrorClass::Scope | ErrorClass::Forbidden => {
             Some(format!(
-                r#"Bearer realm="{realm}", error="{error}", error_description="{description}"{scope}"#
+                r#"Bearer realm="{realm}", error="{error}", error_description="{description}"{scope}{metadata}"#
             ))
         }
         ErrorClass::Denied | ErrorClass::Unavailable => None,

@@ -3,6 +3,7 @@
 mod environment;
 mod names;
 mod requirements;
+mod resource_metadata;
 mod rules;
 mod settings;
 mod settings_error;
@@ -18,6 +19,7 @@ use url::{Host, Url};
 pub use environment::{UnknownVariable, unknown_variable};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
+pub(crate) use resource_metadata::ResourceMetadata;
 pub(crate) use rules::Access;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use settings::{
@@ -40,8 +42,8 @@ use settings::{
     CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD,
     EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
     MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
-    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, RULES,
-    STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
+    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
+    RESOURCE_IDENTIFIER, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
 };
 
 /// The shortest `cache_key`, in characters: in hexadecimal it has 128 bits.
@@ -78,6 +80,7 @@ pub struct Policy {
     realm: String,
     forward_token: bool,
     claims_header: ClaimsHeader,
+    resource_metadata: Option<ResourceMetadata>,
 }
 
 impl Policy {
@@ -115,7 +118,8 @@ impl Policy {
 
     fn read(values: &SettingValues) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
-        let introspect_url = introspect_url(values.required(INTROSPECT_URL)?, allow_http)?;
+        let introspect_url =
+            http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
         if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
             check_origin(origin, &introspect_url)?;
         }
@@ -162,6 +166,7 @@ impl Policy {
             _ => values.required(RESOURCE_CLIENT_SECRET)?,
         };
         let client_secret = ClientSecret::new(client_secret.to_owned());
+        let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
         let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {
             endpoint: Arc::new(endpoint),
@@ -193,6 +198,7 @@ impl Policy {
             realm,
             forward_token: values.boolean(FORWARD_TOKEN)?,
             claims_header: claims_header(values)?,
+            resource_metadata,
         })
     }
 
@@ -351,6 +357,11 @@ impl Policy {
         self.forward_token
     }
 
+    /// What clients may read about this service without a token.
+    pub(crate) const fn resource_metadata(&self) -> Option<&ResourceMetadata> {
+        self.resource_metadata.as_ref()
+    }
+
     /// Which claims `x-auth-claims` holds.
     pub(crate) const fn claims_header(&self) -> &ClaimsHeader {
         &self.claims_header
@@ -376,8 +387,9 @@ fn parse_url(value: &str) -> Result<Url, Problem> {
     Url::parse(value).map_err(|_| Problem::NotAnHttpUrl)
 }
 
-fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
-    let error = |problem| SettingsError::new(INTROSPECT_URL.key, problem);
+/// The value of a setting that is a URL: `https`, or `http` to this machine.
+fn http_url(setting: &Setting, value: &str, allow_http: bool) -> Result<Url, SettingsError> {
+    let error = |problem| SettingsError::new(setting.key, problem);
     let url = parse_url(value).map_err(error)?;
     let on_this_machine = match url.host() {
         None => return Err(error(Problem::NotAnHttpUrl)),
@@ -395,6 +407,38 @@ fn introspect_url(value: &str, allow_http: bool) -> Result<Url, SettingsError> {
         return Err(error(Problem::UrlWithExtras));
     }
     Ok(url)
+}
+
+/// `default` and `rules` have the issuers and the scopes.
+fn resource_metadata(
+    values: &SettingValues,
+    allow_http: bool,
+    default: &Requirements,
+    rules: &Rules,
+) -> Result<Option<ResourceMetadata>, SettingsError> {
+    let Some(identifier) = values.optional(RESOURCE_IDENTIFIER) else {
+        return Ok(None);
+    };
+    let error = |problem| SettingsError::new(RESOURCE_IDENTIFIER.key, problem);
+    let url = http_url(RESOURCE_IDENTIFIER, identifier, allow_http)?;
+    if url.query().is_some() {
+        return Err(error(Problem::UrlWithQuery));
+    }
+    // Clients compare it letter by letter (RFC 9728 section 3.3). A URL without a path may end in a
+    // slash or not.
+    let normal = url.as_str();
+    if identifier != normal && Some(identifier) != normal.strip_suffix('/') {
+        return Err(error(Problem::NotNormalized(normal.to_owned())));
+    }
+    let default = rules.may_match_none().then_some(default);
+    let in_rules = rules
+        .with_requirements()
+        .map(|(_, requirements)| requirements);
+    Ok(ResourceMetadata::new(
+        identifier,
+        &url,
+        default.into_iter().chain(in_rules),
+    ))
 }
 
 fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {

@@ -219,12 +219,14 @@ settings! {
         "`true`: log one line of JSON per decision.";
     REALM: "realm", Kind::String, Some("service-b"),
         "The realm of challenges (RFC 9110 section 11.5).";
+    RESOURCE_IDENTIFIER: "resource_identifier", Kind::String, Some(""),
+        "The URL of Service B as clients know it, its resource identifier (RFC 9728). With it, the metadata under `/.well-known/oauth-protected-resource` are answered without a token, and challenges name them.";
     FORWARD_TOKEN: "forward_token", Kind::Boolean, Some("false"),
         "`true`: forward the Authorization header to the app.";
     CLAIMS_HEADER: "claims_header", Kind::List, Some("all"),
         "The claims that `x-auth-claims` holds: `all`, `none`, or names separated by spaces. Over 8000 bytes of it are refused (`claims_too_long`).";
     ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
-        "`true`: `introspect_url` may be plain `http` to any host. Dangerous.";
+        "`true`: `introspect_url` and `resource_identifier` may be plain `http` to any host. Dangerous.";
 }
 
 /// What only the Envoy filter reads, in addition to [`SETTINGS`].

@@ -33,6 +33,10 @@ pub enum Problem {
     NotOneValue,
     /// Not an `http` or `https` URL.
     NotAnHttpUrl,
+    /// A URL with a query.
+    UrlWithQuery,
+    /// A URL in another form than this one, which clients use.
+    NotNormalized(String),
     /// A URL with letters that URLs do not have.
     NonAsciiUrl,
     /// Plain http to another machine.
@@ -164,6 +168,11 @@ impl fmt::Display for SettingsError {
             Problem::NotAnObject(_) => Ok(()),
             Problem::NotOneValue => f.write_str("must be a single value; a list is one string, separated by spaces"),
             Problem::NotAnHttpUrl => f.write_str("is not an http or https URL with a host"),
+            Problem::UrlWithQuery => f.write_str("must not have a query"),
+            Problem::NotNormalized(normal) => write!(
+                f,
+                "must be written `{normal}`, because clients compare it letter by letter"
+            ),
             Problem::NonAsciiUrl => f.write_str(
                 "has characters outside ASCII: write a host name in punycode (`xn--...`), and percent-encode a path",
             ),

@@ -390,6 +390,7 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
     let granted = |body: &str| match decide(&[], json(body)) {
         Decision::Granted(grant) => grant,
         Decision::Refused(refusal) => panic!("{refusal:?}"),
+        Decision::Answered(response) => panic!("{response:?}"),
     };
     let body = r#"{"active":true,"sub":"s","client_id":"c","iss":"i","scope":["a","b"]}"#;
     let claims = "eyJhY3RpdmUiOnRydWUsInN1YiI6InMiLCJjbGllbnRfaWQiOiJjIiwiaXNzIjoiaSIsInNjb3BlIjpbImEiLCJiIl19";
@@ -420,6 +421,7 @@ fn a_grant_carries_who_calls_and_no_header_for_an_absent_or_unsafe_claim() {
 fn claims(claims_header: &str, document: &str) -> Result<Option<String>, Reason> {
     match decide(&[("claims_header", claims_header)], json(document)) {
         Decision::Refused(refusal) => Err(refusal.reason()),
+        Decision::Answered(response) => panic!("{response:?}"),
         Decision::Granted(grant) => Ok(grant
             .headers()
             .find(|(name, _)| *name == "x-auth-claims")
@@ -851,6 +853,28 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "https://u@tenant/x", UrlWithExtras),
         ("introspect_url", "https://:p@tenant/x", UrlWithExtras),
         ("introspect_url", "https://tenant/x#f", UrlWithExtras),
+        ("resource_identifier", "service-b", NotAnHttpUrl),
+        ("resource_identifier", "http://service-b.example", PlainHttp),
+        (
+            "resource_identifier",
+            "https://u@service-b.example",
+            UrlWithExtras,
+        ),
+        (
+            "resource_identifier",
+            "https://service-b.example/#f",
+            UrlWithExtras,
+        ),
+        (
+            "resource_identifier",
+            "https://service-b.example/?q",
+            UrlWithQuery,
+        ),
+        (
+            "resource_identifier",
+            "https://Service-B.example:443/a/../\"b",
+            NotNormalized("https://service-b.example/%22b".to_owned()),
+        ),
         ("resource_client_id", "", Missing),
         ("resource_client_secret", "", Missing),
         (
@@ -891,6 +915,9 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
     for good in [
         ("introspect_url", "http://localhost:1/x"),
         ("introspect_url", "http://[::1]:1/x"),
+        ("resource_identifier", "https://service-b.example"),
+        ("resource_identifier", "https://service-b.example/"),
+        ("resource_identifier", "http://127.0.0.1:9000/data"),
         ("introspect_origin", "https://tenant.verify.ibm.com"),
         ("introspect_origin", "https://tenant.verify.ibm.com:443"),
     ] {

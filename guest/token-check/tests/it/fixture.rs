@@ -522,5 +522,6 @@ pub(crate) fn reason(decision: &Decision) -> Option<Reason> {
     match decision {
         Decision::Granted(_) => None,
         Decision::Refused(refusal) => Some(refusal.reason()),
+        Decision::Answered(response) => panic!("{response:?}"),
     }
 }

@@ -29,6 +29,7 @@ fn verdict(check: &mut AuthCheck<u32>, members: &str, now: Now) -> Option<Reason
     match verdict.decision {
         Decision::Granted(_) => None,
         Decision::Refused(refusal) => Some(refusal.reason()),
+        Decision::Answered(response) => panic!("{response:?}"),
     }
 }
 

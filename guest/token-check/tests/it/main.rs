@@ -20,6 +20,7 @@ mod leeway;
 mod limits;
 mod log;
 mod readme;
+mod resource_metadata;
 mod rules;
 mod schema;
 mod settings;

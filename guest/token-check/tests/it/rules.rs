@@ -70,6 +70,7 @@ fn route(
             assert_eq!(grant.headers().count(), 0, "nobody is known here");
             format!("public {rule}")
         }
+        Decision::Answered(response) => panic!("{response:?}"),
         Decision::Refused(refusal) => match refusal.reason() {
             Reason::NoCredentials => format!("token {rule}"),
             Reason::DeniedByRule => format!("denied {rule}"),

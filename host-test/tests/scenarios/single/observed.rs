@@ -151,6 +151,23 @@ pub(crate) fn check(
                 &SeenBody::of(scenario.request.body.as_bytes()),
             )?;
         }
+        Expect::Metadata(document) => {
+            if observed.app.is_some() {
+                return Err("it reached the app".to_owned());
+            }
+            same("status", &observed.status, &200)?;
+            same("body", &observed.body.as_str(), document)?;
+            for (name, value) in [
+                ("content-type", "application/json"),
+                ("content-length", &document.len().to_string()),
+                ("cache-control", "max-age=300"),
+                ("access-control-allow-origin", "*"),
+            ] {
+                same(name, &observed.header(name), &vec![value])?;
+            }
+            let challenges = observed.header("www-authenticate");
+            same("challenge", &challenges, &vec![])?;
+        }
         Expect::Refused {
             status,
             reason,
@@ -248,6 +265,14 @@ fn challenge(
     }
     if let Some(scope) = scope {
         let _ = write!(challenge, r#", scope="{scope}""#);
+    }
+    // RFC 9728 section 5.1. Each row with metadata has the same identifier.
+    if scenario
+        .settings
+        .iter()
+        .any(|(key, _)| *key == "resource_identifier")
+    {
+        challenge.push_str(r#", resource_metadata="https://service-b.test/.well-known/oauth-protected-resource/api""#);
     }
     Some(challenge)
 }

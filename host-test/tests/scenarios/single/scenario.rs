@@ -76,6 +76,8 @@ pub(crate) enum Expect {
         /// The Authorization header that goes on.
         authorization: Option<&'static str>,
     },
+    /// The metadata of Service B (RFC 9728).
+    Metadata(&'static str),
     /// Refused with a reason of README.md; `scope` is what the challenge names.
     Refused {
         status: u16,
@@ -250,6 +252,13 @@ impl Scenario {
         if let Expect::Granted { authorization, .. } = &mut self.expect {
             *authorization = Some(value);
         }
+        self
+    }
+
+    /// Answered with this document, before anybody is called.
+    pub(crate) fn metadata(mut self, document: &'static str) -> Self {
+        self.expect = Expect::Metadata(document);
+        self.introspections = 0;
         self
     }
 

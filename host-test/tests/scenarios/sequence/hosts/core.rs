@@ -229,6 +229,7 @@ impl Host for RunningHost {
                     text: format!("{headers:?}"),
                 }
             }
+            Decision::Answered(response) => panic!("answered: {response:?}"),
             Decision::Refused(refusal) => {
                 let response = refusal.response(check.policy());
                 Reply {

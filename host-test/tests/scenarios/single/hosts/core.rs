@@ -34,7 +34,7 @@ impl Driver for Core {
             Ok(policy) => policy,
             Err(error) => {
                 self.print(&error);
-                return Ok(refused(scenario, Response::misconfigured(None), 0));
+                return Ok(answered(scenario, Response::misconfigured(None), 0));
             }
         };
         let mut check = AuthCheck::<()>::new(policy, [7; 16]);
@@ -69,8 +69,9 @@ impl Driver for Core {
         Ok(match decision {
             Decision::Granted(grant) => granted(scenario, &grant, &target, introspections),
             Decision::Refused(refusal) => {
-                refused(scenario, refusal.response(check.policy()), introspections)
+                answered(scenario, refusal.response(check.policy()), introspections)
             }
+            Decision::Answered(response) => answered(scenario, response, introspections),
         })
     }
 
@@ -205,7 +206,7 @@ fn granted(scenario: &Scenario, grant: &Grant, target: &[u8], introspections: u6
     }
 }
 
-fn refused(scenario: &Scenario, response: Response, introspections: u64) -> Observed {
+fn answered(scenario: &Scenario, response: Response, introspections: u64) -> Observed {
     let headers = response
         .headers
         .into_iter()

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use crate::fixture;
 use crate::single::issuer::SharedStub;
 use crate::single::observed::{Observed, Seen};
-use crate::single::scenario::{Scenario, TIMEOUT};
+use crate::single::scenario::{Expect, Scenario, TIMEOUT};
 
 pub(crate) trait Driver: Send + Sync {
     fn name(&self) -> &'static str;
@@ -66,6 +66,7 @@ fn observe(
     }
     let body = String::from_utf8(reply.body).map_err(|error| error.to_string())?;
     let app = match reply.status {
+        200 if matches!(scenario.expect, Expect::Metadata(_)) => serde_json::from_str(&body).ok(),
         // Only the echo answers so.
         200 => Some(
             serde_json::from_str::<Seen>(&body).map_err(|error| format!("{error} in {body}"))?,

@@ -5,6 +5,7 @@ mod answers;
 mod failures;
 mod headers;
 mod issuers;
+mod metadata;
 mod policy;
 mod requests;
 mod rules;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
+    table.extend(metadata::rows());
     table.extend(policy::rows());
     table.extend(requests::rows());
     table.extend(rules::rows());
