@@ -434,11 +434,11 @@ fn resource_metadata(
     let in_rules = rules
         .with_requirements()
         .map(|(_, requirements)| requirements);
-    Ok(ResourceMetadata::new(
+    Ok(Some(ResourceMetadata::new(
         identifier,
         &url,
         default.into_iter().chain(in_rules),
-    ))
+    )))
 }
 
 fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {

@@ -1,25 +1,12 @@
 //! The metadata that tells a client which issuer has tokens for this service (RFC 9728).
 
-use std::collections::BTreeSet;
-
-use serde::Serialize;
 use url::{Position, Url};
 
 use super::requirements::Requirements;
+use crate::json;
 
 /// Inserted between the host and the path of the resource identifier (RFC 9728 section 3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-
-/// The members of RFC 9728 section 2. One without a value is left out (section 3.2).
-#[derive(Serialize)]
-struct Document<'a> {
-    resource: &'a str,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    authorization_servers: BTreeSet<&'a str>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    scopes_supported: BTreeSet<&'a str>,
-    bearer_methods_supported: [&'a str; 1],
-}
 
 /// The metadata document, and where it is.
 #[derive(Debug)]
@@ -31,38 +18,35 @@ pub(crate) struct ResourceMetadata {
 
 impl ResourceMetadata {
     /// `identifier`: the resource identifier as it is written; `parsed`: the same.
-    /// `None`: it could not be serialized, which strings can be.
     pub(super) fn new<'a>(
         identifier: &str,
         parsed: &Url,
-        requirements: impl IntoIterator<Item = &'a Requirements>,
-    ) -> Option<Self> {
-        let mut document = Document {
-            resource: identifier,
-            authorization_servers: BTreeSet::new(),
-            scopes_supported: BTreeSet::new(),
-            bearer_methods_supported: ["header"],
-        };
+        requirements: impl Iterator<Item = &'a Requirements>,
+    ) -> Self {
+        let (mut issuers, mut scopes) = (Vec::new(), Vec::new());
         for requirements in requirements {
-            let issuers = requirements.issuers.as_slice().iter();
-            document
-                .authorization_servers
-                .extend(issuers.map(String::as_str));
-            let scopes = requirements.all_scopes.as_slice().iter();
-            let scopes = scopes.chain(requirements.any_scope.as_slice());
-            document.scopes_supported.extend(scopes.map(String::as_str));
+            add(&mut issuers, requirements.issuers.as_slice());
+            add(&mut scopes, requirements.all_scopes.as_slice());
+            add(&mut scopes, requirements.any_scope.as_slice());
         }
+        // The members of RFC 9728 section 2.
+        let document = format!(
+            r#"{{"resource":{}{}{},"bearer_methods_supported":["header"]}}"#,
+            json::quoted(identifier),
+            list("authorization_servers", &issuers),
+            list("scopes_supported", &scopes),
+        );
         // Section 3.1: without the slash that ends a URL with no path.
         let path = match parsed.path() {
             "/" => "",
             path => path,
         };
         let path = format!("{WELL_KNOWN}{path}");
-        Some(Self {
+        Self {
             url: format!("{}{path}", &parsed[..Position::BeforePath]),
             path,
-            document: serde_json::to_string(&document).ok()?,
-        })
+            document,
+        }
     }
 
     /// For the `resource_metadata` of a challenge (section 5.1).
@@ -80,4 +64,27 @@ impl ResourceMetadata {
         let path = path_and_query.and_then(|target| target.split(|byte| *byte == b'?').next());
         method == b"GET" && path == Some(self.path.as_bytes())
     }
+}
+
+/// Adds the values that are not there yet.
+fn add<'a>(list: &mut Vec<&'a String>, values: &'a [String]) {
+    for value in values {
+        if !list.contains(&value) {
+            list.push(value);
+        }
+    }
+}
+
+/// A member with these values. Without any it is left out (section 3.2).
+fn list(name: &str, values: &[&String]) -> String {
+    let Some((first, rest)) = values.split_first() else {
+        return String::new();
+    };
+    let mut list = format!(r#","{name}":[{}"#, json::quoted(first));
+    for value in rest {
+        list.push(',');
+        list.push_str(&json::quoted(value));
+    }
+    list.push(']');
+    list
 }

@@ -69,9 +69,12 @@ fn rfc9728_s2_scopes_of_the_default_policy_count_only_where_it_applies() {
     for (rules, scopes) in [
         (
             r#"[{"path":{"prefix":"/a"},"scopes":{"all":["a"]}}]"#,
-            r#"["a","z"]"#,
+            r#"["z","a"]"#,
         ),
-        (r#"[{"scopes":{"all":["b","a"]}}]"#, r#"["a","b"]"#),
+        (
+            r#"[{"path":{"prefix":"/a"},"scopes":{"any":[",","b"]}},{"scopes":{"all":["b","a"]}}]"#,
+            r#"["z",",","b","a"]"#,
+        ),
         (r#"[{"path":{"prefix":"/a"},"public":true}]"#, r#"["z"]"#),
     ] {
         let settings = [

@@ -17,11 +17,11 @@ pub(crate) fn rows() -> Vec<Scenario> {
             .with("expected_issuer", "https://tenant.verify.ibm.com/oauth2")
             .with("required_scope", "read list")
             .target(TARGET)
-            .metadata(r#"{"resource":"https://service-b.test/api","authorization_servers":["https://tenant.verify.ibm.com/oauth2"],"scopes_supported":["list","read"],"bearer_methods_supported":["header"]}"#),
+            .metadata(r#"{"resource":"https://service-b.test/api","authorization_servers":["https://tenant.verify.ibm.com/oauth2"],"scopes_supported":["read","list"],"bearer_methods_supported":["header"]}"#),
         with("rfc9728_s3_2_rules_add_their_issuers_and_scopes")
             .with("rules", RULES)
             .target(TARGET)
-            .metadata(r#"{"resource":"https://service-b.test/api","authorization_servers":["https://other.example"],"scopes_supported":["admin","read","write"],"bearer_methods_supported":["header"]}"#),
+            .metadata(r#"{"resource":"https://service-b.test/api","authorization_servers":["https://other.example"],"scopes_supported":["write","admin","read"],"bearer_methods_supported":["header"]}"#),
         without_token("rfc9728_s3_1_a_query_changes_nothing")
             .target("/.well-known/oauth-protected-resource/api?a=b")
             .metadata(r#"{"resource":"https://service-b.test/api","bearer_methods_supported":["header"]}"#),
