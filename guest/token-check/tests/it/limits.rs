@@ -470,6 +470,18 @@ fn a_turn_that_comes_later_than_the_issuer_takes_is_given_to_the_next() {
 }
 
 #[test]
+fn a_turn_that_leaves_exactly_the_time_that_the_issuer_takes_is_in_time() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    let (_first, a) = world.instance.call("/", "a");
+    world.clock.advance_ms(1_000);
+    let just_in_time = world.queue("b", 1);
+    world.clock.advance_ms(2_000);
+    // Half of the timeout, which `b` has.
+    assert_eq!(world.respond(a), [1]);
+    let _ = world.turn(just_in_time);
+}
+
+#[test]
 fn a_turn_that_would_be_too_late_is_in_time_for_a_request_that_joins_now() {
     let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
     let (first, a) = world.instance.call("/", "slow");

@@ -432,6 +432,17 @@ fn while_one_instance_introspects_the_others_wait_for_its_result() {
 }
 
 #[test]
+fn a_route_without_ttl_waits_for_no_other_instance() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
+    shared.settings.push(("rules", rules));
+    let (mut first, mut second) = (shared.instance(), shared.instance());
+    let (_leader, _asking) = first.call("/", TOKEN);
+    let (_other, action) = second.lead("/never", TOKEN);
+    assert!(matches!(second.run(action), Ran::Introspects(_)));
+}
+
+#[test]
 fn a_lease_ends_with_its_call() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut first = shared.instance();
