@@ -213,6 +213,17 @@ fn what_answers_the_probe_closes_the_circuit_and_what_does_not_keeps_it_open() {
 }
 
 #[test]
+fn an_answered_probe_closes_the_circuit_even_if_the_call_about_the_token_fails() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.advance_ms(1_000);
+    issuer.responds_in_turn([inactive(), Outcome::status(502, None), active("")]);
+    let failed = (Some(Reason::IssuerFailed), MISS);
+    assert_eq!(instance.get("/", "bad"), failed);
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    assert_eq!(issuer.calls(), 3);
+}
+
+#[test]
 fn one_probe_at_a_time_and_after_a_failed_one_the_next_interval() {
     let (clock, issuer, mut instance) = broken(&[]);
     clock.advance_ms(1_000);
