@@ -72,10 +72,6 @@ impl<H: Host> Calls<H> {
         core::mem::take(&mut self.queued)
     }
 
-    pub(crate) fn has_queued(&self) -> bool {
-        !self.queued.is_empty()
-    }
-
     pub(crate) fn has_sent(&self) -> bool {
         !self.sent.is_empty()
     }

@@ -162,9 +162,7 @@ impl<H: Host> Dispatcher<H> {
     pub(crate) fn end_callback(&mut self) {
         // The root context exists as long as it is called back.
         let _ = self.host.set_effective_context(self.root);
-        if self.calls.has_queued() || self.waiting.has_ready() {
-            self.scheduler.schedule();
-        }
+        self.schedule_ready();
     }
 
     /// Counters that a request has changed are handed to Envoy by a tick.
@@ -175,7 +173,7 @@ impl<H: Host> Dispatcher<H> {
     }
 
     pub(crate) fn set_tick_period(&mut self) {
-        let is_busy = !self.waiting.is_empty() || self.calls.has_queued() || self.calls.has_sent();
+        let is_busy = !self.waiting.is_empty() || self.calls.has_sent();
         let period = if !self.sleeping.is_empty() {
             SHORT_TICK
         } else if is_busy {

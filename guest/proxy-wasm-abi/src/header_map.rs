@@ -162,6 +162,11 @@ mod tests {
     }
 
     #[test]
+    fn a_map_is_serialized_into_one_allocation_of_its_size() {
+        assert_eq!(map().bytes.capacity(), map().bytes.len());
+    }
+
+    #[test]
     fn a_map_with_any_byte_cut_added_or_a_length_changed_is_none() {
         let whole = map().as_bytes().to_vec();
         for end in 1..whole.len() {

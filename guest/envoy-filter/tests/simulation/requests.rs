@@ -1,9 +1,11 @@
 //! What is done to a request: edited and forwarded, or answered.
 
+use core::time::Duration;
+
 use envoy_filter::host::{Action, LogLevel};
 use serde_json::json;
 
-use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, request};
+use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, ms, request};
 
 /// A worker whose cache holds the token `a`.
 fn with_cached_token(mut settings: serde_json::Value) -> Worker {
@@ -101,6 +103,26 @@ fn a_refused_request_gets_the_complete_response() {
     assert_eq!(stream.filter_state["auth_decision"], "refused");
     assert_eq!(stream.filter_state["auth_reason"], "no_credentials");
     assert_eq!(worker.metric("decisions.reason.no_credentials"), [1]);
+}
+
+#[test]
+fn what_requests_count_is_handed_to_envoy_within_half_a_second_and_the_timer_stops() {
+    let mut worker = with_cached_token(json!({}));
+    worker.advance(ms(500));
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+    worker.host_calls();
+    worker.request(request("a"));
+    assert_eq!(worker.tick_period(), ms(500));
+    worker.advance(ms(500));
+    let calls = worker.host_calls();
+    let handed = calls.iter().filter(|name| **name == "increment_metric");
+    assert_eq!(handed.count(), 2);
+    assert_eq!(worker.tick_period(), Duration::ZERO);
+    assert_eq!(worker.metric("decisions.reason.granted"), [1, 1]);
+    for (cache, uses) in [("hit", 1), ("miss", 1), ("stale", 0)] {
+        let metric = worker.metric(&format!("cache.use.{cache}"));
+        assert_eq!(metric.len(), uses, "{cache}");
+    }
 }
 
 #[test]

@@ -188,8 +188,9 @@ impl SharedStore {
 
     pub(crate) fn token(&self, token: &[u8]) -> SharedToken {
         let digest = self.keys.token(token);
-        let (head, _) = digest.split_at(TIME_BYTES);
-        let slot = head.iter().fold(0, |n: u64, b| n << 8 | u64::from(*b));
+        let slot = digest
+            .first_chunk()
+            .map_or(0, |head| u64::from_be_bytes(*head));
         SharedToken {
             digest,
             slot: slot.checked_rem(self.slots).unwrap_or_default(),

@@ -71,12 +71,6 @@ impl Requirements {
         self.rule.as_deref()
     }
 
-    /// How old facts about the token may be here, in seconds; `None`: as the default policy says.
-    #[must_use]
-    pub const fn ttl_seconds(&self) -> Option<u32> {
-        self.ttl_seconds
-    }
-
     /// Whether every active token of the issuer is accepted.
     pub(super) fn is_empty(&self) -> bool {
         let Self {

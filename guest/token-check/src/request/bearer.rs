@@ -87,8 +87,9 @@ fn is_token(token: &[u8]) -> bool {
 }
 
 fn is_in_token(b: u8) -> bool {
+    let letter = (b | 0x20).wrapping_sub(b'a');
     // "-", ".", "/" and the digits are adjacent in ASCII.
-    ((b | 0x20).wrapping_sub(b'a') < 26)
+    (letter < 26)
         | (b.wrapping_sub(b'-') <= b'9' - b'-')
         | (b == b'+')
         | (b == b'_')

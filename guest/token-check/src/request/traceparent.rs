@@ -43,9 +43,11 @@ mod tests {
     #[test]
     fn trace_context_s3_2_one_valid_line_is_passed_on_and_everything_else_dropped() {
         let later = |rest: &str| GOOD.replacen("00", "cc", 1).replace("-01", rest);
+        let flags = GOOD.replace("-01", "-fe");
         let rows: &[(&[&str], Option<&str>)] = &[
             (&[GOOD], Some(GOOD)),
             (&[&format!(" {GOOD}\t")], Some(GOOD)),
+            (&[&flags], Some(&flags)),
             (&[&later("-01")], Some(GOOD)),
             (&[&later("-ff-what-else")], Some(GOOD)),
             (&[&later("-0a")], Some(&GOOD.replace("-01", "-00"))),

@@ -223,6 +223,37 @@ fn that_a_token_is_not_active_is_kept_for_its_own_time_and_never_longer_than_a_r
 }
 
 #[test]
+fn of_two_results_in_the_same_millisecond_the_later_one_counts() {
+    let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[("cache_ttl", "60"), ("rules", rules)], &issuer, &clock);
+    assert_eq!(instance.get("/", "t"), (None, MISS));
+    issuer.responds(inactive());
+    let revoked = (Some(Reason::Inactive), MISS);
+    assert_eq!(instance.get("/never", "t"), revoked);
+    assert_eq!(instance.get("/", "t"), revoked);
+}
+
+#[test]
+fn a_large_result_takes_the_room_of_many() {
+    let large = format!(r#","x":"{}""#, "x".repeat(4 * 1024));
+    for (claims, least_calls, most_calls) in [(String::new(), 0, 0), (large, 3, 5)] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active(&claims)));
+        let settings = [("cache_ttl", "60"), ("cache_entries", "10")];
+        let mut instance = Instance::new(&settings, &issuer, &clock);
+        for token in ["a", "b", "c", "d", "e"] {
+            assert_eq!(instance.get("/", token), (None, MISS));
+        }
+        issuer.calls();
+        for token in ["a", "b", "c", "d", "e"] {
+            assert_eq!(instance.get("/", token).0, None);
+        }
+        let calls = issuer.calls();
+        assert!((least_calls..=most_calls).contains(&calls), "{calls} calls");
+    }
+}
+
+#[test]
 fn of_more_tokens_than_entries_those_in_use_stay() {
     let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
     let settings = [("cache_ttl", "600"), ("cache_entries", "1000")];

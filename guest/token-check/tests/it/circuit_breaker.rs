@@ -213,6 +213,17 @@ fn what_answers_the_probe_closes_the_circuit_and_what_does_not_keeps_it_open() {
 }
 
 #[test]
+fn an_answered_probe_closes_the_circuit_even_if_the_call_about_the_token_fails() {
+    let (clock, issuer, mut instance) = broken(&[]);
+    clock.advance_ms(1_000);
+    issuer.responds_in_turn([inactive(), Outcome::status(502, None), active("")]);
+    let failed = (Some(Reason::IssuerFailed), MISS);
+    assert_eq!(instance.get("/", "bad"), failed);
+    assert_eq!(instance.get("/", "good"), (None, MISS));
+    assert_eq!(issuer.calls(), 3);
+}
+
+#[test]
 fn one_probe_at_a_time_and_after_a_failed_one_the_next_interval() {
     let (clock, issuer, mut instance) = broken(&[]);
     clock.advance_ms(1_000);
@@ -613,6 +624,88 @@ fn stale_facts_never_count_while_the_issuer_answers_others_in_time() {
     );
 }
 
+/// The issuer is there if it answers anybody after the call was sent: with anything but a 5xx.
+#[test]
+fn a_call_that_fails_is_followed_by_a_probe_unless_the_issuer_answered_another_meanwhile() {
+    for (meanwhile, probes) in [
+        (inactive(), false),
+        (Outcome::status(499, None), false),
+        (Outcome::status(500, None), true),
+        (Outcome::status(503, None), true),
+    ] {
+        let (clock, _, mut instance) = outdated("t", "", &[]);
+        let (_leader, flight) = instance.call("/", "t");
+        let (_other, other) = instance.call("/", "other");
+        clock.advance_ms(1);
+        let response = meanwhile.response();
+        let _ = finishes((instance.check).responded(other, response, clock.now()));
+        clock.advance_ms(1);
+        let failed = Outcome::status(503, None).response();
+        let probed = match instance.check.responded(flight, failed, clock.now()) {
+            Progress::Continue(Action::Introspect(_, call)) => asked(&call) == "probe",
+            progress => finishes(progress).fault.is_none(),
+        };
+        assert_eq!(probed, probes, "{meanwhile:?}");
+    }
+}
+
+#[test]
+fn a_probe_that_had_little_time_proves_no_outage() {
+    let (clock, _, mut instance) = outdated("t", "", &[("timeout", "4")]);
+    let (leader, flight) = instance.call("/", "t");
+    clock.advance_ms(2_000);
+    let failed = Outcome::status(503, None).response();
+    let progress = (instance.check).responded(flight, failed, clock.now());
+    let Progress::Continue(Action::Introspect(probe, call)) = progress else {
+        panic!("must probe: {progress:?}");
+    };
+    let expected = ("probe", Duration::from_secs(2));
+    assert_eq!((asked(&call), call.timeout()), expected);
+    clock.advance_ms(2_000);
+    let _ = finishes((instance.check).responded(probe, TIMED_OUT.response(), clock.now()));
+    let verdict = instance.resume(leader);
+    let context = (reason(&verdict.decision), verdict.cache);
+    assert_eq!(context, (Some(Reason::IssuerFailed), MISS));
+}
+
+#[test]
+fn a_call_that_fails_after_the_circuit_has_opened_needs_no_probe_for_stale_facts() {
+    let (clock, issuer, mut instance) = outdated("t", "", &[("breaker_faults", "1")]);
+    let (leader, flight) = instance.call("/", "t");
+    issuer.responds(Outcome::status(503, None));
+    for token in ["x", "y"] {
+        assert_eq!(instance.get("/", token), (Some(Reason::IssuerFailed), MISS));
+    }
+    let failed = Outcome::status(503, None).response();
+    let _ = finishes((instance.check).responded(flight, failed, clock.now()));
+    assert_eq!(instance.resume(leader).cache, STALE);
+}
+
+/// The shared store took the rest of its time.
+#[test]
+fn a_request_with_little_time_left_probes_no_open_circuit() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, None)));
+    let settings = [
+        ("cache_ttl", "10"),
+        ("timeout", "4"),
+        ("breaker_faults", "1"),
+    ];
+    let store = SharedStore::default();
+    let mut instance = Instance::sharing(&settings, &issuer, &clock, Sharing::Plain, &store);
+    for _ in 0..2 {
+        let failed = (Some(Reason::IssuerFailed), MISS);
+        assert_eq!(instance.get("/", "bad"), failed);
+    }
+    clock.advance_ms(1_000);
+    let (late, action) = instance.lead("/", "t");
+    let Action::StoreGet(ticket, _) = action else {
+        panic!("must read: {action:?}");
+    };
+    clock.advance_ms(2_300);
+    let _ = finishes((instance.check).store_read(ticket, Ok(None), clock.now()));
+    assert_eq!(reason(&instance.resume(late).decision), OPEN);
+}
+
 /// A 500 about the token is no such answer: the probe decides.
 #[test]
 fn stale_facts_count_if_the_issuer_answers_500_for_the_token_and_for_the_probe() {
@@ -778,6 +871,40 @@ fn a_response_to_an_older_call_does_not_end_a_retry_after() {
     let _ended = instance.respond(early);
     let told = (Some(Reason::IssuerOverloaded), Some(9));
     assert_eq!(instance.retry_after("/", "d"), told);
+}
+
+#[test]
+fn a_response_to_a_call_that_was_repeated_later_ends_a_retry_after() {
+    for (later_ms, ends) in [(0, false), (1, true)] {
+        let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+        let mut instance = Instance::new(&[], &issuer, &clock);
+        let (_waiting, early) = instance.call("/", "early");
+        told_to_wait(&mut instance, &issuer);
+        clock.advance_ms(later_ms);
+        let failed = Err(CallFailure::Unreachable);
+        let progress = instance.check.responded(early, failed, clock.now());
+        let Progress::Continue(Action::Introspect(repeated, _)) = progress else {
+            panic!("must call again: {progress:?}");
+        };
+        issuer.responds(active(""));
+        let _ended = instance.respond(repeated);
+        let refused = (!ends).then_some(Reason::IssuerOverloaded);
+        assert_eq!(instance.get("/", "d"), (refused, MISS), "{later_ms} ms");
+    }
+}
+
+#[test]
+fn a_retry_after_that_is_over_makes_no_other_one_suspicious() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(Outcome::status(503, Some("1"))));
+    let mut instance = Instance::new(&[], &issuer, &clock);
+    for token in ["a", "b", "b"] {
+        let failed = (Some(Reason::IssuerFailed), MISS);
+        assert_eq!(instance.get("/", token), failed);
+        clock.advance_ms(1_000);
+    }
+    assert_eq!(issuer.calls(), 3);
+    let (_request, _flight, call) = introspects(instance.begin("/", "c"));
+    assert_eq!(asked(&call), "token");
 }
 
 #[test]

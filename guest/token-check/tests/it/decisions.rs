@@ -572,7 +572,11 @@ fn rfc6749_s2_3_1_the_call_is_form_encoded_before_basic_or_in_the_body() {
         (false, "127.0.0.1:9999", "/i?x=1")
     );
     assert!(post.headers().all(|(name, _)| name != "authorization"));
-    for printed in [format!("{basic:?}"), format!("{:?}", check(&[]).policy())] {
+    assert_eq!(format!("{basic:?}"), "IntrospectionCall([redacted])");
+    let policy = format!("{:?}", check(&[]).policy());
+    let endpoint = r#"Endpoint("https://tenant.verify.ibm.com/oauth2/introspect")"#;
+    assert!(policy.contains(endpoint), "{policy}");
+    for printed in [format!("{basic:?}"), policy] {
         assert!(
             !printed.contains("s3cr3t") && !printed.contains("a+/"),
             "{printed}"
@@ -834,6 +838,8 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         ("introspect_url", "https://%C3%BCA/x", NotAnHttpUrl),
         ("introspect_url", "https:///%C3%BCA/x", NotAnHttpUrl),
         ("introspect_url", "https:%C3%BCA://x", NotAnHttpUrl),
+        ("introspect_url", "https:tenant://x", NotAnHttpUrl),
+        ("introspect_url", "https:///tenant/x", NotAnHttpUrl),
         ("introspect_url", "https://%74enant/x", NotAnHttpUrl),
         ("introspect_url", "https:tenant/x", NotAnHttpUrl),
         ("introspect_url", "https:\\\\tenant/x", NotAnHttpUrl),

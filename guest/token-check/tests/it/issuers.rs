@@ -2,7 +2,7 @@
 
 use token_check::{CacheStatus, Reason};
 
-use crate::fixture::{Clock, Instance, Issuer, Outcome, START, reason as reason_of};
+use crate::fixture::{Clock, Instance, Issuer, Outcome, START, active, reason as reason_of};
 
 /// What one response leads to.
 #[derive(Debug, PartialEq)]
@@ -430,4 +430,17 @@ fn a_token_that_the_issuer_answers_with_an_error_opens_no_circuit() {
     issuer.responds(json(r#"{"active":true}"#));
     let granted = (None, Some(CacheStatus::Miss));
     assert_eq!(instance.get("/data", "good"), granted);
+}
+
+#[test]
+fn rfc8259_s7_a_scope_with_an_escape_in_it_is_the_same_scope() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let mut instance = Instance::new(&[("required_scope", "write")], &issuer, &clock);
+    for (scope, expected) in [
+        (r"read\u0020\u0077rite", None),
+        (r"read\u0020rite", Some(Reason::InsufficientScope)),
+    ] {
+        issuer.responds(active(&format!(r#","scope":"{scope}""#)));
+        assert_eq!(instance.get("/", "t").0, expected, "{scope}");
+    }
 }

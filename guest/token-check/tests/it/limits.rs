@@ -1,5 +1,7 @@
 //! `max_calls` and `max_waiting`: what callers can make one instance do at once.
 
+use core::time::Duration;
+
 use token_check::{
     Action, AwaitingResponse, CacheStatus, Parked, PendingRequest, Progress, Reason, Step,
 };
@@ -259,6 +261,49 @@ fn a_caller_that_leaves_when_its_turn_has_come_gives_it_to_the_next() {
 }
 
 #[test]
+fn a_turn_that_is_taken_leaves_the_others_as_they_are() {
+    let mut world = World::new(&[("max_calls", "2")]);
+    let (_a, a) = world.instance.call("/", "a");
+    let (_b, b) = world.instance.call("/", "b");
+    let (taken, leaves) = (world.queue("c", 3), world.queue("d", 4));
+    let _next = world.queue("e", 5);
+    assert_eq!(world.respond(a), [3]);
+    assert_eq!(world.respond(b), [4]);
+    let (_taken, _c) = world.turn(taken);
+    let finished = world.instance.check.leave(leaves, world.clock.now());
+    assert_eq!(finished.woken, [5]);
+}
+
+#[test]
+fn a_request_whose_flight_is_over_is_not_parked() {
+    let mut world = World::new(&[]);
+    let (leader, call) = world.instance.call("/", "dropped");
+    let joined = world.instance.join("/", "dropped");
+    drop((leader, call));
+    let parked = world.instance.check.park(&joined, 1);
+    assert_eq!(parked, Parked::FlightOver(1));
+
+    let (_leader, call) = world.instance.call("/", "ended");
+    let joined = world.instance.join("/", "ended");
+    assert_eq!(world.respond(call), [0_u32; 0]);
+    // Nor on the next flight for its token.
+    let (_next, _call) = world.instance.call("/", "ended");
+    let parked = world.instance.check.park(&joined, 2);
+    assert_eq!(parked, Parked::FlightOver(2));
+}
+
+#[test]
+fn what_waits_shows_neither_its_token_nor_who_sent_it() {
+    let mut world = World::new(&[("timeout", "4")]);
+    let start = world.clock.now().monotonic;
+    let (request, call) = world.instance.call("/", "secret");
+    let deadline = start + Duration::from_secs(4);
+    let shown = format!("PendingRequest {{ deadline: {deadline:?}, .. }}");
+    assert_eq!(format!("{request:?}"), shown);
+    assert_eq!(format!("{call:?}"), "AwaitingResponse(Flight { .. })");
+}
+
+#[test]
 fn a_call_that_nobody_waits_for_is_known() {
     let mut world = World::new(&[]);
     let (first, call) = world.instance.call("/", "a");
@@ -425,6 +470,18 @@ fn a_turn_that_comes_later_than_the_issuer_takes_is_given_to_the_next() {
 }
 
 #[test]
+fn a_turn_that_leaves_exactly_the_time_that_the_issuer_takes_is_in_time() {
+    let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
+    let (_first, a) = world.instance.call("/", "a");
+    world.clock.advance_ms(1_000);
+    let just_in_time = world.queue("b", 1);
+    world.clock.advance_ms(2_000);
+    // Half of the timeout, which `b` has.
+    assert_eq!(world.respond(a), [1]);
+    let _ = world.turn(just_in_time);
+}
+
+#[test]
 fn a_turn_that_would_be_too_late_is_in_time_for_a_request_that_joins_now() {
     let mut world = World::new(&[("max_calls", "1"), ("timeout", "4")]);
     let (first, a) = world.instance.call("/", "slow");
@@ -516,9 +573,9 @@ fn a_flight_keeps_its_place_for_the_retry_and_the_probe() {
 #[test]
 fn a_spray_of_tokens_whose_callers_leave_keeps_no_memory() {
     let mut world = World::new(&[("max_calls", "1"), ("max_waiting", "100")]);
-    let (_first, _call) = world.instance.call("/", "a");
+    let (_first, call) = world.instance.call("/", "a");
     // One that stays in front of them.
-    let _front = world.queue("front", 0);
+    let _front = world.queue("front", u32::MAX);
     let info = allocation_counter::measure(|| {
         for n in 0..100_000 {
             let request = world.queue(&format!("spray{n}"), n);
@@ -528,6 +585,7 @@ fn a_spray_of_tokens_whose_callers_leave_keeps_no_memory() {
     let kept = info.bytes_current;
     println!("{kept} bytes");
     assert!(kept < 64 * 1024, "{kept} bytes");
+    assert_eq!(world.respond(call), [u32::MAX]);
 }
 
 #[test]

@@ -529,6 +529,58 @@ fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
     assert_eq!(names.len(), SETTINGS.len() + 1);
 }
 
+#[test]
+fn a_later_object_replaces_values_and_drops_no_requirement() {
+    let (first, later) = (
+        SettingSource::EnvoyEnvironment,
+        SettingSource::EnvoyConfiguration,
+    );
+    let mut values = given(
+        r#"{"timeout":7,"require":"audience","expected_aud":"b"}"#,
+        first,
+    )
+    .unwrap();
+    let more = r#"{"timeout":8,"require":"scope","expected_aud":"","leeway":9}"#;
+    values.merge_json(more, later).unwrap();
+    for (key, value, source) in [
+        ("timeout", "8", later),
+        ("require", "audience scope", later),
+        ("expected_aud", "b", first),
+        ("leeway", "9", later),
+    ] {
+        assert_eq!(
+            (values.get(key), values.source(key)),
+            (Some(value), Some(source))
+        );
+    }
+}
+
+#[test]
+fn a_value_that_is_taken_is_gone_and_was_checked() {
+    let text = r#"{"a":"x","b":"","c":"x\u200b"}"#;
+    let mut values = given(text, SettingSource::EnvoyConfiguration).unwrap();
+    for (key, taken) in [("a", Some("x")), ("a", None), ("b", None), ("d", None)] {
+        assert_eq!(values.take(key).unwrap().as_deref(), taken, "{key}");
+    }
+    let refused = values.take("c").unwrap_err().to_string();
+    assert!(
+        refused.starts_with("setting `c` (in the plugin's configuration) "),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_secret_that_is_missing_is_not_asked_for_in_the_configuration() {
+    let text = r#"{"introspect_url":"https://idp.example.com/","resource_client_id":"b"}"#;
+    let values = given(text, SettingSource::EnvoyConfiguration).unwrap();
+    let error = Policy::from_values(&values, SettingSource::EnvoyEnvironment).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "setting `resource_client_secret` (WORKOUT18_RESOURCE_CLIENT_SECRET) is missing or empty: export \
+         WORKOUT18_RESOURCE_CLIENT_SECRET and list it in `host_env_keys`"
+    );
+}
+
 /// What docs/settings.md shows is what an operator sees.
 #[test]
 fn the_lines_of_the_documentation_are_those_of_the_code() {

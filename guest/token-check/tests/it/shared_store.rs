@@ -432,6 +432,17 @@ fn while_one_instance_introspects_the_others_wait_for_its_result() {
 }
 
 #[test]
+fn a_route_without_ttl_waits_for_no_other_instance() {
+    let mut shared = Shared::new(Sharing::CompareAndSwap);
+    let rules = r#"[{"path":{"exact":"/never"},"ttl":0}]"#;
+    shared.settings.push(("rules", rules));
+    let (mut first, mut second) = (shared.instance(), shared.instance());
+    let (_leader, _asking) = first.call("/", TOKEN);
+    let (_other, action) = second.lead("/never", TOKEN);
+    assert!(matches!(second.run(action), Ran::Introspects(_)));
+}
+
+#[test]
 fn a_lease_ends_with_its_call() {
     let shared = Shared::new(Sharing::CompareAndSwap);
     let mut first = shared.instance();
@@ -566,14 +577,16 @@ fn of_two_instances_that_take_a_lease_at_once_one_introspects() {
 
 #[test]
 fn a_response_too_large_to_share_stays_in_its_instance() {
-    let shared = Shared::new(Sharing::Plain);
-    let long = format!(r#","x":"{}""#, "y".repeat(4096));
-    shared.issuer.responds(active(&long));
-    let mut first = shared.instance();
-    assert_eq!(first.get("/", TOKEN), (None, MISS));
-    assert_eq!(first.get("/", TOKEN), (None, HIT));
-    assert_eq!(shared.instance().get("/", TOKEN), (None, MISS));
-    assert!(shared.store.slots.borrow().is_empty());
+    const EMPTY: &str = r#"{"active":true,"x":""}"#;
+    for (length, other) in [(4096, SHARED), (4097, MISS)] {
+        let shared = Shared::new(Sharing::Plain);
+        let long = "y".repeat(length - EMPTY.len());
+        shared.issuer.responds(active(&format!(r#","x":"{long}""#)));
+        let mut first = shared.instance();
+        assert_eq!(first.get("/", TOKEN), (None, MISS));
+        assert_eq!(first.get("/", TOKEN), (None, HIT));
+        assert_eq!(shared.instance().get("/", TOKEN), (None, other), "{length}");
+    }
 }
 
 #[test]
