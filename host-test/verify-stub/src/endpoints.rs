@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     clients::{StubClient, authenticate},
+    jwt::SigningAlgorithm,
     reaction::StubResponse,
     record::{Endpoint, RecordedRequest},
     state::{State, TokenStatus},
@@ -47,10 +48,11 @@ pub(super) fn respond(state: &State, provider: Provider, request: &RecordedReque
         Endpoint::Token => token(state, provider, request),
         Endpoint::Introspect => introspect(state, provider, request),
         Endpoint::Revoke => revoke(state, request),
-        Endpoint::Discovery => document(request, || discovery(state, provider)),
-        // Opaque tokens are not signed.
+        Endpoint::Discovery | Endpoint::Metadata => {
+            document(request, || discovery(state, provider))
+        }
         Endpoint::Jwks => document(request, || {
-            StubResponse::json(StatusCode::OK, &json!({"keys": []}))
+            StubResponse::json(StatusCode::OK, &state.keys.set())
         }),
         Endpoint::Other => Outcome::new(StubResponse::unknown_url(), "unknown URL"),
     }
@@ -91,8 +93,13 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         let text = "A scope is malformed.";
         return bad_request("invalid_scope", text, "scope refused").with_client(client);
     }
-    let spec = TokenSpec::default().client(client.id.clone()).scope(scope);
-    let Ok((token, grant_id)) = state.issue(spec) else {
+    let mut spec = TokenSpec::default().client(client.id.clone()).scope(scope);
+    let resources: Vec<_> = request.parameters("resource").collect();
+    if !resources.is_empty() {
+        // RFC 8707 section 2.
+        spec = spec.audience(resources);
+    }
+    let Ok((token, grant_id)) = state.issue(provider, spec) else {
         let response = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
         return Outcome::new(response, "no token").with_client(client);
     };
@@ -154,7 +161,7 @@ fn discovery(state: &State, provider: Provider) -> StubResponse {
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": ["none"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
             "token_endpoint_auth_methods_supported": authentication,
             "introspection_endpoint_auth_methods_supported": authentication,
             "revocation_endpoint_auth_methods_supported": authentication,
@@ -191,7 +198,8 @@ fn client_and_token<'a>(
     Ok((client, token))
 }
 
-/// Checks that the request is a form without repeated parameters (RFC 6749 section 3.2).
+/// Checks that the request is a form without repeated parameters (RFC 6749 section 3.2), but for
+/// `resource` (RFC 8707 section 2).
 fn check_form(request: &RecordedRequest) -> Result<(), Outcome> {
     if request.method != Method::POST {
         return Err(wrong_method("POST"));
@@ -200,8 +208,9 @@ fn check_form(request: &RecordedRequest) -> Result<(), Outcome> {
         let text = "The body is not application/x-www-form-urlencoded.";
         return Err(bad_request("invalid_request", text, "no form"));
     }
-    let mut names: Vec<_> = request.form.iter().map(|(name, _)| name).collect();
-    names.sort();
+    let names = request.form.iter().map(|(name, _)| name.as_str());
+    let mut names: Vec<_> = names.filter(|name| *name != "resource").collect();
+    names.sort_unstable();
     if names
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if a == b))

@@ -1,8 +1,9 @@
 //! An HTTP server that behaves like IBM Verify, as far as service-to-service calls need it: token,
-//! introspection, revocation, discovery and keys, in both of its endpoint families.
+//! introspection, revocation, metadata and keys, in both of its endpoint families.
 //!
 //! By default it responds as IBM Verify does. Tests can script faults, call by call; the stub
-//! counts and records the requests.
+//! counts and records the requests. It also issues JWTs (RFC 9068), signed well or badly, and
+//! rotates their keys.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -29,6 +30,7 @@ mod command;
 mod control;
 mod counters;
 mod endpoints;
+mod jwt;
 mod reaction;
 mod record;
 mod server;
@@ -43,6 +45,7 @@ pub use self::{
     clients::StubClient,
     command::StubCommand,
     counters::Counters,
+    jwt::{PublicKeyForm, SignatureFault, SigningAlgorithm, TokenFormat},
     reaction::{Reaction, ReactionKind, StubResponse},
     record::{Endpoint, RecordedRequest},
     stub::{StubOptions, VerifyStub},

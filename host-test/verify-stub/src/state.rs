@@ -11,10 +11,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use lru::LruCache;
+use serde_json::Value;
 
 use super::{
     clients::{StubClient, new_uuid},
     counters::Counts,
+    jwt::{KeyRing, TokenFormat, sign},
     reaction::Reaction,
     record::{Endpoint, RecordedRequest},
     tokens::{Claims, Token, TokenDocument, TokenSpec, new_token, seconds, unix_now},
@@ -41,6 +43,8 @@ pub(super) struct State {
     new_urls: Urls,
     old_urls: Urls,
     pub(super) counts: Counts,
+    pub(super) keys: KeyRing,
+    format: Mutex<TokenFormat>,
     tokens: Mutex<LruCache<String, Token>>,
     /// Keyed by a hash, because an unknown token may be long; a collision would only make a count
     /// wrong.
@@ -94,6 +98,8 @@ impl State {
             new_urls: Urls::new(base, Provider::New),
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
+            keys: KeyRing::default(),
+            format: Mutex::default(),
             tokens: Mutex::new(LruCache::unbounded()),
             introspections: Mutex::new(LruCache::unbounded()),
             hasher: RandomState::new(),
@@ -117,14 +123,19 @@ impl State {
             .with_context(|| format!("the stub has no client {name_or_id:?}"))
     }
 
+    /// What the token endpoint issues from now on.
+    pub(super) fn set_format(&self, format: TokenFormat) {
+        *lock(&self.format) = format;
+    }
+
     /// A new token and its grant id.
-    pub(super) fn issue(&self, spec: TokenSpec) -> Result<(String, String)> {
+    pub(super) fn issue(&self, provider: Provider, spec: TokenSpec) -> Result<(String, String)> {
         let client = match &spec.client {
             Some(name_or_id) => self.client(name_or_id)?,
             None => self.clients.first().context("the stub has no client")?,
         };
         let now = unix_now();
-        let token = new_token(now);
+        let format = spec.format.unwrap_or_else(|| *lock(&self.format));
         let grant_id = new_uuid();
         let lifetime = spec
             .expires_in
@@ -134,13 +145,32 @@ impl State {
             scope: spec.scope,
             issued: now,
             grant_id: grant_id.clone(),
+            jti: matches!(format, TokenFormat::Jwt(_)).then(new_uuid),
             members: spec.members,
+        };
+        let expires = now.saturating_add(lifetime);
+        let (token, document) = match format {
+            TokenFormat::Opaque => (new_token(now), TokenDocument::FromClaims(Box::new(claims))),
+            TokenFormat::Jwt(algorithm) => {
+                let issuer = &self.urls(provider).issuer;
+                let document = claims.document(provider, issuer, &client.id, expires);
+                let mut claims = document.clone();
+                // What RFC 7662 section 2.2 says of a token, the token does not say of itself.
+                claims.retain(|name, _| name != "active" && name != "token_type");
+                let claims = Value::Object(claims).to_string();
+                let token = sign(&self.keys, algorithm, &spec.jwt, &claims)?;
+                if spec.jwt.fault.is_some() {
+                    return Ok((token, grant_id));
+                }
+                let document = Value::Object(document).to_string();
+                (token, TokenDocument::Fixed(document.into()))
+            }
         };
         let entry = Token {
             client_id: Some(client.id.clone()),
-            expires: now.saturating_add(lifetime),
+            expires,
             revoked: false,
-            document: TokenDocument::FromClaims(Box::new(claims)),
+            document,
         };
         put(&mut lock(&self.tokens), token.clone(), entry, MAX_TOKENS);
         Ok((token, grant_id))
@@ -197,7 +227,7 @@ impl State {
             TokenDocument::FromClaims(claims) => {
                 let issuer = &self.urls(provider).issuer;
                 let document = claims.document(provider, issuer, owner, token.expires);
-                document.to_string().into()
+                Value::Object(document).to_string().into()
             }
         })
     }
@@ -294,7 +324,7 @@ mod tests {
     fn unknown_tokens_neither_evict_known_ones_nor_exhaust_the_memory() {
         let state = state();
         let client = state.client("a").unwrap();
-        let (good, _) = state.issue(TokenSpec::default()).unwrap();
+        let (good, _) = state.issue(Provider::New, TokenSpec::default()).unwrap();
         for number in 0..2 * MAX_COUNTED_TOKENS {
             let token = format!("unknown {number}");
             state.count_introspection(&token);

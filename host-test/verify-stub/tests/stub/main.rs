@@ -11,4 +11,5 @@ mod caller;
 mod command;
 mod endpoints;
 mod faults;
+mod jwt;
 mod lifecycle;
