@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{
+    assertions::{self, ASSERTION_TYPE},
     clients::{StubClient, authenticate},
     jwt::SigningAlgorithm,
     reaction::StubResponse,
@@ -47,7 +48,7 @@ pub(super) fn respond(state: &State, provider: Provider, request: &RecordedReque
     match request.endpoint {
         Endpoint::Token => token(state, provider, request),
         Endpoint::Introspect => introspect(state, provider, request),
-        Endpoint::Revoke => revoke(state, request),
+        Endpoint::Revoke => revoke(state, provider, request),
         Endpoint::Discovery | Endpoint::Metadata => {
             document(request, || discovery(state, provider))
         }
@@ -63,17 +64,17 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
     if let Err(refusal) = check_form(request) {
         return refusal;
     }
-    let client = match client(state, request) {
+    let client = match client(state, provider, request) {
         Ok(client) => client,
         Err(AuthenticationError::TwoMethods) => return two_methods(),
-        Err(AuthenticationError::WrongCredentials) => {
+        Err(AuthenticationError::WrongCredentials(note)) => {
             let mut response = StubResponse::invalid_client();
             // The scheme that the client used (RFC 6749 section 5.2).
             if request.headers.contains_key(AUTHORIZATION) {
                 let challenge = HeaderValue::from_static(r#"Basic realm="verify-stub""#);
                 response = response.header(WWW_AUTHENTICATE, challenge);
             }
-            return Outcome::new(response, "wrong client credentials");
+            return Outcome::new(response, note);
         }
     };
     match request.parameter("grant_type") {
@@ -119,7 +120,7 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
 
 /// RFC 7662 section 2.
 fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match client_and_token(state, request) {
+    let (client, token) = match client_and_token(state, provider, request) {
         Ok(found) => found,
         Err(refusal) => return refusal,
     };
@@ -134,8 +135,8 @@ fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> O
 }
 
 /// RFC 7009 section 2.
-fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match client_and_token(state, request) {
+fn revoke(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
+    let (client, token) = match client_and_token(state, provider, request) {
         Ok(found) => found,
         Err(refusal) => return refusal,
     };
@@ -149,7 +150,13 @@ fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
 
 fn discovery(state: &State, provider: Provider) -> StubResponse {
     let urls = state.urls(provider);
-    let authentication = ["client_secret_basic", "client_secret_post"];
+    let authentication = [
+        "client_secret_basic",
+        "client_secret_post",
+        "client_secret_jwt",
+        "private_key_jwt",
+    ];
+    let algorithms = ["HS256", "RS256", "PS256", "ES256", "EdDSA"];
     StubResponse::json(
         StatusCode::OK,
         &json!({
@@ -163,8 +170,11 @@ fn discovery(state: &State, provider: Provider) -> StubResponse {
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
             "token_endpoint_auth_methods_supported": authentication,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": authentication,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": authentication,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         }),
     )
 }
@@ -181,15 +191,15 @@ fn document(request: &RecordedRequest, make: impl FnOnce() -> StubResponse) -> O
 /// 7009 section 2.1).
 fn client_and_token<'a>(
     state: &'a State,
+    provider: Provider,
     request: &'a RecordedRequest,
 ) -> Result<(&'a StubClient, &'a str), Outcome> {
     check_form(request)?;
-    let client = client(state, request).map_err(|error| match error {
+    let client = client(state, provider, request).map_err(|error| match error {
         AuthenticationError::TwoMethods => two_methods(),
-        AuthenticationError::WrongCredentials => Outcome::new(
-            StubResponse::request_unauthorized(),
-            "wrong client credentials",
-        ),
+        AuthenticationError::WrongCredentials(note) => {
+            Outcome::new(StubResponse::request_unauthorized(), note)
+        }
     })?;
     let token = request.parameter("token").ok_or_else(|| {
         let text = "The token parameter is missing.";
@@ -232,34 +242,51 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 }
 
 enum AuthenticationError {
-    /// No client has these credentials, or there are none.
-    WrongCredentials,
+    /// No client has these credentials, or there are none. With what to log.
+    WrongCredentials(&'static str),
     /// A client must not use two methods in one request (RFC 6749 section 2.3).
     TwoMethods,
 }
 
 /// Authenticates the client by `client_secret_basic` or `client_secret_post` (RFC 6749 section
-/// 2.3.1).
+/// 2.3.1), or by an assertion (RFC 7523).
 fn client<'a>(
     state: &'a State,
+    provider: Provider,
     request: &RecordedRequest,
 ) -> Result<&'a StubClient, AuthenticationError> {
+    const WRONG: AuthenticationError =
+        AuthenticationError::WrongCredentials("wrong client credentials");
     let secret = request.parameter("client_secret");
     let mut headers = request.headers.get_all(AUTHORIZATION).iter();
+    if let Some(assertion) = request.parameter("client_assertion") {
+        if secret.is_some() || headers.next().is_some() {
+            return Err(AuthenticationError::TwoMethods);
+        }
+        if request.parameter("client_assertion_type") != Some(ASSERTION_TYPE) {
+            return Err(AuthenticationError::WrongCredentials(
+                "unknown type of assertion",
+            ));
+        }
+        return assertions::authenticate(
+            &state.clients,
+            assertion,
+            request.parameter("client_id"),
+            state.urls(provider),
+            &state.used_assertions,
+        )
+        .map_err(AuthenticationError::WrongCredentials);
+    }
     let (id, secret) = match (headers.next(), secret) {
         (Some(_), Some(_)) => return Err(AuthenticationError::TwoMethods),
-        (Some(header), None) if headers.next().is_none() => {
-            basic(header).ok_or(AuthenticationError::WrongCredentials)?
-        }
+        (Some(header), None) if headers.next().is_none() => basic(header).ok_or(WRONG)?,
         (None, Some(secret)) => {
-            let id = request
-                .parameter("client_id")
-                .ok_or(AuthenticationError::WrongCredentials)?;
+            let id = request.parameter("client_id").ok_or(WRONG)?;
             (id.to_owned(), secret.to_owned())
         }
-        _ => return Err(AuthenticationError::WrongCredentials),
+        _ => return Err(WRONG),
     };
-    authenticate(&state.clients, &id, &secret).ok_or(AuthenticationError::WrongCredentials)
+    authenticate(&state.clients, &id, &secret).ok_or(WRONG)
 }
 
 /// Decodes Basic credentials: both parts are form-encoded (RFC 6749 section 2.3.1).

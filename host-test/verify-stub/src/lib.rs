@@ -24,6 +24,7 @@
 //!
 //! It is not a place for real secrets, nor an issuer that anything but tests should trust.
 
+mod assertions;
 mod body;
 mod clients;
 mod command;

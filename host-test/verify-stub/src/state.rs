@@ -14,6 +14,7 @@ use lru::LruCache;
 use serde_json::Value;
 
 use super::{
+    assertions::UsedAssertions,
     clients::{StubClient, new_uuid},
     counters::Counts,
     jwt::{KeyRing, TokenFormat, sign},
@@ -44,6 +45,7 @@ pub(super) struct State {
     old_urls: Urls,
     pub(super) counts: Counts,
     pub(super) keys: KeyRing,
+    pub(super) used_assertions: UsedAssertions,
     format: Mutex<TokenFormat>,
     tokens: Mutex<LruCache<String, Token>>,
     /// Keyed by a hash, because an unknown token may be long; a collision would only make a count
@@ -99,6 +101,7 @@ impl State {
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
             keys: KeyRing::default(),
+            used_assertions: UsedAssertions::default(),
             format: Mutex::default(),
             tokens: Mutex::new(LruCache::unbounded()),
             introspections: Mutex::new(LruCache::unbounded()),
@@ -300,7 +303,12 @@ impl State {
     }
 }
 
-fn put<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, key: K, value: V, limit: usize) {
+pub(super) fn put<K: std::hash::Hash + Eq, V>(
+    cache: &mut LruCache<K, V>,
+    key: K,
+    value: V,
+    limit: usize,
+) {
     cache.put(key, value);
     if cache.len() > limit {
         cache.pop_lru();

@@ -4,6 +4,7 @@ mod algorithm;
 mod key;
 mod key_ring;
 mod token;
+mod verify;
 
 pub use self::{
     algorithm::SigningAlgorithm,
@@ -13,4 +14,5 @@ pub use self::{
 pub(super) use self::{
     key_ring::{KeyRing, unusable_keys},
     token::{JwtSpec, sign},
+    verify::Jws,
 };

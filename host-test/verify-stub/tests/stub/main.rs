@@ -7,6 +7,7 @@
     reason = "helpers of tests may panic as tests do"
 )]
 
+mod assertions;
 mod caller;
 mod command;
 mod endpoints;
