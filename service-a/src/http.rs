@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use reqwest::{
-    Client, Request,
+    Client, Identity, Request,
     header::{HeaderValue, USER_AGENT},
     redirect,
 };
@@ -36,6 +36,7 @@ impl Http {
     pub(crate) fn new(
         target: &Url,
         timeouts: Timeouts,
+        certificate: Option<Identity>,
         trace: Option<Trace>,
     ) -> Result<Self, reqwest::Error> {
         let mut builder = Client::builder()
@@ -43,6 +44,9 @@ impl Http {
             .referer(false)
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.whole);
+        if let Some(certificate) = certificate {
+            builder = builder.identity(certificate);
+        }
         if is_loopback(target) {
             // No proxy can reach loopback, and a proxy would see plain-text credentials.
             builder = builder.no_proxy();

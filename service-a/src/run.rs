@@ -129,8 +129,13 @@ fn caller(settings: Settings) -> Result<Caller, reqwest::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let trace = settings.verbose.then(Trace::default);
     let issuer = settings.grant.endpoint.url();
-    let to_issuer = Http::new(issuer, settings.timeouts, trace.clone())?;
-    let to_service_b = Http::new(&settings.service_b, settings.timeouts, trace)?;
+    let Settings {
+        timeouts,
+        certificate,
+        ..
+    } = &settings;
+    let to_issuer = Http::new(issuer, *timeouts, certificate.clone(), trace.clone())?;
+    let to_service_b = Http::new(&settings.service_b, *timeouts, certificate.clone(), trace)?;
     let source = TokenSource::new(settings.grant, to_issuer);
     Ok(Caller::new(to_service_b, settings.service_b, source))
 }

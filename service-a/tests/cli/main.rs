@@ -9,6 +9,7 @@
 )]
 
 mod call;
+mod client_auth;
 mod fixture;
 mod interrupt;
 mod issuer;

@@ -256,8 +256,10 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
 /// environment variables.
 pub const SERVICE_A_KEYS: &[&str] = &[
     "allow_http",
+    "assertion_audience",
     "audience",
     "client_auth",
+    "client_certificate",
     "client_id",
     "client_secret",
     "concurrency",
