@@ -1,18 +1,9 @@
 //! Clients that authenticate with a signed assertion: `client_secret_jwt` and `private_key_jwt`
 //! (RFC 7523 section 3).
 
-use std::sync::Mutex;
-
-use lru::LruCache;
 use serde_json::Value;
 
-use super::{
-    clients::StubClient,
-    jwt::Jws,
-    state::{lock, put},
-    tokens::unix_now,
-    urls::Urls,
-};
+use super::{clients::StubClient, jwt::Jws, tables::UsedIds, tokens::unix_now, urls::Urls};
 
 /// `client_assertion_type`.
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -20,25 +11,13 @@ pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 /// How far in the future an assertion may expire, in seconds: it is for one request.
 const MAX_LIFETIME: i64 = 300;
 
-/// How many assertions are remembered, so that none is used twice.
-const MAX_USED: usize = 10_000;
-
-/// The assertions that were used, by client and `jti`.
-pub(super) struct UsedAssertions(Mutex<LruCache<(String, String), ()>>);
-
-impl Default for UsedAssertions {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::unbounded()))
-    }
-}
-
 /// The client that made the assertion, or what is wrong with it.
 pub(super) fn authenticate<'a>(
     clients: &'a [StubClient],
     assertion: &str,
     client_id: Option<&str>,
     urls: &Urls,
-    used: &UsedAssertions,
+    used: &UsedIds,
 ) -> Result<&'a StubClient, &'static str> {
     let jws = Jws::parse(assertion).ok_or("the assertion is no JWT")?;
     let subject = jws.claim("sub").ok_or("the assertion has no sub")?;
@@ -77,11 +56,8 @@ pub(super) fn authenticate<'a>(
         return Err("the assertion has expired, or is valid for too long");
     }
     let id = jws.claim("jti").ok_or("the assertion has no jti")?;
-    let mut used = lock(&used.0);
-    let key = (client.id.clone(), id.to_owned());
-    if used.contains(&key) {
+    if !used.is_first_use(&client.id, id) {
         return Err("the assertion was used before");
     }
-    put(&mut used, key, (), MAX_USED);
     Ok(client)
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     assertions::{self, ASSERTION_TYPE},
     clients::{StubClient, authenticate},
+    dpop,
     jwt::SigningAlgorithm,
     reaction::StubResponse,
     record::{Endpoint, RecordedRequest},
@@ -100,6 +101,26 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         // RFC 8707 section 2.
         spec = spec.audience(resources);
     }
+    let nonce = state.dpop_nonce();
+    let send_nonce = |response: StubResponse| match nonce.as_deref().map(HeaderValue::from_str) {
+        Some(Ok(nonce)) => response.header(dpop::NONCE, nonce),
+        Some(Err(_)) | None => response,
+    };
+    let url = &state.urls(provider).token;
+    let key = match dpop::check(request, url, nonce.as_deref(), &state.used_proofs) {
+        Ok(key) => key,
+        Err(error) => {
+            let (response, note) = error.response();
+            return Outcome::new(send_nonce(response), note).with_client(client);
+        }
+    };
+    let token_type = match key {
+        Some(key) => {
+            spec = spec.bound_to(&key);
+            "DPoP"
+        }
+        None => provider.token_type(),
+    };
     let Ok((token, grant_id)) = state.issue(provider, spec) else {
         let response = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
         return Outcome::new(response, "no token").with_client(client);
@@ -109,10 +130,10 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         "expires_in": seconds(state.token_lifetime),
         "grant_id": grant_id,
         "scope": scope,
-        "token_type": provider.token_type(),
+        "token_type": token_type,
     });
     Outcome::new(
-        no_store(StubResponse::json(StatusCode::OK, &document)),
+        send_nonce(no_store(StubResponse::json(StatusCode::OK, &document))),
         "token issued",
     )
     .with_client(client)
@@ -169,6 +190,7 @@ fn discovery(state: &State, provider: Provider) -> StubResponse {
             "response_types_supported": ["none"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
+            "dpop_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "token_endpoint_auth_methods_supported": authentication,
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": authentication,

@@ -30,6 +30,7 @@ mod clients;
 mod command;
 mod control;
 mod counters;
+mod dpop;
 mod endpoints;
 mod jwt;
 mod reaction;
@@ -37,6 +38,7 @@ mod record;
 mod server;
 mod state;
 mod stub;
+mod tables;
 mod tls;
 mod tokens;
 mod urls;
@@ -46,7 +48,7 @@ pub use self::{
     clients::StubClient,
     command::StubCommand,
     counters::Counters,
-    jwt::{PublicKeyForm, SignatureFault, SigningAlgorithm, TokenFormat},
+    jwt::{DpopKey, DpopProof, PublicKeyForm, SignatureFault, SigningAlgorithm, TokenFormat},
     reaction::{Reaction, ReactionKind, StubResponse},
     record::{Endpoint, RecordedRequest},
     stub::{StubOptions, VerifyStub},

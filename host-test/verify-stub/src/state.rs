@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -14,12 +14,12 @@ use lru::LruCache;
 use serde_json::Value;
 
 use super::{
-    assertions::UsedAssertions,
     clients::{StubClient, new_uuid},
     counters::Counts,
     jwt::{KeyRing, TokenFormat, sign},
     reaction::Reaction,
     record::{Endpoint, RecordedRequest},
+    tables::{UsedIds, lock, put},
     tokens::{Claims, Token, TokenDocument, TokenSpec, new_token, seconds, unix_now},
     urls::{Provider, Urls},
 };
@@ -45,7 +45,9 @@ pub(super) struct State {
     old_urls: Urls,
     pub(super) counts: Counts,
     pub(super) keys: KeyRing,
-    pub(super) used_assertions: UsedAssertions,
+    pub(super) used_assertions: UsedIds,
+    pub(super) used_proofs: UsedIds,
+    dpop_nonce: Mutex<Option<String>>,
     format: Mutex<TokenFormat>,
     tokens: Mutex<LruCache<String, Token>>,
     /// Keyed by a hash, because an unknown token may be long; a collision would only make a count
@@ -101,7 +103,9 @@ impl State {
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
             keys: KeyRing::default(),
-            used_assertions: UsedAssertions::default(),
+            used_assertions: UsedIds::default(),
+            used_proofs: UsedIds::default(),
+            dpop_nonce: Mutex::default(),
             format: Mutex::default(),
             tokens: Mutex::new(LruCache::unbounded()),
             introspections: Mutex::new(LruCache::unbounded()),
@@ -129,6 +133,15 @@ impl State {
     /// What the token endpoint issues from now on.
     pub(super) fn set_format(&self, format: TokenFormat) {
         *lock(&self.format) = format;
+    }
+
+    /// The nonce that DPoP proofs need, if they need one.
+    pub(super) fn dpop_nonce(&self) -> Option<String> {
+        lock(&self.dpop_nonce).clone()
+    }
+
+    pub(super) fn set_dpop_nonce(&self, nonce: Option<String>) {
+        *lock(&self.dpop_nonce) = nonce;
     }
 
     /// A new token and its grant id.
@@ -301,22 +314,6 @@ impl State {
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.requests).iter().cloned().collect()
     }
-}
-
-pub(super) fn put<K: std::hash::Hash + Eq, V>(
-    cache: &mut LruCache<K, V>,
-    key: K,
-    value: V,
-    limit: usize,
-) {
-    cache.put(key, value);
-    if cache.len() > limit {
-        cache.pop_lru();
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

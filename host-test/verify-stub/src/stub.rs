@@ -16,11 +16,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     clients::StubClient,
     counters::Counters,
+    dpop::new_nonce,
     jwt::{SigningAlgorithm, TokenFormat, unusable_keys},
     reaction::Reaction,
     record::{Endpoint, RecordedRequest},
     server::Server,
-    state::{State, lock},
+    state::State,
+    tables::lock,
     tls::{StubCertificate, StubTls},
     tokens::TokenSpec,
     urls::{Provider, Urls, base},
@@ -313,6 +315,14 @@ impl VerifyStub {
     /// beside good ones.
     pub fn unusable_keys() -> Vec<Value> {
         unusable_keys()
+    }
+
+    /// From now on DPoP proofs need a nonce (RFC 9449 section 8): a new one, which responses of the
+    /// token endpoint send.
+    pub fn require_dpop_nonce(&self) -> String {
+        let nonce = new_nonce();
+        self.state.set_dpop_nonce(Some(nonce.clone()));
+        nonce
     }
 
     /// Makes `token` an active token with this introspection document.

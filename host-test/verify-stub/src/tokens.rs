@@ -105,6 +105,13 @@ impl TokenSpec {
         self
     }
 
+    /// A token that is bound to the key with this thumbprint (RFC 9449 section 6).
+    #[must_use]
+    pub fn bound_to(self, thumbprint: &str) -> Self {
+        self.member("cnf", json!({"jkt": thumbprint}))
+            .member("token_type", "DPoP")
+    }
+
     /// An opaque token, whatever the token endpoint issues.
     #[must_use]
     pub fn opaque(mut self) -> Self {

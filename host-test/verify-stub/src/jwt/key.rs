@@ -85,7 +85,7 @@ impl SigningKey {
         };
         let Made { pair, spki, public } =
             made.with_context(|| format!("cannot make a key for {algorithm}"))?;
-        let kid = thumbprint(&public);
+        let kid = thumbprint(&public).context("no thumbprint")?;
         let mut jwk = public;
         if let Value::Object(members) = &mut jwk {
             members.insert("alg".to_owned(), algorithm.name().into());
@@ -131,7 +131,7 @@ impl SigningKey {
 struct Made {
     pair: Pair,
     spki: Vec<u8>,
-    /// The members of the JWK that its thumbprint covers, and no others.
+    /// The members of the JWK that its type requires.
     public: Value,
 }
 
@@ -175,11 +175,22 @@ fn ed() -> Result<Made> {
     })
 }
 
-/// RFC 7638 section 3. `members` are the required ones; `serde_json` writes them in order and
-/// without white space.
-fn thumbprint(members: &Value) -> String {
-    let hash = digest::digest(&digest::SHA256, members.to_string().as_bytes());
-    URL_SAFE_NO_PAD.encode(hash)
+/// RFC 7638 section 3. `None`: the type of the key is unknown.
+pub(crate) fn thumbprint(jwk: &Value) -> Option<String> {
+    let required: &[&str] = match jwk.get("kty")?.as_str()? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let members = required.iter().map(|name| {
+        let value = jwk.get(*name)?.as_str()?;
+        Some(format!("{}:{}", json!(name), json!(value)))
+    });
+    let members: Vec<_> = members.collect::<Option<_>>()?;
+    let text = format!("{{{}}}", members.join(","));
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(hash))
 }
 
 /// RFC 7468 section 13: lines of 64 characters.
@@ -201,9 +212,9 @@ mod tests {
     #[test]
     fn rfc7638_s3_1_the_thumbprint_of_the_example() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let key = json!({"kty": "RSA", "n": n, "e": "AQAB"});
+        let key = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
         assert_eq!(
-            thumbprint(&key),
+            thumbprint(&key).unwrap(),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{SigningAlgorithm, key::SigningKey};
-use crate::state::lock;
+use crate::tables::lock;
 
 /// How many keys are kept. Beyond that the oldest one is forgotten.
 const MAX_KEYS: usize = 256;

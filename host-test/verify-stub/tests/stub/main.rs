@@ -10,6 +10,7 @@
 mod assertions;
 mod caller;
 mod command;
+mod dpop;
 mod endpoints;
 mod faults;
 mod jwt;
