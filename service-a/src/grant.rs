@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::{credential::Credential, discovery::TokenEndpoint};
+use crate::{
+    credential::{Credential, CredentialKind},
+    discovery::TokenEndpoint,
+};
 
 /// Everything that decides which token the issuer returns. A token source owns exactly one grant,
 /// so that tokens of different secrets, scopes, resources or audiences cannot be mixed up (attack
@@ -41,4 +44,17 @@ pub(crate) enum ClientAuth {
     PrivateKeyJwt,
     /// Only the client id: the TLS connection or a proxy authenticates the client.
     None,
+}
+
+impl ClientAuth {
+    /// What it needs. `None`: nothing.
+    pub(crate) const fn credential_kind(self) -> Option<CredentialKind> {
+        match self {
+            Self::Basic | Self::BasicRaw | Self::Post | Self::ClientSecretJwt => {
+                Some(CredentialKind::Secret)
+            }
+            Self::PrivateKeyJwt => Some(CredentialKind::Key),
+            Self::None => None,
+        }
+    }
 }

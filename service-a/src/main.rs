@@ -8,6 +8,7 @@ mod client_certificate;
 mod console;
 mod credential;
 mod discovery;
+mod dpop;
 mod escape;
 mod failure;
 mod grant;

@@ -11,7 +11,7 @@ use crate::{
     ca_file,
     cli::{Cli, SECRET_VARIABLE},
     client_certificate,
-    credential::{Credential, CredentialKind},
+    credential::Credential,
     discovery::{Issuer, TokenEndpoint},
     grant::{ClientAuth, Grant},
     http::{Timeouts, is_loopback},
@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     /// For TLS to both.
     pub(crate) certificate: Option<reqwest::Identity>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) use_dpop: bool,
     pub(crate) verbose: bool,
 }
 
@@ -154,6 +155,7 @@ impl Settings {
                     connect: cli.connect_timeout,
                     whole: cli.timeout,
                 },
+                use_dpop: cli.use_dpop,
                 verbose,
             })
         };
@@ -297,7 +299,7 @@ fn credential(
     file: Option<&Path>,
     stdin: bool,
 ) -> Result<Credential, SettingError> {
-    let Some(kind) = CredentialKind::of(client_auth) else {
+    let Some(kind) = client_auth.credential_kind() else {
         return Ok(Credential::None);
     };
     let (name, credential) = if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {

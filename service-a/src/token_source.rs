@@ -20,8 +20,9 @@ use oauth2::TokenUrl;
 use tokio::{sync::OnceCell, task, time::Instant};
 
 use crate::{
-    credential::{Credential, CredentialKind},
+    credential::Credential,
     discovery::TokenEndpoint,
+    dpop::NONCE_NEEDED,
     failure::Failure,
     grant::Grant,
     http::Http,
@@ -317,13 +318,29 @@ impl Inner {
 
     async fn reread_credential(&self) -> Option<Credential> {
         let path = self.grant.secret_file.clone()?;
-        let kind = CredentialKind::of(self.grant.client_auth)?;
+        let kind = self.grant.client_auth.credential_kind()?;
         let read = task::spawn_blocking(move || secret_source::read_file(&path, kind));
         read.await.ok()?.ok()
     }
 
-    /// Sends one token request; counts it and measures its time.
+    /// Sends one token request, and a second one if the issuer asks for a DPoP proof with its nonce
+    /// (RFC 9449 section 8). An assertion is good once, so it is made anew.
     async fn send(
+        &self,
+        endpoint: &TokenUrl,
+        credential: &Credential,
+    ) -> Result<NewToken, TokenRequestError> {
+        let outcome = self.send_once(endpoint, credential).await;
+        match &outcome {
+            Err(error) if self.http.uses_dpop() && error.failure.reason().raw() == NONCE_NEEDED => {
+                self.send_once(endpoint, credential).await
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Sends one token request; counts it and measures its time.
+    async fn send_once(
         &self,
         endpoint: &TokenUrl,
         credential: &Credential,

@@ -141,6 +141,11 @@ pub(crate) struct Cli {
     #[arg(long, env = "WORKOUT18_CLIENT_CERTIFICATE", value_name = "FILE")]
     pub(crate) client_certificate: Option<PathBuf>,
 
+    /// Requests tokens that are bound to a key, which is made anew by each run, and proves with each
+    /// request that it holds the key (DPoP, RFC 9449).
+    #[arg(long, env = "WORKOUT18_USE_DPOP")]
+    pub(crate) use_dpop: bool,
+
     /// Timeout of each request to the issuer and to Service B, in seconds.
     #[arg(long, env = "WORKOUT18_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Duration,

@@ -9,7 +9,7 @@ pub(crate) use self::{
     assertion::{ASSERTION_TYPE, Assertion},
     key::ClientKey,
 };
-use crate::{grant::ClientAuth, secret::ClientSecret};
+use crate::secret::ClientSecret;
 
 /// The credential of the client.
 pub(crate) enum Credential {
@@ -31,20 +31,6 @@ pub(crate) enum Credential {
 pub(crate) enum CredentialKind {
     Secret,
     Key,
-}
-
-impl CredentialKind {
-    /// `None`: this way of authentication needs none.
-    pub(crate) const fn of(client_auth: ClientAuth) -> Option<Self> {
-        match client_auth {
-            ClientAuth::Basic
-            | ClientAuth::BasicRaw
-            | ClientAuth::Post
-            | ClientAuth::ClientSecretJwt => Some(Self::Secret),
-            ClientAuth::PrivateKeyJwt => Some(Self::Key),
-            ClientAuth::None => None,
-        }
-    }
 }
 
 impl Credential {

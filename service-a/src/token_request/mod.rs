@@ -32,6 +32,9 @@ use crate::{
 /// What IBM Verify writes if id and secret do not match.
 const IBM_WRONG_CLIENT: &str = "CSIAQ0155E";
 
+/// The type of tokens that are bound to a key, in lower case (RFC 9449 section 5).
+const DPOP_TYPE: &str = "dpop";
+
 /// A token as the issuer returned it.
 pub(crate) struct NewToken {
     pub(crate) access: AccessToken,
@@ -110,7 +113,9 @@ pub(crate) async fn send(
     let outcome = request.request_async(&client).await;
     let received = client.into_received();
     match outcome {
-        Ok(body) => check_token(body, grant, endpoint).map_err(TokenRequestError::from),
+        Ok(body) => {
+            check_token(body, grant, http.uses_dpop(), endpoint).map_err(TokenRequestError::from)
+        }
         Err(error) => Err(explain(
             error, received, grant, credential, &redact, endpoint,
         )),
@@ -146,6 +151,7 @@ fn raw_credentials(client_id: &str, secret: &ClientSecret) -> Option<HeaderValue
 fn check_token(
     body: TokenResponseBody,
     grant: &Grant,
+    uses_dpop: bool,
     endpoint: &TokenUrl,
 ) -> Result<NewToken, Failure> {
     let unusable = |text| {
@@ -155,10 +161,21 @@ fn check_token(
             .with_description(Some(UntrustedText::new(text)))
     };
     // A client must not use a token whose type it does not understand (RFC 6749 section 7.1).
-    if body.token_type != BasicTokenType::Bearer {
-        return Err(unusable(
-            "the issuer gave a token of a type other than Bearer",
-        ));
+    match &body.token_type {
+        BasicTokenType::Extension(name) if uses_dpop && name == DPOP_TYPE => {}
+        // It would work for whoever steals it (RFC 9449 section 5).
+        _ if uses_dpop => {
+            return Err(
+                unusable("the issuer gave a token that is not bound to the key")
+                    .with_next(advice::NOT_BOUND),
+            );
+        }
+        BasicTokenType::Bearer => {}
+        _ => {
+            return Err(unusable(
+                "the issuer gave a token of a type other than Bearer",
+            ));
+        }
     }
     let access = AccessToken::new(body.access_token.into_secret())
         .ok_or_else(|| unusable("the issuer gave a token that no Authorization header can hold"))?;

@@ -10,6 +10,7 @@
 
 mod call;
 mod client_auth;
+mod dpop;
 mod fixture;
 mod interrupt;
 mod issuer;

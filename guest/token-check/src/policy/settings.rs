@@ -276,6 +276,7 @@ pub const SERVICE_A_KEYS: &[&str] = &[
     "timeout",
     "token_only",
     "token_url",
+    "use_dpop",
     "verbose",
     "watch",
 ];
