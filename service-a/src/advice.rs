@@ -16,6 +16,23 @@ pub(crate) const TENANT_PLACEHOLDER: &str = "Put your tenant's id into WORKOUT18
 /// If id or secret are rejected, and form encoding changed one of them.
 pub(crate) const ENCODED_CLIENT: &str = "Check WORKOUT18_CLIENT_ID and the client secret: the issuer rejects this pair. If it is right, the issuer may not form-decode it (--client-auth basic-raw), or may expect it in the body (--client-auth post).";
 
+/// If the issuer rejects an assertion that a private key signed.
+pub(crate) const REJECTED_KEY: &str = "Check that the issuer has the public key of this private key for WORKOUT18_CLIENT_ID, and this machine's clock; if the issuer expects another audience, set WORKOUT18_ASSERTION_AUDIENCE (--assertion-audience), often to its token endpoint.";
+
+/// If the issuer rejects an assertion that the client secret signed.
+pub(crate) const REJECTED_ASSERTION: &str = "Check WORKOUT18_CLIENT_ID, the client secret and this machine's clock; if the issuer expects another audience, set WORKOUT18_ASSERTION_AUDIENCE (--assertion-audience), often to its token endpoint.";
+
+/// If the issuer rejects a client that sends no credential.
+pub(crate) const REJECTED_CERTIFICATE: &str = "Check that the issuer knows the certificate in WORKOUT18_CLIENT_CERTIFICATE (--client-certificate) for WORKOUT18_CLIENT_ID, or set another --client-auth: this request has no other credential.";
+
+/// If the key cannot sign.
+pub(crate) const CANNOT_SIGN: &str =
+    "Check that this machine has a source of randomness, and that its clock is right.";
+
+/// If the issuer gives a token that is not bound to the key.
+pub(crate) const NOT_BOUND: &str =
+    "Turn DPoP on for this client at the issuer, or leave out --use-dpop (WORKOUT18_USE_DPOP).";
+
 /// If a token has characters outside of `b64token` (RFC 6750 section 2.1), and Service B refuses
 /// its header as malformed.
 pub(crate) const NOT_B64TOKEN: &str = "Update Service B: the token has characters that RFC 6750 does not allow (Salesforce uses `!`), and older auth checks refuse them; if Service B is up to date, check the proxies between here and it.";
@@ -151,6 +168,9 @@ pub(crate) fn for_issuer(reason: &str, setting: Setting) -> &'static str {
         }
         "invalid_request" => {
             "Check what the issuer requires in a token request, perhaps --scope, --audience, --resource or --client-auth post."
+        }
+        "invalid_dpop_proof" | "use_dpop_nonce" => {
+            "Check this machine's clock, and that no proxy changes the URL of the token endpoint: the issuer rejects the DPoP proof."
         }
         "access_denied" => "Check the policies of this client at the issuer.",
         "temporarily_unavailable" | "server_error" | "issuer_failed" | "issuer_overloaded" => {

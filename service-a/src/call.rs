@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    advice,
+    advice, dpop,
     failure::{Class, Failure},
     http::Http,
     json_value::JsonValue,
@@ -136,15 +136,29 @@ impl Caller {
         }
     }
 
+    /// Sends once, and once more if Service B asks for a DPoP proof with its nonce.
     async fn send(&self, token: &Token) -> Result<Response, HttpError> {
+        let response = self.send_once(token).await?;
+        if self.http.uses_dpop() && dpop::wants_nonce(&response) {
+            return self.send_once(token).await;
+        }
+        Ok(response)
+    }
+
+    async fn send_once(&self, token: &Token) -> Result<Response, HttpError> {
         let mut request = Request::new(Method::GET, self.url.clone());
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(ACCEPT, json);
         // A token is visible ASCII, so this is always a valid header.
-        let bearer = format!("Bearer {}", token.access().secret());
-        if let Ok(mut bearer) = HeaderValue::from_str(&bearer) {
-            bearer.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, bearer);
+        let scheme = if self.http.uses_dpop() {
+            dpop::SCHEME
+        } else {
+            "Bearer"
+        };
+        let credentials = format!("{scheme} {}", token.access().secret());
+        if let Ok(mut credentials) = HeaderValue::from_str(&credentials) {
+            credentials.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, credentials);
         }
         // The trace redacts the tokens itself.
         let redact = |text: &str| self.source.redact(text);

@@ -73,6 +73,11 @@ impl Issuer {
         Self { text, url }
     }
 
+    /// The issuer exactly as it is written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The path without a trailing slash.
     fn path(&self) -> &str {
         self.url.path().trim_end_matches('/')

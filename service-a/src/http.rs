@@ -3,13 +3,14 @@
 use std::{env, time::Duration};
 
 use reqwest::{
-    Client, Request,
+    Client, Identity, Request,
     header::{HeaderValue, USER_AGENT},
     redirect,
 };
 use url::{Host, Url};
 
 use crate::{
+    dpop::{self, Dpop},
     response::{HttpError, Redact, Response},
     trace::Trace,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Timeouts {
 #[derive(Clone)]
 pub(crate) struct Http {
     client: Client,
+    dpop: Option<Dpop>,
     trace: Option<Trace>,
 }
 
@@ -36,6 +38,7 @@ impl Http {
     pub(crate) fn new(
         target: &Url,
         timeouts: Timeouts,
+        certificate: Option<Identity>,
         trace: Option<Trace>,
     ) -> Result<Self, reqwest::Error> {
         let mut builder = Client::builder()
@@ -43,6 +46,9 @@ impl Http {
             .referer(false)
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.whole);
+        if let Some(certificate) = certificate {
+            builder = builder.identity(certificate);
+        }
         if is_loopback(target) {
             // No proxy can reach loopback, and a proxy would see plain-text credentials.
             builder = builder.no_proxy();
@@ -53,8 +59,19 @@ impl Http {
         }
         Ok(Self {
             client: builder.build()?,
+            dpop: None,
             trace,
         })
+    }
+
+    /// The same, whose requests prove that it holds the key of its tokens.
+    pub(crate) fn with_dpop(self, dpop: Option<Dpop>) -> Self {
+        Self { dpop, ..self }
+    }
+
+    /// Whether tokens are bound to a key.
+    pub(crate) const fn uses_dpop(&self) -> bool {
+        self.dpop.is_some()
     }
 
     /// Whether requests and responses are shown.
@@ -72,6 +89,15 @@ impl Http {
     ) -> Result<Response, HttpError> {
         let name = HeaderValue::from_static(concat!("service-a/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, name);
+        let origin = dpop::origin(&request);
+        if let Some(dpop) = &self.dpop
+            && dpop.prove(&mut request).is_none()
+        {
+            return Err(HttpError::Unreachable {
+                reason: "cannot_sign",
+                message: "no DPoP proof can be signed".to_owned(),
+            });
+        }
         let traced = self
             .trace
             .as_ref()
@@ -79,6 +105,9 @@ impl Http {
         let outcome = send(&self.client, request, limit).await;
         if let Some(traced) = traced {
             traced.finished(&outcome, redact);
+        }
+        if let (Some(dpop), Ok(response)) = (&self.dpop, &outcome) {
+            dpop.remember_nonce(origin, response);
         }
         outcome
     }

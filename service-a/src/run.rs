@@ -7,9 +7,11 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    advice,
     call::{CallResult, Caller},
     cli::{self, Cli, Task},
     console::{self, print_error},
+    dpop::Dpop,
     failure::{Class, Failure},
     http::Http,
     interrupt, load,
@@ -111,7 +113,13 @@ async fn prepare(cli: Cli) -> Result<Caller, Failure> {
         Ok(Err(errors)) => return Err(wrong_settings(&errors)),
         Err(_) => return Err(wrong_settings(&[])),
     };
-    caller(settings).map_err(|error| {
+    let dpop = if settings.use_dpop {
+        let cannot_sign = || Failure::new(Class::Usage, "cannot_sign", advice::CANNOT_SIGN);
+        Some(Dpop::new().ok_or_else(cannot_sign)?)
+    } else {
+        None
+    };
+    caller(settings, dpop).map_err(|error| {
         let next =
             "Check the certificate authorities of this machine (SSL_CERT_FILE, SSL_CERT_DIR).";
         Failure::new(Class::Usage, "tls_unusable", next)
@@ -124,13 +132,20 @@ fn wrong_settings(errors: &[SettingError]) -> Failure {
         .with_problems(errors.iter().map(ToString::to_string))
 }
 
-fn caller(settings: Settings) -> Result<Caller, reqwest::Error> {
+fn caller(settings: Settings, dpop: Option<Dpop>) -> Result<Caller, reqwest::Error> {
     // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let trace = settings.verbose.then(Trace::default);
     let issuer = settings.grant.endpoint.url();
-    let to_issuer = Http::new(issuer, settings.timeouts, trace.clone())?;
-    let to_service_b = Http::new(&settings.service_b, settings.timeouts, trace)?;
+    let Settings {
+        timeouts,
+        certificate,
+        ..
+    } = &settings;
+    let to_issuer =
+        Http::new(issuer, *timeouts, certificate.clone(), trace.clone())?.with_dpop(dpop.clone());
+    let to_service_b =
+        Http::new(&settings.service_b, *timeouts, certificate.clone(), trace)?.with_dpop(dpop);
     let source = TokenSource::new(settings.grant, to_issuer);
     Ok(Caller::new(to_service_b, settings.service_b, source))
 }

@@ -10,10 +10,11 @@ use url::Url;
 use crate::{
     ca_file,
     cli::{Cli, SECRET_VARIABLE},
+    client_certificate,
+    credential::Credential,
     discovery::{Issuer, TokenEndpoint},
     grant::{ClientAuth, Grant},
     http::{Timeouts, is_loopback},
-    secret::ClientSecret,
     secret_source,
 };
 
@@ -27,6 +28,8 @@ const SECRET_STDIN: &str = "WORKOUT18_SECRET_STDIN (--secret-stdin)";
 const SERVICE_B_URL: &str = "WORKOUT18_SERVICE_B_URL (--service-b-url)";
 const SCOPE: &str = "WORKOUT18_SCOPE (--scope)";
 const AUDIENCE: &str = "WORKOUT18_AUDIENCE (--audience)";
+const ASSERTION_AUDIENCE: &str = "WORKOUT18_ASSERTION_AUDIENCE (--assertion-audience)";
+const CLIENT_CERTIFICATE: &str = "WORKOUT18_CLIENT_CERTIFICATE (--client-certificate)";
 const RESOURCE: &str = "WORKOUT18_RESOURCE (--resource)";
 const ALLOW_HTTP: &str = "WORKOUT18_ALLOW_HTTP";
 
@@ -40,7 +43,10 @@ const MISSING: &str = "is missing or empty: set it";
 pub(crate) struct Settings {
     pub(crate) grant: Grant,
     pub(crate) service_b: Url,
+    /// For TLS to both.
+    pub(crate) certificate: Option<reqwest::Identity>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) use_dpop: bool,
     pub(crate) verbose: bool,
 }
 
@@ -78,9 +84,13 @@ impl Settings {
             .and_then(|id| client_id(id, cli.client_auth))
             .map_err(&mut note)
             .ok();
-        let secret = secret(cli.secret_file.as_deref(), cli.secret_stdin)
-            .map_err(&mut note)
-            .ok();
+        let credential = credential(
+            cli.client_auth,
+            cli.secret_file.as_deref(),
+            cli.secret_stdin,
+        )
+        .map_err(&mut note)
+        .ok();
         let service_b =
             non_empty(cli.service_b_url).unwrap_or_else(|| DEFAULT_SERVICE_B_URL.to_owned());
         let service_b = http_url(&service_b, "the token", cli.allow_http)
@@ -92,6 +102,11 @@ impl Settings {
             .ok();
         let audience = non_empty(cli.audience)
             .map(|audience| clean(audience, AUDIENCE))
+            .transpose()
+            .map_err(&mut note)
+            .ok();
+        let assertion_audience = non_empty(cli.assertion_audience)
+            .map(|audience| clean(audience, ASSERTION_AUDIENCE))
             .transpose()
             .map_err(&mut note)
             .ok();
@@ -109,6 +124,14 @@ impl Settings {
                 .map_err(|problem| SettingError::new(ca_file::VARIABLE, problem))
                 .map_err(&mut note);
         }
+        let certificate = cli
+            .client_certificate
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| client_certificate::read(&path))
+            .transpose()
+            .map_err(|problem| SettingError::new(CLIENT_CERTIFICATE, problem))
+            .map_err(&mut note)
+            .ok();
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -118,7 +141,8 @@ impl Settings {
                 grant: Grant {
                     endpoint: endpoint?,
                     client_id: client_id?,
-                    secret: secret?,
+                    credential: credential?,
+                    assertion_audience: assertion_audience?,
                     secret_file: cli.secret_file,
                     client_auth: cli.client_auth,
                     scopes: scopes?,
@@ -126,10 +150,12 @@ impl Settings {
                     resources: resources?,
                 },
                 service_b: service_b?,
+                certificate: certificate?,
                 timeouts: Timeouts {
                     connect: cli.connect_timeout,
                     whole: cli.timeout,
                 },
+                use_dpop: cli.use_dpop,
                 verbose,
             })
         };
@@ -268,15 +294,22 @@ fn resources(uris: Vec<String>) -> Result<Vec<String>, SettingError> {
     Ok(uris)
 }
 
-fn secret(file: Option<&Path>, stdin: bool) -> Result<ClientSecret, SettingError> {
-    let (name, secret) = if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
-        (SECRET_FILE, secret_source::read_file(path))
+fn credential(
+    client_auth: ClientAuth,
+    file: Option<&Path>,
+    stdin: bool,
+) -> Result<Credential, SettingError> {
+    let Some(kind) = client_auth.credential_kind() else {
+        return Ok(Credential::None);
+    };
+    let (name, credential) = if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
+        (SECRET_FILE, secret_source::read_file(path, kind))
     } else if stdin {
-        (SECRET_STDIN, secret_source::read_stdin())
+        (SECRET_STDIN, secret_source::read_stdin(kind))
     } else {
         let value = env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
         let value = value.ok_or_else(|| SettingError::new(CLIENT_SECRET, MISSING))?;
-        (CLIENT_SECRET, secret_source::parse_variable(value))
+        (CLIENT_SECRET, secret_source::parse_variable(value, kind))
     };
-    secret.map_err(|problem| SettingError::new(name, problem))
+    credential.map_err(|problem| SettingError::new(name, problem))
 }

@@ -20,11 +20,13 @@ use oauth2::TokenUrl;
 use tokio::{sync::OnceCell, task, time::Instant};
 
 use crate::{
+    credential::Credential,
     discovery::TokenEndpoint,
+    dpop::NONCE_NEEDED,
     failure::Failure,
     grant::Grant,
     http::Http,
-    secret::{AccessToken, ClientSecret},
+    secret::AccessToken,
     secret_source,
     token_request::{self, NewToken, TokenRequestError},
 };
@@ -111,8 +113,8 @@ struct State {
     issued_tokens: u64,
     requests: u64,
     timings: Timings,
-    /// The secret in the file, once it differs from the one in the settings.
-    rotated_secret: Option<Arc<ClientSecret>>,
+    /// The credential in the file, once it differs from the one in the settings.
+    rotated: Option<Arc<Credential>>,
 }
 
 impl State {
@@ -235,10 +237,12 @@ impl Inner {
 
     fn redact(&self, text: &str) -> String {
         let Grant {
-            secret, client_id, ..
+            credential,
+            client_id,
+            ..
         } = &self.grant;
-        let text = secret.redact(client_id, text);
-        match self.state().rotated_secret.clone() {
+        let text = credential.redact(client_id, text);
+        match self.state().rotated.clone() {
             Some(rotated) => rotated.redact(client_id, &text),
             None => text,
         }
@@ -292,16 +296,16 @@ impl Inner {
                 outcome
             })
             .await?;
-        let rotated = self.state().rotated_secret.clone();
-        let secret = rotated.as_deref().unwrap_or(&self.grant.secret);
-        match self.send(endpoint, secret).await {
+        let rotated = self.state().rotated.clone();
+        let credential = rotated.as_deref().unwrap_or(&self.grant.credential);
+        match self.send(endpoint, credential).await {
             Err(TokenRequestError {
                 failure,
                 wrong_client: true,
-            }) => match self.reread_secret().await {
-                Some(rotated) if !rotated.is_same_as(secret) => {
+            }) => match self.reread_credential().await {
+                Some(rotated) if !rotated.is_same_as(credential) => {
                     let rotated = Arc::new(rotated);
-                    self.state().rotated_secret = Some(Arc::clone(&rotated));
+                    self.state().rotated = Some(Arc::clone(&rotated));
                     self.send(endpoint, &rotated)
                         .await
                         .map_err(|error| error.failure)
@@ -312,21 +316,38 @@ impl Inner {
         }
     }
 
-    async fn reread_secret(&self) -> Option<ClientSecret> {
+    async fn reread_credential(&self) -> Option<Credential> {
         let path = self.grant.secret_file.clone()?;
-        let read = task::spawn_blocking(move || secret_source::read_file(&path));
+        let kind = self.grant.client_auth.credential_kind()?;
+        let read = task::spawn_blocking(move || secret_source::read_file(&path, kind));
         read.await.ok()?.ok()
     }
 
-    /// Sends one token request; counts it and measures its time.
+    /// Sends one token request, and a second one if the issuer asks for a DPoP proof with its nonce
+    /// (RFC 9449 section 8). An assertion is good once, so it is made anew.
     async fn send(
         &self,
         endpoint: &TokenUrl,
-        secret: &ClientSecret,
+        credential: &Credential,
+    ) -> Result<NewToken, TokenRequestError> {
+        let outcome = self.send_once(endpoint, credential).await;
+        match &outcome {
+            Err(error) if self.http.uses_dpop() && error.failure.reason().raw() == NONCE_NEEDED => {
+                self.send_once(endpoint, credential).await
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Sends one token request; counts it and measures its time.
+    async fn send_once(
+        &self,
+        endpoint: &TokenUrl,
+        credential: &Credential,
     ) -> Result<NewToken, TokenRequestError> {
         let started = Instant::now();
         self.state().requests += 1;
-        let outcome = token_request::send(&self.http, &self.grant, endpoint, secret).await;
+        let outcome = token_request::send(&self.http, &self.grant, endpoint, credential).await;
         self.state().timings.token = Some(started.elapsed());
         outcome
     }
@@ -339,7 +360,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
     use super::*;
-    use crate::{discovery::Issuer, grant::ClientAuth, http::Timeouts};
+    use crate::{discovery::Issuer, grant::ClientAuth, http::Timeouts, secret::ClientSecret};
 
     fn token(serial: u64, expires_in: Option<u64>, from_renewal: bool) -> Token {
         Token {
@@ -420,13 +441,18 @@ mod tests {
         requests.len()
     }
 
+    fn secret(text: &str) -> Credential {
+        Credential::Secret(ClientSecret::new(text.into()).unwrap())
+    }
+
     fn grant(server: &MockServer) -> Grant {
         let text = server.uri();
         let url = Url::parse(&text).unwrap();
         Grant {
             endpoint: TokenEndpoint::Discover(Issuer::new(text, url)),
             client_id: "a".into(),
-            secret: ClientSecret::new("b".into()).unwrap(),
+            credential: secret("b"),
+            assertion_audience: None,
             secret_file: None,
             client_auth: ClientAuth::Basic,
             scopes: Vec::new(),
@@ -441,7 +467,7 @@ mod tests {
             connect: Duration::from_secs(30),
             whole: Duration::from_secs(30),
         };
-        let http = Http::new(grant.endpoint.url(), timeouts, None).unwrap();
+        let http = Http::new(grant.endpoint.url(), timeouts, None, None).unwrap();
         TokenSource::new(grant, http)
     }
 
@@ -450,7 +476,7 @@ mod tests {
         let server = issuer(Duration::ZERO).await;
         let changes: [fn(&mut Grant); 6] = [
             |_| {},
-            |grant| grant.secret = ClientSecret::new("c".into()).unwrap(),
+            |grant| grant.credential = secret("c"),
             |grant| grant.scopes = vec!["read".into()],
             |grant| grant.resources = vec!["urn:b".into()],
             |grant| grant.audience = Some("b".into()),

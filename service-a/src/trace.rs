@@ -22,6 +22,7 @@ use reqwest::{
 
 use crate::{
     console::print_error,
+    dpop::PROOF,
     escape,
     json_value::JsonValue,
     response::{HttpError, Redact, Response},
@@ -191,7 +192,7 @@ fn format_header(name: &HeaderName, value: &HeaderValue, redact: Redact<'_>) -> 
     let value = String::from_utf8_lossy(value.as_bytes());
     let shown = if *name == AUTHORIZATION {
         masked_credentials(&value)
-    } else if [COOKIE, PROXY_AUTHORIZATION, SET_COOKIE].contains(name) {
+    } else if [COOKIE, PROOF, PROXY_AUTHORIZATION, SET_COOKIE].contains(name) {
         MASK.to_owned()
     } else {
         value.into_owned()
@@ -199,10 +200,10 @@ fn format_header(name: &HeaderName, value: &HeaderValue, redact: Redact<'_>) -> 
     format!("{name}: {}", sanitize(&shown, redact))
 }
 
-/// The scheme, and a Bearer token masked as everywhere else.
+/// The scheme, and a token masked as everywhere else.
 fn masked_credentials(value: &str) -> String {
     match value.split_once(' ') {
-        Some(("Bearer", token)) => format!("Bearer {}", masked_token(token)),
+        Some((scheme @ ("Bearer" | "DPoP"), token)) => format!("{scheme} {}", masked_token(token)),
         Some((scheme, _)) => format!("{scheme} {MASK}"),
         None => MASK.to_owned(),
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::Value;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::tokens::random;
@@ -16,6 +17,9 @@ pub struct StubClient {
     pub id: String,
     /// `client_secret`.
     pub secret: String,
+    /// The public key, as a JWK. A client that has one signs its assertions with it, not with the
+    /// secret (RFC 7523).
+    pub key: Option<Value>,
 }
 
 impl StubClient {
@@ -25,6 +29,7 @@ impl StubClient {
             name: name.into(),
             id: new_uuid(),
             secret: URL_SAFE_NO_PAD.encode(random::<32>()),
+            key: None,
         }
     }
 
@@ -34,6 +39,15 @@ impl StubClient {
         Self {
             id: id.into(),
             secret: secret.into(),
+            ..self
+        }
+    }
+
+    /// The same with this public key, as a JWK.
+    #[must_use]
+    pub fn with_key(self, key: Value) -> Self {
+        Self {
+            key: Some(key),
             ..self
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use serde_json::json;
 
-use super::{StubClient, StubOptions, VerifyStub, reaction::SYNTAX};
+use super::{StubClient, StubOptions, TokenFormat, VerifyStub, reaction::SYNTAX};
 
 /// A server that behaves like IBM Verify, to try the trust triangle without a tenant. Only for
 /// tests.
@@ -31,6 +31,11 @@ pub struct StubCommand {
     #[arg(long, default_value = "7199", value_name = "SECONDS")]
     token_lifetime: u32,
 
+    /// What the token endpoint issues: opaque tokens, or JWTs signed with an algorithm such as
+    /// RS256 or ES256.
+    #[arg(long, default_value = "opaque", value_name = "FORMAT")]
+    token_format: TokenFormat,
+
     /// The URL of Service B in the exports.
     #[arg(long, default_value = "http://127.0.0.1:9000/data", value_name = "URL")]
     service_b_url: String,
@@ -51,10 +56,25 @@ fn after_help() -> String {
   curl http://127.0.0.1:8090/_stub/script --data-urlencode token=$TOKEN -d do=delay:3000
   # Normal behaviour:
   curl -X POST http://127.0.0.1:8090/_stub/clear
+  # The next calls get no keys, then a page that is not JSON, then the keys:
+  curl http://127.0.0.1:8090/_stub/script -d endpoint=jwks -d do=no-keys -d do=page -d do=normal
   # How often it has been called:
   curl http://127.0.0.1:8090/_stub/counters
 
-Endpoints: token, introspect, revoke, discovery, jwks, other. Reactions:
+JWTs and keys, while it runs; each response is the token or the kid of the key:
+  # A good token, and one whose signature is by another key:
+  curl http://127.0.0.1:8090/_stub/issue -d format=RS256 -d scope=read
+  curl http://127.0.0.1:8090/_stub/issue -d format=RS256 -d fault=other-key
+  # From now on the token endpoint issues JWTs:
+  curl http://127.0.0.1:8090/_stub/format -d format=ES256
+  # A new key signs; the old one is published for a while, then withdrawn:
+  curl http://127.0.0.1:8090/_stub/keys -d do=rotate -d algorithm=ES256
+  curl http://127.0.0.1:8090/_stub/keys -d do=withdraw-old
+  # Unusable keys among the good ones, and no more:
+  curl http://127.0.0.1:8090/_stub/keys -d do=break
+  curl http://127.0.0.1:8090/_stub/keys -d do=mend
+
+Endpoints: token, introspect, revoke, discovery, metadata, jwks, other. Reactions:
 {SYNTAX}"
     )
 }
@@ -91,6 +111,7 @@ impl StubCommand {
             ],
             only_own_tokens: self.only_own_tokens,
             token_lifetime: Duration::from_secs(self.token_lifetime.into()),
+            token_format: self.token_format,
             control: true,
             ..StubOptions::default()
         })

@@ -16,8 +16,10 @@ pub struct Counters {
     pub introspect: u64,
     /// Calls of the revocation endpoint.
     pub revoke: u64,
-    /// Calls of the discovery endpoint.
+    /// Calls of the OpenID Connect Discovery endpoint.
     pub discovery: u64,
+    /// Calls of the metadata endpoint of RFC 8414.
+    pub metadata: u64,
     /// Calls of the key set endpoint.
     pub jwks: u64,
     /// Calls of URLs that do not exist.
@@ -64,6 +66,7 @@ impl Counts {
             introspect: calls(Endpoint::Introspect),
             revoke: calls(Endpoint::Revoke),
             discovery: calls(Endpoint::Discovery),
+            metadata: calls(Endpoint::Metadata),
             jwks: calls(Endpoint::Jwks),
             other: calls(Endpoint::Other),
             connections_accepted: self.connections_accepted.load(Relaxed),

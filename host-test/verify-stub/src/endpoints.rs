@@ -9,7 +9,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{
+    assertions::{self, ASSERTION_TYPE},
     clients::{StubClient, authenticate},
+    dpop,
+    jwt::SigningAlgorithm,
     reaction::StubResponse,
     record::{Endpoint, RecordedRequest},
     state::{State, TokenStatus},
@@ -46,11 +49,12 @@ pub(super) fn respond(state: &State, provider: Provider, request: &RecordedReque
     match request.endpoint {
         Endpoint::Token => token(state, provider, request),
         Endpoint::Introspect => introspect(state, provider, request),
-        Endpoint::Revoke => revoke(state, request),
-        Endpoint::Discovery => document(request, || discovery(state, provider)),
-        // Opaque tokens are not signed.
+        Endpoint::Revoke => revoke(state, provider, request),
+        Endpoint::Discovery | Endpoint::Metadata => {
+            document(request, || discovery(state, provider))
+        }
         Endpoint::Jwks => document(request, || {
-            StubResponse::json(StatusCode::OK, &json!({"keys": []}))
+            StubResponse::json(StatusCode::OK, &state.keys.set())
         }),
         Endpoint::Other => Outcome::new(StubResponse::unknown_url(), "unknown URL"),
     }
@@ -61,17 +65,17 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
     if let Err(refusal) = check_form(request) {
         return refusal;
     }
-    let client = match client(state, request) {
+    let client = match client(state, provider, request) {
         Ok(client) => client,
         Err(AuthenticationError::TwoMethods) => return two_methods(),
-        Err(AuthenticationError::WrongCredentials) => {
+        Err(AuthenticationError::WrongCredentials(note)) => {
             let mut response = StubResponse::invalid_client();
             // The scheme that the client used (RFC 6749 section 5.2).
             if request.headers.contains_key(AUTHORIZATION) {
                 let challenge = HeaderValue::from_static(r#"Basic realm="verify-stub""#);
                 response = response.header(WWW_AUTHENTICATE, challenge);
             }
-            return Outcome::new(response, "wrong client credentials");
+            return Outcome::new(response, note);
         }
     };
     match request.parameter("grant_type") {
@@ -91,8 +95,33 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         let text = "A scope is malformed.";
         return bad_request("invalid_scope", text, "scope refused").with_client(client);
     }
-    let spec = TokenSpec::default().client(client.id.clone()).scope(scope);
-    let Ok((token, grant_id)) = state.issue(spec) else {
+    let mut spec = TokenSpec::default().client(client.id.clone()).scope(scope);
+    let resources: Vec<_> = request.parameters("resource").collect();
+    if !resources.is_empty() {
+        // RFC 8707 section 2.
+        spec = spec.audience(resources);
+    }
+    let nonce = state.dpop_nonce();
+    let send_nonce = |response: StubResponse| match nonce.as_deref().map(HeaderValue::from_str) {
+        Some(Ok(nonce)) => response.header(dpop::NONCE, nonce),
+        Some(Err(_)) | None => response,
+    };
+    let url = &state.urls(provider).token;
+    let key = match dpop::check(request, url, nonce.as_deref(), &state.used_proofs) {
+        Ok(key) => key,
+        Err(error) => {
+            let (response, note) = error.response();
+            return Outcome::new(send_nonce(response), note).with_client(client);
+        }
+    };
+    let token_type = match key {
+        Some(key) => {
+            spec = spec.bound_to(&key);
+            "DPoP"
+        }
+        None => provider.token_type(),
+    };
+    let Ok((token, grant_id)) = state.issue(provider, spec) else {
         let response = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
         return Outcome::new(response, "no token").with_client(client);
     };
@@ -101,10 +130,10 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
         "expires_in": seconds(state.token_lifetime),
         "grant_id": grant_id,
         "scope": scope,
-        "token_type": provider.token_type(),
+        "token_type": token_type,
     });
     Outcome::new(
-        no_store(StubResponse::json(StatusCode::OK, &document)),
+        send_nonce(no_store(StubResponse::json(StatusCode::OK, &document))),
         "token issued",
     )
     .with_client(client)
@@ -112,7 +141,7 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
 
 /// RFC 7662 section 2.
 fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match client_and_token(state, request) {
+    let (client, token) = match client_and_token(state, provider, request) {
         Ok(found) => found,
         Err(refusal) => return refusal,
     };
@@ -127,8 +156,8 @@ fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> O
 }
 
 /// RFC 7009 section 2.
-fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
-    let (client, token) = match client_and_token(state, request) {
+fn revoke(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
+    let (client, token) = match client_and_token(state, provider, request) {
         Ok(found) => found,
         Err(refusal) => return refusal,
     };
@@ -142,7 +171,13 @@ fn revoke(state: &State, request: &RecordedRequest) -> Outcome {
 
 fn discovery(state: &State, provider: Provider) -> StubResponse {
     let urls = state.urls(provider);
-    let authentication = ["client_secret_basic", "client_secret_post"];
+    let authentication = [
+        "client_secret_basic",
+        "client_secret_post",
+        "client_secret_jwt",
+        "private_key_jwt",
+    ];
+    let algorithms = ["HS256", "RS256", "PS256", "ES256", "EdDSA"];
     StubResponse::json(
         StatusCode::OK,
         &json!({
@@ -154,10 +189,14 @@ fn discovery(state: &State, provider: Provider) -> StubResponse {
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": ["none"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
+            "dpop_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "token_endpoint_auth_methods_supported": authentication,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": authentication,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": authentication,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         }),
     )
 }
@@ -174,15 +213,15 @@ fn document(request: &RecordedRequest, make: impl FnOnce() -> StubResponse) -> O
 /// 7009 section 2.1).
 fn client_and_token<'a>(
     state: &'a State,
+    provider: Provider,
     request: &'a RecordedRequest,
 ) -> Result<(&'a StubClient, &'a str), Outcome> {
     check_form(request)?;
-    let client = client(state, request).map_err(|error| match error {
+    let client = client(state, provider, request).map_err(|error| match error {
         AuthenticationError::TwoMethods => two_methods(),
-        AuthenticationError::WrongCredentials => Outcome::new(
-            StubResponse::request_unauthorized(),
-            "wrong client credentials",
-        ),
+        AuthenticationError::WrongCredentials(note) => {
+            Outcome::new(StubResponse::request_unauthorized(), note)
+        }
     })?;
     let token = request.parameter("token").ok_or_else(|| {
         let text = "The token parameter is missing.";
@@ -191,7 +230,8 @@ fn client_and_token<'a>(
     Ok((client, token))
 }
 
-/// Checks that the request is a form without repeated parameters (RFC 6749 section 3.2).
+/// Checks that the request is a form without repeated parameters (RFC 6749 section 3.2), but for
+/// `resource` (RFC 8707 section 2).
 fn check_form(request: &RecordedRequest) -> Result<(), Outcome> {
     if request.method != Method::POST {
         return Err(wrong_method("POST"));
@@ -200,8 +240,9 @@ fn check_form(request: &RecordedRequest) -> Result<(), Outcome> {
         let text = "The body is not application/x-www-form-urlencoded.";
         return Err(bad_request("invalid_request", text, "no form"));
     }
-    let mut names: Vec<_> = request.form.iter().map(|(name, _)| name).collect();
-    names.sort();
+    let names = request.form.iter().map(|(name, _)| name.as_str());
+    let mut names: Vec<_> = names.filter(|name| *name != "resource").collect();
+    names.sort_unstable();
     if names
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if a == b))
@@ -223,34 +264,51 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 }
 
 enum AuthenticationError {
-    /// No client has these credentials, or there are none.
-    WrongCredentials,
+    /// No client has these credentials, or there are none. With what to log.
+    WrongCredentials(&'static str),
     /// A client must not use two methods in one request (RFC 6749 section 2.3).
     TwoMethods,
 }
 
 /// Authenticates the client by `client_secret_basic` or `client_secret_post` (RFC 6749 section
-/// 2.3.1).
+/// 2.3.1), or by an assertion (RFC 7523).
 fn client<'a>(
     state: &'a State,
+    provider: Provider,
     request: &RecordedRequest,
 ) -> Result<&'a StubClient, AuthenticationError> {
+    const WRONG: AuthenticationError =
+        AuthenticationError::WrongCredentials("wrong client credentials");
     let secret = request.parameter("client_secret");
     let mut headers = request.headers.get_all(AUTHORIZATION).iter();
+    if let Some(assertion) = request.parameter("client_assertion") {
+        if secret.is_some() || headers.next().is_some() {
+            return Err(AuthenticationError::TwoMethods);
+        }
+        if request.parameter("client_assertion_type") != Some(ASSERTION_TYPE) {
+            return Err(AuthenticationError::WrongCredentials(
+                "unknown type of assertion",
+            ));
+        }
+        return assertions::authenticate(
+            &state.clients,
+            assertion,
+            request.parameter("client_id"),
+            state.urls(provider),
+            &state.used_assertions,
+        )
+        .map_err(AuthenticationError::WrongCredentials);
+    }
     let (id, secret) = match (headers.next(), secret) {
         (Some(_), Some(_)) => return Err(AuthenticationError::TwoMethods),
-        (Some(header), None) if headers.next().is_none() => {
-            basic(header).ok_or(AuthenticationError::WrongCredentials)?
-        }
+        (Some(header), None) if headers.next().is_none() => basic(header).ok_or(WRONG)?,
         (None, Some(secret)) => {
-            let id = request
-                .parameter("client_id")
-                .ok_or(AuthenticationError::WrongCredentials)?;
+            let id = request.parameter("client_id").ok_or(WRONG)?;
             (id.to_owned(), secret.to_owned())
         }
-        _ => return Err(AuthenticationError::WrongCredentials),
+        _ => return Err(WRONG),
     };
-    authenticate(&state.clients, &id, &secret).ok_or(AuthenticationError::WrongCredentials)
+    authenticate(&state.clients, &id, &secret).ok_or(WRONG)
 }
 
 /// Decodes Basic credentials: both parts are form-encoded (RFC 6749 section 2.3.1).

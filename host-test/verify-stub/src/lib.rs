@@ -1,8 +1,9 @@
 //! An HTTP server that behaves like IBM Verify, as far as service-to-service calls need it: token,
-//! introspection, revocation, discovery and keys, in both of its endpoint families.
+//! introspection, revocation, metadata and keys, in both of its endpoint families.
 //!
 //! By default it responds as IBM Verify does. Tests can script faults, call by call; the stub
-//! counts and records the requests.
+//! counts and records the requests. It also issues JWTs (RFC 9068), signed well or badly, and
+//! rotates their keys.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -23,17 +24,21 @@
 //!
 //! It is not a place for real secrets, nor an issuer that anything but tests should trust.
 
+mod assertions;
 mod body;
 mod clients;
 mod command;
 mod control;
 mod counters;
+mod dpop;
 mod endpoints;
+mod jwt;
 mod reaction;
 mod record;
 mod server;
 mod state;
 mod stub;
+mod tables;
 mod tls;
 mod tokens;
 mod urls;
@@ -43,6 +48,7 @@ pub use self::{
     clients::StubClient,
     command::StubCommand,
     counters::Counters,
+    jwt::{DpopKey, DpopProof, PublicKeyForm, SignatureFault, SigningAlgorithm, TokenFormat},
     reaction::{Reaction, ReactionKind, StubResponse},
     record::{Endpoint, RecordedRequest},
     stub::{StubOptions, VerifyStub},

@@ -170,6 +170,7 @@ pub(super) const SYNTAX: &str = "  normal          respond as IBM Verify does
   delay:MS        the same, after this many milliseconds
   status:CODE     this status and a JSON error
   refuse          401 CSIAQ0155E: the credentials of the client are rejected
+  no-keys         a key set without keys
   page            404 with the HTML page for unknown URLs
   redirect:URL    302 to this URL
   busy:SECONDS    429 with Retry-After
@@ -206,6 +207,7 @@ impl FromStr for Reaction {
                 Ok(StubResponse::json(status, &json!({"error": "scripted"})).into())
             }
             "refuse" => plain(StubResponse::request_unauthorized().into()),
+            "no-keys" => plain(StubResponse::no_keys().into()),
             "page" => plain(StubResponse::unknown_url().into()),
             "redirect" => {
                 let location = HeaderValue::from_str(value)
@@ -285,6 +287,11 @@ impl StubResponse {
     /// The introspection response for a token that is not active (RFC 7662 section 2.2).
     pub fn inactive() -> Self {
         Self::document(r#"{"active":false}"#)
+    }
+
+    /// A JWK set without keys (RFC 7517 section 5).
+    pub fn no_keys() -> Self {
+        Self::document(r#"{"keys":[]}"#)
     }
 
     /// The response of IBM Verify's introspection and revocation endpoints to wrong client

@@ -16,6 +16,8 @@ pub enum Endpoint {
     Revoke,
     /// OpenID Connect Discovery.
     Discovery,
+    /// RFC 8414.
+    Metadata,
     /// RFC 7517.
     Jwks,
     /// Any other URL.
@@ -24,11 +26,12 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Token,
         Self::Introspect,
         Self::Revoke,
         Self::Discovery,
+        Self::Metadata,
         Self::Jwks,
         Self::Other,
     ];
@@ -40,6 +43,7 @@ impl Endpoint {
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
             Self::Discovery => "discovery",
+            Self::Metadata => "metadata",
             Self::Jwks => "jwks",
             Self::Other => "other",
         }
@@ -89,10 +93,13 @@ pub struct RecordedRequest {
 impl RecordedRequest {
     /// The value of the first form parameter with this name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.form
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters(name).next()
+    }
+
+    /// The values of the form parameters with this name.
+    pub fn parameters(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.form.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
     }
 }
 

@@ -4,19 +4,22 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use lru::LruCache;
+use serde_json::Value;
 
 use super::{
     clients::{StubClient, new_uuid},
     counters::Counts,
+    jwt::{KeyRing, TokenFormat, sign},
     reaction::Reaction,
     record::{Endpoint, RecordedRequest},
+    tables::{UsedIds, lock, put},
     tokens::{Claims, Token, TokenDocument, TokenSpec, new_token, seconds, unix_now},
     urls::{Provider, Urls},
 };
@@ -41,6 +44,11 @@ pub(super) struct State {
     new_urls: Urls,
     old_urls: Urls,
     pub(super) counts: Counts,
+    pub(super) keys: KeyRing,
+    pub(super) used_assertions: UsedIds,
+    pub(super) used_proofs: UsedIds,
+    dpop_nonce: Mutex<Option<String>>,
+    format: Mutex<TokenFormat>,
     tokens: Mutex<LruCache<String, Token>>,
     /// Keyed by a hash, because an unknown token may be long; a collision would only make a count
     /// wrong.
@@ -94,6 +102,11 @@ impl State {
             new_urls: Urls::new(base, Provider::New),
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
+            keys: KeyRing::default(),
+            used_assertions: UsedIds::default(),
+            used_proofs: UsedIds::default(),
+            dpop_nonce: Mutex::default(),
+            format: Mutex::default(),
             tokens: Mutex::new(LruCache::unbounded()),
             introspections: Mutex::new(LruCache::unbounded()),
             hasher: RandomState::new(),
@@ -117,14 +130,28 @@ impl State {
             .with_context(|| format!("the stub has no client {name_or_id:?}"))
     }
 
+    /// What the token endpoint issues from now on.
+    pub(super) fn set_format(&self, format: TokenFormat) {
+        *lock(&self.format) = format;
+    }
+
+    /// The nonce that DPoP proofs need, if they need one.
+    pub(super) fn dpop_nonce(&self) -> Option<String> {
+        lock(&self.dpop_nonce).clone()
+    }
+
+    pub(super) fn set_dpop_nonce(&self, nonce: Option<String>) {
+        *lock(&self.dpop_nonce) = nonce;
+    }
+
     /// A new token and its grant id.
-    pub(super) fn issue(&self, spec: TokenSpec) -> Result<(String, String)> {
+    pub(super) fn issue(&self, provider: Provider, spec: TokenSpec) -> Result<(String, String)> {
         let client = match &spec.client {
             Some(name_or_id) => self.client(name_or_id)?,
             None => self.clients.first().context("the stub has no client")?,
         };
         let now = unix_now();
-        let token = new_token(now);
+        let format = spec.format.unwrap_or_else(|| *lock(&self.format));
         let grant_id = new_uuid();
         let lifetime = spec
             .expires_in
@@ -134,13 +161,32 @@ impl State {
             scope: spec.scope,
             issued: now,
             grant_id: grant_id.clone(),
+            jti: matches!(format, TokenFormat::Jwt(_)).then(new_uuid),
             members: spec.members,
+        };
+        let expires = now.saturating_add(lifetime);
+        let (token, document) = match format {
+            TokenFormat::Opaque => (new_token(now), TokenDocument::FromClaims(Box::new(claims))),
+            TokenFormat::Jwt(algorithm) => {
+                let issuer = &self.urls(provider).issuer;
+                let document = claims.document(provider, issuer, &client.id, expires);
+                let mut claims = document.clone();
+                // What RFC 7662 section 2.2 says of a token, the token does not say of itself.
+                claims.retain(|name, _| name != "active" && name != "token_type");
+                let claims = Value::Object(claims).to_string();
+                let token = sign(&self.keys, algorithm, &spec.jwt, &claims)?;
+                if spec.jwt.fault.is_some() {
+                    return Ok((token, grant_id));
+                }
+                let document = Value::Object(document).to_string();
+                (token, TokenDocument::Fixed(document.into()))
+            }
         };
         let entry = Token {
             client_id: Some(client.id.clone()),
-            expires: now.saturating_add(lifetime),
+            expires,
             revoked: false,
-            document: TokenDocument::FromClaims(Box::new(claims)),
+            document,
         };
         put(&mut lock(&self.tokens), token.clone(), entry, MAX_TOKENS);
         Ok((token, grant_id))
@@ -197,7 +243,7 @@ impl State {
             TokenDocument::FromClaims(claims) => {
                 let issuer = &self.urls(provider).issuer;
                 let document = claims.document(provider, issuer, owner, token.expires);
-                document.to_string().into()
+                Value::Object(document).to_string().into()
             }
         })
     }
@@ -270,17 +316,6 @@ impl State {
     }
 }
 
-fn put<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>, key: K, value: V, limit: usize) {
-    cache.put(key, value);
-    if cache.len() > limit {
-        cache.pop_lru();
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +329,7 @@ mod tests {
     fn unknown_tokens_neither_evict_known_ones_nor_exhaust_the_memory() {
         let state = state();
         let client = state.client("a").unwrap();
-        let (good, _) = state.issue(TokenSpec::default()).unwrap();
+        let (good, _) = state.issue(Provider::New, TokenSpec::default()).unwrap();
         for number in 0..2 * MAX_COUNTED_TOKENS {
             let token = format!("unknown {number}");
             state.count_introspection(&token);

@@ -16,10 +16,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     clients::StubClient,
     counters::Counters,
+    dpop::new_nonce,
+    jwt::{SigningAlgorithm, TokenFormat, unusable_keys},
     reaction::Reaction,
     record::{Endpoint, RecordedRequest},
     server::Server,
-    state::{State, lock},
+    state::State,
+    tables::lock,
     tls::{StubCertificate, StubTls},
     tokens::TokenSpec,
     urls::{Provider, Urls, base},
@@ -41,6 +44,11 @@ pub struct StubOptions {
     pub only_own_tokens: bool,
     /// The lifetime of tokens.
     pub token_lifetime: Duration,
+    /// What the token endpoint issues.
+    pub token_format: TokenFormat,
+    /// The algorithms whose keys exist and are published from the start, in addition to that of
+    /// `token_format`. Any other key is made when it first signs.
+    pub signing_keys: Vec<SigningAlgorithm>,
     /// `https` with a certificate of the stub's own. `None`: `http`.
     pub tls: Option<StubTls>,
     /// Serves `/_stub/`, where any caller can script the stub.
@@ -61,6 +69,8 @@ impl Default for StubOptions {
             clients: ["service-a", "service-b"].map(StubClient::new).into(),
             only_own_tokens: false,
             token_lifetime: Self::DEFAULT_TOKEN_LIFETIME,
+            token_format: TokenFormat::Opaque,
+            signing_keys: Vec::new(),
             tls: None,
             control: false,
         }
@@ -95,7 +105,8 @@ impl VerifyStub {
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound, or a name of the certificate is invalid.
+    /// If the address cannot be bound, a key cannot be made, or a name of the certificate is
+    /// invalid.
     pub async fn start(options: StubOptions) -> Result<Self> {
         let any_port = options.listen.port() == 0;
         let listener = listen(options.listen, any_port)?;
@@ -128,6 +139,14 @@ impl VerifyStub {
             reserved,
             running: Mutex::new(None),
         };
+        let format = match options.token_format {
+            TokenFormat::Opaque => None,
+            TokenFormat::Jwt(algorithm) => Some(algorithm),
+        };
+        for algorithm in options.signing_keys.into_iter().chain(format) {
+            stub.state.keys.require(algorithm)?;
+        }
+        stub.state.set_format(options.token_format);
         stub.accept(listener);
         Ok(stub)
     }
@@ -210,10 +229,100 @@ impl VerifyStub {
         reason = "a test that names a client that does not exist is wrong"
     )]
     pub fn issue(&self, spec: TokenSpec) -> String {
-        match self.state.issue(spec) {
+        match self.state.issue(Provider::New, spec) {
             Ok((token, _)) => token,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// What the token endpoint issues from now on.
+    pub fn set_token_format(&self, format: TokenFormat) {
+        self.state.set_format(format);
+    }
+
+    /// The JWK set that is published now.
+    pub fn key_set(&self) -> Value {
+        self.state.keys.set()
+    }
+
+    /// Publishes a new key and signs with it from now on. The old one stays published. Returns its
+    /// `kid`.
+    ///
+    /// # Panics
+    ///
+    /// If no key can be made.
+    pub fn rotate_key(&self, algorithm: SigningAlgorithm) -> String {
+        self.new_key(algorithm, true)
+    }
+
+    /// Publishes a new key without signing with it, as issuers do some time before they rotate.
+    /// Returns its `kid`.
+    ///
+    /// # Panics
+    ///
+    /// If no key can be made.
+    pub fn add_key(&self, algorithm: SigningAlgorithm) -> String {
+        self.new_key(algorithm, false)
+    }
+
+    #[expect(clippy::panic, reason = "a test cannot go on without a key")]
+    fn new_key(&self, algorithm: SigningAlgorithm, signs: bool) -> String {
+        match self.state.keys.add(algorithm, signs) {
+            Ok(kid) => kid,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// Withdraws every key that does not sign any more.
+    pub fn withdraw_old_keys(&self) {
+        self.state.keys.withdraw_old();
+    }
+
+    /// Withdraws a key. If it signs, it goes on to.
+    ///
+    /// # Panics
+    ///
+    /// If the stub has no such key.
+    pub fn withdraw_key(&self, kid: &str) {
+        self.set_published(kid, false);
+    }
+
+    /// Publishes a key that was withdrawn.
+    ///
+    /// # Panics
+    ///
+    /// If the stub has no such key.
+    pub fn publish_key(&self, kid: &str) {
+        self.set_published(kid, true);
+    }
+
+    #[expect(
+        clippy::panic,
+        reason = "a test that names a key that does not exist is wrong"
+    )]
+    fn set_published(&self, kid: &str, published: bool) {
+        if let Err(error) = self.state.keys.set_published(kid, published) {
+            panic!("{error}");
+        }
+    }
+
+    /// Publishes these JWKs, valid or not, before the stub's own. An empty list ends that.
+    pub fn publish_also(&self, keys: Vec<Value>) {
+        self.state.keys.publish_also(keys);
+    }
+
+    /// For [`Self::publish_also`]: keys that verify no token, as key sets in the field have them
+    /// beside good ones.
+    pub fn unusable_keys() -> Vec<Value> {
+        unusable_keys()
+    }
+
+    /// From now on DPoP proofs need a nonce (RFC 9449 section 8): a new one, which responses of the
+    /// token endpoint send.
+    pub fn require_dpop_nonce(&self) -> String {
+        let nonce = new_nonce();
+        self.state.set_dpop_nonce(Some(nonce.clone()));
+        nonce
     }
 
     /// Makes `token` an active token with this introspection document.

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use rand::Rng as _;
 use serde_json::{Map, Value, json};
 
-use super::urls::Provider;
+use super::{
+    jwt::{JwtSpec, SignatureFault, SigningAlgorithm, TokenFormat},
+    urls::Provider,
+};
 
 /// Cryptographically secure random bytes.
 pub(super) fn random<const N: usize>() -> [u8; N] {
@@ -53,7 +56,9 @@ pub struct TokenSpec {
     pub(super) audience: Option<Vec<String>>,
     pub(super) scope: String,
     pub(super) expires_in: Option<i64>,
-    pub(super) members: Vec<(String, Value)>,
+    pub(super) members: Vec<(String, Option<Value>)>,
+    pub(super) format: Option<TokenFormat>,
+    pub(super) jwt: JwtSpec,
 }
 
 impl TokenSpec {
@@ -85,11 +90,68 @@ impl TokenSpec {
         self
     }
 
-    /// Sets a member of the introspection document. An `exp` set this way appears in the document
-    /// only: it does not change when the token expires.
+    /// Sets a member of the introspection document and claim of a JWT. An `exp` set this way
+    /// appears there only: it does not change when the stub takes the token for expired.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.members.push((name.into(), value.into()));
+        self.members.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Leaves a member of the introspection document and claim of a JWT out.
+    #[must_use]
+    pub fn without(mut self, name: impl Into<String>) -> Self {
+        self.members.push((name.into(), None));
+        self
+    }
+
+    /// A token that is bound to the key with this thumbprint (RFC 9449 section 6).
+    #[must_use]
+    pub fn bound_to(self, thumbprint: &str) -> Self {
+        self.member("cnf", json!({"jkt": thumbprint}))
+            .member("token_type", "DPoP")
+    }
+
+    /// An opaque token, whatever the token endpoint issues.
+    #[must_use]
+    pub fn opaque(mut self) -> Self {
+        self.format = Some(TokenFormat::Opaque);
+        self
+    }
+
+    /// A JWT (RFC 9068) signed with this algorithm, whatever the token endpoint issues. If no key
+    /// of the stub signs with it yet, one is made and published.
+    #[must_use]
+    pub fn jwt(mut self, algorithm: SigningAlgorithm) -> Self {
+        self.format = Some(TokenFormat::Jwt(algorithm));
+        self
+    }
+
+    /// A JWT that nobody may accept.
+    #[must_use]
+    pub fn signature_fault(mut self, fault: SignatureFault) -> Self {
+        self.jwt.fault = Some(fault);
+        self
+    }
+
+    /// Sets a member of the header of a JWT.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.jwt.header.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Leaves a member of the header of a JWT out.
+    #[must_use]
+    pub fn without_header(mut self, name: impl Into<String>) -> Self {
+        self.jwt.header.push((name.into(), None));
+        self
+    }
+
+    /// The whole header of a JWT, JSON or not. It is signed as it is.
+    #[must_use]
+    pub fn raw_header(mut self, header: impl Into<String>) -> Self {
+        self.jwt.raw_header = Some(header.into());
         self
     }
 }
@@ -101,6 +163,8 @@ impl fmt::Debug for TokenSpec {
             .field("audience", &self.audience)
             .field("scope", &self.scope)
             .field("expires_in", &self.expires_in)
+            .field("format", &self.format)
+            .field("fault", &self.jwt.fault)
             .finish_non_exhaustive()
     }
 }
@@ -125,7 +189,9 @@ pub(super) struct Claims {
     pub(super) scope: String,
     pub(super) issued: i64,
     pub(super) grant_id: String,
-    pub(super) members: Vec<(String, Value)>,
+    /// Only JWTs have one.
+    pub(super) jti: Option<String>,
+    pub(super) members: Vec<(String, Option<Value>)>,
 }
 
 impl Claims {
@@ -136,7 +202,7 @@ impl Claims {
         issuer: &str,
         client_id: &str,
         expires: i64,
-    ) -> Value {
+    ) -> Map<String, Value> {
         let mut document = Map::new();
         let mut set = |name: &str, value: Value| _ = document.insert(name.to_owned(), value);
         set("active", true.into());
@@ -153,6 +219,9 @@ impl Claims {
         set("grant_type", "client_credentials".into());
         set("iat", self.issued.into());
         set("iss", issuer.into());
+        if let Some(jti) = &self.jti {
+            set("jti", jti.clone().into());
+        }
         if !self.scope.is_empty() {
             set("scope", self.scope.clone().into());
         }
@@ -165,8 +234,11 @@ impl Claims {
             set("uniqueSecurityName", client_id.into());
         }
         for (name, value) in &self.members {
-            set(name, value.clone());
+            match value {
+                Some(value) => _ = document.insert(name.clone(), value.clone()),
+                None => _ = document.remove(name),
+            }
         }
-        Value::Object(document)
+        document
     }
 }

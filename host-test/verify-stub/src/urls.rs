@@ -48,6 +48,8 @@ pub struct Urls {
     pub issuer: String,
     /// OpenID Connect Discovery.
     pub discovery: String,
+    /// RFC 8414.
+    pub metadata: String,
     /// RFC 6749 section 3.2.
     pub token: String,
     /// RFC 7662.
@@ -58,7 +60,11 @@ pub struct Urls {
     pub jwks: String,
 }
 
+/// After the path of the issuer (OpenID Connect Discovery 1.0 section 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// Before the path of the issuer (RFC 8414 section 3.1).
+const METADATA: &str = "/.well-known/oauth-authorization-server";
 
 impl Urls {
     pub(super) fn new(base: &str, provider: Provider) -> Self {
@@ -66,6 +72,7 @@ impl Urls {
         let issuer = format!("{base}{}", provider.issuer());
         Self {
             discovery: format!("{issuer}{DISCOVERY}"),
+            metadata: format!("{base}{METADATA}{}", provider.issuer()),
             issuer,
             token: endpoint("token"),
             introspect: endpoint("introspect"),
@@ -94,6 +101,9 @@ pub(super) fn route(path: &str) -> (Endpoint, Provider) {
     for provider in Provider::ALL {
         if path.strip_prefix(provider.issuer()) == Some(DISCOVERY) {
             return (Endpoint::Discovery, provider);
+        }
+        if path.strip_prefix(METADATA) == Some(provider.issuer()) {
+            return (Endpoint::Metadata, provider);
         }
         let endpoint = match path.strip_prefix(provider.endpoints()) {
             Some("/token") => Endpoint::Token,

@@ -81,8 +81,8 @@ pub(crate) struct Cli {
     #[arg(long, env = "WORKOUT18_CLIENT_ID", value_name = "ID")]
     pub(crate) client_id: Option<String>,
 
-    /// Reads the client secret from this file, and again if the issuer rejects it, as after a
-    /// rotation.
+    /// Reads the client secret, or the private key, from this file, and again if the issuer rejects
+    /// it, as after a rotation.
     #[arg(
         long,
         env = "WORKOUT18_SECRET_FILE",
@@ -91,7 +91,7 @@ pub(crate) struct Cli {
     )]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// Reads the client secret from standard input, to its end.
+    /// Reads the client secret, or the private key, from standard input, to its end.
     #[arg(long, env = "WORKOUT18_SECRET_STDIN")]
     pub(crate) secret_stdin: bool,
 
@@ -118,8 +118,10 @@ pub(crate) struct Cli {
     pub(crate) resources: Vec<String>,
 
     /// How the client authenticates at the issuer: `basic` (Authorization header, id and secret
-    /// form-encoded first), `basic-raw` (not encoded, for issuers that do not decode them) or
-    /// `post` (request body).
+    /// form-encoded first), `basic-raw` (not encoded, for issuers that do not decode them), `post`
+    /// (request body), `client_secret_jwt` or `private_key_jwt` (RFC 7523: an assertion signed with
+    /// the secret or with a private key, which then stands in place of the secret, as a JWK or in
+    /// PEM), or `none` (only the client id).
     #[arg(
         long,
         env = "WORKOUT18_CLIENT_AUTH",
@@ -129,6 +131,20 @@ pub(crate) struct Cli {
         hide_possible_values = true
     )]
     pub(crate) client_auth: ClientAuth,
+
+    /// The audience of assertions. If not set, the issuer; with --token-url, the token endpoint.
+    #[arg(long, env = "WORKOUT18_ASSERTION_AUDIENCE", value_name = "AUDIENCE")]
+    pub(crate) assertion_audience: Option<String>,
+
+    /// A PEM file with a certificate, its chain and its private key, for TLS to the issuer and to
+    /// Service B (RFC 8705).
+    #[arg(long, env = "WORKOUT18_CLIENT_CERTIFICATE", value_name = "FILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+
+    /// Requests tokens that are bound to a key, which is made anew by each run, and proves with each
+    /// request that it holds the key (DPoP, RFC 9449).
+    #[arg(long, env = "WORKOUT18_USE_DPOP")]
+    pub(crate) use_dpop: bool,
 
     /// Timeout of each request to the issuer and to Service B, in seconds.
     #[arg(long, env = "WORKOUT18_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]

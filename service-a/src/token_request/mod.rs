@@ -19,16 +19,21 @@ use self::{
 };
 use crate::{
     advice,
+    credential::{ASSERTION_TYPE, Assertion, Credential},
+    discovery::TokenEndpoint,
     failure::{Class, Failure},
     grant::{ClientAuth, Grant},
     http::Http,
-    response::HttpError,
+    response::{HttpError, Redact},
     secret::{AccessToken, ClientSecret},
     untrusted_text::UntrustedText,
 };
 
 /// What IBM Verify writes if id and secret do not match.
 const IBM_WRONG_CLIENT: &str = "CSIAQ0155E";
+
+/// The type of tokens that are bound to a key, in lower case (RFC 9449 section 5).
+const DPOP_TYPE: &str = "dpop";
 
 /// A token as the issuer returned it.
 pub(crate) struct NewToken {
@@ -57,15 +62,26 @@ pub(crate) async fn send(
     http: &Http,
     grant: &Grant,
     endpoint: &TokenUrl,
-    secret: &ClientSecret,
+    credential: &Credential,
 ) -> Result<NewToken, TokenRequestError> {
-    let oauth = OAuthClient::new(ClientId::new(grant.client_id.clone()))
-        .set_client_secret(oauth2::ClientSecret::new(secret.secret().to_owned()))
+    let assertion = match grant.client_auth {
+        ClientAuth::ClientSecretJwt | ClientAuth::PrivateKeyJwt => {
+            Some(assertion(grant, endpoint, credential)?)
+        }
+        ClientAuth::Basic | ClientAuth::BasicRaw | ClientAuth::Post | ClientAuth::None => None,
+    };
+    let mut oauth = OAuthClient::new(ClientId::new(grant.client_id.clone()))
         .set_auth_type(match grant.client_auth {
             ClientAuth::Basic | ClientAuth::BasicRaw => AuthType::BasicAuth,
-            ClientAuth::Post => AuthType::RequestBody,
+            ClientAuth::Post
+            | ClientAuth::ClientSecretJwt
+            | ClientAuth::PrivateKeyJwt
+            | ClientAuth::None => AuthType::RequestBody,
         })
         .set_token_uri(endpoint.clone());
+    if let (Credential::Secret(secret), None) = (credential, &assertion) {
+        oauth = oauth.set_client_secret(oauth2::ClientSecret::new(secret.secret().to_owned()));
+    }
     let mut request = oauth
         .exchange_client_credentials()
         .add_scopes(grant.scopes.iter().cloned().map(Scope::new));
@@ -75,18 +91,53 @@ pub(crate) async fn send(
     for resource in &grant.resources {
         request = request.add_extra_param("resource", resource);
     }
-    let redact = |text: &str| secret.redact(&grant.client_id, text);
-    let credentials = match grant.client_auth {
-        ClientAuth::BasicRaw => raw_credentials(&grant.client_id, secret),
-        ClientAuth::Basic | ClientAuth::Post => None,
+    if let Some(assertion) = &assertion {
+        request = request
+            .add_extra_param("client_assertion_type", ASSERTION_TYPE)
+            .add_extra_param("client_assertion", assertion.secret());
+    }
+    let redact = |text: &str| {
+        let text = credential.redact(&grant.client_id, text);
+        match &assertion {
+            Some(assertion) => assertion.redact(&text),
+            None => text,
+        }
+    };
+    let credentials = match (grant.client_auth, credential) {
+        (ClientAuth::BasicRaw, Credential::Secret(secret)) => {
+            raw_credentials(&grant.client_id, secret)
+        }
+        _ => None,
     };
     let client = OAuthHttpClient::new(http, credentials, &redact);
     let outcome = request.request_async(&client).await;
     let received = client.into_received();
     match outcome {
-        Ok(body) => check_token(body, grant, endpoint).map_err(TokenRequestError::from),
-        Err(error) => Err(explain(error, received, grant, secret, endpoint)),
+        Ok(body) => {
+            check_token(body, grant, http.uses_dpop(), endpoint).map_err(TokenRequestError::from)
+        }
+        Err(error) => Err(explain(
+            error, received, grant, credential, &redact, endpoint,
+        )),
     }
+}
+
+/// The audience is the issuer: an assertion for a token endpoint could be meant for another
+/// issuer's (draft-ietf-oauth-rfc7523bis). Without an issuer it is the token endpoint (RFC 7523
+/// section 3).
+fn assertion(
+    grant: &Grant,
+    endpoint: &TokenUrl,
+    credential: &Credential,
+) -> Result<Assertion, Failure> {
+    let audience = match (&grant.assertion_audience, &grant.endpoint) {
+        (Some(audience), _) => audience,
+        (None, TokenEndpoint::Discover(issuer)) => issuer.as_str(),
+        (None, TokenEndpoint::Fixed(_)) => endpoint.as_str(),
+    };
+    Assertion::new(credential, &grant.client_id, audience).ok_or_else(|| {
+        Failure::new(Class::Usage, "cannot_sign", advice::CANNOT_SIGN).with_url(endpoint.url())
+    })
 }
 
 /// Basic credentials of RFC 7617 section 2, without the form encoding of RFC 6749 section 2.3.1.
@@ -100,6 +151,7 @@ fn raw_credentials(client_id: &str, secret: &ClientSecret) -> Option<HeaderValue
 fn check_token(
     body: TokenResponseBody,
     grant: &Grant,
+    uses_dpop: bool,
     endpoint: &TokenUrl,
 ) -> Result<NewToken, Failure> {
     let unusable = |text| {
@@ -109,10 +161,21 @@ fn check_token(
             .with_description(Some(UntrustedText::new(text)))
     };
     // A client must not use a token whose type it does not understand (RFC 6749 section 7.1).
-    if body.token_type != BasicTokenType::Bearer {
-        return Err(unusable(
-            "the issuer gave a token of a type other than Bearer",
-        ));
+    match &body.token_type {
+        BasicTokenType::Extension(name) if uses_dpop && name == DPOP_TYPE => {}
+        // It would work for whoever steals it (RFC 9449 section 5).
+        _ if uses_dpop => {
+            return Err(
+                unusable("the issuer gave a token that is not bound to the key")
+                    .with_next(advice::NOT_BOUND),
+            );
+        }
+        BasicTokenType::Bearer => {}
+        _ => {
+            return Err(unusable(
+                "the issuer gave a token of a type other than Bearer",
+            ));
+        }
     }
     let access = AccessToken::new(body.access_token.into_secret())
         .ok_or_else(|| unusable("the issuer gave a token that no Authorization header can hold"))?;
@@ -127,10 +190,10 @@ fn explain(
     error: RequestTokenError<HttpError, BasicErrorResponse>,
     received: Option<ReceivedResponse>,
     grant: &Grant,
-    secret: &ClientSecret,
+    credential: &Credential,
+    redact: Redact<'_>,
     endpoint: &TokenUrl,
 ) -> TokenRequestError {
-    let redact = |text: &str| secret.redact(&grant.client_id, text);
     let untrusted = |text: &str| UntrustedText::new(&redact(text));
     let setting = grant.endpoint.setting();
     if let RequestTokenError::Request(HttpError::Unreachable { reason, message }) = error {
@@ -170,15 +233,26 @@ fn explain(
         (None, 401 | 403) => refusal.is_some_and(|refusal| refusal.is_empty),
         (None, _) => false,
     };
-    let encoded = grant.client_auth == ClientAuth::Basic
-        && [grant.client_id.as_str(), secret.secret()]
-            .into_iter()
-            .any(is_changed_by_encoding);
+    let encoded = match (grant.client_auth, credential) {
+        (ClientAuth::Basic, Credential::Secret(secret)) => {
+            [grant.client_id.as_str(), secret.secret()]
+                .into_iter()
+                .any(is_changed_by_encoding)
+        }
+        _ => false,
+    };
     let next = match reason {
         // Such an issuer does not distinguish a wrong secret from a forbidden grant type.
         "unauthorized_client" => advice::for_issuer(reason, setting),
         _ if wrong_client && encoded => advice::ENCODED_CLIENT,
-        _ if wrong_client => advice::for_issuer("invalid_client", setting),
+        _ if wrong_client => match grant.client_auth {
+            ClientAuth::PrivateKeyJwt => advice::REJECTED_KEY,
+            ClientAuth::ClientSecretJwt => advice::REJECTED_ASSERTION,
+            ClientAuth::None => advice::REJECTED_CERTIFICATE,
+            ClientAuth::Basic | ClientAuth::BasicRaw | ClientAuth::Post => {
+                advice::for_issuer("invalid_client", setting)
+            }
+        },
         _ => advice::for_issuer(reason, setting),
     };
     let mut failure = Failure::new(Class::IssuerRefused, &redact(reason), next)
@@ -186,7 +260,7 @@ fn explain(
         .with_error(code.map(untrusted))
         .with_description(description.map(untrusted));
     if let Some(received) = &received {
-        failure = failure.with_response(received.status, &received.headers, &redact);
+        failure = failure.with_response(received.status, &received.headers, redact);
     }
     TokenRequestError {
         failure,

@@ -9,6 +9,8 @@
 )]
 
 mod call;
+mod client_auth;
+mod dpop;
 mod fixture;
 mod interrupt;
 mod issuer;

@@ -379,7 +379,7 @@ async fn contradictory_and_meaningless_flags_are_refused() {
         "--repeat 2 --rate nan",
         "--timeout 0",
         "--timeout inf",
-        "--client-auth none",
+        "--client-auth digest",
         "--secret-file x --secret-stdin",
     ];
     let world = World::working().await;

@@ -11,7 +11,12 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::ring,
+        pki_types::PrivateKeyDer,
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    },
     server::TlsStream,
 };
 
@@ -39,6 +44,31 @@ impl Authority {
 
     /// Offers only these protocols (RFC 7301).
     fn acceptor_for(&self, protocols: &[&str]) -> TlsAcceptor {
+        self.acceptor_with(protocols, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// Accepts only callers with a certificate of this authority.
+    fn mutual_acceptor(&self) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        self.acceptor_with(&[], clients.build().unwrap())
+    }
+
+    /// A certificate for a client and its key, in PEM.
+    fn client_certificate(&self) -> String {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(["service-a".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        certificate.pem() + &key.serialize_pem()
+    }
+
+    fn acceptor_with(
+        &self,
+        protocols: &[&str],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
@@ -46,7 +76,7 @@ impl Authority {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         config.alpn_protocols = protocols
@@ -122,6 +152,54 @@ async fn https_metadata_may_name_a_token_endpoint_of_another_origin() {
     assert_eq!(finished.stdout, format!("{TOKEN}\n"), "{}", finished.stderr);
     let head = requests.recv().await.unwrap();
     assert!(head.starts_with("POST /t HTTP/1.1\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn rfc8705_s2_a_client_certificate_stands_for_the_secret() {
+    let authority = Authority::new("mutual");
+    let (tokens, origin) = listener().await;
+    let response = json!({"access_token": TOKEN, "token_type": "bearer"});
+    let mut requests = serve(tokens, authority.mutual_acceptor(), response);
+    let endpoint = format!("{origin}/t");
+    let certificate = TemporaryFile::new("client.pem", &authority.client_certificate());
+    let command = |flags: &[&str]| {
+        let common = [
+            "--token-only",
+            "--client-auth",
+            "none",
+            "--token-url",
+            &endpoint,
+        ];
+        let mut command = service_a("", &[&common[..], flags].concat());
+        command.env_remove("WORKOUT18_CLIENT_SECRET");
+        command.env("SSL_CERT_FILE", authority.roots.path());
+        command
+    };
+    let finished = run(command(&["--client-certificate", certificate.path()])).await;
+    assert_eq!(finished.stdout, format!("{TOKEN}\n"), "{}", finished.stderr);
+    let head = requests.recv().await.unwrap();
+    assert!(head.starts_with("POST /t HTTP/1.1\r\n"), "{head}");
+    assert!(!head.contains("authorization"), "{head}");
+    assert_eq!(run(command(&[])).await.code, Some(3));
+
+    for (content, problem) in [
+        (
+            "",
+            "holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`)",
+        ),
+        (
+            &authority.issuer.pem(),
+            "holds no private key in PEM (`-----BEGIN PRIVATE KEY-----`): append it",
+        ),
+    ] {
+        let file = TemporaryFile::new("wrong.pem", content);
+        let problem = format!(
+            "WORKOUT18_CLIENT_CERTIFICATE (--client-certificate) names {}, which {problem}",
+            file.path()
+        );
+        let finished = run(command(&["--client-certificate", file.path()])).await;
+        assert_eq!(finished, Finished::wrong_settings(&[&problem]));
+    }
 }
 
 #[tokio::test]

@@ -258,8 +258,10 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
 /// environment variables.
 pub const SERVICE_A_KEYS: &[&str] = &[
     "allow_http",
+    "assertion_audience",
     "audience",
     "client_auth",
+    "client_certificate",
     "client_id",
     "client_secret",
     "concurrency",
@@ -276,6 +278,7 @@ pub const SERVICE_A_KEYS: &[&str] = &[
     "timeout",
     "token_only",
     "token_url",
+    "use_dpop",
     "verbose",
     "watch",
 ];

@@ -220,11 +220,12 @@ async fn only_own_tokens_makes_the_tokens_of_other_clients_inactive() {
 }
 
 #[tokio::test]
-async fn discovery_names_the_endpoints_and_the_key_set_is_empty() {
+async fn both_kinds_of_metadata_name_the_endpoints_and_the_key_set_is_empty() {
     let stub = start(StubOptions::default()).await;
     for provider in [Provider::New, Provider::Old] {
         let urls = stub.urls(provider);
         let document = get(&stub, &urls.discovery).await.json();
+        assert_eq!(get(&stub, &urls.metadata).await.json(), document);
         for (member, expected) in [
             ("issuer", &urls.issuer),
             ("token_endpoint", &urls.token),
@@ -237,6 +238,13 @@ async fn discovery_names_the_endpoints_and_the_key_set_is_empty() {
         let keys = get(&stub, &urls.jwks).await;
         assert_eq!((keys.status, keys.json()), (200, json!({"keys": []})));
     }
+    let base = format!("http://{}", stub.address());
+    assert_eq!(
+        stub.urls(Provider::Old).metadata,
+        format!("{base}/.well-known/oauth-authorization-server/oidc/endpoint/default")
+    );
+    let counters = stub.counters();
+    assert_eq!((counters.discovery, counters.metadata), (2, 2));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn every_reaction_does_what_it_says() {
 
 #[test]
 fn reactions_are_parsed_as_the_help_says() {
-    let valid = "normal delay:3 status:500 refuse page redirect:http://x/ busy:3 drop reset hang \
+    let valid = "normal delay:3 status:500 refuse no-keys page redirect:http://x/ busy:3 drop reset hang \
                  cut:3 drip:3 huge:3 raw:text";
     for reaction in valid.split(' ') {
         let parsed = reaction.parse::<Reaction>();
@@ -152,7 +152,7 @@ async fn the_control_endpoint_scripts_faults_by_hand() {
         ("endpoint=token&token=x", which),
         (
             "endpoint=x",
-            "no such endpoint: choose one of token, introspect, revoke, discovery, jwks, other\n",
+            "no such endpoint: choose one of token, introspect, revoke, discovery, metadata, jwks, other\n",
         ),
         (
             "endpoint=token&do=cut",

@@ -7,8 +7,11 @@
     reason = "helpers of tests may panic as tests do"
 )]
 
+mod assertions;
 mod caller;
 mod command;
+mod dpop;
 mod endpoints;
 mod faults;
+mod jwt;
 mod lifecycle;
