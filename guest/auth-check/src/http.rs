@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use spin_sdk::wasip3::http::types::{
-    ErrorCode, Fields, HeaderError, Method, Request, Response,
-};
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, RequestHead, is_identity_header};
@@ -88,11 +86,7 @@ impl Head {
 }
 
 /// Puts the grant's identity headers in place of client-sent ones.
-fn edit(
-    fields: &Fields,
-    received: &[(String, Vec<u8>)],
-    grant: &Grant,
-) -> Result<(), HeaderError> {
+fn edit(fields: &Fields, received: &[(String, Vec<u8>)], grant: &Grant) -> Result<(), HeaderError> {
     for (name, _) in received {
         let is_identity = is_identity_header(name.as_bytes());
         if is_identity || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
