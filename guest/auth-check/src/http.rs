@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
 use token_check::{Grant, RequestHead, is_identity_header};
@@ -38,6 +38,8 @@ pub(crate) async fn refuse(refusal: &token_check::Response) -> Response {
 
 /// The request head, copied once because every getter is a host call.
 pub(crate) struct Head {
+    /// The host's own fields, of which [`forward`] edits a copy.
+    headers: Fields,
     fields: Vec<(String, Vec<u8>)>,
     method: Method,
     authority: Option<String>,
@@ -47,8 +49,10 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn new(request: &Request) -> Self {
+        let headers = request.get_headers();
         Self {
-            fields: request.get_headers().copy_all(),
+            fields: headers.copy_all(),
+            headers,
             method: request.get_method(),
             authority: request.get_authority(),
             target: request.get_path_with_query(),
@@ -79,24 +83,20 @@ impl Head {
             path_and_query: self.target.as_deref().map(str::as_bytes),
         }
     }
+}
 
-    /// The fields with the grant's identity headers in place of client-sent ones. This edits a copy
-    /// of the request's own fields: Spin shows `host` to guests and refuses it in fields that a
-    /// guest creates.
-    fn edited(&self, request: &Request, grant: &Grant) -> Result<Fields, ErrorCode> {
-        let fields = request.get_headers().clone();
-        let refused = |_| ErrorCode::HttpProtocolError;
-        for (name, _) in &self.fields {
-            let is_identity = is_identity_header(name.as_bytes());
-            if is_identity || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
-                fields.delete(name).map_err(refused)?;
-            }
+/// Puts the grant's identity headers in place of client-sent ones.
+fn edit(fields: &Fields, received: &[(String, Vec<u8>)], grant: &Grant) -> Result<(), HeaderError> {
+    for (name, _) in received {
+        let is_identity = is_identity_header(name.as_bytes());
+        if is_identity || (!grant.forward_token && name.eq_ignore_ascii_case("authorization")) {
+            fields.delete(name)?;
         }
-        for (name, value) in grant.headers() {
-            fields.append(name, value.as_bytes()).map_err(refused)?;
-        }
-        Ok(fields)
     }
+    for (name, value) in grant.headers() {
+        fields.append(name, value.as_bytes())?;
+    }
+    Ok(())
 }
 
 pub(crate) struct Parts<'a> {
@@ -143,15 +143,23 @@ pub(crate) async fn forward(
     grant: &Grant,
     after_store: bool,
 ) -> Result<Response, ErrorCode> {
-    let fields = head.edited(&request, grant)?;
+    // A copy of the request's own fields, because Spin shows `host` to guests and refuses it in
+    // fields that a guest creates.
+    let fields = head.headers.clone();
+    drop(head.headers);
     let scheme = request.get_scheme();
     let (_done, done) = wit_future::new(|| Ok(()));
     let (contents, trailers) = Request::consume_body(request, done);
+    // Only now: the host copies fields at their first edit if a request or a handle shares them.
+    edit(&fields, &head.fields, grant).map_err(|_| ErrorCode::HttpProtocolError)?;
     let (onward, _sent) = Request::new(fields, Some(contents), trailers, None);
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
-    onward
-        .set_method(&head.method)
-        .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
+    // A new request is a GET.
+    if !matches!(head.method, Method::Get) {
+        onward
+            .set_method(&head.method)
+            .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
+    }
     onward.set_scheme(scheme.as_ref()).map_err(invalid)?;
     onward
         .set_authority(head.authority.as_deref())

@@ -54,7 +54,7 @@ fn begin(bencher: Bencher<'_, '_>, rules: usize, target: &str) {
 }
 
 /// A request that the last rule matches; with 0 rules, none is in force.
-#[divan::bench(args = [0, 1, 100, 1000, 4096])]
+#[divan::bench(args = [0, 1, 10, 100, 1000, 4096])]
 fn the_last_rule(bencher: Bencher<'_, '_>, rules: usize) {
     let last = rules.saturating_sub(1);
     begin(
@@ -65,13 +65,13 @@ fn the_last_rule(bencher: Bencher<'_, '_>, rules: usize) {
 }
 
 /// A request that no rule matches.
-#[divan::bench(args = [1, 100, 1000, 4096])]
+#[divan::bench(args = [1, 10, 100, 1000, 4096])]
 fn no_rule(bencher: Bencher<'_, '_>, rules: usize) {
     begin(bencher, rules, "/v1/users/4711/elsewhere/orders?page=2");
 }
 
 /// Reading the document, once for each start of an instance.
-#[divan::bench(args = [1, 100, 1000, 4096])]
+#[divan::bench(args = [1, 10, 100, 1000, 4096])]
 fn read(bencher: Bencher<'_, '_>, rules: usize) {
     let document = document(rules);
     bencher.bench_local(|| policy(black_box(&document)));

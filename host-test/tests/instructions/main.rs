@@ -4,7 +4,7 @@
 //! Needs valgrind; in CI it is an error if there is none.
 
 mod counted;
-#[path = "../../benches/compare/issuer.rs"]
+#[path = "../../compare/src/issuer.rs"]
 mod issuer;
 #[path = "../../../guest/token-check/benches/typical/mod.rs"]
 #[expect(dead_code, reason = "benches use the rest of it")]

@@ -16,6 +16,9 @@ pub(crate) const NOW: Now = Now {
 /// The response of IBM Verify for a token from the client-credentials grant.
 pub(crate) const TYPICAL: &str = r#"{"active":true,"aud":["7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10"],"client_id":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","exp":4102444800,"grant_id":"3f0e7f3c-9b1d-4a3e-8c56-2f6f3b2c9d10","grant_type":"client_credentials","iat":1767225600,"iss":"https://tenant.verify.ibm.com/oauth2","sub":"7d1e8a3c-5b0f-4c55-9a4e-1f6f3b2c9d10","token_type":"bearer"}"#;
 
+/// Largest `cache_entries`.
+const MAX_CACHE_ENTRIES: usize = 1_000_000;
+
 pub(crate) fn check(extra: &[(&str, &str)]) -> AuthCheck<u32> {
     let settings = [
         ("introspect_url", "https://issuer.example.com/introspect"),
@@ -81,7 +84,7 @@ pub(crate) fn granted(step: Step<u32>) -> Verdict {
 
 /// With this many tokens cached.
 pub(crate) fn cached(count: usize) -> AuthCheck<u32> {
-    let entries = (count + 1).to_string();
+    let entries = (count + 1).min(MAX_CACHE_ENTRIES).to_string();
     let mut check = check(&[("cache_ttl", "3600"), ("cache_entries", &entries)]);
     for number in 0..count {
         let (waiting, ticket) = introspects(begin(&mut check, &authorization(number)));

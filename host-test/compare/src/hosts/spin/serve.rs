@@ -52,6 +52,16 @@ impl Host {
     }
 }
 
+/// The settings as both hosts read them from the environment.
+pub(super) fn environment(
+    settings: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (String, &str)> {
+    settings.iter().map(|(key, value)| {
+        let name = format!("SPIN_VARIABLE_{}", key.to_ascii_uppercase());
+        (name, value.as_str())
+    })
+}
+
 /// Dropped, it is killed, and with it what it has started.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
@@ -78,6 +88,9 @@ impl Served {
         command
             .arg(&manifest)
             .args(["--listen", "127.0.0.1:0"])
+            // As README.md starts Spin.
+            .args(["--max-instance-reuse-count", "1000000"])
+            .args(["--idle-instance-timeout", "3600s"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // One core, one worker.
@@ -88,12 +101,10 @@ impl Served {
             // Spin starts another process, which must end with it.
             .process_group(0)
             .kill_on_drop(true);
-        for (key, value) in settings {
-            command.env(format!("SPIN_VARIABLE_{}", key.to_ascii_uppercase()), value);
-        }
+        command.envs(environment(settings));
         let mut processes = Processes(command.spawn().context("cannot be started")?);
         let pid = processes.0.id();
-        pid.map_or(Ok(()), |pid| machine.pin_server(pid))?;
+        pid.map_or(Ok(()), |pid| machine.pin_server(pid, 1))?;
         let out = processes.0.stdout.take().context("no output")?;
         let mut lines = BufReader::new(out).lines();
         let address = timeout(START_TIMEOUT, serving(&mut lines))

@@ -1,11 +1,6 @@
 //! wrk, which keeps connections busy.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{io::Write as _, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -68,7 +63,7 @@ impl Wrk {
     ) -> Result<Shot> {
         let url = format!("http://{}{PATH}", contender.address);
         let shot = self
-            .run(&url, contender.tokens.path(), connections, time)
+            .run(&url, contender, connections, time)
             .await
             .with_context(|| contender.name)?;
         ensure!(
@@ -85,10 +80,12 @@ impl Wrk {
     async fn run(
         &self,
         url: &str,
-        tokens: &Path,
+        contender: &Contender,
         connections: u16,
         time: Duration,
     ) -> Result<Shot> {
+        let headers = contender.headers.iter();
+        let headers = headers.flat_map(|(name, value)| [name, value]);
         let output = tokio::process::Command::new(&self.binary)
             .args(["--threads", "1", "--connections", &connections.to_string()])
             .args(["--duration", &format!("{}s", time.as_secs())])
@@ -96,7 +93,8 @@ impl Wrk {
             .arg(self.script.path())
             .arg(url)
             .arg("--")
-            .arg(tokens)
+            .arg(contender.tokens.path())
+            .args(headers)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()

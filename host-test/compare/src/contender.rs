@@ -13,6 +13,15 @@ pub(crate) const PATH: &str = "/health";
 /// The first request of some needs longer: the issuer's address is looked up, or a VM is warmed.
 const TRIES: u32 = 5;
 
+/// Header fields of a request.
+pub(crate) type Headers = Rc<[(String, String)]>;
+
+/// What no auth check reads, this often.
+pub(crate) fn unread_headers(count: usize) -> Headers {
+    let header = |number| (format!("x-unread-{number}"), format!("value {number:08}"));
+    (0..count).map(header).collect()
+}
+
 /// One server.
 pub(crate) struct Contender {
     /// Short and unique.
@@ -23,6 +32,8 @@ pub(crate) struct Contender {
     /// Whose time on a processor counts.
     pub(crate) pid: Option<u32>,
     pub(crate) tokens: Rc<Tokens>,
+    /// What each request has besides Authorization.
+    pub(crate) headers: Headers,
     /// A token that it must refuse. `None`: it checks nothing.
     pub(crate) bad: Option<String>,
     pub(crate) issuer: Rc<Issuer>,
@@ -33,6 +44,8 @@ pub(crate) struct Contender {
 /// Questions to the issuer per request of a contender that has cached what it needs, or needs no
 /// issuer.
 pub(crate) const NEVER: RangeInclusive<f64> = 0.0..=0.0;
+/// Of one whose cache another worker or another instance does not share.
+pub(crate) const SELDOM: RangeInclusive<f64> = 0.0..=0.02;
 /// One that is still on its way when the load ends is a introspection call without a request; a second
 /// introspection call for one in fifty requests is too many.
 pub(crate) const EACH_TIME: RangeInclusive<f64> = 1.0..=1.02;

@@ -64,7 +64,8 @@ async fn run(options: Options) -> Result<()> {
         issuer: Rc::new(Issuer::start().await?),
         options,
     };
-    let mut parts = vec![envoy::part(&bench).await?, spin::embedded(&bench).await?];
+    let mut parts = vec![envoy::part(&bench).await?];
+    parts.extend(spin::embedded(&bench).await?);
     match spin::spin(&bench).await {
         Ok(part) => parts.extend(part),
         // What was measured before is not lost for it.

@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     Bench,
-    contender::{Contender, EACH_TIME, NEVER},
+    contender::{Contender, EACH_TIME, Headers, NEVER, SELDOM, unread_headers},
     issuer::{BAD_TOKEN, Issuer},
     load::{
         steady,
@@ -40,6 +40,13 @@ const JWT_AUTHN_CACHE: &str = "envoy/jwt-authn-cache";
 const OURS_MISS_SHIPPED: &str = "envoy/ours-miss-shipped";
 const FLOOR_INTROSPECTS: &str = "envoy/floor-asks";
 const LUA: &str = "envoy/lua-introspects";
+const NO_AUTH_HEADERS: &str = "envoy/no-auth-many-headers";
+const OURS_HIT_HEADERS: &str = "envoy/ours-hit-many-headers";
+const NO_AUTH_WORKERS: &str = "envoy/no-auth-2-workers";
+const OURS_HIT_WORKERS: &str = "envoy/ours-hit-2-workers";
+
+/// Envoy and hyper accept a hundred in all.
+const MANY_HEADERS: usize = 90;
 
 /// A contender and its Envoy.
 struct Plan {
@@ -49,6 +56,8 @@ struct Plan {
     tokens: Rc<Tokens>,
     bad: Option<String>,
     calls_per_request: RangeInclusive<f64>,
+    headers: Headers,
+    workers: u32,
 }
 
 enum Filter {
@@ -131,6 +140,26 @@ fn ratios(all: &[Achieved]) -> Vec<Target> {
             None,
             (OURS_MISS, FLOOR_INTROSPECTS),
         ),
+        ratio(
+            "hit with 90 more headers / hit",
+            None,
+            (OURS_HIT_HEADERS, OURS_HIT),
+        ),
+        ratio(
+            "no auth with 90 more headers / no auth",
+            None,
+            (NO_AUTH_HEADERS, NO_AUTH),
+        ),
+        ratio(
+            "hit with 2 workers / hit",
+            None,
+            (OURS_HIT_WORKERS, OURS_HIT),
+        ),
+        ratio(
+            "no auth with 2 workers / no auth",
+            None,
+            (NO_AUTH_WORKERS, NO_AUTH),
+        ),
     ]
 }
 
@@ -139,19 +168,26 @@ async fn start(bench: &Bench) -> Result<(Vec<Envoy>, Vec<Contender>)> {
     let mut envoys = Vec::new();
     let mut contenders = Vec::new();
     for plan in plans(issuer, &Jwt::generate()?)? {
-        if !bench.options.takes(plan.name) {
+        let is_growth = plan.workers > 1 || !plan.headers.is_empty();
+        let is_taken = if is_growth {
+            bench.options.takes_growth(plan.name)
+        } else {
+            bench.options.takes(plan.name)
+        };
+        if !is_taken {
             continue;
         }
-        let envoy = Envoy::start(envoy_options(plan.filter, issuer)?)
-            .await
-            .with_context(|| plan.name)?;
-        bench.machine.pin_server(envoy.pid())?;
+        let mut options = envoy_options(plan.filter, issuer)?;
+        options.concurrency = plan.workers;
+        let envoy = Envoy::start(options).await.with_context(|| plan.name)?;
+        bench.machine.pin_server(envoy.pid(), plan.workers)?;
         contenders.push(Contender {
             name: plan.name,
             what: plan.what,
             address: envoy.address(),
             pid: Some(envoy.pid()),
             tokens: plan.tokens,
+            headers: plan.headers,
             bad: plan.bad,
             issuer: Rc::clone(issuer),
             calls_per_request: plan.calls_per_request,
@@ -176,10 +212,12 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             tokens: Rc::clone(tokens),
             bad: bad.map(str::to_owned),
             calls_per_request,
+            headers: unread_headers(0),
+            workers: 1,
         };
     let other = Filter::Other;
     let bad = Some(BAD_TOKEN);
-    Ok(vec![
+    let mut plans = vec![
         plan(NO_AUTH, "no auth", Filter::None, &one, None, NEVER),
         plan(
             FLOOR_READS,
@@ -208,7 +246,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             OURS_HIT_JWT,
             "trust-triangle, cached, the JWT of jwt_authn",
-            Filter::Ours(cached),
+            Filter::Ours(cached.clone()),
             &signed,
             bad,
             NEVER,
@@ -262,7 +300,34 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             bad,
             EACH_TIME,
         ),
-    ])
+    ];
+    for (name, what, headers, workers) in [
+        (NO_AUTH_HEADERS, "no auth, 90 more headers", MANY_HEADERS, 1),
+        (NO_AUTH_WORKERS, "no auth, 2 workers", 0, 2),
+    ] {
+        plans.push(Plan {
+            headers: unread_headers(headers),
+            workers,
+            ..plan(name, what, Filter::None, &one, None, NEVER)
+        });
+    }
+    for (name, what, headers, workers) in [
+        (
+            OURS_HIT_HEADERS,
+            "trust-triangle, cached, 90 more headers",
+            MANY_HEADERS,
+            1,
+        ),
+        (OURS_HIT_WORKERS, "trust-triangle, cached, 2 workers", 0, 2),
+    ] {
+        let filter = Filter::Ours(cached.clone());
+        plans.push(Plan {
+            headers: unread_headers(headers),
+            workers,
+            ..plan(name, what, filter, &one, bad, SELDOM)
+        });
+    }
+    Ok(plans)
 }
 
 /// The answer comes from Envoy itself, so that nothing but Envoy is measured and no share of a

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub(crate) struct Machine {
     processor: String,
     cores: usize,
+    #[serde(skip)]
+    all_cores: Vec<usize>,
     /// `None`: they share all cores, as there is only one or no `taskset`.
     server_core: Option<usize>,
     load_core: Option<usize>,
@@ -24,19 +26,32 @@ impl Machine {
             _ => (None, None),
         };
         if let Some(core) = load {
-            pin(std::process::id(), core)?;
+            pin(std::process::id(), &[core])?;
         }
         Ok(Self {
             processor: processor(),
             cores: cores.len(),
+            all_cores: cores,
             server_core: server,
             load_core: load,
         })
     }
 
-    /// Pins a server to its core, all of its threads.
-    pub(crate) fn pin_server(&self, pid: u32) -> Result<()> {
-        self.server_core.map_or(Ok(()), |core| pin(pid, core))
+    /// Pins a server with one worker to its core, all of its threads. One with more workers gets all
+    /// cores but that of the load, if they are enough, and else all.
+    pub(crate) fn pin_server(&self, pid: u32, workers: u32) -> Result<()> {
+        let Some(core) = self.server_core else {
+            return Ok(());
+        };
+        let mut cores = vec![core];
+        if workers > 1 {
+            let load = self
+                .load_core
+                .filter(|_| self.all_cores.len() > workers as usize);
+            cores = self.all_cores.clone();
+            cores.retain(|core| Some(*core) != load);
+        }
+        pin(pid, &cores)
     }
 
     pub(crate) fn description(&self) -> String {
@@ -65,10 +80,11 @@ pub(crate) fn processor_time(pid: u32) -> Option<u64> {
     Some(sum).filter(|sum| *sum > 0)
 }
 
-fn pin(pid: u32, core: usize) -> Result<()> {
+fn pin(pid: u32, cores: &[usize]) -> Result<()> {
+    let cores: Vec<_> = cores.iter().map(ToString::to_string).collect();
     let output = Command::new("taskset")
         .args(["--all-tasks", "--cpu-list", "--pid"])
-        .args([core.to_string(), pid.to_string()])
+        .args([cores.join(","), pid.to_string()])
         .output()
         .context("taskset")?;
     ensure!(

@@ -1,21 +1,23 @@
 //! The shipped spin.toml, with our middleware, with middleware that does nothing, and with none: in
 //! the embedded host, and in Spin where it is installed.
 
+#[path = "../../../../bench-floors/src/identity.rs"]
+mod identity;
 mod manifest;
 mod serve;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, process::Stdio, rc::Rc};
 
-use anyhow::{Context as _, Result};
-use spin_host::{App, ServeOptions};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{
+    identity::IDENTITY,
     manifest::Deployment,
-    serve::{Host, Served},
+    serve::{Host, Served, environment},
 };
 use crate::{
     Bench,
-    contender::{Contender, EACH_TIME, NEVER},
+    contender::{Contender, EACH_TIME, Headers, NEVER, SELDOM, unread_headers},
     issuer::{BAD_TOKEN, Issuer},
     load::tokens::{Tokens, opaque},
     report::Part,
@@ -30,6 +32,7 @@ struct Names {
     title: &'static str,
     bare: &'static str,
     pass_through: &'static str,
+    identity: &'static str,
     same_calls: &'static str,
     hit: &'static str,
     miss: &'static str,
@@ -40,6 +43,7 @@ const EMBEDDED: Names = Names {
     title: "The embedded host on one core, requests per second",
     bare: "embedded/bare",
     pass_through: "embedded/pass-through",
+    identity: "embedded/pass-through-identity",
     same_calls: "embedded/same-calls",
     hit: "embedded/ours-hit",
     miss: "embedded/ours-miss",
@@ -50,29 +54,45 @@ const SPIN: Names = Names {
     title: "Spin on one core, requests per second",
     bare: "spin/bare",
     pass_through: "spin/pass-through",
+    identity: "spin/pass-through-identity",
     same_calls: "spin/same-calls",
     hit: "spin/ours-hit",
     miss: "spin/ours-miss",
 };
 
-/// Questions to the issuer per request: the cache is an instance's own, and an instance serves 128.
-const SELDOM: RangeInclusive<f64> = 0.0..=0.02;
+impl Names {
+    fn contenders(&self) -> impl Iterator<Item = &'static str> {
+        [
+            self.bare,
+            self.pass_through,
+            self.identity,
+            self.same_calls,
+            self.hit,
+            self.miss,
+        ]
+        .into_iter()
+    }
+}
 
 /// How often an instance is made.
 const INSTANCES: u32 = 500;
 
-/// Measures the embedded host.
-pub(crate) async fn embedded(bench: &Bench) -> Result<Part> {
+/// Measures the embedded host, which is built for that.
+pub(crate) async fn embedded(bench: &Bench) -> Result<Option<Part>> {
+    if !EMBEDDED.contenders().any(|name| bench.options.takes(name)) {
+        return Ok(None);
+    }
     let mut part = part(&Host::embedded()?, &EMBEDDED, bench).await?;
     if bench.options.takes(EMBEDDED.hit) {
         part.targets.push(instantiation(&bench.issuer).await?);
     }
-    Ok(part)
+    Ok(Some(part))
 }
 
-/// Measures Spin. `None`: there is none.
+/// Measures Spin. `None`: there is none, or it is not asked for.
 pub(crate) async fn spin(bench: &Bench) -> Result<Option<Part>> {
-    match Host::spin() {
+    let is_asked_for = SPIN.contenders().any(|name| bench.options.takes(name));
+    match Host::spin().filter(|_| is_asked_for) {
         Some(host) => part(&host, &SPIN, bench).await.map(Some),
         None => Ok(None),
     }
@@ -95,9 +115,15 @@ fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
     vec![
         Target::ratio(
             "hit / middleware that does nothing",
-            0.9,
+            0.75,
             achieved,
             (names.hit, names.pass_through),
+        ),
+        Target::ratio(
+            "hit / middleware that does nothing, of a request that has the identity headers",
+            0.75,
+            achieved,
+            (names.hit, names.identity),
         ),
         Target::ratio(
             "middleware with the same host calls / middleware that does nothing",
@@ -112,6 +138,12 @@ fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
             (names.hit, names.same_calls),
         ),
     ]
+}
+
+/// What the app gets behind the auth check, sent by the client: reading it is the app's own work.
+fn identity_headers() -> Headers {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    IDENTITY.into_iter().map(owned).collect()
 }
 
 fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> BTreeMap<String, String> {
@@ -143,6 +175,14 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
         (
             names.pass_through,
             "middleware that does nothing",
+            Deployment::PassThrough,
+            None,
+            &one,
+            NEVER,
+        ),
+        (
+            names.identity,
+            "middleware that does nothing, the app gets identity headers as behind ours",
             Deployment::PassThrough,
             None,
             &one,
@@ -189,6 +229,11 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
             address: server.address,
             pid: server.pid,
             tokens: Rc::clone(tokens),
+            headers: if name == names.identity {
+                identity_headers()
+            } else {
+                unread_headers(0)
+            },
             bad: (deployment == Deployment::AuthCheck).then(|| BAD_TOKEN.to_owned()),
             issuer: Rc::clone(&bench.issuer),
             calls_per_request,
@@ -216,6 +261,7 @@ async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result
             address: issuer.address(),
             pid: None,
             tokens: Rc::clone(&miss.tokens),
+            headers: unread_headers(0),
             bad: None,
             issuer: Rc::clone(issuer),
             calls_per_request: NEVER,
@@ -242,27 +288,29 @@ async fn alone(names: &Names, contenders: &[Contender], bench: &Bench) -> Result
     ))
 }
 
-/// Of the app with its auth check, in this process.
+/// Of the app with its auth check, in a process of its own.
 async fn instantiation(issuer: &Issuer) -> Result<Target> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("spin.toml");
     std::fs::write(&path, manifest::with(Deployment::AuthCheck)?)?;
-    let app = App::load(&path, &BTreeMap::new())?;
-    let options = ServeOptions {
-        environment: Some(BTreeMap::new()),
-        variables: settings(issuer, None),
-        ..ServeOptions::default()
-    };
-    let running = app.serve(options).await?;
-    let mut times = Vec::new();
-    for _ in 0..INSTANCES {
-        times.push(running.instantiate().await?);
+    let [instantiate] = programs::native(["instantiate"])?;
+    let output = tokio::process::Command::new(instantiate)
+        .arg(&path)
+        .arg(INSTANCES.to_string())
+        .envs(environment(&settings(issuer, None)))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    ensure!(output.status.success(), "instantiate: {}", output.status);
+    let mut microseconds = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        microseconds.push(line.parse::<f64>().context("not a time")? / 1e3);
     }
-    running.shutdown().await;
-    let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
     Ok(Target::new(
-        "instance of app and gate, µs",
+        "instance of app and auth check, µs",
         Limit::AtMost(200.0),
-        Spread::of(times.into_iter().map(microseconds)),
+        Spread::of(microseconds),
     ))
 }

@@ -46,7 +46,7 @@ pub(crate) fn part(bench: &Bench) -> Part {
             ),
             Target::new(
                 "hit among 100 000 tokens / among 100",
-                Limit::AtMost(1.3),
+                Limit::AtMost(2.0),
                 Spread::of(ratios),
             ),
             Target::new(

@@ -1,9 +1,15 @@
--- A GET for each line of the file of tokens that the first argument names, in turn; one line of JSON at the end.
+-- A GET for each line of the file of tokens that the first argument names, in turn, with the header fields that the
+-- other arguments are; one line of JSON at the end.
 local requests, last = {}, 0
 
 function init(args)
+  local headers = {}
+  for at = 2, #args - 1, 2 do
+    headers[args[at]] = args[at + 1]
+  end
   for token in io.lines(args[1]) do
-    requests[#requests + 1] = wrk.format("GET", nil, { ["Authorization"] = "Bearer " .. token })
+    headers["Authorization"] = "Bearer " .. token
+    requests[#requests + 1] = wrk.format("GET", nil, headers)
   end
 end
 

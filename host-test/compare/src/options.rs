@@ -66,4 +66,9 @@ impl Options {
     pub(crate) fn takes(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text))
     }
+
+    /// As [`takes`](Self::takes), but not in a first look unless `--only` is given.
+    pub(crate) fn takes_growth(&self, name: &str) -> bool {
+        self.takes(name) && (!self.quick || !self.only.is_empty())
+    }
 }

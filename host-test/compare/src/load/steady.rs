@@ -91,8 +91,12 @@ fn worst_to_middle(latencies: &Histogram<u64>) -> f64 {
 }
 
 fn request(contender: &Contender) -> String {
+    let headers = contender.headers.iter();
+    let headers: String = headers
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{headers}\r\n",
         contender.address,
         contender.tokens.first()
     )
