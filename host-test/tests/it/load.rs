@@ -1,6 +1,7 @@
 //! The auth check under load and while its issuer is in trouble: the components that ship, in the
 //! embedded host.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use programs::{Guest, repository};
 use spin_host::{App, Running, ServeOptions};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use verify_stub::{Reaction, TokenSpec, VerifyStub};
 
@@ -213,9 +215,21 @@ async fn requests_beyond_the_last_instance_of_the_pool_get_a_500_and_are_not_gra
         vec![Reaction::normal().held_until(the_pool_is_empty.clone())],
     );
     let request = get("/data", bearer(&token));
-    let callers = join_all((0..CALLERS).map(|_| exchange(running.address(), &request)));
+    let answered = Cell::new(0);
+    let callers = join_all((0..CALLERS).map(async |_| {
+        let reply = exchange(running.address(), &request).await;
+        answered.set(answered.get() + 1);
+        reply
+    }));
     let release = async {
         arrived(&running, POOL).await;
+        // One that came later would find an instance.
+        let refused = async {
+            while answered.get() < CALLERS - POOL {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), refused).await.unwrap();
         assert_eq!(running.stats().requests, POOL);
         the_pool_is_empty.cancel();
     };
