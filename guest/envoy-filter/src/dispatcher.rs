@@ -1,17 +1,17 @@
 //! Runs the actions of flights, and finds out which requests can continue.
 //!
-//! Envoy delivers the response to a call to the context in whose callback the call was made, and
-//! cancels the call when that context ends. If that were the caller's stream, everyone who waits for
-//! the response would be stranded when the caller leaves. So calls are sent in callbacks of the root
-//! context only: a request queues its call and schedules one, which Envoy makes in the same turn of
-//! the worker's loop.
+//! A call belongs to the root context, whichever context makes it, so it goes on if the caller that
+//! it was made for leaves. While a call is under way, others are sent in a callback of the root
+//! context, which Envoy makes in the same turn of the worker's loop: callers that leave at once cause
+//! none.
 
 use core::task::Poll;
 use core::time::Duration;
 
 use token_check::{
-    Action, AuthCheck, AwaitingWake, CallFailure, Finished, LogEvent, Now, Parked, PendingRequest,
-    Policy, Progress, Reason, RequestHead, Step, StoreFailed, Verdict,
+    Action, AuthCheck, AwaitingResponse, AwaitingWake, CallFailure, Finished, IssuerResponse,
+    LogEvent, Now, Parked, PendingRequest, Policy, Progress, Reason, RequestHead, Step,
+    StoreFailed, Verdict,
 };
 
 use crate::calls::{Calls, CompletedCall, FlightCall};
@@ -114,7 +114,8 @@ impl<H: Host> Dispatcher<H> {
         self.scheduler.on_queue_ready(queue);
     }
 
-    pub(crate) fn on_tick(&mut self, now: Now) {
+    pub(crate) fn on_tick(&mut self, now: Now, is_alone: bool) {
+        self.check.pause_sharing(is_alone);
         if self.scheduler.on_tick() {
             self.calls.warm_up(now.monotonic);
         }
@@ -265,7 +266,7 @@ impl<H: Host> Dispatcher<H> {
         &mut self,
         leader: u32,
         mut progress: Progress<u32>,
-        warm_up_first: Option<CallFailure>,
+        mut warm_up_first: Option<CallFailure>,
         now: Now,
     ) -> Poll<Finished<u32>> {
         let mut version = None;
@@ -277,15 +278,25 @@ impl<H: Host> Dispatcher<H> {
             };
             progress = match action {
                 Action::Introspect(ticket, call) => {
-                    self.calls.queue(FlightCall {
+                    let call = FlightCall {
                         leader,
                         ticket,
                         deadline: now.monotonic.saturating_add(call.timeout()),
                         call,
                         warm_up_first,
-                    });
-                    self.scheduler.schedule();
-                    return Poll::Pending;
+                    };
+                    // A caller can reset many streams at once: of calls that nobody waits for any
+                    // more, no more than one is sent.
+                    if self.calls.has_sent() {
+                        self.calls.queue(call);
+                        self.scheduler.schedule();
+                        return Poll::Pending;
+                    }
+                    let Some(completed) = self.calls.send(call, now.monotonic) else {
+                        return Poll::Pending;
+                    };
+                    warm_up_first = completed.no_connection;
+                    self.responded(completed.ticket, completed.result, completed.took, now)
                 }
                 Action::StoreGet(ticket, key) => {
                     let value = self.host.shared_data(key.as_str()).map(|data| {
@@ -314,10 +325,20 @@ impl<H: Host> Dispatcher<H> {
     }
 
     fn complete(&mut self, completed: CompletedCall, now: Now) {
-        let failure = completed.result.as_ref().err().copied();
-        self.metrics.introspected(failure, completed.took);
-        let progress = (self.check).responded(completed.ticket, completed.result, now);
+        let progress = self.responded(completed.ticket, completed.result, completed.took, now);
         self.continue_flight(completed.leader, progress, completed.no_connection, now);
+    }
+
+    fn responded(
+        &mut self,
+        ticket: AwaitingResponse,
+        result: Result<IssuerResponse, CallFailure>,
+        took: Duration,
+        now: Now,
+    ) -> Progress<u32> {
+        self.metrics
+            .introspected(result.as_ref().err().copied(), took);
+        self.check.responded(ticket, result, now)
     }
 
     fn continue_flight(

@@ -113,9 +113,8 @@ impl<H: Host> Filter<H> {
         self.work(self.host.now());
     }
 
-    pub(crate) fn on_tick(&mut self) {
-        let now = self.host.now();
-        self.dispatcher.on_tick(now);
+    pub(crate) fn on_tick(&mut self, now: Now, is_alone: bool) {
+        self.dispatcher.on_tick(now, is_alone);
         self.work(now);
         // Before the timer may stop.
         self.flush_metrics();

@@ -6,7 +6,7 @@
 //! | module | its job |
 //! | --- | --- |
 //! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
-//! | `metrics`, `scheduler`, `upstream`, `waiting` | counters; queue and timer; the way to the issuer; requests that wait |
+//! | `metrics`, `scheduler`, `upstream`, `waiting`, `workers` | counters; queue and timer; the way to the issuer; requests that wait; whether there are other workers |
 //! | `calls` | introspection calls: queued, sent, lost |
 //! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
 //! | `filter` | takes requests to their verdict, and applies it |
@@ -35,6 +35,7 @@ mod start;
 mod upstream;
 pub mod vm;
 mod waiting;
+mod workers;
 
 pub use http_context::HttpContext;
 pub use root_context::RootContext;

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 use std::rc::Rc;
 
-use token_check::Summary;
+use token_check::{Now, Summary};
 
 use crate::config::Config;
 use crate::filter::{Filter, SharedFilter};
@@ -61,10 +61,10 @@ impl<H: Host> RootContext<H> {
         }
     }
 
-    /// The timer has fired.
-    pub fn on_tick(&mut self) {
+    /// The timer has fired. `is_alone`: there is no other worker to share results with.
+    pub fn on_tick(&mut self, now: Now, is_alone: bool) {
         if let Some(filter) = &self.filter {
-            filter.borrow_mut().on_tick();
+            filter.borrow_mut().on_tick(now, is_alone);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::http_context::{HttpContext, remove_unsafe_trailers};
 use crate::id_map::IdMap;
 use crate::root_context::RootContext;
+use crate::workers::Workers;
 
 /// The plugin configurations that share a VM, and their streams.
 pub struct Vm<H> {
@@ -17,6 +18,9 @@ pub struct Vm<H> {
     /// Those whose configuration Envoy still uses: one, and a second one while streams of the
     /// previous configuration go on.
     roots: Vec<(u32, RootContext<H>)>,
+    workers: Workers<H>,
+    /// Whether there has been one.
+    has_requests: bool,
     /// The context that began last, and its root. A stream's headers follow at once.
     begun: (u32, u32),
     /// Streams that wait, or whose response has to be looked at.
@@ -28,6 +32,8 @@ impl<H: Host> Vm<H> {
     #[must_use]
     pub fn new(host: H) -> Self {
         Self {
+            workers: Workers::new(host.clone()),
+            has_requests: false,
             host,
             roots: Vec::new(),
             begun: (0, 0),
@@ -52,8 +58,10 @@ impl<H: Host> Vm<H> {
 
     /// See [`RootContext::on_tick`].
     pub fn on_tick(&mut self, root: u32) {
+        let now = self.host.now();
+        let is_alone = self.workers.is_alone(self.has_requests, now.monotonic);
         if let Some(root) = self.root(root) {
-            root.on_tick();
+            root.on_tick(now, is_alone);
         }
     }
 
@@ -79,6 +87,7 @@ impl<H: Host> Vm<H> {
 
     /// See [`HttpContext::on_request_headers`].
     pub fn on_request_headers(&mut self, stream: u32) -> Action {
+        self.has_requests = true;
         let (context, root) = self.begun;
         let root = (context == stream).then_some(root);
         let mut http = match root.and_then(|root| self.root(root)) {
@@ -126,6 +135,9 @@ impl<H: Host> Vm<H> {
         if let Some(at) = self.roots.iter().position(|(id, _)| *id == context) {
             let (_, root) = self.roots.swap_remove(at);
             root.flush_metrics();
+            if self.roots.is_empty() {
+                self.workers.leave();
+            }
         }
     }
 

@@ -193,7 +193,6 @@ fn configuration(issuer: &Issuer, filter: &Path, bare: u16, with_filter: u16) ->
     let settings = json!({
         "introspect_url": issuer.introspect_url(),
         "resource_client_id": "service-b",
-        "client_auth": "none",
         "cache_ttl": 600,
     });
     let ours = json!({
@@ -210,6 +209,10 @@ fn configuration(issuer: &Issuer, filter: &Path, bare: u16, with_filter: u16) ->
                     "vm_id": "auth_check",
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": { "local": { "filename": filter } },
+                    // With a secret there are keys, and so results that workers share.
+                    "environment_variables": { "key_values": {
+                        "WORKOUT18_RESOURCE_CLIENT_SECRET": "a secret of this measurement",
+                    } },
                 },
             },
         },

@@ -81,8 +81,7 @@ fn the_lease_is_given_back_with_the_result() {
             .any(|key| key.starts_with("trust-triangle.lease."))
     );
     let _stream = other.request(request("a"));
-    assert_eq!(other.run_posted(), 1, "it has the lease at once");
-    assert_eq!(other.calls().len(), 1);
+    assert_eq!(other.calls().len(), 1, "it has the lease at once");
 }
 
 #[test]
@@ -94,7 +93,10 @@ fn a_token_is_introspected_in_every_worker_if_nothing_is_cached() {
         worker.run_posted();
         assert_eq!(worker.calls().len(), 1);
     }
-    assert_eq!(store.keys(), ["trust-triangle.summary"]);
+    assert_eq!(
+        store.keys(),
+        ["trust-triangle.summary", "trust-triangle.workers"]
+    );
 }
 
 #[test]
@@ -117,4 +119,54 @@ fn a_changed_requirement_is_logged_again() {
     };
     assert_eq!(*level, LogLevel::Info);
     assert!(line.contains(r#"audience "service-b""#), "{line}");
+}
+
+/// How many keys of results and leases there are.
+fn shared(store: &SharedStore) -> usize {
+    let keys = store.keys();
+    let is_shared = |key: &&String| key.contains(".facts.") || key.contains(".lease.");
+    keys.iter().filter(is_shared).count()
+}
+
+#[test]
+fn the_only_worker_beside_the_main_thread_shares_nothing_after_its_first_second() {
+    let configuration = Configuration::new(json!({"cache_ttl": 60, "cache_entries": 100_000}));
+    let store = SharedStore::default();
+    let mut main_thread = Worker::sharing(&configuration, &store);
+    let mut worker = Worker::sharing(&configuration, &store);
+    let introspect = |worker: &mut Worker, token| {
+        let stream = worker.request(request(token));
+        worker.advance(ms(50));
+        worker.respond_to_only(active("client"));
+        assert!(worker.stream(stream).is_forwarded());
+    };
+    introspect(&mut worker, "a");
+    assert_eq!(shared(&store), 2, "a result and a lease");
+    worker.advance(ms(1000));
+    // The tick of this one finds out.
+    introspect(&mut worker, "b");
+    assert_eq!(shared(&store), 4);
+    introspect(&mut worker, "c");
+    assert_eq!(shared(&store), 4);
+    // The main thread turns out to be a worker, which the tick of the next request tells.
+    introspect(&mut main_thread, "d");
+    introspect(&mut worker, "e");
+    let before = shared(&store);
+    introspect(&mut worker, "f");
+    assert_eq!(shared(&store), before + 2);
+}
+
+#[test]
+fn a_worker_that_cannot_be_counted_shares() {
+    let configuration = Configuration::new(json!({"cache_ttl": 60, "cache_entries": 100_000}));
+    let store = SharedStore::default();
+    store.write("trust-triangle.workers", b"not two numbers");
+    let mut worker = Worker::sharing(&configuration, &store);
+    for (token, expected) in [("a", 2), ("b", 4), ("c", 6)] {
+        let _stream = worker.request(request(token));
+        worker.advance(ms(50));
+        worker.respond_to_only(active("client"));
+        assert_eq!(shared(&store), expected);
+        worker.advance(ms(2000));
+    }
 }

@@ -103,6 +103,13 @@ impl<W> AuthCheck<W> {
         self
     }
 
+    /// While sharing is paused, new flights neither read nor write the shared store.
+    pub fn pause_sharing(&mut self, is_paused: bool) {
+        if let Some(store) = &mut self.lookup.store {
+            store.pause(is_paused);
+        }
+    }
+
     /// The policy in force.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
@@ -368,7 +375,7 @@ impl<W> AuthCheck<W> {
             context: context.clone(),
             result: Arc::clone(&request.result),
             shared: store
-                .filter(|store| !store.is_cooling_down(now))
+                .filter(|store| store.is_in_use(now))
                 .map(|store| store.token(context.token.secret())),
             reads: StoreRead::Facts,
             last_call: None,

@@ -144,6 +144,7 @@ pub(crate) struct SharedStore {
     claims_header: ClaimsHeader,
     supports_leases: bool,
     cools_down_until: Duration,
+    is_paused: bool,
 }
 
 impl SharedStore {
@@ -171,6 +172,7 @@ impl SharedStore {
             claims_header: policy.claims_header().clone(),
             supports_leases,
             cools_down_until: Duration::ZERO,
+            is_paused: false,
         })
     }
 
@@ -178,8 +180,12 @@ impl SharedStore {
         self.supports_leases
     }
 
-    pub(crate) fn is_cooling_down(&self, now: Now) -> bool {
-        now.monotonic < self.cools_down_until
+    pub(crate) fn is_in_use(&self, now: Now) -> bool {
+        !self.is_paused && now.monotonic >= self.cools_down_until
+    }
+
+    pub(crate) const fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     pub(crate) fn cool_down(&mut self, now: Now) {

@@ -212,6 +212,12 @@ impl FakeHost {
 }
 
 impl State {
+    /// The root context of the effective context.
+    fn root(&self) -> u32 {
+        let effective = self.effective;
+        (self.streams.get(&effective)).map_or(effective, |stream| stream.root)
+    }
+
     pub(super) fn enter(&mut self, context: u32) {
         (self.current, self.effective) = (context, context);
         self.depth += 1;
@@ -368,8 +374,7 @@ impl Host for FakeHost {
     fn set_tick_period(&self, period: Duration) {
         let mut state = self.call("set_tick_period");
         // As a stream's context, the effective one has a root context.
-        let effective = state.effective;
-        let root = (state.streams.get(&effective)).map_or(effective, |stream| stream.root);
+        let root = state.root();
         let fires = state.monotonic + period;
         state.timers.insert(root, Timer { period, fires });
     }
@@ -380,8 +385,7 @@ impl Host for FakeHost {
         if state.faults.no_queue {
             return None;
         }
-        let effective = state.effective;
-        let root = (state.streams.get(&effective)).map_or(effective, |stream| stream.root);
+        let root = state.root();
         state.queues.push(root);
         u32::try_from(state.queues.len()).ok()
     }
@@ -402,17 +406,14 @@ impl Host for FakeHost {
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let mut state = self.call("dispatch_call");
-        assert!(
-            state.timers.contains_key(&state.current),
-            "a call in a callback of a stream, which may leave"
-        );
-        assert_eq!(state.effective, state.current, "a call for another context");
+        // A call belongs to the root context, also if it is made for a stream.
+        let owner = state.root();
         assert!(!timeout.is_zero(), "Envoy treats 0 as no timeout");
         let now = state.monotonic;
         let body = (!body.is_empty()).then(|| String::from_utf8(body.to_vec()).unwrap());
         let mut first_attempt = now;
         if let Some(token) = body.as_deref().and_then(token) {
-            let attempt = (state.current, token.to_owned());
+            let attempt = (owner, token.to_owned());
             let first = state.attempts.entry(attempt).or_insert(now);
             // No flight takes longer than its timeout.
             if now > *first + ms(1000) {
@@ -428,7 +429,7 @@ impl Host for FakeHost {
         let owned = |(name, value)| (text(name), text(value));
         let call = Call {
             id: state.calls_so_far,
-            owner: state.current,
+            owner,
             cluster: cluster.to_owned(),
             headers: headers.iter().map(owned).collect(),
             body,

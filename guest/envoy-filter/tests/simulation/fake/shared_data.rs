@@ -45,6 +45,11 @@ impl SharedStore {
         }
     }
 
+    /// What another plugin writes.
+    pub(crate) fn write(&self, key: &str, value: &[u8]) {
+        self.set(key, value);
+    }
+
     pub(super) fn set(&self, key: &str, value: &[u8]) {
         self.0.borrow_mut().set(key, value);
     }
