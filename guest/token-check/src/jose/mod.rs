@@ -5,9 +5,12 @@
 //! in is decided elsewhere.
 
 mod algorithm;
+mod der;
+mod hash;
 mod jws;
 mod key;
 mod key_set;
+mod rsa;
 mod signature_host;
 
 pub use algorithm::{Algorithm, Algorithms};
