@@ -9,6 +9,7 @@ use triomphe::Arc;
 
 use super::hash::Hash;
 use super::rsa::RsaKey;
+use super::thumbprint::{encoded, thumbprint};
 use super::{Algorithm, Algorithms, Jws, SignatureHost, der, jws};
 use crate::json::Json;
 
@@ -117,6 +118,28 @@ impl Key {
         self.0.algorithms
     }
 
+    /// Its thumbprint by SHA-256 (RFC 7638), whatever `kid` and `alg` say.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 32] {
+        match &self.0.material {
+            Material::Rsa(key) => {
+                let modulus = encoded(&key.modulus());
+                thumbprint(&[("e", "AQAB"), ("kty", "RSA"), ("n", &modulus)])
+            }
+            Material::P256(key) => {
+                let point = key.to_sec1_point(false);
+                let coordinate = |bytes: Option<&[u8]>| bytes.map(encoded).unwrap_or_default();
+                let x = coordinate(point.x().map(AsRef::as_ref));
+                let y = coordinate(point.y().map(AsRef::as_ref));
+                thumbprint(&[("crv", "P-256"), ("kty", "EC"), ("x", &x), ("y", &y)])
+            }
+            Material::Ed25519(key) => {
+                let x = encoded(key.as_bytes());
+                thumbprint(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)])
+            }
+        }
+    }
+
     /// Whether this key made the signature, by an algorithm that fits the key.
     #[must_use]
     pub fn verify(&self, jws: &Jws<'_>, host: &dyn SignatureHost) -> bool {
@@ -124,14 +147,12 @@ impl Key {
         let (message, signature) = (jws.signing_input(), jws.signature());
         jws.algorithm()
             .filter(fits)
-            .and_then(|algorithm| self.0.verifies(algorithm, message, signature, host))
+            .and_then(|algorithm| self.verifies(algorithm, message, signature, host))
             .unwrap_or_default()
     }
-}
 
-impl Inner {
     /// `None`: the signature has the wrong form, or the key is of another type.
-    fn verifies(
+    pub(super) fn verifies(
         &self,
         algorithm: Algorithm,
         message: &[u8],
@@ -139,8 +160,8 @@ impl Inner {
         host: &dyn SignatureHost,
     ) -> Option<bool> {
         let host_verifies =
-            |signature: &[u8]| host.verify(algorithm, &self.spki, message, signature);
-        match &self.material {
+            |signature: &[u8]| host.verify(algorithm, &self.0.spki, message, signature);
+        match &self.0.material {
             Material::Rsa(key) => {
                 let (is_pss, hash) = rsa_scheme(algorithm)?;
                 if signature.len() != key.length() {
@@ -167,6 +188,11 @@ impl Inner {
                     .or_else(|| Some(key.verify_strict(message, &parsed).is_ok()))
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn spki(&self) -> &[u8] {
+        &self.0.spki
     }
 }
 

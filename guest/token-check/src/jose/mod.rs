@@ -12,6 +12,9 @@ mod key;
 mod key_set;
 mod rsa;
 mod signature_host;
+#[cfg(test)]
+mod tests;
+mod thumbprint;
 
 pub use algorithm::{Algorithm, Algorithms};
 pub use jws::{Jws, JwsProblem, Typ};

@@ -55,6 +55,14 @@ impl RsaKey {
         self.bits.div_ceil(8)
     }
 
+    /// Big-endian, without leading zeros.
+    pub(super) fn modulus(&self) -> Box<[u8]> {
+        self.modulus
+            .modulus()
+            .as_ref()
+            .to_be_bytes_trimmed_vartime()
+    }
+
     /// RSASSA-PKCS1-v1_5 (section 8.2.2): the one encoding of the hash is made and compared, so no
     /// padding is parsed.
     pub(super) fn verifies_pkcs1(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
