@@ -418,7 +418,7 @@ fn seen(check: &mut AuthCheck<u32>, request: &Request) -> Seen {
     let rule = verdict.decision.rule().map(str::to_owned);
     match &verdict.decision {
         Decision::Granted(_) => Seen::Access(Access::Public, rule),
-Decision::Answered(response) => panic!("{response:?}"),
+        Decision::Answered(response) => panic!("{response:?}"),
         Decision::Refused(refusal) => match refusal.reason() {
             Reason::DeniedByRule => Seen::Access(Access::Denied, rule),
             Reason::NoCredentials => Seen::Access(Access::Token, rule),
