@@ -10,7 +10,7 @@ use triomphe::Arc;
 use super::hash::Hash;
 use super::rsa::RsaKey;
 use super::thumbprint::{encoded, thumbprint};
-use super::{Algorithm, Algorithms, Jws, SignatureHost, der, jws};
+use super::{Algorithm, Algorithms, Jws, SignatureHost, Unusable, der, jws};
 use crate::json::Json;
 
 /// The tag of an uncompressed point (SEC 1 section 2.3.3).
@@ -28,26 +28,6 @@ const RSA_ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Ps384,
     Algorithm::Ps512,
 ];
-
-/// Why a key of a set is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// `alg` is unknown, or does not fit the type.
-    Algorithm,
-    /// A member is absent, or is not what its type demands.
-    Malformed,
-    /// It holds the private key too, with which whoever reads the set can sign.
-    Private,
-    /// The same key is there before.
-    Repeated,
-    /// `kty` or `crv` is unknown, or not built.
-    Type,
-    /// `use` or `key_ops` says that it verifies nothing.
-    Use,
-    /// RSA outside of 2048 to 4096 bits or with an exponent other than 65537, or a point of small
-    /// order.
-    Weak,
-}
 
 /// A public key. Equal: the same material, algorithms and `kid`.
 #[derive(Clone)]
@@ -246,7 +226,7 @@ impl Jwk<'_> {
             None => true,
             Some(Json::Array(operations)) => {
                 let is_verify =
-                    |operation| matches!(operation, &Json::Text(ref text) if text == "verify");
+                    |name: &Json<'_>| matches!(name, Json::Text(name) if name == "verify");
                 operations.iter().any(is_verify)
             }
             Some(_) => return Err(Unusable::Malformed),

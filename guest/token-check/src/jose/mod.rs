@@ -15,9 +15,11 @@ mod signature_host;
 #[cfg(test)]
 mod tests;
 mod thumbprint;
+mod unusable;
 
 pub use algorithm::{Algorithm, Algorithms};
 pub use jws::{Jws, JwsProblem, Typ};
-pub use key::{Key, Unusable};
+pub use key::Key;
 pub use key_set::{KeySet, KeySetProblem};
 pub use signature_host::{NoSignatureHost, SignatureHost, TestedSignatureHost};
+pub use unusable::Unusable;

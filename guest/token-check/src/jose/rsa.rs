@@ -4,8 +4,8 @@
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 
+use super::Unusable;
 use super::hash::Hash;
-use super::key::Unusable;
 
 /// RFC 7518 section 3.3 demands 2048. Longer than 4096 is slow and nobody's.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=4096;
