@@ -12,15 +12,16 @@ const RSA: [u8; 15] = [
         0x05, 0,
 ];
 
-/// A SubjectPublicKeyInfo before the point (RFC 5480 section 2): id-ecPublicKey, secp256r1, and a
-/// bit string of 65 bytes, all of them used.
+/// A SubjectPublicKeyInfo before the coordinates (RFC 5480 section 2): id-ecPublicKey, secp256r1,
+/// and a bit string of 65 bytes, all of them used, of which the first says that the point is not
+/// compressed.
 #[rustfmt::skip]
-const P256: [u8; 26] = [
+const P256: [u8; 27] = [
     SEQUENCE, 89,
         SEQUENCE, 19,
             0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1,
             0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7,
-        BIT_STRING, 66, 0,
+        BIT_STRING, 66, 0, 4,
 ];
 
 /// A SubjectPublicKeyInfo before the key (RFC 8410 section 4): id-Ed25519, and a bit string of 32
@@ -43,9 +44,9 @@ pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     )
 }
 
-/// SubjectPublicKeyInfo of a point of P-256, uncompressed.
-pub(super) fn p256_key(point: &[u8; 65]) -> Vec<u8> {
-    [P256.as_slice(), point].concat()
+/// SubjectPublicKeyInfo of a point of P-256.
+pub(super) fn p256_key(x: &[u8; 32], y: &[u8; 32]) -> Vec<u8> {
+    [P256.as_slice(), x, y].concat()
 }
 
 /// SubjectPublicKeyInfo of an Ed25519 key.

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey as Ed25519Key};
+use p256::AffinePoint as P256Point;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::ecdsa::{Signature as P256Signature, VerifyingKey as P256Key};
+use p256::elliptic_curve::point::AffineCoordinates as _;
 use triomphe::Arc;
 
 use super::hash::Hash;
@@ -12,9 +14,6 @@ use super::rsa::RsaKey;
 use super::thumbprint::{encoded, thumbprint};
 use super::{Algorithm, Algorithms, Jws, SignatureHost, Unusable, der, jws};
 use crate::json::Json;
-
-/// The tag of an uncompressed point (SEC 1 section 2.3.3).
-const UNCOMPRESSED: u8 = 4;
 
 /// Members that only private and symmetric keys have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC
 /// 8037 section 2).
@@ -107,10 +106,8 @@ impl Key {
                 thumbprint(&[("e", "AQAB"), ("kty", "RSA"), ("n", &modulus)])
             }
             Material::P256(key) => {
-                let point = key.to_sec1_point(false);
-                let coordinate = |bytes: Option<&[u8]>| bytes.map(encoded).unwrap_or_default();
-                let x = coordinate(point.x().map(AsRef::as_ref));
-                let y = coordinate(point.y().map(AsRef::as_ref));
+                let point = key.as_affine();
+                let (x, y) = (encoded(&point.x()), encoded(&point.y()));
                 thumbprint(&[("crv", "P-256"), ("kty", "EC"), ("x", &x), ("y", &y)])
             }
             Material::Ed25519(key) => {
@@ -247,13 +244,10 @@ impl Jwk<'_> {
     /// RFC 7518 section 6.2.1: both coordinates in full length, of a point on the curve.
     fn p256(&self) -> Result<(Material, Vec<u8>), Unusable> {
         let (x, y) = (self.array::<32>("x")?, self.array::<32>("y")?);
-        let mut point = [UNCOMPRESSED; 65];
-        let coordinates = x.into_iter().chain(y);
-        for (to, byte) in point.iter_mut().skip(1).zip(coordinates) {
-            *to = byte;
-        }
-        let key = P256Key::from_sec1_bytes(&point).map_err(|_| Unusable::Malformed)?;
-        Ok((Material::P256(key), der::p256_key(&point)))
+        let point = P256Point::from_coordinates(&x.into(), &y.into()).into_option();
+        let key = point.and_then(|point| P256Key::from_affine(point).ok());
+        let key = key.ok_or(Unusable::Malformed)?;
+        Ok((Material::P256(key), der::p256_key(&x, &y)))
     }
 
     /// RFC 8037 section 2.
