@@ -250,7 +250,7 @@ fn in_range(text: &str) -> String {
 }
 
 /// How many members the text of a valid document has, duplicates included: colons outside strings.
-fn colons(text: &str) -> usize {
+pub(crate) fn colons(text: &str) -> usize {
     let (mut colons, mut in_string, mut escaped) = (0, false, false);
     for b in text.bytes() {
         match b {
@@ -265,7 +265,7 @@ fn colons(text: &str) -> usize {
 }
 
 /// How many members a value has at any depth. `serde_json` keeps one of several with one name.
-fn members(value: &Value) -> usize {
+pub(crate) fn members(value: &Value) -> usize {
     match value {
         Value::Array(values) => values.iter().map(members).sum(),
         Value::Object(object) => object.len() + object.values().map(members).sum::<usize>(),
@@ -273,7 +273,7 @@ fn members(value: &Value) -> usize {
     }
 }
 
-fn depth(value: &Value) -> usize {
+pub(crate) fn depth(value: &Value) -> usize {
     match value {
         Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
         Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or_default(),

@@ -10,6 +10,8 @@ pub mod bearer;
 pub mod envoy_scheduling;
 pub mod facts;
 pub mod header_map;
+pub mod jwk_set;
+pub mod jws;
 pub mod routes;
 pub mod rules_document;
 pub mod settings;
@@ -21,11 +23,13 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("bearer", bearer::run),
     ("envoy_scheduling", envoy_scheduling::run),
     ("facts", facts::run),
     ("header_map", header_map::run),
+    ("jwk_set", jwk_set::run),
+    ("jws", jws::run),
     ("routes", routes::run),
     ("rules_document", rules_document::run),
     ("settings", settings::run),

@@ -6,7 +6,7 @@
 //! | module | its job |
 //! | --- | --- |
 //! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
-//! | `metrics`, `scheduler`, `upstream`, `waiting`, `workers` | counters; queue and timer; the way to the issuer; requests that wait; whether there are other workers |
+//! | `metrics`, `scheduler`, `signatures`, `upstream`, `waiting`, `workers` | counters; queue and timer; signatures that Envoy verifies (feature `jwt`); the way to the issuer; requests that wait; whether there are other workers |
 //! | `calls` | introspection calls: queued, sent, lost |
 //! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
 //! | `filter` | takes requests to their verdict, and applies it |
@@ -30,6 +30,8 @@ mod local_reply;
 mod metrics;
 mod root_context;
 mod scheduler;
+#[cfg(feature = "jwt")]
+pub mod signatures;
 #[cfg(target_family = "wasm")]
 mod start;
 mod upstream;

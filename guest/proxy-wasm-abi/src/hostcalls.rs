@@ -191,6 +191,14 @@ unsafe extern "C" {
         timeout: u32,
         return_call: *mut u32,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        return_data: *mut *mut u8,
+        return_size: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_define_metric(
         kind: u32,
@@ -485,6 +493,28 @@ pub fn http_call(
     })
 }
 
+/// Calls a function that Envoy has beyond the ABI, and returns what it answers. `None`: nothing.
+///
+/// # Errors
+/// See [`log`]; [`Status::NotFound`] if there is no such function.
+pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Option<Vec<u8>>> {
+    let call = |data: &mut *mut u8, size: &mut usize| {
+        // SAFETY: see above.
+        unsafe {
+            proxy_call_foreign_function(
+                name.as_ptr(),
+                name.len(),
+                arguments.as_ptr(),
+                arguments.len(),
+                data,
+                size,
+            )
+        }
+    };
+    // SAFETY: Envoy returns bytes as `bytes` demands.
+    unsafe { bytes(call) }
+}
+
 /// Makes this context the one that the following calls concern.
 ///
 /// # Errors
@@ -560,13 +590,15 @@ mod tests {
             );
             assert_eq!(property("request\0protocol"), Ok(owned.clone()));
             assert_eq!(dequeue_shared_queue(5), Ok(owned.clone()));
+            assert_eq!(call_foreign_function("f", b"a"), Ok(owned.clone()));
             assert_eq!(shared_data("k"), Ok((owned, 3)));
         }
-        let names: Vec<_> = calls().into_iter().take(4).collect();
+        let names: Vec<_> = calls().into_iter().take(5).collect();
         let arguments = [
             &["7", "0", "9"][..],
             &["request\\x00protocol"],
             &["5"],
+            &["f", "a"],
             &["k"],
         ];
         for ((_, called), expected) in names.iter().zip(arguments) {
@@ -634,6 +666,8 @@ mod tests {
         called("proxy_register_shared_queue", &["q"]);
         assert_eq!(enqueue_shared_queue(42), Ok(()));
         called("proxy_enqueue_shared_queue", &["42", "null"]);
+        assert_eq!(call_foreign_function("f", &[0]), Ok(None));
+        called("proxy_call_foreign_function", &["f", "\\x00"]);
         assert_eq!(set_effective_context(3), Ok(()));
         called("proxy_set_effective_context", &["3"]);
         assert_eq!(define_metric(MetricType::Histogram, "m"), Ok(42));

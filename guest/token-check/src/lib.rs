@@ -33,7 +33,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection` |
+//! | protocol | `request`, `introspection`, `jose` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -93,6 +93,8 @@ mod check;
 mod decision;
 mod grammar;
 mod introspection;
+#[cfg(feature = "jwt")]
+mod jose;
 mod json;
 mod json_text;
 mod memory;
@@ -112,6 +114,11 @@ pub use check::{
 pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_identity_header};
 pub use introspection::{
     BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerResponse, USER_AGENT,
+};
+#[cfg(feature = "jwt")]
+pub use jose::{
+    Algorithm, Algorithms, Jws, JwsProblem, Key, KeySet, KeySetProblem, NoSignatureHost,
+    SignatureHost, TestedSignatureHost, Typ, Unusable,
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{

@@ -129,6 +129,10 @@ pub trait Host: Clone {
     /// Writes the key, whatever it holds. Best effort: a failure only costs other workers a call.
     fn set_shared_data(&self, key: &str, value: &[u8]);
 
+    /// What a function of Envoy beyond the ABI answers. `None`: there is no such function, or it
+    /// failed.
+    fn call_foreign_function(&self, name: &str, arguments: &[u8]) -> Option<Vec<u8>>;
+
     /// `None`: Envoy does not count it.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32>;
 

@@ -211,6 +211,11 @@ impl Host for ProxyWasm {
         let _ = hostcalls::set_shared_data(key, value, ANY_VERSION);
     }
 
+    fn call_foreign_function(&self, name: &str, arguments: &[u8]) -> Option<Vec<u8>> {
+        let answer = hostcalls::call_foreign_function(name, arguments).ok()?;
+        Some(answer.unwrap_or_default())
+    }
+
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
         let kind = match kind {
             MetricKind::Counter => MetricType::Counter,

@@ -275,6 +275,21 @@ pub(super) unsafe fn proxy_http_call(
     )
 }
 
+pub(super) unsafe fn proxy_call_foreign_function(
+    name: *const u8,
+    name_size: usize,
+    arguments: *const u8,
+    arguments_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    give_bytes(data, size);
+    called(
+        "proxy_call_foreign_function",
+        &[&text(name, name_size), &text(arguments, arguments_size)],
+    )
+}
+
 pub(super) unsafe fn proxy_set_effective_context(context: u32) -> u32 {
     called("proxy_set_effective_context", &[&context])
 }

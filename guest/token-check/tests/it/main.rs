@@ -16,6 +16,7 @@ mod event_order;
 mod fixture;
 mod header_names;
 mod issuers;
+mod jose;
 mod leeway;
 mod limits;
 mod log;

@@ -23,8 +23,15 @@ const CORE: &[(&str, &[&[&str]])] = &[
     ("time", &[]),
     ("request", &[VOCABULARY]),
     ("introspection", &[VOCABULARY]),
-    ("policy", &[VOCABULARY, &["request", "introspection"]]),
-    ("memory", &[VOCABULARY, &["introspection", "policy"]]),
+    ("jose", &[VOCABULARY]),
+    (
+        "policy",
+        &[VOCABULARY, &["request", "introspection", "jose"]],
+    ),
+    (
+        "memory",
+        &[VOCABULARY, &["introspection", "jose", "policy"]],
+    ),
     // Facts are cached, decisions never are: a decision cannot see what is remembered.
     (
         "decision",
@@ -34,7 +41,8 @@ const CORE: &[(&str, &[&[&str]])] = &[
         "check",
         &[
             VOCABULARY,
-            &["request", "introspection", "policy", "memory", "decision"],
+            &["request", "introspection", "jose"],
+            &["policy", "memory", "decision"],
         ],
     ),
 ];

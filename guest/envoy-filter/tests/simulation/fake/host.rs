@@ -482,6 +482,12 @@ impl Host for FakeHost {
         }
     }
 
+    /// As an Envoy without such functions.
+    fn call_foreign_function(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
+        self.call("call_foreign_function");
+        None
+    }
+
     fn define_metric(&self, _kind: MetricKind, name: &str) -> Option<u32> {
         let mut state = self.call("define_metric");
         if state.faults.no_metrics {

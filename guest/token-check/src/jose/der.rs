@@ -1,0 +1,87 @@
+//! Writes what a host takes: keys and signatures in DER (X.690 section 10).
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+
+/// AlgorithmIdentifier of rsaEncryption (RFC 3279 section 2.3.1).
+#[rustfmt::skip]
+const RSA: [u8; 15] = [
+    SEQUENCE, 13,
+        0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1,
+        0x05, 0,
+];
+
+/// A SubjectPublicKeyInfo before the coordinates (RFC 5480 section 2): id-ecPublicKey, secp256r1,
+/// and a bit string of 65 bytes, all of them used, of which the first says that the point is not
+/// compressed.
+#[rustfmt::skip]
+const P256: [u8; 27] = [
+    SEQUENCE, 89,
+        SEQUENCE, 19,
+            0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1,
+            0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7,
+        BIT_STRING, 66, 0, 4,
+];
+
+/// A SubjectPublicKeyInfo before the key (RFC 8410 section 4): id-Ed25519, and a bit string of 32
+/// bytes.
+#[rustfmt::skip]
+const ED25519: [u8; 12] = [
+    SEQUENCE, 42,
+        SEQUENCE, 5,
+            0x06, 3, 0x2b, 0x65, 0x70,
+        BIT_STRING, 33, 0,
+];
+
+/// SubjectPublicKeyInfo of an RSA key: modulus and exponent, big-endian.
+pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let numbers = [integer(modulus), integer(exponent)].concat();
+    let key = [&[0], value(SEQUENCE, &numbers).as_slice()].concat();
+    value(
+        SEQUENCE,
+        &[RSA.as_slice(), &value(BIT_STRING, &key)].concat(),
+    )
+}
+
+/// SubjectPublicKeyInfo of a point of P-256.
+pub(super) fn p256_key(x: &[u8; 32], y: &[u8; 32]) -> Vec<u8> {
+    [P256.as_slice(), x, y].concat()
+}
+
+/// SubjectPublicKeyInfo of an Ed25519 key.
+pub(super) fn ed25519_key(key: &[u8; 32]) -> Vec<u8> {
+    [ED25519.as_slice(), key].concat()
+}
+
+/// Ecdsa-Sig-Value (RFC 3279 section 2.2.3) of R and S one after another, as a JWS has them (RFC
+/// 7518 section 3.4).
+pub(super) fn ecdsa_signature(signature: &[u8]) -> Vec<u8> {
+    let (r, s) = signature.split_at(signature.len() / 2);
+    value(SEQUENCE, &[integer(r), integer(s)].concat())
+}
+
+/// An INTEGER of a big-endian number that is not negative.
+fn integer(number: &[u8]) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let (_, number) = number.split_at(zeros);
+    // A first bit would be the sign, and a number has at least one byte.
+    let sign: &[u8] = match number.first() {
+        Some(..0x80) => &[],
+        Some(_) | None => &[0],
+    };
+    value(INTEGER, &[sign, number].concat())
+}
+
+/// Tag, length and contents. Contents over 64 KiB are never made.
+fn value(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(contents.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
+    let head: &[u8] = match (high, low) {
+        (0, ..0x80) => &[tag, low],
+        (0, _) => &[tag, 0x81, low],
+        _ => &[tag, 0x82, high, low],
+    };
+    [head, contents].concat()
+}

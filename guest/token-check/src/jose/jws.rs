@@ -1,0 +1,204 @@
+//! Reads the compact serialization of a JWS (RFC 7515 section 7.1).
+//!
+//! Of the header only `alg`, `kid` and `typ` are read. Nothing in it leads to a key but the name of
+//! one that is already known.
+
+use base64_simd::URL_SAFE_NO_PAD;
+
+use super::Algorithm;
+use crate::json::{self, Json, NotRead};
+
+/// Longest header accepted, in bytes of base64url. Headers have about 100; those with a chain of
+/// certificates are longer, and we do not read those.
+const MAX_HEADER_BYTES: usize = 2048;
+
+/// RFC 7515 section 4.1.11 has us refuse extensions that we do not know, and RFC 7797 section 6 is
+/// one. The others bring a key of the sender's choice, or say where to fetch it (RFC 8725 section
+/// 3.10).
+const REFUSED_MEMBERS: [&str; 5] = ["b64", "crit", "jku", "jwk", "x5u"];
+
+/// Like [`REFUSED_MEMBERS`], where the type of the token says that the sender brings the key.
+const REFUSED_BESIDE_A_KEY: [&str; 4] = ["b64", "crit", "jku", "x5u"];
+
+/// What is wrong with a token that looks like a JWT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwsProblem {
+    /// The header is over 2 KiB.
+    HeaderTooLong,
+    /// The header has a name twice, is nested too deep, or has a `kid` or `typ` that is no text.
+    MalformedHeader,
+    /// The payload or the signature is not base64url without padding.
+    NotBase64,
+    /// The header has a member that changes how the token is to be verified: `b64`, `crit`, `jku`,
+    /// `jwk`, `x5u`.
+    UnsupportedHeader,
+    /// `typ` names another kind of token.
+    WrongType,
+}
+
+/// `typ` (RFC 7515 section 4.1.9) of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typ {
+    /// There is none.
+    Absent,
+    /// `at+jwt` (RFC 9068 section 2.1).
+    AtJwt,
+    /// `JWT`.
+    Jwt,
+}
+
+/// A JWS, not verified.
+pub struct Jws<'a> {
+    signing_input: &'a str,
+    header: Header,
+    typ: Typ,
+    claims: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+struct Header {
+    algorithm: Option<Algorithm>,
+    kid: Option<String>,
+    typ: Option<String>,
+}
+
+impl<'a> Jws<'a> {
+    /// Reads an access token. `None`: it is no JWT by its shape, which is three segments of which
+    /// the first is base64url of a JSON object with a text `alg`.
+    #[must_use]
+    pub fn parse(token: &'a str) -> Option<Result<Self, JwsProblem>> {
+        Self::read(token, &REFUSED_MEMBERS, |typ| match typ {
+            None => Some(Typ::Absent),
+            Some("jwt") => Some(Typ::Jwt),
+            Some("at+jwt") => Some(Typ::AtJwt),
+            Some(_) => None,
+        })
+    }
+
+    /// Reads a JWS of another kind, whose `typ` must be this one, in lower case and without
+    /// `application/`: a proof of possession is a `dpop+jwt` (RFC 9449 section 4.2). It may bring
+    /// its key in `jwk`, which is not read here.
+    #[must_use]
+    pub fn parse_other(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
+        Self::read(token, &REFUSED_BESIDE_A_KEY, |found| {
+            (found == Some(typ)).then_some(Typ::Jwt)
+        })
+    }
+
+    fn read(
+        token: &'a str,
+        refused: &[&str],
+        accept: impl FnOnce(Option<&str>) -> Option<Typ>,
+    ) -> Option<Result<Self, JwsProblem>> {
+        let (signing_input, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signing_input.split_once('.')?;
+        if claims.contains('.') {
+            return None; // A JWE has five segments (RFC 7516 section 9).
+        }
+        let header = match Header::read(header, refused)? {
+            Ok(header) => header,
+            Err(problem) => return Some(Err(problem)),
+        };
+        let Some(typ) = accept(header.typ.as_deref()) else {
+            return Some(Err(JwsProblem::WrongType));
+        };
+        let (Some(claims), Some(signature)) = (decode(claims), decode(signature)) else {
+            return Some(Err(JwsProblem::NotBase64));
+        };
+        Some(Ok(Self {
+            signing_input,
+            header,
+            typ,
+            claims,
+            signature,
+        }))
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn claims(&self) -> &[u8] {
+        &self.claims
+    }
+
+    /// `kid`.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// `alg`. `None`: none that we know, such as `none` and `HS256`.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.header.algorithm
+    }
+
+    /// `typ`.
+    #[must_use]
+    pub fn typ(&self) -> Typ {
+        self.typ
+    }
+
+    /// RFC 7515 section 2.
+    pub(super) fn signing_input(&self) -> &'a [u8] {
+        self.signing_input.as_bytes()
+    }
+
+    pub(super) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+impl Header {
+    /// `None`: it is not the header of a JWS.
+    fn read(segment: &str, refused: &[&str]) -> Option<Result<Self, JwsProblem>> {
+        if segment.len() > MAX_HEADER_BYTES {
+            // Four characters stand for three bytes.
+            let is_object = decode(segment.get(..4)?)?.first() == Some(&b'{');
+            return is_object.then_some(Err(JwsProblem::HeaderTooLong));
+        }
+        let header = String::from_utf8(decode(segment)?).ok()?;
+        let members = match json::examine(&header) {
+            Ok(Json::Object(members)) => members,
+            Ok(_) | Err(NotRead::Syntax) => return None,
+            Err(NotRead::TooDeep | NotRead::TooManyMembers | NotRead::Twice(_)) => {
+                return Some(Err(JwsProblem::MalformedHeader));
+            }
+        };
+        let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted);
+        let Some((_, Json::Text(algorithm))) = member("alg") else {
+            return None;
+        };
+        if refused.iter().any(|name| member(name).is_some()) {
+            return Some(Err(JwsProblem::UnsupportedHeader));
+        }
+        let text = |name| match member(name) {
+            None => Ok(None),
+            Some((_, Json::Text(text))) => Ok(Some(text)),
+            Some(_) => Err(JwsProblem::MalformedHeader),
+        };
+        let (kid, typ) = match (text("kid"), text("typ")) {
+            (Ok(kid), Ok(typ)) => (kid, typ),
+            (Err(problem), _) | (_, Err(problem)) => return Some(Err(problem)),
+        };
+        Some(Ok(Self {
+            algorithm: Algorithm::from_name(algorithm),
+            kid: kid.map(|kid| kid.clone().into_owned()),
+            typ: typ.map(|typ| short_type(typ)),
+        }))
+    }
+}
+
+/// RFC 7515 section 4.1.9: a media type, compared without regard to case, and `application/` may be
+/// left out.
+fn short_type(typ: &str) -> String {
+    let typ = typ.to_ascii_lowercase();
+    match typ.strip_prefix("application/") {
+        Some(short) if !short.contains('/') => short.to_owned(),
+        _ => typ,
+    }
+}
+
+/// RFC 7515 section 2: base64url without padding, in the one spelling of these bytes.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode_to_vec(text).ok()
+}
