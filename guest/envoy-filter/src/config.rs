@@ -10,7 +10,6 @@ use token_check::{
 };
 use url::{Position, Url};
 
-const INTROSPECT_URL: &str = "introspect_url";
 const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
 const FILTER_STATE: &str = "filter_state";
@@ -30,12 +29,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn parse(url: &str) -> Option<Self> {
-        let url = Url::parse(url).ok()?;
-        Some(Self {
+    fn of(url: &Url) -> Self {
+        Self {
             https: url.scheme() == "https",
             authority: url[Position::BeforeHost..Position::BeforePath].to_owned(),
-        })
+        }
     }
 }
 
@@ -44,8 +42,8 @@ impl Origin {
 pub struct Config {
     /// What is required of a token.
     pub policy: Policy,
-    /// The issuer's origin.
-    pub issuer: Origin,
+    /// The issuer's origin. `None`: no call is ever made.
+    pub issuer: Option<Origin>,
     /// The cluster that reaches the issuer, if it is not one of the shipped ones.
     pub issuer_cluster: Option<String>,
     /// Whether granted requests get filter state, not only refused ones.
@@ -107,15 +105,10 @@ impl Config {
         {
             return Err(ConfigError::NotAPath);
         }
-        let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
         let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
-        let not_a_url = || {
-            SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl)
-                .at(SettingSource::EnvoyConfiguration)
-        };
         Ok(Self {
+            issuer: policy.issuer_url().map(Origin::of),
             policy,
-            issuer: issuer.ok_or_else(not_a_url)?,
             issuer_cluster,
             has_filter_state,
             whoami_path,
@@ -222,7 +215,7 @@ mod tests {
                 https: true,
                 authority: "i".to_owned(),
             };
-            assert_eq!(config.issuer, issuer);
+            assert_eq!(config.issuer, Some(issuer));
         }
     }
 

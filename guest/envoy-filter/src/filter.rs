@@ -15,6 +15,8 @@ use crate::dispatcher::Dispatcher;
 use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
+#[cfg(feature = "jwt")]
+use crate::signatures;
 use crate::upstream::Upstream;
 
 /// What the access log shows of a decision.
@@ -54,6 +56,11 @@ impl<H: Host> Filter<H> {
     /// `root`: the root context. `seed`: random bytes.
     pub(crate) fn new(host: H, root: u32, config: Config, seed: [u8; 16]) -> Self {
         let check = AuthCheck::new(config.policy, seed).sharing(Sharing::CompareAndSwap);
+        #[cfg(feature = "jwt")]
+        let check = match check.policy().verifies() {
+            true => check.verifying_with(Box::new(signatures::tested(host.clone()))),
+            false => check,
+        };
         let upstream = Upstream::new(host.clone(), config.issuer, config.issuer_cluster);
         let metrics = Metrics::define(host.clone());
         Self {

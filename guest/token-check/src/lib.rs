@@ -106,14 +106,19 @@ mod secret;
 pub mod test_util;
 mod time;
 
+#[cfg(feature = "jwt")]
+pub use check::AwaitingKeys;
 pub use check::{
     Action, AuthCheck, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, CacheStatus,
     Finished, Flight, LogEvent, Mismatch, Parked, PendingRequest, Progress, Step, StoreFailed,
     Verdict,
 };
 pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_identity_header};
+#[cfg(feature = "jwt")]
+pub use introspection::KeySetCall;
 pub use introspection::{
-    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerResponse, USER_AGENT,
+    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerCall, IssuerResponse,
+    USER_AGENT,
 };
 #[cfg(feature = "jwt")]
 pub use jose::{

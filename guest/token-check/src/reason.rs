@@ -55,6 +55,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// A JWT whose `alg` is not in `ALGORITHMS`, such as `none` or HMAC (RFC 8725 section 3.1).
+    AlgorithmNotAllowed = "algorithm_not_allowed", Token, "The access token is signed with an algorithm that is not accepted.";
     /// With rules: a method that differs from one that they name only by case, which many apps
     /// ignore.
     AmbiguousMethod = "ambiguous_method", Request, "The method of the request is ambiguous: write it in upper case.";
@@ -74,6 +76,9 @@ reasons! {
     Inactive = "inactive", Token, "The issuer says that the access token is not active.";
     /// A scope of `REQUIRED_SCOPE` is missing.
     InsufficientScope = "insufficient_scope", Scope, "The access token lacks a scope that this service needs.";
+    /// The signature of a JWT is not by the key that it names (RFC 7515 section 5.2), or its header
+    /// asks for a way to verify it that is not supported.
+    InvalidSignature = "invalid_signature", Token, "The signature of the access token is invalid.";
     /// The response is not the JSON document of RFC 7662 section 2.2.
     IssuerAnswerMalformed = "issuer_answer_malformed", Unavailable, "The issuer's answer could not be understood.";
     /// The response is over the limit.
@@ -84,6 +89,8 @@ reasons! {
     IssuerCircuitOpen = "issuer_circuit_open", Unavailable, "The issuer failed repeatedly and is not called for a moment.";
     /// The issuer responded with a 5xx.
     IssuerFailed = "issuer_failed", Unavailable, "The issuer failed to answer.";
+    /// No key of the issuer can be used.
+    IssuerKeysUnusable = "issuer_keys_unusable", Unavailable, "The issuer's keys could not be used.";
     /// The response is not JSON.
     IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
     /// The issuer responded with 429, or the time of its `Retry-After` is not over.
@@ -101,6 +108,8 @@ reasons! {
     IssuerUnreachable = "issuer_unreachable", Unavailable, "The issuer could not be reached.";
     /// Authorization is not `Bearer` and one token (RFC 6750 section 2.1).
     MalformedAuthorization = "malformed_authorization", Request, "The Authorization header is malformed.";
+    /// A JWT without the form or the claims of an access token (RFC 9068 section 2).
+    MalformedJwt = "malformed_jwt", Token, "The access token is a malformed JWT.";
     /// Our own settings are wrong.
     Misconfigured = "misconfigured", Unavailable, "This service is not set up correctly.";
     /// An audience is required, and the response has none.
@@ -113,6 +122,8 @@ reasons! {
     NoGrantType = "no_grant_type", Forbidden, "The issuer named no grant type for this token.";
     /// An issuer is required, and the response has none.
     NoIssuer = "no_issuer", Token, "The issuer did not name itself for this token.";
+    /// Only JWTs are accepted.
+    NotAJwt = "not_a_jwt", Token, "The access token is not a JWT.";
     /// `nbf` or `iat` is in the future (RFC 7519 sections 4.1.5 and 4.1.6).
     NotYetValid = "not_yet_valid", Token, "The access token is not valid yet.";
     /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it.
@@ -127,6 +138,8 @@ reasons! {
     TooBusy = "too_busy", Unavailable, "Too many requests wait for the issuer.";
     /// `scope` contains `mfa_challenge`: the login is not finished.
     UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
+    /// The issuer has no key as the JWT names it.
+    UnknownKey = "unknown_key", Token, "The access token is signed with a key that the issuer does not publish.";
     /// A scheme other than Bearer.
     UnsupportedScheme = "unsupported_scheme", Unauthenticated, "Only Bearer access tokens are accepted.";
     /// `aud` does not contain `EXPECTED_AUD`.

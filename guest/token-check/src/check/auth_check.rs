@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::admission::{Admission, Place};
 use super::audit::{self, AuditContext};
 use super::flight::{
-    Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked, PendingRequest,
-    Purpose, RequestContext, SharedResult, StoreRead,
+    About, Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked,
+    PendingRequest, Purpose, RequestContext, SharedResult, StoreRead,
 };
+#[cfg(feature = "jwt")]
+use super::keys::Keys;
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
 use super::protocol::{
@@ -16,6 +18,8 @@ use super::protocol::{
     StoreFailed,
 };
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
+#[cfg(not(feature = "jwt"))]
+use super::without_jwt::Keys;
 use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
 use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
@@ -27,18 +31,34 @@ use crate::time::Now;
 
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
 pub struct AuthCheck<W> {
-    policy: Policy,
-    keys: TokenKeys,
+    pub(super) policy: Policy,
+    token_keys: TokenKeys,
     /// `None`: no audit lines are written.
     derived_keys: Option<DerivedKeys>,
-    lookup: Lookup,
-    flights: FlightTable<W>,
+    pub(super) keys: Keys,
+    pub(super) lookup: Lookup,
+    pub(super) flights: FlightTable<W>,
     admission: Admission,
+}
+
+/// How to learn about the token of a request.
+pub(super) enum Need {
+    /// By this flight.
+    Flight(About),
+    /// It is known: its signature was verified.
+    #[cfg(feature = "jwt")]
+    Facts(Facts),
+    /// Not at all: it is refused.
+    #[cfg(feature = "jwt")]
+    Refuse(Reason, Option<LogEvent>),
+    /// Not now.
+    #[cfg(feature = "jwt")]
+    Unavailable(Unavailable),
 }
 
 /// The issuer is unavailable for a request.
 #[derive(Clone, Copy)]
-struct Unavailable {
+pub(super) struct Unavailable {
     reason: Reason,
     /// In seconds.
     retry_after: u32,
@@ -70,8 +90,15 @@ impl From<Rejected> for Unavailable {
 }
 
 impl Unavailable {
-    /// Not for a fault of the issuer.
-    const fn because(reason: Reason) -> Self {
+    /// Until this time in seconds.
+    #[cfg(feature = "jwt")]
+    pub(super) const fn for_seconds(mut self, seconds: u32) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
+    /// Not in an outage that `stale_if_error` is for.
+    pub(super) const fn because(reason: Reason) -> Self {
         Self {
             reason,
             retry_after: RETRY_AFTER_SECONDS,
@@ -86,7 +113,8 @@ impl<W> AuthCheck<W> {
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         Self {
-            keys: TokenKeys::new(&seed),
+            keys: Keys::new(&policy),
+            token_keys: TokenKeys::new(&seed),
             derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
@@ -133,8 +161,10 @@ impl<W> AuthCheck<W> {
                 return self.done(refused, context, None, now);
             }
         };
-        let key = self.keys.key(token);
-        if let Some(facts) = (self.lookup.cache).fresh(key, &requirements, &self.policy, now) {
+        let key = self.token_keys.key(token);
+        let vouchers = self.keys.vouchers();
+        let cache = &self.lookup.cache;
+        if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {
             let decision = decide(facts, &requirements, &self.policy, now.unix_seconds());
             let context = VerdictContext {
                 token: Some(token),
@@ -154,6 +184,8 @@ impl<W> AuthCheck<W> {
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
             is_known: self.lookup.known.contains(key),
+            #[cfg(feature = "jwt")]
+            verified: None,
         };
         match self.admission.waiting.take(context.is_known) {
             Some(place) => self.lead_or_join(context, place, now),
@@ -239,7 +271,7 @@ impl<W> AuthCheck<W> {
     /// Whether this request waits because there are too many calls.
     #[must_use]
     pub fn is_queued(&self, request: &PendingRequest) -> bool {
-        self.flights.is_queued(request.context.key)
+        self.flights.is_queued(request.result.about())
     }
 
     /// Whether any request waits for this call. One that nobody waits for need not be sent:
@@ -303,8 +335,10 @@ impl<W> AuthCheck<W> {
     fn start_over(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         let (cache, requirements) = (&self.lookup.cache, &context.requirements);
+        let vouchers = self.keys.vouchers();
         // Another flight may have had a result since.
-        let Some(facts) = cache.fresh(context.key, requirements, &self.policy, now) else {
+        let Some(facts) = cache.fresh(context.key, requirements, vouchers, &self.policy, now)
+        else {
             return self.lead_or_join_again(request, now);
         };
         let facts = facts.clone();
@@ -317,7 +351,7 @@ impl<W> AuthCheck<W> {
 
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         // Otherwise its call would not end in time, and everybody who comes would wait for that.
-        let needed = match self.flights.in_progress(request.context.key) {
+        let needed = match self.flights.in_progress(About::Token(request.context.key)) {
             Some(_) => Duration::ZERO,
             None => self.lookup.min_time_for_call(&self.policy),
         };
@@ -327,12 +361,32 @@ impl<W> AuthCheck<W> {
         self.lead_or_join(request.context, request.place, now)
     }
 
-    fn lead_or_join(&mut self, context: RequestContext, place: Place, now: Now) -> Step<W> {
-        let joined = self.flights.in_progress(context.key);
+    fn lead_or_join(&mut self, mut context: RequestContext, place: Place, now: Now) -> Step<W> {
+        let about = match self.need(&mut context, now) {
+            Need::Flight(about) => about,
+            #[cfg(feature = "jwt")]
+            Need::Facts(facts) => {
+                let verdict = VerdictContext {
+                    cache: Some(CacheStatus::Verified),
+                    ..(&context).into()
+                };
+                return self.decided(&context, &facts, verdict, now);
+            }
+            #[cfg(feature = "jwt")]
+            Need::Refuse(reason, event) => {
+                let refusal = Refusal::new(reason, Arc::clone(&context.requirements));
+                return self.done(Decision::Refused(refusal), (&context).into(), event, now);
+            }
+            #[cfg(feature = "jwt")]
+            Need::Unavailable(unavailable) => {
+                return self.unavailable(&context, true, unavailable, now);
+            }
+        };
+        let joined = self.flights.in_progress(about);
         let request = PendingRequest {
             context,
             leads: joined.is_none(),
-            result: joined.map(Arc::clone).unwrap_or_default(),
+            result: joined.map_or_else(|| Arc::new(SharedResult::new(about)), Arc::clone),
             place,
         };
         if request.leads {
@@ -343,11 +397,17 @@ impl<W> AuthCheck<W> {
     }
 
     fn join(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        let about = request.result.about();
+        if !matches!(about, About::Token(_)) {
+            // Everybody waits for keys.
+            self.flights.joined(about, request.context.deadline);
+            return Step::Join(request);
+        }
         if SharedResult::requests(&request.result) > self.admission.waiting.share() {
             return self.too_busy(&request.context, now);
         }
         let context = &request.context;
-        self.flights.joined(context.key, context.deadline);
+        self.flights.joined(about, context.deadline);
         if let Some(flight) = self.flights.take_over(&request) {
             return self.take_over(request, flight, now);
         }
@@ -369,13 +429,13 @@ impl<W> AuthCheck<W> {
     fn lead(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         let result = Arc::clone(&request.result);
-        self.flights.start(context.key, result, context.deadline);
+        self.flights.start(result, context.deadline);
         let store = self.lookup.store.as_ref();
         let mut flight = Flight(Box::new(FlightState {
             context: context.clone(),
             result: Arc::clone(&request.result),
             shared: store
-                .filter(|store| store.is_in_use(now))
+                .filter(|store| store.is_in_use(now) && !context.is_verified())
                 .map(|store| store.token(context.token.secret())),
             reads: StoreRead::Facts,
             last_call: None,
@@ -458,7 +518,7 @@ impl<W> AuthCheck<W> {
         let state = &mut *flight.0;
         let aftermath = self.lookup.finish(state, &result, &self.policy, now);
         state.result.set(result);
-        let woken = self.flights.finish(state.context.key, &state.result);
+        let woken = self.flights.finish(&state.result);
         finished.woken.extend(woken);
         finished.records.extend(aftermath.records);
         finished.sweep.extend(aftermath.sweep);

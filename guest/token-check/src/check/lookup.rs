@@ -11,7 +11,7 @@ use crate::introspection::{
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
-    SharedStore, SlotState, StoreKey, counts_as_fault,
+    SharedStore, SlotState, StoreKey, Voucher, counts_as_fault,
 };
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -248,7 +248,8 @@ impl Lookup {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         self.note_time_of_call(flight.time_of_call(now.monotonic));
-        let encoded = policy.endpoint().encoding_changes_credentials();
+        let encoded =
+            (policy.endpoint()).is_some_and(|endpoint| endpoint.encoding_changes_credentials());
         let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
@@ -266,7 +267,8 @@ impl Lookup {
                 flight.event = self.log.introspected(is_active, error_status, now);
                 return Next::Finish(FlightResult::Facts {
                     facts: CachedFacts {
-                        facts,
+                        facts: flight.context.confirmed(facts),
+                        voucher: Voucher::ISSUER,
                         called: milliseconds(called),
                     },
                     source: CacheStatus::Miss,
@@ -517,12 +519,27 @@ fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -
         }
     };
     let left = flight.time_left(now.monotonic);
+    let Some(endpoint) = policy.endpoint() else {
+        let fault = Fault::new(Reason::Misconfigured, Detail::None);
+        return Next::Finish(FlightResult::Fault(fault.into()));
+    };
     Next::Introspect(IntrospectionCall::new(
-        Arc::clone(policy.endpoint()),
+        Arc::clone(endpoint),
         token,
         flight.context.traceparent.clone(),
         policy.timeouts(left),
     ))
+}
+
+impl From<Fault> for FlightFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            retry_after: RETRY_AFTER_SECONDS,
+            latency: None,
+            is_outage: false,
+        }
+    }
 }
 
 impl From<Rejected> for FlightFault {

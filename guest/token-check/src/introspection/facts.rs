@@ -20,6 +20,7 @@ pub struct Facts(Option<Arc<HeaderSlice<Head, str>>>);
 /// Describes the string behind it, which is the document as the issuer sent it, then an unescaped
 /// copy of each string that has escapes there, and the claims of the header if they were selected.
 /// Kept small, since there is one per cached token.
+#[derive(Clone)]
 struct Head {
     /// The members of [`CLAIM_MEMBERS`], then the audiences, the unknown types and the scopes.
     spans: SmallVec<[Span; TYPICAL_SPANS]>,
@@ -79,6 +80,44 @@ pub(crate) enum ClaimsHeader {
     Names(Vec<String>),
 }
 
+/// The claims of a JWT that issuers name in more than one way. Each has one name, never a guess among
+/// several.
+#[cfg(feature = "jwt")]
+#[derive(Debug)]
+pub(crate) struct ClaimNames {
+    /// `client_id` by RFC 9068 section 2.2.
+    pub(crate) client_id: String,
+    /// `scope` by RFC 9068 section 2.2.3.
+    pub(crate) scope: String,
+}
+
+/// How members are read.
+struct Names<'a> {
+    client_id: &'a str,
+    scope: &'a str,
+    is_other_token: bool,
+}
+
+impl Names<'static> {
+    const RFC_7662: Self = Self {
+        client_id: "client_id",
+        scope: "scope",
+        is_other_token: false,
+    };
+}
+
+/// Claims of ID tokens (OpenID Connect Core sections 2 and 3.3.2.11), of logout tokens (OpenID
+/// Connect Back-Channel Logout section 2.4) and of introspection responses (RFC 9701 section 5).
+/// Access tokens have none of them.
+#[cfg(feature = "jwt")]
+const CLAIMS_OF_OTHER_TOKENS: [&str; 5] = [
+    "at_hash",
+    "c_hash",
+    "events",
+    "nonce",
+    "token_introspection",
+];
+
 /// The claims that are one string each, by their place in [`CLAIM_MEMBERS`].
 #[derive(Clone, Copy)]
 pub(crate) enum Claim {
@@ -100,7 +139,9 @@ impl Facts {
         let members = Members::parse(document, &mut in_range)?;
         let fault = |fault| Err(member_fault("active", fault));
         match members.get_or_null("active") {
-            Some(Json::Bool(true)) => Self::from_active(document, &members, claims_header),
+            Some(Json::Bool(true)) => {
+                Self::from_active(document, &members, &Names::RFC_7662, claims_header)
+            }
             // No other member matters.
             Some(Json::Bool(false)) => Ok(Self::INACTIVE),
             Some(other) => fault(MemberFault::NotBoolean(other.kind())),
@@ -108,9 +149,61 @@ impl Facts {
         }
     }
 
+    /// Parses the claims of an access token that is a JWT (RFC 9068 section 2.2): they have the names
+    /// of RFC 7662 section 2.2. `is_access_token`: its header says so.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn of_claims(
+        claims: &[u8],
+        names: &ClaimNames,
+        is_access_token: bool,
+        claims_header: &ClaimsHeader,
+    ) -> Result<Self, Detail> {
+        let document = core::str::from_utf8(claims);
+        let document = document.map_err(|_| Detail::Document(Document::NotUtf8))?;
+        let mut in_range = String::new();
+        let members = Members::parse(document, &mut in_range)?;
+        for name in ["exp", "iss"] {
+            if members.get(name).is_none() {
+                return Err(member_fault(name, MemberFault::Missing));
+            }
+        }
+        let is_other = (CLAIMS_OF_OTHER_TOKENS.iter()).any(|name| members.get(name).is_some());
+        let names = Names {
+            client_id: &names.client_id,
+            scope: &names.scope,
+            is_other_token: is_other && !is_access_token,
+        };
+        Self::from_active(document, &members, &names, claims_header)
+    }
+
+    /// These facts, if the issuer also said so of the token: the stricter of both counts.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn confirmed(&self, word: Claims<'_>) -> Self {
+        let Some(facts) = &self.0 else {
+            return Self::INACTIVE;
+        };
+        let (ours, theirs) = (&facts.header, &word.0.header);
+        let is_as_strict = ours.expires <= theirs.expires
+            && ours.starts >= theirs.starts
+            && ours.is_other_token >= theirs.is_other_token
+            && ours.is_key_bound >= theirs.is_key_bound;
+        if is_as_strict {
+            return self.clone();
+        }
+        let head = Head {
+            expires: ours.expires.min(theirs.expires),
+            starts: ours.starts.max(theirs.starts),
+            is_other_token: ours.is_other_token || theirs.is_other_token,
+            is_key_bound: ours.is_key_bound || theirs.is_key_bound,
+            ..ours.clone()
+        };
+        Self(Some(Arc::from_header_and_str(head, &facts.slice)))
+    }
+
     fn from_active(
         document: &str,
         members: &Members<'_>,
+        names: &Names<'_>,
         claims_header: &ClaimsHeader,
     ) -> Result<Self, Detail> {
         let mut strings = Strings {
@@ -118,14 +211,17 @@ impl Facts {
             unescaped: String::new(),
         };
         let audiences = members.strings("aud")?;
-        let scopes = members.scopes()?;
+        let scopes = members.scopes(names.scope)?;
         let types = members.token_types()?;
         let mut spans = SmallVec::with_capacity(
             CLAIM_MEMBERS.len() + audiences.len() + types.unknown.len() + scopes.len(),
         );
         let mut header_safe = [false; CLAIM_MEMBERS.len()];
         for (name, is_safe) in CLAIM_MEMBERS.into_iter().zip(&mut header_safe) {
-            let claim = members.string(name)?;
+            let claim = match name {
+                "client_id" => members.string_named(names.client_id, name)?,
+                _ => members.string(name)?,
+            };
             spans.push(claim.map_or(Ok(ABSENT), |claim| strings.span(claim))?);
             *is_safe = claim.is_some_and(|claim| {
                 claim.len() <= MAX_CLAIM_HEADER_BYTES && is_field_value(claim)
@@ -152,7 +248,7 @@ impl Facts {
             spans,
             audiences: audiences.len().try_into().map_err(|_| too_large)?,
             unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
-            is_other_token: types.is_other,
+            is_other_token: types.is_other || names.is_other_token,
             // Rounded so that a fraction never extends the life of a token.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
             starts: members

@@ -30,6 +30,38 @@ pub(crate) enum Detail {
     Document(Document),
     Member(&'static str, MemberFault),
     Call(CallFailure),
+    #[cfg(feature = "jwt")]
+    Keys(KeysFault),
+}
+
+/// What is wrong with the response of the key endpoint.
+#[cfg(feature = "jwt")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeysFault {
+    Malformed,
+    NoUsableKey,
+    /// HTTP status.
+    Status(u16),
+    TooLarge,
+    TooManyKeys,
+}
+
+#[cfg(feature = "jwt")]
+impl fmt::Display for KeysFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("what jwks_url serves is no JWK set"),
+            Self::NoUsableKey => f.write_str(
+                "the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256 or Ed25519",
+            ),
+            Self::Status(status) => write!(
+                f,
+                "the key endpoint of the issuer responded with HTTP status {status}: check jwks_url"
+            ),
+            Self::TooLarge => f.write_str("the JWK set at jwks_url is longer than 128 KiB"),
+            Self::TooManyKeys => f.write_str("the JWK set at jwks_url has over 64 keys"),
+        }
+    }
 }
 
 /// Why a call got no response, as precisely as the host can tell.
@@ -319,6 +351,8 @@ impl fmt::Display for Fault {
                 f.write_str("no response from the issuer: ")?;
                 f.write_str(failure.phrase())
             }
+            #[cfg(feature = "jwt")]
+            Detail::Keys(fault) => fault.fmt(f),
         }
     }
 }

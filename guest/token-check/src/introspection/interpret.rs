@@ -46,10 +46,7 @@ pub(crate) fn interpret(
                 Subject::Unknown => unexpected(Reason::IssuerUnexpectedStatus),
             };
         }
-        300..=399 => return unexpected(Reason::IssuerRedirected),
-        429 => return unexpected(Reason::IssuerOverloaded),
-        500..=599 => return unexpected(Reason::IssuerFailed),
-        _ => return unexpected(Reason::IssuerUnexpectedStatus),
+        _ => return unexpected(unexpected_status(status)),
     }
     let malformed = |detail| Fault::new(Reason::IssuerAnswerMalformed, detail);
     if let Some(coding) = response.coding() {
@@ -69,6 +66,16 @@ pub(crate) fn interpret(
             error_status: None,
         })
         .map_err(malformed)
+}
+
+/// The reason for a status that no response of an issuer should have.
+pub(crate) const fn unexpected_status(status: u16) -> Reason {
+    match status {
+        300..=399 => Reason::IssuerRedirected,
+        429 => Reason::IssuerOverloaded,
+        500..=599 => Reason::IssuerFailed,
+        _ => Reason::IssuerUnexpectedStatus,
+    }
 }
 
 /// What an error response is about.

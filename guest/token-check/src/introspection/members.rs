@@ -131,16 +131,29 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn string(&self, name: &'static str) -> Result<Option<&str>, Detail> {
+        self.string_named(name, name)
+    }
+
+    /// `known_as`: its name in errors.
+    pub(crate) fn string_named(
+        &self,
+        name: &str,
+        known_as: &'static str,
+    ) -> Result<Option<&str>, Detail> {
         match self.get(name) {
             None => Ok(None),
             Some(Json::Text(string)) => Ok(Some(string)),
-            Some(other) => Err(member_fault(name, MemberFault::NotString(other.kind()))),
+            Some(other) => Err(member_fault(known_as, MemberFault::NotString(other.kind()))),
         }
     }
 
     /// A string, or an array of strings, each whole (RFC 7519 section 4.1.3).
     pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
-        match self.get(name) {
+        self.strings_named(name, name)
+    }
+
+    fn strings_named(&self, member: &str, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
+        match self.get(member) {
             None => Ok(Vec::new()),
             Some(Json::Text(string)) => Ok(vec![string.clone()]),
             Some(Json::Array(values)) => values
@@ -155,14 +168,14 @@ impl<'a> Members<'a> {
     }
 
     /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it
-    /// is an error, not two scopes.
-    pub(crate) fn scopes(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
-        let scopes: Vec<_> = match self.get("scope") {
+    /// is an error, not two scopes. `name`: of the member.
+    pub(crate) fn scopes(&self, name: &str) -> Result<Vec<Cow<'a, str>>, Detail> {
+        let scopes: Vec<_> = match self.get(name) {
             Some(Json::Text(Cow::Borrowed(scope))) => words(scope).map(Cow::Borrowed).collect(),
             Some(Json::Text(Cow::Owned(text))) => words(text)
                 .map(|word| Cow::Owned(word.to_owned()))
                 .collect(),
-            _ => self.strings("scope")?,
+            _ => self.strings_named(name, "scope")?,
         };
         if scopes.iter().all(|scope| is_scope_token(scope)) {
             Ok(scopes)

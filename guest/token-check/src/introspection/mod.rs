@@ -4,16 +4,28 @@ mod call;
 mod facts;
 mod fault;
 mod interpret;
+mod issuer_call;
+#[cfg(feature = "jwt")]
+mod key_set_call;
 mod members;
 mod response;
 mod retry_after;
 
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
 pub use call::{IntrospectionCall, USER_AGENT};
+#[cfg(feature = "jwt")]
+pub(crate) use facts::ClaimNames;
 pub use facts::Facts;
 pub(crate) use facts::{Claim, Claims, ClaimsHeader, MAX_CLAIM_HEADER_BYTES};
 pub(crate) use fault::Detail;
+#[cfg(feature = "jwt")]
+pub(crate) use fault::KeysFault;
 pub use fault::{CallFailure, Fault};
+#[cfg(feature = "jwt")]
+pub(crate) use interpret::unexpected_status;
 pub(crate) use interpret::{Introspected, interpret};
+pub use issuer_call::IssuerCall;
+#[cfg(feature = "jwt")]
+pub use key_set_call::KeySetCall;
 pub use response::{BodyCollector, IssuerResponse};
 pub(crate) use retry_after::{requested_wait, retry_after_seconds};

@@ -96,7 +96,8 @@ impl DerivedKeys {
 fn main_key(policy: &Policy) -> Option<Zeroizing<[u8; DIGEST_BYTES]>> {
     let mut scope = b"trust-triangle".to_vec();
     // Lengths first, so that no two policies produce the same input.
-    for part in [policy.endpoint().url().as_str(), policy.client_id()] {
+    let issuer = policy.issuer_url().map(|url| url.as_str());
+    for part in [issuer.unwrap_or_default(), policy.client_id()] {
         scope.extend(u64::try_from(part.len()).ok()?.to_be_bytes());
         scope.extend(part.as_bytes());
     }

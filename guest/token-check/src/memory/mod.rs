@@ -4,14 +4,20 @@
 mod cache;
 mod circuit_breaker;
 mod derived_keys;
+#[cfg(feature = "jwt")]
+mod key_ring;
 mod known_tokens;
 mod shared_store;
 mod token_key;
+mod voucher;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
 pub(crate) use circuit_breaker::{CircuitBreaker, Permit, ProbeFirst, Rejected, counts_as_fault};
 pub(crate) use derived_keys::DerivedKeys;
+#[cfg(feature = "jwt")]
+pub(crate) use key_ring::{Fetch, KeyRing};
 pub(crate) use known_tokens::KnownTokens;
 pub use shared_store::{Record, Sharing, StoreKey};
 pub(crate) use shared_store::{SharedStore, SharedToken, SlotState};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};
+pub(crate) use voucher::{Voucher, Vouchers};

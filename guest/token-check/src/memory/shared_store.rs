@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::cache::CachedFacts;
 use super::derived_keys::{DIGEST_BYTES, DerivedKeys};
+use super::voucher::Voucher;
 use crate::introspection::{ClaimsHeader, Facts};
 use crate::policy::Policy;
 use crate::time::{Now, milliseconds};
@@ -115,6 +116,7 @@ impl OpenRecord {
         }
         Some(CachedFacts {
             facts: Facts::parse(core::str::from_utf8(&self.document).ok()?, claims_header).ok()?,
+            voucher: Voucher::ISSUER,
             called: milliseconds(now.monotonic).saturating_sub(age),
         })
     }
@@ -454,6 +456,7 @@ mod tests {
                 facts: Facts::parse(r#"{"active":true}"#, &ClaimsHeader::All)
                     .ok()
                     .unwrap(),
+                voucher: Voucher::ISSUER,
                 called: milliseconds(now.monotonic),
             };
             store.record(token, &facts, now).unwrap().bytes

@@ -10,6 +10,10 @@ mod settings_error;
 mod summary;
 mod unclean;
 mod values;
+#[cfg(feature = "jwt")]
+mod verification;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -29,6 +33,10 @@ pub use settings_error::{Problem, SettingSource, SettingsError};
 pub use summary::Summary;
 pub use unclean::Unclean;
 pub use values::SettingValues;
+#[cfg(feature = "jwt")]
+pub(crate) use verification::{KeySource, Verification};
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_jwt::Verification;
 
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
@@ -54,7 +62,9 @@ const MIN_CLIENT_SECRET: usize = 16;
 /// What Service B requires of a token, and how it introspects one. Valid by construction.
 #[derive(Debug)]
 pub struct Policy {
-    endpoint: Arc<Endpoint>,
+    /// `None`: no token is introspected.
+    endpoint: Option<Arc<Endpoint>>,
+    verification: Option<Verification>,
     client_id: String,
     client_secret: ClientSecret,
     cache_key: Option<CacheKey>,
@@ -118,11 +128,6 @@ impl Policy {
 
     fn read(values: &SettingValues) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
-        let introspect_url =
-            http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
-        if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
-            check_origin(origin, &introspect_url)?;
-        }
         let realm = values.required(REALM)?.to_owned();
         if !realm
             .bytes()
@@ -150,7 +155,16 @@ impl Policy {
         };
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
-        let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
+        let verification = Verification::read(values, allow_http, &default, &rules)?;
+        let introspects =
+            !(verification.as_ref()).is_some_and(Verification::replaces_introspection);
+        let required = |setting| match introspects {
+            true => values.required(setting),
+            false => Ok(values.optional(setting).unwrap_or_default()),
+        };
+        let introspect_url = introspects.then(|| introspect_url(values, allow_http));
+        let introspect_url = introspect_url.transpose()?;
+        let client_id = required(RESOURCE_CLIENT_ID)?.to_owned();
         let client_auth = match values.choice(CLIENT_AUTH)? {
             "basic-raw" if client_id.contains(':') => {
                 let problem = Problem::ColonInClientId;
@@ -163,13 +177,15 @@ impl Policy {
         };
         let client_secret = match client_auth {
             ClientAuth::None => values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default(),
-            _ => values.required(RESOURCE_CLIENT_SECRET)?,
+            _ => required(RESOURCE_CLIENT_SECRET)?,
         };
         let client_secret = ClientSecret::new(client_secret.to_owned());
         let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
-        let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
+        let endpoint =
+            introspect_url.map(|url| Endpoint::new(url, &client_id, &client_secret, client_auth));
         Ok(Self {
-            endpoint: Arc::new(endpoint),
+            endpoint: endpoint.map(Arc::new),
+            verification,
             client_id,
             client_secret,
             cache_key: cache_key(values)?,
@@ -328,8 +344,39 @@ impl Policy {
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
-    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// Where tokens are introspected. `None`: nowhere.
+    pub(crate) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
+    }
+
+    /// How JWTs are verified here. `None`: not at all.
+    pub(crate) const fn verification(&self) -> Option<&Verification> {
+        self.verification.as_ref()
+    }
+
+    /// Whether any token is verified here, so that a host does not prepare for it in vain.
+    #[must_use]
+    pub const fn verifies(&self) -> bool {
+        self.verification.is_some()
+    }
+
+    /// The URL by which the issuer is reached first: of introspection, else of the keys. `None`:
+    /// never.
+    #[must_use]
+    pub fn issuer_url(&self) -> Option<&Url> {
+        self.endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.url())
+            .or_else(|| self.jwks_url())
+    }
+
+    /// Where keys are fetched.
+    fn jwks_url(&self) -> Option<&Url> {
+        #[cfg(feature = "jwt")]
+        if let Some(KeySource::Url(url)) = self.verification.as_ref().map(Verification::keys) {
+            return Some(url);
+        }
+        None
     }
 
     pub(crate) fn client_id(&self) -> &str {
@@ -409,6 +456,14 @@ fn http_url(setting: &Setting, value: &str, allow_http: bool) -> Result<Url, Set
     Ok(url)
 }
 
+fn introspect_url(values: &SettingValues, allow_http: bool) -> Result<Url, SettingsError> {
+    let url = http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
+    if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
+        check_origin(INTROSPECT_ORIGIN, origin, INTROSPECT_URL.key, &url)?;
+    }
+    Ok(url)
+}
+
 /// `default` and `rules` have the issuers and the scopes.
 fn resource_metadata(
     values: &SettingValues,
@@ -472,16 +527,22 @@ fn claims_header(values: &SettingValues) -> Result<ClaimsHeader, SettingsError> 
 
 /// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is
 /// invalid.
-fn check_origin(value: &str, introspect_url: &Url) -> Result<(), SettingsError> {
-    let expected = introspect_url.origin();
+fn check_origin(
+    setting: &Setting,
+    value: &str,
+    of: &'static str,
+    url: &Url,
+) -> Result<(), SettingsError> {
+    let expected = url.origin();
     let (_, authority) = value.split_once("://").unwrap_or_default();
     let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
     let is_same = parse_url(value).is_ok_and(|url| url.origin() == expected);
     if is_bare && is_same {
         return Ok(());
     }
-    let problem = Problem::NotTheOrigin(expected.ascii_serialization());
-    Err(SettingsError::new(INTROSPECT_ORIGIN.key, problem))
+    let origin = expected.ascii_serialization();
+    let problem = Problem::NotTheOrigin { of, origin };
+    Err(SettingsError::new(setting.key, problem))
 }
 
 /// Checks that everything that accepts tokens has the kinds of requirements that `require` lists.
@@ -498,16 +559,20 @@ fn check_required_kinds(
             let word = word.clone();
             return Err(error(Problem::UnknownRequirement { word, near }));
         };
-        if rules.may_match_none() && !kind.is_in(default) {
-            return Err(error(Problem::NotRequired { kind, rule: None }));
-        }
-        let mut lacking = rules.with_requirements();
-        if let Some((number, requirements)) =
-            lacking.find(|(_, requirements)| !kind.is_in(requirements))
-        {
-            let rule = Some(rules::describe(number, requirements.rule()));
+        if let Some(rule) = lacking(kind, default, rules) {
             return Err(error(Problem::NotRequired { kind, rule }));
         }
     }
     Ok(())
+}
+
+/// What accepts tokens without a requirement of this kind, as errors name it: `Some(None)` is the
+/// default policy.
+fn lacking(kind: RequirementKind, default: &Requirements, rules: &Rules) -> Option<Option<String>> {
+    if rules.may_match_none() && !kind.is_in(default) {
+        return Some(None);
+    }
+    let mut all = rules.with_requirements();
+    let (number, requirements) = all.find(|(_, requirements)| !kind.is_in(requirements))?;
+    Some(Some(rules::describe(number, requirements.rule())))
 }

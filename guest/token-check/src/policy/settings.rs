@@ -12,6 +12,10 @@ const MAX_TIMEOUT_SECONDS: u32 = 60;
 pub(super) const MAX_TTL_SECONDS: u32 = 86_400;
 /// Largest `cache_entries`: more do not fit the memory of a WebAssembly instance.
 const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Shortest times of `jwks_ttl` and `jwks_min_interval`, in seconds: issuers serve keys to everybody.
+const MIN_JWKS_SECONDS: u32 = 5;
+/// Longest `jwks_max_age`, in seconds: a week.
+const MAX_JWKS_AGE_SECONDS: u32 = 604_800;
 /// Bounds of `max_token_bytes`, in bytes: issuers' tokens are shorter than the minimum, and servers
 /// accept no longer header lines than the maximum.
 const TOKEN_BYTES: (u32, u32) = (256, 65_536);
@@ -146,10 +150,12 @@ macro_rules! settings {
         },)*];
 
         /// Positions in [`SETTINGS`].
+        #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "settings of JWTs"))]
         #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants")]
         enum At { $($name,)* }
 
         $(
+            #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "settings of JWTs"))]
             #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
             pub(super) const $name: &Setting = &SETTINGS[At::$name as usize];
         )*
@@ -158,11 +164,33 @@ macro_rules! settings {
 
 settings! {
     INTROSPECT_URL: "introspect_url", Kind::String, None,
-        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback.";
+        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
-        "The client id of Service B at the issuer.";
+        "The client id of Service B at the issuer. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
-        "The client secret of Service B at the issuer; not needed with `client_auth` = `none`. In Envoy only from the environment: see docs/envoy.md.";
+        "The client secret of Service B at the issuer; not needed with `client_auth` = `none` and `strategy` = `jwt`. In Envoy only from the environment: see docs/envoy.md.";
+    STRATEGY: "strategy", Kind::Choice(&["introspect", "jwt", "auto", "both"]), Some("introspect"),
+        "How a token is checked: {}. `jwt`: here, by its signature. `auto`: JWTs so, all others by introspection. `both`: by its signature, then by introspection. See docs/strategies.md.";
+    JWKS_URL: "jwks_url", Kind::String, Some(""),
+        "Where the issuer publishes the keys that verify its JWTs (a JWK set, RFC 7517): `https`, or `http` on loopback.";
+    JWKS: "jwks", Kind::String, Some(""),
+        "The JWK set itself, as JSON, in place of `jwks_url`: nothing is fetched.";
+    JWKS_ORIGIN: "jwks_origin", Kind::String, Some(""),
+        "Spin only: `scheme://host[:port]` of `jwks_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+    ALGORITHMS: "algorithms", Kind::List, Some("RS256 PS256 ES256 EdDSA"),
+        "Signature algorithms of JWTs that are accepted, separated by spaces; also `RS384`, `RS512`, `PS384`, `PS512`.";
+    REQUIRE_AT_JWT: "require_at_jwt", Kind::Boolean, Some("false"),
+        "`true`: a JWT must say `at+jwt` in `typ` (RFC 9068). `false`: `JWT` and no `typ` are accepted too.";
+    CLIENT_ID_CLAIM: "client_id_claim", Kind::String, Some("client_id"),
+        "The claim of a JWT that holds the client id: `client_id` by RFC 9068, with some issuers `azp`, `appid` or `cid`.";
+    SCOPE_CLAIM: "scope_claim", Kind::String, Some("scope"),
+        "The claim of a JWT that holds the scopes: `scope` by RFC 9068, with some issuers `scp`.";
+    JWKS_TTL: "jwks_ttl", seconds(MIN_JWKS_SECONDS, MAX_TTL_SECONDS), Some("600"),
+        "How long keys are used before they are fetched again, {}. A key that the issuer has removed ends by then, and what it signed.";
+    JWKS_MIN_INTERVAL: "jwks_min_interval", seconds(MIN_JWKS_SECONDS, MAX_TTL_SECONDS), Some("30"),
+        "Interval in which tokens with unknown keys cause one fetch at most, per Envoy worker or Spin instance, {}.";
+    JWKS_MAX_AGE: "jwks_max_age", seconds(MIN_JWKS_SECONDS, MAX_JWKS_AGE_SECONDS), Some("7200"),
+        "How long keys are used at most while they cannot be fetched again, {}; never shorter than `jwks_ttl`.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
         "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),

@@ -62,8 +62,33 @@ pub enum Problem {
     NotPrintable,
     /// A key with fewer characters than this.
     ShortKey(usize),
-    /// Is not exactly the origin of `introspect_url`, which is this.
-    NotTheOrigin(String),
+    /// Is not exactly the origin of this setting.
+    NotTheOrigin {
+        /// The setting.
+        of: &'static str,
+        /// Its origin.
+        origin: String,
+    },
+    /// Not a signature algorithm that is verified here.
+    UnknownAlgorithm {
+        /// The word.
+        word: String,
+        /// The one that was probably meant.
+        near: Option<&'static str>,
+    },
+    /// The document is no JWK set, or none of its keys can be used.
+    NotAKeySet,
+    /// JWTs are to be verified, and this setting and `jwks_url` are both set, or neither is.
+    OneKeySource,
+    /// This build cannot verify signatures.
+    WithoutJwt,
+    /// JWTs are verified here, and a requirement of this kind is not configured.
+    NeededForJwt {
+        /// The kind.
+        kind: RequirementKind,
+        /// As in [`Problem::NotRequired`].
+        rule: Option<String>,
+    },
     /// Rules that cannot be used.
     Rules(RulesError),
     /// Not a kind of requirement.
@@ -207,10 +232,41 @@ impl fmt::Display for SettingsError {
                 "must have at least {least} characters, such as the output of `openssl rand -hex 32`"
             ),
             Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),
-            Problem::NotTheOrigin(origin) => write!(
+            Problem::NotTheOrigin { of, origin } => write!(
                 f,
-                "must be `{origin}`, the scheme, host and port of `introspect_url`, and nothing more"
+                "must be `{origin}`, the scheme, host and port of `{of}`, and nothing more"
             ),
+            Problem::UnknownAlgorithm { word, near } => {
+                write!(f, "has the unknown word `{}`: ", Visible(word))?;
+                match near {
+                    Some(near) => write!(f, "did you mean `{near}`?"),
+                    None => f.write_str(
+                        "use `RS256`, `PS256`, `ES256` and `EdDSA`; `none` and HMAC are never accepted",
+                    ),
+                }
+            }
+            Problem::NotAKeySet => f.write_str(
+                "is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256 or Ed25519 (RFC 7517)",
+            ),
+            Problem::OneKeySource => f.write_str(
+                "needs the keys of the issuer: set either `jwks_url` or `jwks`",
+            ),
+            Problem::WithoutJwt => f.write_str(
+                "must be `introspect`: this build has no signatures (cargo feature `jwt`)",
+            ),
+            Problem::NeededForJwt { kind, rule } => {
+                f.write_str("has tokens verified here, ")?;
+                match rule {
+                    None => write!(f, "and no {} is required of them: ", kind.word())?,
+                    Some(rule) => write!(
+                        f,
+                        "and {rule} accepts them with any {}: require it there, or ",
+                        kind.word()
+                    )?,
+                }
+                write!(f, "set `{}`", kind.setting())?;
+                self.lost(kind.setting(), f)
+            }
             Problem::Rules(error) => write!(f, "cannot be used: {error}"),
             Problem::UnknownRequirement { word, near } => {
                 write!(f, "has the unknown word `{}`: ", Visible(word))?;

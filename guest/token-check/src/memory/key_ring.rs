@@ -1,0 +1,176 @@
+//! The keys of the issuer, and when to fetch them.
+//!
+//! Callers cause no more fetches than the settings allow, whatever they send: each attempt counts,
+//! whatever comes of it. An issuer that is down does not take its keys along, and a key that it has
+//! removed takes along what it signed.
+
+use core::time::Duration;
+
+use super::voucher::{Voucher, Vouchers};
+use crate::introspection::Fault;
+use crate::jose::{Jws, Key, KeySet};
+use crate::policy::{KeySource, Policy, Verification};
+
+/// Keys of the issuer.
+pub(crate) struct KeyRing {
+    set: Option<KeySet>,
+    /// Of the keys in `set`, in its order.
+    vouchers: Vouchers,
+    last_voucher: Voucher,
+    /// When the call that brought `set` was sent.
+    fetched: Duration,
+    /// Before this time nothing is fetched, because it failed.
+    retry_at: Duration,
+    /// Before this time unknown keys cause no fetch.
+    next_for_unknown: Duration,
+    /// Failed attempts in a row.
+    failures: u32,
+    /// Of the last attempt, if it failed.
+    fault: Option<Fault>,
+    /// A signature was bad: the issuer may have given a new key an old name.
+    is_doubted: bool,
+}
+
+/// Why keys are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetch {
+    /// There are none, or they are old.
+    Due,
+    /// A token names a key that is not there.
+    Unknown,
+}
+
+impl KeyRing {
+    /// Empty, if keys are fetched.
+    pub(crate) fn new(verification: &Verification) -> Self {
+        let mut ring = Self {
+            set: None,
+            vouchers: Vouchers::default(),
+            last_voucher: Voucher::ISSUER,
+            fetched: Duration::ZERO,
+            retry_at: Duration::ZERO,
+            next_for_unknown: Duration::ZERO,
+            failures: 0,
+            fault: None,
+            is_doubted: false,
+        };
+        if let KeySource::Set(set) = verification.keys() {
+            ring.replace(set.clone());
+            ring.vouchers.set_end(Duration::MAX);
+        }
+        ring
+    }
+
+    pub(crate) const fn vouchers(&self) -> &Vouchers {
+        &self.vouchers
+    }
+
+    /// Whether there are keys that may be used without asking the issuer first.
+    pub(crate) fn is_usable(&self, now: Duration) -> bool {
+        self.set.is_some() && !self.vouchers.have_ended(now)
+    }
+
+    /// The key that made the signature, if what is in the header is true.
+    pub(crate) fn find(&self, jws: &Jws<'_>) -> Option<(&Key, Voucher)> {
+        let set = self.set.as_ref()?;
+        let found = set.find(jws)?;
+        let position = set.keys().position(|key| key == found)?;
+        Some((found, *self.vouchers.keys().get(position)?))
+    }
+
+    /// When the call that brought the keys was sent.
+    pub(crate) const fn fetched(&self) -> Duration {
+        self.fetched
+    }
+
+    /// What was wrong with the last attempt to fetch keys.
+    pub(crate) const fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// When the next attempt may be made after a failed one.
+    pub(crate) const fn retry_at(&self) -> Duration {
+        self.retry_at
+    }
+
+    /// Whether this is a reason to fetch keys now.
+    pub(crate) fn may_fetch(&self, why: Fetch, now: Duration) -> bool {
+        now >= self.retry_at
+            && match why {
+                Fetch::Due => true,
+                Fetch::Unknown => now >= self.next_for_unknown,
+            }
+    }
+
+    /// Whether keys are to be fetched although no request waits for them: in time before they are
+    /// too old to be used.
+    pub(crate) fn is_due(&self, verification: &Verification, now: Duration) -> bool {
+        if matches!(verification.keys(), KeySource::Set(_)) {
+            return false;
+        }
+        let fresh = verification.ttl().saturating_mul(4) / 5;
+        let is_old = self.set.is_none() || now >= self.fetched.saturating_add(fresh);
+        (is_old && self.may_fetch(Fetch::Due, now))
+            || (self.is_doubted && self.may_fetch(Fetch::Unknown, now))
+    }
+
+    /// A call is made for this reason.
+    pub(crate) fn starts(&mut self, why: Fetch, verification: &Verification, now: Duration) {
+        if why == Fetch::Unknown || self.is_doubted {
+            self.next_for_unknown = now.saturating_add(verification.min_interval());
+        }
+        self.is_doubted = false;
+    }
+
+    /// A signature was bad, although its key is known.
+    pub(crate) const fn doubt(&mut self) {
+        self.is_doubted = true;
+    }
+
+    /// The issuer has responded with these keys. `asked`: when the call was sent.
+    pub(crate) fn learn(&mut self, set: KeySet, verification: &Verification, asked: Duration) {
+        self.replace(set);
+        self.fetched = asked;
+        self.retry_at = Duration::ZERO;
+        self.failures = 0;
+        self.fault = None;
+        self.vouchers
+            .set_end(asked.saturating_add(verification.ttl()));
+    }
+
+    /// The issuer did not respond with keys. The old ones stay for a while.
+    pub(crate) fn fail(&mut self, fault: Fault, policy: &Policy, now: Duration) {
+        let Some(verification) = policy.verification() else {
+            return;
+        };
+        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let pause = policy.probe_interval().saturating_mul(factor);
+        self.retry_at = now.saturating_add(pause.min(verification.min_interval()));
+        self.failures = self.failures.saturating_add(1);
+        self.fault = Some(fault);
+        if self.set.is_some() {
+            self.vouchers
+                .set_end(self.fetched.saturating_add(verification.max_age()));
+        }
+    }
+
+    /// A key that is there already keeps its voucher, and with it what it signed.
+    fn replace(&mut self, set: KeySet) {
+        let old = self.set.take();
+        let old = old.iter().flat_map(KeySet::keys).zip(self.vouchers.keys());
+        let old: Vec<_> = old.map(|(key, voucher)| (key.clone(), *voucher)).collect();
+        let last = &mut self.last_voucher;
+        let vouchers = set.keys().map(|key| {
+            let known = old.iter().find(|(known, _)| known == key);
+            known.map_or_else(
+                || {
+                    *last = last.next();
+                    *last
+                },
+                |(_, voucher)| *voucher,
+            )
+        });
+        self.vouchers.set(vouchers);
+        self.set = Some(set);
+    }
+}

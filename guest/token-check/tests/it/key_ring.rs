@@ -1,0 +1,376 @@
+//! When the keys of the issuer are fetched, and what happens while they cannot be.
+
+use token_check::{
+    Action, AwaitingKeys, CallFailure, IssuerCall as _, Parked, PendingRequest, Progress, Reason,
+    Step,
+};
+
+use crate::fixture::{Instance, Outcome, UNREACHABLE, finishes, reason};
+use crate::jwt_fixture::{HIT, Key, VERIFIED, World, refused, set, unavailable};
+
+fn fetch(instance: &mut Instance) -> AwaitingKeys {
+    match instance.check.errand(now(instance)) {
+        Some(Action::FetchKeys(ticket, call)) => {
+            assert_eq!((call.method(), call.body()), ("GET", &b""[..]));
+            assert_eq!(call.authority(), "issuer.example");
+            assert_eq!(call.path_and_query(), "/jwks");
+            assert!(call.headers().all(|(name, _)| name != "authorization"));
+            ticket
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn now(instance: &Instance) -> token_check::Now {
+    use token_check::test_util::Host as _;
+    instance.host.now()
+}
+
+fn join(instance: &mut Instance, token: &str, waker: u32) -> PendingRequest {
+    let request = instance.join("/", token);
+    assert_eq!(instance.check.park(&request, waker), Parked::Yes);
+    request
+}
+
+#[test]
+fn a_thousand_cold_callers_with_tokens_of_their_own_cause_one_fetch() {
+    let mut world = World::new("jwt", &[]);
+    let instance = &mut world.instance;
+    let key = world.key.clone();
+    let token = |number: u32| key.token(&[("jti", &number.to_string())]);
+    let requests: Vec<_> = (0..1000)
+        .map(|number| join(instance, &token(number), number))
+        .collect();
+    let ticket = fetch(instance);
+    assert!(
+        instance.check.errand(now(instance)).is_none(),
+        "one is under way"
+    );
+    let finished = finishes(instance.check.keys_responded(
+        ticket,
+        set(&[&key]).response(),
+        now(instance),
+    ));
+    assert_eq!(finished.woken, Vec::from_iter(0..1000));
+    for request in requests {
+        let verdict = instance.resume(request);
+        assert_eq!((reason(&verdict.decision), verdict.cache), VERIFIED);
+    }
+    assert!(instance.check.errand(now(instance)).is_none());
+}
+
+#[test]
+fn j5_a_removed_key_takes_along_what_it_signed() {
+    let mut world = World::new("jwt", &[]);
+    let (old, new) = (world.key.clone(), Key::new("two", 2));
+    assert_eq!(world.get_good(), VERIFIED);
+    world.publish(&[&new]);
+    world.advance(599);
+    // The fetch that is due does not hold this request up.
+    assert_eq!(world.get_good(), HIT);
+    assert_eq!(world.issuer.key_fetches(), 2);
+    assert_eq!(world.get_good(), refused(Reason::UnknownKey));
+    // Back again: it vouches as before.
+    world.publish(&[&new, &old]);
+    world.advance(600);
+    assert_eq!(world.get_good(), VERIFIED);
+    assert_eq!(world.get(&new.token(&[])), VERIFIED);
+}
+
+#[test]
+fn j5_after_a_pause_no_request_gets_in_by_a_key_that_is_gone() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    world.publish(&[&Key::new("two", 2)]);
+    world.advance(3600);
+    assert_eq!(world.get_good(), refused(Reason::UnknownKey));
+    assert_eq!(world.issuer.key_fetches(), 2);
+}
+
+#[test]
+fn an_unchanged_key_keeps_what_it_signed() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    for _ in 0..5 {
+        world.publish(&[&Key::new("more", 9), &world.key]);
+        world.advance(3600);
+        // The first one waits for the keys; nothing is verified again.
+        assert_eq!(world.get_good(), HIT);
+    }
+    assert_eq!(world.issuer.key_fetches(), 6);
+}
+
+#[test]
+fn a_rotation_costs_nobody_a_refusal() {
+    let mut world = World::new("jwt", &[]);
+    let mut keys = vec![world.key.clone()];
+    assert_eq!(world.get_good(), VERIFIED);
+    for number in 2..10 {
+        world.advance(30);
+        let key = Key::new(&format!("key-{number}"), number);
+        keys.push(key.clone());
+        world.publish(&keys.iter().collect::<Vec<_>>());
+        assert_eq!(world.get(&key.token(&[])), VERIFIED, "{number}");
+        assert_eq!(world.get_good(), HIT, "{number}");
+    }
+    assert_eq!(world.issuer.key_fetches(), 9);
+}
+
+#[test]
+fn a_new_key_under_an_old_name_is_fetched_soon_and_once() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    let new = Key::new("one", 2);
+    world.publish(&[&new]);
+    world.advance(30);
+    // Nobody waits for it: a bad signature is mostly a bad signature.
+    assert_eq!(
+        world.get(&new.token(&[])),
+        refused(Reason::InvalidSignature)
+    );
+    assert_eq!(world.issuer.key_fetches(), 2);
+    assert_eq!(world.get(&new.token(&[])), VERIFIED);
+    assert_eq!(world.get_good(), refused(Reason::InvalidSignature));
+    for number in 3..250 {
+        let forged = Key::new("one", number).token(&[]);
+        assert_eq!(world.get(&forged), refused(Reason::InvalidSignature));
+    }
+    assert_eq!(world.issuer.key_fetches(), 0, "within jwks_min_interval");
+}
+
+#[test]
+fn j11_ten_thousand_unknown_keys_cause_one_fetch_per_interval() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    let _ = world.issuer.key_fetches();
+    for number in 0..10_000_u32 {
+        let token = Key::new(&format!("{number}"), 9).token(&[]);
+        assert_eq!(world.get(&token), refused(Reason::UnknownKey));
+        if number % 100 == 0 {
+            assert_eq!(world.get_good(), HIT);
+        }
+        world.clock.advance_ms(6);
+    }
+    // One minute: at its beginning, and after 30 s.
+    assert_eq!(world.issuer.key_fetches(), 2);
+}
+
+#[test]
+fn j11_the_limit_holds_while_the_endpoint_fails_and_while_there_are_no_keys() {
+    for (keys, expected) in [
+        (UNREACHABLE, Reason::IssuerUnreachable),
+        (
+            Outcome::http(200, "application/json", r#"{"keys":[]}"#),
+            Reason::IssuerKeysUnusable,
+        ),
+    ] {
+        let mut world = World::new("jwt", &[]);
+        world.issuer.publishes(keys);
+        for number in 0..6000_u32 {
+            let token = Key::new(&format!("{number}"), 9).token(&[]);
+            assert_eq!(world.get(&token), unavailable(expected));
+            world.clock.advance_ms(10);
+        }
+        // After 0, 1, 3, 7, 15, 31 s; an unreachable issuer is called twice each time.
+        let attempts = world.issuer.key_fetches();
+        assert_eq!(
+            attempts,
+            if expected == Reason::IssuerUnreachable {
+                12
+            } else {
+                6
+            }
+        );
+    }
+}
+
+#[test]
+fn j7_without_keys_every_token_is_a_503_and_it_heals() {
+    for (keys, expected) in [
+        (UNREACHABLE, Reason::IssuerUnreachable),
+        (Outcome::Failed(CallFailure::Timeout), Reason::IssuerTimeout),
+        (
+            Outcome::Failed(CallFailure::Denied),
+            Reason::IssuerCallDenied,
+        ),
+        (
+            Outcome::http(302, "text/html", ""),
+            Reason::IssuerRedirected,
+        ),
+        (
+            Outcome::http(404, "text/html", ""),
+            Reason::IssuerUnexpectedStatus,
+        ),
+        (
+            Outcome::http(401, "application/json", "{}"),
+            Reason::IssuerUnexpectedStatus,
+        ),
+        (
+            Outcome::http(403, "application/json", ""),
+            Reason::IssuerUnexpectedStatus,
+        ),
+        (
+            Outcome::http(429, "text/plain", ""),
+            Reason::IssuerOverloaded,
+        ),
+        (Outcome::http(500, "text/plain", ""), Reason::IssuerFailed),
+        (
+            Outcome::http(200, "text/html", "<html>"),
+            Reason::IssuerKeysUnusable,
+        ),
+        (
+            Outcome::http(200, "application/json", "{}"),
+            Reason::IssuerKeysUnusable,
+        ),
+        (
+            Outcome::http(200, "application/json", r#"{"keys":{}}"#),
+            Reason::IssuerKeysUnusable,
+        ),
+        (
+            Outcome::http(200, "application/json", "x".repeat(200_000)),
+            Reason::IssuerKeysUnusable,
+        ),
+    ] {
+        let mut world = World::new("auto", &[("stale_if_error", "60"), ("cache_ttl", "60")]);
+        let good = set(&[&world.key]);
+        world.issuer.publishes(keys);
+        assert_eq!(world.get_good(), unavailable(expected));
+        assert_eq!(world.get_good(), unavailable(expected));
+        world.issuer.publishes(good);
+        world.advance(1);
+        assert_eq!(world.get_good(), VERIFIED, "{expected:?}");
+    }
+}
+
+#[test]
+fn j7_known_keys_outlive_an_outage_of_the_issuer_up_to_their_greatest_age() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    world.issuer.publishes(UNREACHABLE);
+    for number in 0..118_u32 {
+        world.advance(60);
+        let fresh = world.key.token(&[("jti", &number.to_string())]);
+        assert_eq!(world.get(&fresh), VERIFIED, "{number}");
+        assert_eq!(world.get_good(), HIT, "{number}");
+    }
+    // A key that is not known may be a new one: the truth is that the issuer is down.
+    let unknown = Key::new("two", 2).token(&[]);
+    assert_eq!(world.get(&unknown), unavailable(Reason::IssuerUnreachable));
+    world.advance(120);
+    for _ in 0..2 {
+        assert_eq!(world.get_good(), unavailable(Reason::IssuerUnreachable));
+    }
+    world.publish(&[&world.key]);
+    world.advance(30);
+    assert_eq!(world.get_good(), HIT);
+}
+
+#[test]
+fn j7_a_set_that_cannot_be_used_leaves_the_old_one() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    world
+        .issuer
+        .publishes(Outcome::http(200, "application/json", r#"{"keys":[]}"#));
+    world.advance(500);
+    assert_eq!(world.get_good(), HIT);
+    world.advance(200);
+    assert_eq!(world.get_good(), HIT);
+    let line = "issuer_keys_unusable: the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256 or Ed25519";
+    assert_eq!(world.instance.host.errors, [line, line]);
+}
+
+#[test]
+fn an_idle_connection_that_the_issuer_has_closed_costs_a_second_call_and_no_refusal() {
+    let mut world = World::new("jwt", &[]);
+    let instance = &mut world.instance;
+    let token = world.key.token(&[]);
+    let request = join(instance, &token, 7);
+    let ticket = fetch(instance);
+    let broken = Err(CallFailure::BrokenOff);
+    let again = match instance.check.keys_responded(ticket, broken, now(instance)) {
+        Progress::Continue(Action::FetchKeys(ticket, _)) => ticket,
+        other => panic!("{other:?}"),
+    };
+    let keys = set(&[&world.key]).response();
+    let finished = finishes(instance.check.keys_responded(again, keys, now(instance)));
+    assert_eq!((finished.woken, finished.fault), (vec![7], None));
+    let verdict = instance.resume(request);
+    assert_eq!((reason(&verdict.decision), verdict.cache), VERIFIED);
+}
+
+#[test]
+fn a_fetch_that_the_host_drops_is_made_again_for_the_next_caller() {
+    let mut world = World::new("jwt", &[]);
+    let instance = &mut world.instance;
+    let token = world.key.token(&[]);
+    let first = join(instance, &token, 1);
+    drop(fetch(instance));
+    let second = join(instance, &token, 2);
+    let ticket = fetch(instance);
+    let keys = set(&[&world.key]).response();
+    let finished = finishes(instance.check.keys_responded(ticket, keys, now(instance)));
+    assert_eq!(finished.woken, [1, 2]);
+    for request in [first, second] {
+        assert_eq!(reason(&instance.resume(request).decision), None);
+    }
+}
+
+#[test]
+fn callers_that_leave_do_not_end_a_fetch() {
+    let mut world = World::new("jwt", &[]);
+    let instance = &mut world.instance;
+    let token = world.key.token(&[]);
+    let request = join(instance, &token, 1);
+    let ticket = fetch(instance);
+    let finished = instance.check.leave(request, now(instance));
+    assert!(finished.woken.is_empty());
+    let request = join(instance, &token, 2);
+    assert!(instance.check.errand(now(instance)).is_none());
+    let keys = set(&[&world.key]).response();
+    let finished = finishes(instance.check.keys_responded(ticket, keys, now(instance)));
+    assert_eq!(finished.woken, [1, 2]);
+    assert_eq!(reason(&instance.resume(request).decision), None);
+}
+
+#[test]
+fn a_request_whose_fetch_takes_too_long_is_refused_at_its_deadline() {
+    let mut world = World::new("jwt", &[]);
+    let token = world.key.token(&[]);
+    let request = join(&mut world.instance, &token, 1);
+    let _ticket = fetch(&mut world.instance);
+    world.advance(5);
+    let verdict = world.instance.resume(request);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
+}
+
+#[test]
+fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_timer() {
+    let mut world = World::new("jwt", &[]);
+    assert!(world.instance.check.has_errands());
+    let ticket = fetch(&mut world.instance);
+    let keys = set(&[&world.key]);
+    let _ = finishes(world.instance.check.keys_responded(
+        ticket,
+        keys.response(),
+        now(&world.instance),
+    ));
+    assert_eq!(world.get_good(), VERIFIED);
+    assert_eq!(world.issuer.key_fetches(), 0);
+    world.advance(479);
+    assert!(world.instance.check.errand(now(&world.instance)).is_none());
+    world.advance(1);
+    let ticket = fetch(&mut world.instance);
+    // Meanwhile nobody waits.
+    let token = world.key.token(&[("jti", "1")]);
+    match world.instance.begin("/", &token) {
+        Step::Done(verdict) => assert_eq!(reason(&verdict.decision), None),
+        other => panic!("{other:?}"),
+    }
+    let _ = finishes(world.instance.check.keys_responded(
+        ticket,
+        keys.response(),
+        now(&world.instance),
+    ));
+    assert!(!World::new("introspect", &[]).instance.check.has_errands());
+}
