@@ -13,7 +13,7 @@ use crate::introspection::{
 use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, NoSignatureHost, SignatureHost, Typ};
 use crate::memory::{CachedFacts, Fetch, KeyRing, Voucher, Vouchers};
 use crate::policy::{KeySource, Policy};
-use crate::reason::Reason;
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::time::{Now, milliseconds};
 
 /// What verifies tokens here.
@@ -276,8 +276,8 @@ impl<W> AuthCheck<W> {
             self.keys.wanted = Some(result);
             Need::Flight(About::Keys)
         } else if let Some(fault) = ring.fault() {
-            let pause = ring.retry_at().saturating_sub(now).as_secs();
-            let retry_after = u32::try_from(pause).unwrap_or(u32::MAX).saturating_add(1);
+            let pause = ring.retry_at().saturating_sub(now).as_millis().div_ceil(1000);
+            let retry_after = u32::try_from(pause).unwrap_or(u32::MAX).max(RETRY_AFTER_SECONDS);
             let unavailable = Unavailable::because(fault.reason());
             Need::Unavailable(unavailable.for_seconds(retry_after))
         } else {

@@ -19,7 +19,7 @@ pub(crate) const TIMEOUT: &str = "1";
 pub(crate) struct Scenario {
     /// The row of ATTACKS.md or the clause, and what it pins.
     pub(crate) name: &'static str,
-    /// On top of issuer, client and [`TIMEOUT`].
+    /// On top of issuer, client and [`TIMEOUT`]. `{issuer}` in a value is the issuer's origin.
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) request: Request,
     pub(crate) issuer: Issuer,

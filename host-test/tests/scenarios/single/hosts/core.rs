@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use token_check::test_util::{Host, run_action};
+use token_check::test_util::{Host, run_action, run_flight};
 use token_check::{
     AuthCheck, BodyCollector, CallFailure, Decision, Finished, Grant, IntrospectionCall,
-    IssuerResponse, LogEvent, Now, Policy, Progress, RequestHead, Response, Step,
+    IssuerResponse, KeySetCall, LogEvent, Now, Policy, Progress, RequestHead, Response, Step,
     is_identity_header,
 };
 
@@ -121,7 +121,12 @@ impl Core {
                     host.finished(&finished);
                     check.resume(request, host.now())
                 }
-                Step::Join(_) => return Err("there is no flight to join".to_owned()),
+                Step::Join(request) => {
+                    let errand = check.errand(host.now());
+                    let errand = errand.ok_or("there is no flight to join")?;
+                    let _woken = run_flight(check, errand, &mut host).woken;
+                    check.resume(request, host.now())
+                }
             };
         };
         *introspections += host.calls;
@@ -161,6 +166,14 @@ impl Host for FakeHost<'_> {
     fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
         self.calls += u64::from(!matches!(self.issuer, Issuer::Gone | Issuer::SpeaksNoTls));
         response(self.issuer)
+    }
+
+    /// In every row that fetches keys, they are no keys.
+    fn fetch_keys(&mut self, _: &KeySetCall) -> Result<IssuerResponse, CallFailure> {
+        Ok(IssuerResponse {
+            status: 200,
+            ..IssuerResponse::default()
+        })
     }
 
     fn finished<W>(&mut self, finished: &Finished<W>) {

@@ -5,6 +5,7 @@ mod answers;
 mod failures;
 mod headers;
 mod issuers;
+mod jwt;
 mod metadata;
 mod policy;
 mod requests;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
+    table.extend(jwt::rows());
     table.extend(metadata::rows());
     table.extend(policy::rows());
     table.extend(requests::rows());
