@@ -276,8 +276,14 @@ impl<W> AuthCheck<W> {
             self.keys.wanted = Some(result);
             Need::Flight(About::Keys)
         } else if let Some(fault) = ring.fault() {
-            let pause = ring.retry_at().saturating_sub(now).as_millis().div_ceil(1000);
-            let retry_after = u32::try_from(pause).unwrap_or(u32::MAX).max(RETRY_AFTER_SECONDS);
+            let pause = ring
+                .retry_at()
+                .saturating_sub(now)
+                .as_millis()
+                .div_ceil(1000);
+            let retry_after = u32::try_from(pause)
+                .unwrap_or(u32::MAX)
+                .max(RETRY_AFTER_SECONDS);
             let unavailable = Unavailable::because(fault.reason());
             Need::Unavailable(unavailable.for_seconds(retry_after))
         } else {
