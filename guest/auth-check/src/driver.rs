@@ -100,6 +100,12 @@ pub(crate) async fn run_flight<H: Host>(
             // Spin's stores cannot compare and swap, and the core was told so.
             Action::StoreCompareAndSwap(ticket, ..) => FlightGuard::new(host, check, ticket)
                 .report(|check, ticket| check.store_swapped(ticket, Err(StoreFailed), host.now())),
+            #[cfg(feature = "jwt")]
+            Action::ReadKeys(ticket, key) => {
+                let value = host.store_get(&key).await;
+                let now = host.now();
+                Some(check.borrow_mut().keys_read(ticket, value, now))
+            }
             // Its ticket needs no guard: whoever waits for it fetches again at the deadline, and the
             // task that runs it ends with the instance only.
             #[cfg(feature = "jwt")]

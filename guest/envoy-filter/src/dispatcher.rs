@@ -317,6 +317,11 @@ impl<H: Host> Dispatcher<H> {
                     }
                 }
                 #[cfg(feature = "jwt")]
+                Action::ReadKeys(ticket, key) => {
+                    let value = self.host.shared_data(key.as_str()).map(|data| data.value);
+                    self.check.keys_read(ticket, value, now)
+                }
+                #[cfg(feature = "jwt")]
                 Action::FetchKeys(ticket, call) => {
                     let call = FlightCall {
                         leader,

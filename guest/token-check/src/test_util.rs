@@ -130,6 +130,11 @@ pub fn run_action<W>(
             check.store_swapped(ticket, swapped, host.now())
         }
         #[cfg(feature = "jwt")]
+        Action::ReadKeys(ticket, key) => {
+            let value = host.store_get(&key);
+            check.keys_read(ticket, value, host.now())
+        }
+        #[cfg(feature = "jwt")]
         Action::FetchKeys(ticket, call) => {
             let response = host.fetch_keys(&call);
             check.keys_responded(ticket, response, host.now())

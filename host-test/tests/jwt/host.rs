@@ -17,7 +17,11 @@ use crate::support;
 pub(crate) enum Host {
     Envoy(Box<Envoy>),
     Component(Running),
-    Spin(Box<SpinApp>, TempDir),
+    /// And where it keeps its logs and stores.
+    Spin(
+        Box<SpinApp>,
+        #[expect(dead_code, reason = "removed when it is dropped")] TempDir,
+    ),
 }
 
 /// An issuer, and a host whose auth check calls it.

@@ -41,6 +41,12 @@ const ALL: (&str, &str) = (
 /// With which keys are fetched as often as settings allow.
 const OFTEN: [(&str, &str); 2] = [("jwks_ttl", "5"), ("jwks_min_interval", "5")];
 
+/// With which keys end soon if they cannot be fetched.
+const SHORT: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("jwks_max_age", "10")];
+
+/// Spin ends an instance that is idle, and its memory with it.
+const SHARED: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("cache_store", "default")];
+
 fn options(algorithms: &[SigningAlgorithm]) -> StubOptions {
     StubOptions {
         token_format: TokenFormat::Jwt(SigningAlgorithm::Es256),
@@ -91,8 +97,8 @@ on_every_host! {
     every_algorithm_is_verified_and_its_forgeries_are_refused(VERIFIED, [ALL]);
     a_rotation_costs_nobody_a_refusal([], [("jwks_min_interval", "5")]);
     j5_a_withdrawn_key_takes_along_what_it_signed([], OFTEN);
-    j7_keys_outlive_an_outage_of_the_issuer([], OFTEN);
-    j7_without_keys_every_token_is_a_503_and_it_heals([], OFTEN);
+    j7_keys_outlive_an_outage_of_the_issuer([], SHARED);
+    j7_without_keys_every_token_is_a_503_and_it_heals([], SHORT);
     j8_unusable_keys_beside_good_ones_are_left_out([], [ALL]);
     j11_unknown_keys_cause_no_more_fetches_than_documented([], []);
     a_thousand_cold_callers_cause_one_fetch([], []);
@@ -187,18 +193,18 @@ async fn j7_keys_outlive_an_outage_of_the_issuer(world: World) {
 }
 
 async fn j7_without_keys_every_token_is_a_503_and_it_heals(world: World) {
-    // What the auth check has learnt at its start ends before that.
-    world.stub.script_endpoint(
-        Endpoint::Jwks,
-        vec![Reaction::respond(StubResponse::no_keys())],
-    );
     let token = world.stub.issue(spec());
-    // With the first keys, if it has any.
-    let first = world.get(&token).await;
-    assert!(
-        first == granted() || first == refused(503, "issuer_keys_unusable"),
-        "{first:?}"
+    // It has had time to learn the keys at its start, so what it has learnt has to end.
+    let no_keys = Reaction::respond(StubResponse::no_keys());
+    world.stub.script_endpoint(Endpoint::Jwks, vec![no_keys]);
+    sleep(Duration::from_secs(13)).await;
+    assert_eq!(
+        world.get_everywhere(&token).await,
+        refused(503, "issuer_keys_unusable")
     );
+    world.stub.clear_scripts();
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.get_everywhere(&token).await, granted());
     world.finish().await;
 }
 
@@ -251,7 +257,8 @@ async fn a_thousand_cold_callers_cause_one_fetch(world: World) {
     }
     let fetches = world.stub.counters().jwks;
     match world.host {
-        host::Host::Envoy(_) => assert_eq!(fetches, world.rings),
+        // Envoy's main thread has one too.
+        host::Host::Envoy(_) => assert!(fetches <= world.rings + 1, "{fetches}"),
         host::Host::Component(_) | host::Host::Spin(..) => {
             println!("{fetches} fetches for 1000 tokens");
         }

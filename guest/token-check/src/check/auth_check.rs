@@ -435,7 +435,7 @@ impl<W> AuthCheck<W> {
             context: context.clone(),
             result: Arc::clone(&request.result),
             shared: store
-                .filter(|store| store.is_in_use(now) && !context.is_verified())
+                .filter(|store| store.is_in_use_for_facts(now) && !context.is_verified())
                 .map(|store| store.token(context.token.secret())),
             reads: StoreRead::Facts,
             last_call: None,

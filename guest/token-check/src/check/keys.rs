@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::auth_check::{AuthCheck, Need, Unavailable};
 use super::flight::{About, FlightResult, RequestContext, SharedResult};
-use super::protocol::{Action, AwaitingKeys, Finished, Progress};
+use super::protocol::{Action, AwaitingKeys, Finished, Progress, StoreFailed};
 use crate::decision::{Decision, Refusal, decide};
 use crate::introspection::{
     CallFailure, Detail, Facts, Fault, IssuerResponse, KeySetCall, KeysFault, unexpected_status,
@@ -22,8 +22,8 @@ pub(super) struct Keys {
     ring: Option<KeyRing>,
     none: Vouchers,
     host: Box<dyn SignatureHost>,
-    /// A fetch for which requests wait, and that the host has not begun.
-    wanted: Option<Arc<SharedResult>>,
+    /// A fetch for which requests wait, and that the host has not begun, and why.
+    wanted: Option<(Arc<SharedResult>, Fetch)>,
 }
 
 /// A fetch of keys. When it is dropped, those that wait for it fetch again.
@@ -33,6 +33,8 @@ pub(super) struct KeysFlight {
     called: Duration,
     ends: Duration,
     is_retry: bool,
+    /// Another instance may have fetched what is needed.
+    may_share: bool,
 }
 
 impl Drop for KeysFlight {
@@ -86,17 +88,22 @@ impl<W> AuthCheck<W> {
         let verification = self.policy.verification()?;
         let ring = self.keys.ring.as_mut()?;
         let ends = now.monotonic.saturating_add(self.policy.timeout());
-        let result = match self.keys.wanted.take() {
+        let (result, why) = match self.keys.wanted.take() {
             Some(wanted) => wanted,
             None => {
                 let is_due = ring.is_due(verification, now.monotonic);
                 if !is_due || self.flights.in_progress(About::Keys).is_some() {
                     return None;
                 }
-                ring.starts(Fetch::Due, verification, now.monotonic);
+                // What another instance fetched may have the bad key too.
+                let why = match ring.is_doubted() {
+                    true => Fetch::Unknown,
+                    false => Fetch::Due,
+                };
+                ring.starts(why, verification, now.monotonic);
                 let result = Arc::new(SharedResult::new(About::Keys));
                 self.flights.start(Arc::clone(&result), ends);
-                result
+                (result, why)
             }
         };
         let flight = KeysFlight {
@@ -104,8 +111,53 @@ impl<W> AuthCheck<W> {
             called: now.monotonic,
             ends,
             is_retry: false,
+            may_share: why == Fetch::Due,
         };
-        self.fetch(flight, now)
+        let store = self.lookup.store.as_ref();
+        match store.filter(|store| flight.may_share && store.is_in_use(now)) {
+            Some(store) => Some(Action::ReadKeys(AwaitingKeys(flight), store.keys_key())),
+            None => self.fetch(flight, now),
+        }
+    }
+
+    /// The shared store returned the value of the key, if there is one.
+    pub fn keys_read(
+        &mut self,
+        ticket: AwaitingKeys,
+        value: Result<Option<Vec<u8>>, StoreFailed>,
+        now: Now,
+    ) -> Progress<W> {
+        let AwaitingKeys(flight) = ticket;
+        match (value, &mut self.lookup.store) {
+            (Ok(Some(value)), Some(store)) => {
+                if let (Some(ring), Some(how)) = (&mut self.keys.ring, self.policy.verification())
+                    && let KeySource::Url(url) = how.keys()
+                    && let Some((document, asked)) = store.read_keys(url.as_str(), &value, now)
+                    && asked > ring.fetched()
+                    && let Ok(set) = KeySet::parse(&document)
+                {
+                    ring.learn(set, how, asked);
+                    if !ring.is_due(how, now.monotonic) {
+                        return self.end_fetch(&flight, Finished::default());
+                    }
+                }
+            }
+            (Err(StoreFailed), Some(store)) => store.cool_down(now),
+            _ => {}
+        }
+        match self.fetch(flight, now) {
+            Some(action) => Progress::Continue(action),
+            None => Progress::Finished(Finished::default()),
+        }
+    }
+
+    /// Whoever waits looks again at what is known.
+    fn end_fetch(&mut self, flight: &KeysFlight, finished: Finished<W>) -> Progress<W> {
+        flight.result.set(FlightResult::Abandoned);
+        Progress::Finished(Finished {
+            woken: self.flights.finish(&flight.result),
+            ..finished
+        })
     }
 
     /// Whether keys are fetched from time to time, so that a host that has a timer keeps it running.
@@ -123,13 +175,23 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Progress<W> {
         let AwaitingKeys(mut flight) = ticket;
+        let mut finished = Finished::default();
         let fault = match response {
             Ok(response) => match key_set(&response) {
-                Ok(set) => {
+                Ok((set, document)) => {
                     if let (Some(ring), Some(how)) =
                         (&mut self.keys.ring, self.policy.verification())
+                        && let KeySource::Url(url) = how.keys()
                     {
-                        ring.learn(set, how, flight.called);
+                        let asked = milliseconds(flight.called);
+                        ring.learn(set, how, asked);
+                        let store = self.lookup.store.as_ref();
+                        let record = store
+                            .filter(|store| store.is_in_use(now))
+                            .and_then(|store| {
+                                store.keys_record(url.as_str(), document, asked, now)
+                            });
+                        finished.records.extend(record);
                     }
                     None
                 }
@@ -152,14 +214,9 @@ impl<W> AuthCheck<W> {
         if let (Some(ring), Some(fault)) = (&mut self.keys.ring, fault) {
             ring.fail(fault, &self.policy, now.monotonic);
         }
-        flight.result.set(FlightResult::Abandoned);
-        let event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
-        Progress::Finished(Finished {
-            woken: self.flights.finish(&flight.result),
-            fault,
-            event,
-            ..Finished::default()
-        })
+        finished.fault = fault;
+        finished.event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
+        self.end_fetch(&flight, finished)
     }
 
     fn fetch(&self, mut flight: KeysFlight, now: Now) -> Option<Action> {
@@ -258,7 +315,7 @@ impl<W> AuthCheck<W> {
         }
         // Keys that were fetched for this request are all that there are.
         let is_final = matches!(how.keys(), KeySource::Set(_))
-            || (is_usable && ring.fault().is_none() && ring.fetched() >= arrived);
+            || (is_usable && ring.fault().is_none() && ring.fetched() >= milliseconds(arrived));
         let why = if is_usable {
             Fetch::Unknown
         } else {
@@ -273,7 +330,7 @@ impl<W> AuthCheck<W> {
             let result = Arc::new(SharedResult::new(About::Keys));
             let ends = now.saturating_add(self.policy.timeout());
             self.flights.start(Arc::clone(&result), ends);
-            self.keys.wanted = Some(result);
+            self.keys.wanted = Some((result, why));
             Need::Flight(About::Keys)
         } else if let Some(fault) = ring.fault() {
             let pause = ring
@@ -305,7 +362,7 @@ const fn refused(problem: JwsProblem) -> Reason {
 
 /// Reads the response of the key endpoint. Its media type does not matter: issuers disagree about
 /// it.
-fn key_set(response: &IssuerResponse) -> Result<KeySet, Fault> {
+fn key_set(response: &IssuerResponse) -> Result<(KeySet, &[u8]), Fault> {
     let fault = |reason, fault| Err(Fault::new(reason, Detail::Keys(fault)));
     if response.status != 200 {
         let status = KeysFault::Status(response.status);
@@ -318,7 +375,8 @@ fn key_set(response: &IssuerResponse) -> Result<KeySet, Fault> {
     if response.coding().is_some() {
         return fault(unusable, KeysFault::Malformed);
     }
-    KeySet::parse(document).or_else(|problem| {
+    let set = KeySet::parse(document).map(|set| (set, document));
+    set.or_else(|problem| {
         let problem = match problem {
             KeySetProblem::Malformed => KeysFault::Malformed,
             KeySetProblem::NoUsableKey => KeysFault::NoUsableKey,

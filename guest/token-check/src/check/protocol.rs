@@ -49,6 +49,11 @@ pub enum Action {
     /// [`AuthCheck::store_swapped`](crate::AuthCheck::store_swapped). Only hosts that declare
     /// [`Sharing::CompareAndSwap`](crate::Sharing::CompareAndSwap) get this action.
     StoreCompareAndSwap(AwaitingSwap, StoreKey, Vec<u8>),
+    /// Read this key of the shared store; report to
+    /// [`AuthCheck::keys_read`](crate::AuthCheck::keys_read). Only
+    /// [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
+    #[cfg(feature = "jwt")]
+    ReadKeys(AwaitingKeys, StoreKey),
     /// Send this call; report to [`AuthCheck::keys_responded`](crate::AuthCheck::keys_responded).
     /// Only [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
     #[cfg(feature = "jwt")]

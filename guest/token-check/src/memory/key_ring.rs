@@ -10,6 +10,7 @@ use super::voucher::{Voucher, Vouchers};
 use crate::introspection::Fault;
 use crate::jose::{Jws, Key, KeySet};
 use crate::policy::{KeySource, Policy, Verification};
+use crate::time::milliseconds;
 
 /// Keys of the issuer.
 pub(crate) struct KeyRing {
@@ -17,8 +18,9 @@ pub(crate) struct KeyRing {
     /// Of the keys in `set`, in its order.
     vouchers: Vouchers,
     last_voucher: Voucher,
-    /// When the call that brought `set` was sent.
-    fetched: Duration,
+    /// When the call that brought `set` was sent, in milliseconds of the monotonic clock: another
+    /// instance may have sent it before ours began.
+    fetched: i64,
     /// Before this time nothing is fetched, because it failed.
     retry_at: Duration,
     /// Before this time unknown keys cause no fetch.
@@ -47,7 +49,7 @@ impl KeyRing {
             set: None,
             vouchers: Vouchers::default(),
             last_voucher: Voucher::ISSUER,
-            fetched: Duration::ZERO,
+            fetched: i64::MIN,
             retry_at: Duration::ZERO,
             next_for_unknown: Duration::ZERO,
             failures: 0,
@@ -56,7 +58,7 @@ impl KeyRing {
         };
         if let KeySource::Set(set) = verification.keys() {
             ring.replace(set.clone());
-            ring.vouchers.set_end(Duration::MAX);
+            ring.vouchers.set_end(i64::MAX);
         }
         ring
     }
@@ -78,8 +80,8 @@ impl KeyRing {
         Some((found, *self.vouchers.keys().get(position)?))
     }
 
-    /// When the call that brought the keys was sent.
-    pub(crate) const fn fetched(&self) -> Duration {
+    /// When the call that brought the keys was sent, in milliseconds of the monotonic clock.
+    pub(crate) const fn fetched(&self) -> i64 {
         self.fetched
     }
 
@@ -109,7 +111,8 @@ impl KeyRing {
             return false;
         }
         let fresh = verification.ttl().saturating_mul(4) / 5;
-        let is_old = self.set.is_none() || now >= self.fetched.saturating_add(fresh);
+        let end = self.fetched.saturating_add(milliseconds(fresh));
+        let is_old = self.set.is_none() || milliseconds(now) >= end;
         (is_old && self.may_fetch(Fetch::Due, now))
             || (self.is_doubted && self.may_fetch(Fetch::Unknown, now))
     }
@@ -122,20 +125,26 @@ impl KeyRing {
         self.is_doubted = false;
     }
 
+    /// Whether a signature was bad since the last fetch.
+    pub(crate) const fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// A signature was bad, although its key is known.
     pub(crate) const fn doubt(&mut self) {
         self.is_doubted = true;
     }
 
-    /// The issuer has responded with these keys. `asked`: when the call was sent.
-    pub(crate) fn learn(&mut self, set: KeySet, verification: &Verification, asked: Duration) {
+    /// The issuer has responded with these keys. `asked`: when the call was sent, in milliseconds of
+    /// the monotonic clock.
+    pub(crate) fn learn(&mut self, set: KeySet, verification: &Verification, asked: i64) {
         self.replace(set);
         self.fetched = asked;
         self.retry_at = Duration::ZERO;
         self.failures = 0;
         self.fault = None;
         self.vouchers
-            .set_end(asked.saturating_add(verification.ttl()));
+            .set_end(asked.saturating_add(milliseconds(verification.ttl())));
     }
 
     /// The issuer did not respond with keys. The old ones stay for a while.
@@ -149,8 +158,8 @@ impl KeyRing {
         self.failures = self.failures.saturating_add(1);
         self.fault = Some(fault);
         if self.set.is_some() {
-            self.vouchers
-                .set_end(self.fetched.saturating_add(verification.max_age()));
+            let max_age = milliseconds(verification.max_age());
+            self.vouchers.set_end(self.fetched.saturating_add(max_age));
         }
     }
 

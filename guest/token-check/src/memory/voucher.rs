@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::time::milliseconds;
+
 /// Who vouches for facts: the issuer, which was asked, or a key that signed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Voucher(u32);
@@ -31,14 +33,14 @@ const TYPICAL_KEYS: usize = 4;
 #[derive(Default)]
 pub(crate) struct Vouchers {
     keys: SmallVec<[Voucher; TYPICAL_KEYS]>,
-    /// On the monotonic clock.
-    until: Duration,
+    /// In milliseconds of the monotonic clock.
+    until: i64,
 }
 
 impl Vouchers {
     /// Whether this key still vouches for what it signed.
     pub(crate) fn has(&self, key: Voucher, now: Duration) -> bool {
-        now < self.until && self.keys.contains(&key)
+        milliseconds(now) < self.until && self.keys.contains(&key)
     }
 
     #[cfg(feature = "jwt")]
@@ -52,13 +54,13 @@ impl Vouchers {
     }
 
     #[cfg(feature = "jwt")]
-    pub(crate) const fn set_end(&mut self, until: Duration) {
+    pub(crate) const fn set_end(&mut self, until: i64) {
         self.until = until;
     }
 
     /// Whether they have ended.
     #[cfg(feature = "jwt")]
     pub(crate) fn have_ended(&self, now: Duration) -> bool {
-        now >= self.until
+        milliseconds(now) >= self.until
     }
 }

@@ -354,6 +354,11 @@ impl Policy {
         self.verification.as_ref()
     }
 
+    /// Whether keys are fetched.
+    pub(crate) fn fetches_keys(&self) -> bool {
+        self.jwks_url().is_some()
+    }
+
     /// Whether any token is verified here, so that a host does not prepare for it in vain.
     #[must_use]
     pub const fn verifies(&self) -> bool {

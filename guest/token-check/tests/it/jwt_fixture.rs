@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use base64_simd::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
-use token_check::{CacheStatus, Reason};
+use token_check::{CacheStatus, Reason, Sharing};
 
-use crate::fixture::{Clock, Instance, Issuer, Outcome, START, active, reason};
+use crate::fixture::{Clock, Instance, Issuer, Outcome, START, SharedStore, active, reason};
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const VERIFIED: (Option<Reason>, Option<CacheStatus>) =
@@ -27,6 +27,12 @@ pub(crate) const fn verified_but(reason: Reason) -> (Option<Reason>, Option<Cach
 pub(crate) const fn unavailable(reason: Reason) -> (Option<Reason>, Option<CacheStatus>) {
     (Some(reason), Some(CacheStatus::Miss))
 }
+
+const BASE: [(&str, &str); 3] = [
+    ("jwks_url", "https://issuer.example/jwks"),
+    ("expected_issuer", ISSUER),
+    ("expected_aud", "service-b"),
+];
 
 /// A key of the issuer, made from a number.
 #[derive(Clone)]
@@ -89,13 +95,13 @@ pub(crate) fn encoded(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
-pub(crate) fn set(keys: &[&Key]) -> Outcome {
+pub(crate) fn set_document(keys: &[&Key]) -> String {
     let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-    Outcome::http(
-        200,
-        "application/jwk-set+json",
-        format!(r#"{{"keys":[{}]}}"#, keys.join(",")),
-    )
+    format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+}
+
+pub(crate) fn set(keys: &[&Key]) -> Outcome {
+    Outcome::http(200, "application/jwk-set+json", set_document(keys))
 }
 
 pub(crate) struct World {
@@ -107,17 +113,26 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(strategy: &str, settings: &[(&str, &str)]) -> Self {
+        Self::sharing(strategy, settings, Sharing::None, &SharedStore::default())
+    }
+
+    /// Another instance with the same issuer and clock.
+    pub(crate) fn beside(&self, settings: &[(&str, &str)], store: &SharedStore) -> Instance {
+        let settings = [&BASE, &[("strategy", "jwt")][..], settings].concat();
+        Instance::sharing(&settings, &self.issuer, &self.clock, Sharing::Plain, store)
+    }
+
+    pub(crate) fn sharing(
+        strategy: &str,
+        settings: &[(&str, &str)],
+        sharing: Sharing,
+        store: &SharedStore,
+    ) -> Self {
         let (key, clock) = (Key::new("one", 1), Clock::new());
         let issuer = Issuer::new(active(""));
         issuer.publishes(set(&[&key]));
-        let base = [
-            ("strategy", strategy),
-            ("jwks_url", "https://issuer.example/jwks"),
-            ("expected_issuer", ISSUER),
-            ("expected_aud", "service-b"),
-        ];
-        let settings = [&base, settings].concat();
-        let instance = Instance::new(&settings, &issuer, &clock);
+        let settings = [&BASE, &[("strategy", strategy)][..], settings].concat();
+        let instance = Instance::sharing(&settings, &issuer, &clock, sharing, store);
         Self {
             key,
             issuer,

@@ -2,11 +2,11 @@
 
 use token_check::{
     Action, AwaitingKeys, CallFailure, IssuerCall as _, Parked, PendingRequest, Progress, Reason,
-    Step,
+    Sharing, Step,
 };
 
-use crate::fixture::{Instance, Outcome, UNREACHABLE, finishes, reason};
-use crate::jwt_fixture::{HIT, Key, VERIFIED, World, refused, set, unavailable};
+use crate::fixture::{Instance, Outcome, SharedStore, UNREACHABLE, finishes, reason};
+use crate::jwt_fixture::{HIT, Key, VERIFIED, World, refused, set, set_document, unavailable};
 
 fn fetch(instance: &mut Instance) -> AwaitingKeys {
     match instance.check.errand(now(instance)) {
@@ -373,4 +373,103 @@ fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_t
         now(&world.instance),
     ));
     assert!(!World::new("introspect", &[]).instance.check.has_errands());
+}
+
+/// The reason of a refusal.
+fn get(instance: &mut Instance, token: &str) -> Option<Reason> {
+    reason(&instance.drive("/", token).decision)
+}
+
+#[test]
+fn instances_share_the_keys_through_the_store() {
+    let store = SharedStore::default();
+    let mut world = World::sharing("jwt", &[], Sharing::Plain, &store);
+    assert_eq!(world.get_good(), VERIFIED);
+    assert_eq!(world.issuer.key_fetches(), 1);
+    let token = world.key.token(&[]);
+    for _ in 0..3 {
+        let mut other = world.beside(&[], &store);
+        assert_eq!(get(&mut other, &token), None);
+    }
+    assert_eq!(world.issuer.key_fetches(), 0);
+    // A new one in an outage, with keys that are too old to be used without asking the issuer.
+    world.issuer.publishes(UNREACHABLE);
+    world.advance(3600);
+    let mut other = world.beside(&[], &store);
+    assert_eq!(get(&mut other, &token), None);
+    assert_eq!(world.issuer.key_fetches(), 2);
+    world.advance(3600);
+    let mut other = world.beside(&[], &store);
+    assert_eq!(get(&mut other, &token), Some(Reason::IssuerUnreachable));
+}
+
+#[test]
+fn j5_a_shared_key_ends_when_the_issuer_was_asked_so_long_ago_by_whomever() {
+    let store = SharedStore::default();
+    let mut world = World::sharing("jwt", &[], Sharing::Plain, &store);
+    assert_eq!(world.get_good(), VERIFIED);
+    let token = world.key.token(&[]);
+    world.publish(&[&Key::new("two", 2)]);
+    world.advance(400);
+    let mut other = world.beside(&[], &store);
+    assert_eq!(get(&mut other, &token), None);
+    world.advance(201);
+    assert_eq!(get(&mut other, &token), Some(Reason::UnknownKey));
+}
+
+#[test]
+fn an_unknown_key_is_looked_for_at_the_issuer_and_not_in_the_store() {
+    let store = SharedStore::default();
+    let mut world = World::sharing("jwt", &[], Sharing::Plain, &store);
+    assert_eq!(world.get_good(), VERIFIED);
+    let new = Key::new("two", 2);
+    world.publish(&[&new]);
+    world.advance(30);
+    assert_eq!(world.get(&new.token(&[])), VERIFIED);
+    let mut other = world.beside(&[], &store);
+    assert_eq!(get(&mut other, &new.token(&[])), None);
+    assert_eq!(world.issuer.key_fetches(), 2);
+}
+
+#[test]
+fn keys_in_the_store_count_only_if_they_are_sealed_and_of_the_same_url() {
+    let store = SharedStore::default();
+    let mut world = World::sharing("jwt", &[], Sharing::Plain, &store);
+    let forger = Key::new("one", 9);
+    assert_eq!(world.get_good(), VERIFIED);
+    assert_eq!(world.issuer.key_fetches(), 1);
+    let forged = forger.token(&[]);
+    let (name, sealed) = {
+        let slots = store.slots.borrow();
+        let (name, (_, value)) = slots
+            .iter()
+            .find(|(name, _)| name.contains("keys"))
+            .unwrap();
+        (name.clone(), value.clone())
+    };
+    let plain = format!("ttk1{}", set_document(&[&forger]));
+    let mut flipped = sealed.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for value in [plain.as_bytes(), &flipped, &sealed[..40], b"", b"ttk1"] {
+        store.write(&name, value);
+        let mut other = world.beside(&[], &store);
+        assert_eq!(get(&mut other, &forged), Some(Reason::InvalidSignature));
+        assert_eq!(world.issuer.key_fetches(), 1, "the issuer was asked");
+    }
+    store.write(&name, &sealed);
+    for settings in [
+        ("jwks_url", "https://issuer.example/other"),
+        ("cache_key", "another key of thirty-two characters"),
+    ] {
+        let mut other = world.beside(&[settings], &store);
+        let token = world.key.token(&[]);
+        assert_eq!(get(&mut other, &token), None);
+        assert_eq!(world.issuer.key_fetches(), 1, "{settings:?}");
+        store.write(&name, &sealed);
+    }
+    // Nor if the store fails.
+    store.is_broken.set(true);
+    let mut other = world.beside(&[], &store);
+    assert_eq!(get(&mut other, &world.key.token(&[])), None);
+    assert_eq!(world.issuer.key_fetches(), 1);
 }
