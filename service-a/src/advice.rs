@@ -63,8 +63,26 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "denied_by_rule" => {
             "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) denies all access to it."
         }
+        "algorithm_not_allowed" => {
+            "Have the issuer sign this client's tokens with one of WORKOUT18_ALGORITHMS of Service B, or add the issuer's algorithm there."
+        }
         "inactive" => {
             "Check that WORKOUT18_ISSUER here and WORKOUT18_INTROSPECT_URL of Service B are the same tenant, and that the client of Service B may introspect the tokens of other clients."
+        }
+        "invalid_signature" => {
+            "Check that nothing on the way changes the token, and that WORKOUT18_JWKS_URL of Service B has the keys of WORKOUT18_ISSUER here."
+        }
+        "unknown_key" => {
+            "Check that WORKOUT18_JWKS_URL of Service B has the keys of WORKOUT18_ISSUER here: the issuer may have rotated them within WORKOUT18_JWKS_MIN_INTERVAL."
+        }
+        "malformed_jwt" => {
+            "Check what the issuer puts into this client's access tokens: a JWT needs iss and exp (RFC 9068)."
+        }
+        "not_a_jwt" => {
+            "Have the issuer make JWTs for this client, or set WORKOUT18_STRATEGY of Service B to auto or introspect."
+        }
+        "issuer_keys_unusable" => {
+            "Check WORKOUT18_JWKS_URL of Service B: what responds there is not a key set, or has no key that can be used."
         }
         "insufficient_scope" => {
             "Request the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."

@@ -6,12 +6,12 @@ use std::pin::pin;
 
 use futures::future::{Either, select};
 use scopeguard::{ScopeGuard, guard};
-#[cfg(feature = "jwt")]
-use token_check::KeySet;
 use token_check::{
-    Action, AuthCheck, Flight, IssuerCall as _, Now, Parked, PendingRequest, Progress, RequestHead,
-    Step, StoreFailed, Verdict,
+    Action, AuthCheck, Flight, Now, Parked, PendingRequest, Progress, RequestHead, Step,
+    StoreFailed, Verdict,
 };
+#[cfg(feature = "jwt")]
+use token_check::{IssuerCall as _, KeySet};
 
 use crate::host::Host;
 

@@ -3,10 +3,8 @@
 use core::time::Duration;
 
 #[cfg(feature = "jwt")]
-use token_check::{AwaitingKeys, KeySet, KeySetCall};
-use token_check::{
-    AwaitingResponse, CallFailure, IntrospectionCall, IssuerCall as _, IssuerResponse,
-};
+use token_check::{AwaitingKeys, IssuerCall as _, KeySet, KeySetCall};
+use token_check::{AwaitingResponse, CallFailure, IntrospectionCall, IssuerResponse};
 
 use crate::host::{DispatchError, Host};
 use crate::id_map::IdMap;

@@ -1,11 +1,7 @@
 //! Tokens that are verified with keys which the issuer publishes, rotates, withdraws, or cannot
 //! serve: in real Envoy with two workers, in the embedded host, and in Spin itself where there is one.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may panic as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod host;
 #[path = "../support/mod.rs"]

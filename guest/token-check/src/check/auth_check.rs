@@ -362,6 +362,13 @@ impl<W> AuthCheck<W> {
     }
 
     fn lead_or_join(&mut self, mut context: RequestContext, place: Place, now: Now) -> Step<W> {
+        #[cfg_attr(
+            not(feature = "jwt"),
+            expect(
+                clippy::infallible_destructuring_match,
+                reason = "there is one way only"
+            )
+        )]
         let about = match self.need(&mut context, now) {
             Need::Flight(about) => about,
             #[cfg(feature = "jwt")]

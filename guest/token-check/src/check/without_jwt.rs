@@ -22,14 +22,12 @@ impl Keys {
 
 impl<W> AuthCheck<W> {
     /// There is nothing to do for the host's own sake.
-    #[expect(clippy::unused_self, reason = "as with the feature")]
     pub const fn errand(&mut self, _: Now) -> Option<Action> {
         None
     }
 
     /// There never is.
     #[must_use]
-    #[expect(clippy::unused_self, reason = "as with the feature")]
     pub const fn has_errands(&self) -> bool {
         false
     }
