@@ -25,6 +25,9 @@
 //! 3. On [`Step::Join`] another request leads a flight for the same token: [`AuthCheck::park`].
 //! 4. [`AuthCheck::resume`] consumes the [`PendingRequest`] and returns the next step.
 //!
+//! After each `begin` and `resume` the host asks for an [`AuthCheck::errand`]: a fetch of the
+//! issuer's keys, which is an action that no request leads.
+//!
 //! **Facts are cached, decisions never are.** [`Facts`] are what the issuer says about a token. A
 //! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time,
 //! for every request anew. So `decision` cannot see `memory`: each module uses only those above it

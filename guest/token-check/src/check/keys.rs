@@ -91,15 +91,10 @@ impl<W> AuthCheck<W> {
         let (result, why) = match self.keys.wanted.take() {
             Some(wanted) => wanted,
             None => {
-                let is_due = ring.is_due(verification, now.monotonic);
-                if !is_due || self.flights.in_progress(About::Keys).is_some() {
+                let why = ring.is_due(verification, now.monotonic)?;
+                if self.flights.in_progress(About::Keys).is_some() {
                     return None;
                 }
-                // What another instance fetched may have the bad key too.
-                let why = match ring.is_doubted() {
-                    true => Fetch::Unknown,
-                    false => Fetch::Due,
-                };
                 ring.starts(why, verification, now.monotonic);
                 let result = Arc::new(SharedResult::new(About::Keys));
                 self.flights.start(Arc::clone(&result), ends);
@@ -111,6 +106,7 @@ impl<W> AuthCheck<W> {
             called: now.monotonic,
             ends,
             is_retry: false,
+            // For another reason, what another instance has fetched may not do.
             may_share: why == Fetch::Due,
         };
         let store = self.lookup.store.as_ref();
@@ -137,7 +133,7 @@ impl<W> AuthCheck<W> {
                     && let Ok(set) = KeySet::parse(&document)
                 {
                     ring.learn(set, how, asked);
-                    if !ring.is_due(how, now.monotonic) {
+                    if ring.is_due(how, now.monotonic).is_none() {
                         return self.end_fetch(&flight, Finished::default());
                     }
                 }

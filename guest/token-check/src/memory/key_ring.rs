@@ -25,6 +25,9 @@ pub(crate) struct KeyRing {
     retry_at: Duration,
     /// Before this time unknown keys cause no fetch.
     next_for_unknown: Duration,
+    /// Before this time bad signatures cause no fetch: they must not use up what is for unknown
+    /// keys, or a forger could have the first tokens of a new key refused.
+    next_for_bad: Duration,
     /// Failed attempts in a row.
     failures: u32,
     /// Of the last attempt, if it failed.
@@ -40,6 +43,8 @@ pub(crate) enum Fetch {
     Due,
     /// A token names a key that is not there.
     Unknown,
+    /// A signature was bad, although its key is known.
+    BadSignature,
 }
 
 impl KeyRing {
@@ -52,6 +57,7 @@ impl KeyRing {
             fetched: i64::MIN,
             retry_at: Duration::ZERO,
             next_for_unknown: Duration::ZERO,
+            next_for_bad: Duration::ZERO,
             failures: 0,
             fault: None,
             is_doubted: false,
@@ -101,33 +107,37 @@ impl KeyRing {
             && match why {
                 Fetch::Due => true,
                 Fetch::Unknown => now >= self.next_for_unknown,
+                Fetch::BadSignature => self.is_doubted && now >= self.next_for_bad,
             }
     }
 
-    /// Whether keys are to be fetched although no request waits for them: in time before they are
-    /// too old to be used.
-    pub(crate) fn is_due(&self, verification: &Verification, now: Duration) -> bool {
+    /// Why keys are to be fetched although no request waits for them, if they are: also in time
+    /// before they are too old to be used.
+    pub(crate) fn is_due(&self, verification: &Verification, now: Duration) -> Option<Fetch> {
         if matches!(verification.keys(), KeySource::Set(_)) {
-            return false;
+            return None;
         }
         let fresh = verification.ttl().saturating_mul(4) / 5;
         let end = self.fetched.saturating_add(milliseconds(fresh));
         let is_old = self.set.is_none() || milliseconds(now) >= end;
-        (is_old && self.may_fetch(Fetch::Due, now))
-            || (self.is_doubted && self.may_fetch(Fetch::Unknown, now))
+        let is_reason = |why: &Fetch| match why {
+            Fetch::Due => is_old && self.may_fetch(*why, now),
+            Fetch::Unknown | Fetch::BadSignature => self.may_fetch(*why, now),
+        };
+        [Fetch::BadSignature, Fetch::Due]
+            .into_iter()
+            .find(is_reason)
     }
 
     /// A call is made for this reason.
     pub(crate) fn starts(&mut self, why: Fetch, verification: &Verification, now: Duration) {
-        if why == Fetch::Unknown || self.is_doubted {
-            self.next_for_unknown = now.saturating_add(verification.min_interval());
+        let next = now.saturating_add(verification.min_interval());
+        match why {
+            Fetch::Due => {}
+            Fetch::Unknown => self.next_for_unknown = next,
+            Fetch::BadSignature => self.next_for_bad = next,
         }
         self.is_doubted = false;
-    }
-
-    /// Whether a signature was bad since the last fetch.
-    pub(crate) const fn is_doubted(&self) -> bool {
-        self.is_doubted
     }
 
     /// A signature was bad, although its key is known.

@@ -139,6 +139,22 @@ fn a_new_key_under_an_old_name_is_fetched_soon_and_once() {
 }
 
 #[test]
+fn forged_signatures_use_up_nothing_of_what_is_for_new_keys() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    world.advance(30);
+    for number in 3..20 {
+        let forged = Key::new("one", number).token(&[]);
+        assert_eq!(world.get(&forged), refused(Reason::InvalidSignature));
+    }
+    let new = Key::new("two", 2);
+    world.publish(&[&world.key, &new]);
+    world.clock.advance_ms(1);
+    assert_eq!(world.get(&new.token(&[])), VERIFIED);
+    assert_eq!(world.issuer.key_fetches(), 3);
+}
+
+#[test]
 fn j11_ten_thousand_unknown_keys_cause_one_fetch_per_interval() {
     let mut world = World::new("jwt", &[]);
     assert_eq!(world.get_good(), VERIFIED);
