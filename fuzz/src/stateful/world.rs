@@ -316,6 +316,9 @@ impl World {
             }
             Action::Sleep(_, time) => assert!(!time.is_zero() && *time <= MAX_SLEEP, "{time:?}"),
             Action::StoreGet(..) | Action::StoreCompareAndSwap(..) => {}
+            Action::ReadKeys(..) | Action::FetchKeys(..) => {
+                unreachable!("every token is introspected")
+            }
         }
         self.running.push(flight);
     }

@@ -95,7 +95,7 @@ impl<W> AuthCheck<W> {
                 if self.flights.in_progress(About::Keys).is_some() {
                     return None;
                 }
-                ring.starts(why, verification, now.monotonic);
+                ring.starts(why, verification, now.monotonic, ends);
                 let result = Arc::new(SharedResult::new(About::Keys));
                 self.flights.start(Arc::clone(&result), ends);
                 (result, why)
@@ -322,9 +322,9 @@ impl<W> AuthCheck<W> {
         } else if self.flights.in_progress(About::Keys).is_some() {
             Need::Flight(About::Keys)
         } else if ring.may_fetch(why, now) {
-            ring.starts(why, how, now);
-            let result = Arc::new(SharedResult::new(About::Keys));
             let ends = now.saturating_add(self.policy.timeout());
+            ring.starts(why, how, now, ends);
+            let result = Arc::new(SharedResult::new(About::Keys));
             self.flights.start(Arc::clone(&result), ends);
             self.keys.wanted = Some((result, why));
             Need::Flight(About::Keys)

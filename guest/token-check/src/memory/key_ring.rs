@@ -12,6 +12,10 @@ use crate::jose::{Jws, Key, KeySet};
 use crate::policy::{KeySource, Policy, Verification};
 use crate::time::milliseconds;
 
+/// How much longer old keys are used than until the next attempt to fetch them: hosts with a timer
+/// make it within a second, and no request waits for it.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Keys of the issuer.
 pub(crate) struct KeyRing {
     set: Option<KeySet>,
@@ -129,8 +133,18 @@ impl KeyRing {
             .find(is_reason)
     }
 
-    /// A call is made for this reason.
-    pub(crate) fn starts(&mut self, why: Fetch, verification: &Verification, now: Duration) {
+    /// A call is made for this reason, and ends by `ends`. If the one before failed, nobody waits
+    /// for it who knows its key.
+    pub(crate) fn starts(
+        &mut self,
+        why: Fetch,
+        verification: &Verification,
+        now: Duration,
+        ends: Duration,
+    ) {
+        if self.failures > 0 {
+            self.use_old_until(ends, verification);
+        }
         let next = now.saturating_add(verification.min_interval());
         match why {
             Fetch::Due => {}
@@ -167,10 +181,15 @@ impl KeyRing {
         self.retry_at = now.saturating_add(pause.min(verification.min_interval()));
         self.failures = self.failures.saturating_add(1);
         self.fault = Some(fault);
-        if self.set.is_some() {
-            let max_age = milliseconds(verification.max_age());
-            self.vouchers.set_end(self.fetched.saturating_add(max_age));
-        }
+        self.use_old_until(self.retry_at, verification);
+    }
+
+    /// Keys that cannot be fetched again are used past their time, up to their greatest age: but no
+    /// longer than until it is known whether they can be.
+    fn use_old_until(&mut self, time: Duration, verification: &Verification) {
+        let at_age = |age| self.fetched.saturating_add(milliseconds(age));
+        let until = milliseconds(time.saturating_add(GRACE)).min(at_age(verification.max_age()));
+        self.vouchers.set_end(until.max(at_age(verification.ttl())));
     }
 
     /// A key that is there already keeps its voucher, and with it what it signed.

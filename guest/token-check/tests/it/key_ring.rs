@@ -489,3 +489,131 @@ fn keys_in_the_store_count_only_if_they_are_sealed_and_of_the_same_url() {
     assert_eq!(get(&mut other, &world.key.token(&[])), None);
     assert_eq!(world.issuer.key_fetches(), 1);
 }
+
+/// Random histories of an issuer's keys, against a model that only knows when which key was
+/// published.
+mod model {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use token_check::Reason;
+
+    use super::{Key, UNREACHABLE, World};
+
+    const TTL: u64 = 60_000;
+    const MIN_INTERVAL: u64 = 10_000;
+    const MAX_AGE: u64 = 300_000;
+    const KEYS: u8 = 4;
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// These keys, as bits. None: the endpoint fails.
+        Publishes(u8),
+        /// A token of this key; a new one, or one that was there before.
+        Request(u8, bool),
+        /// In milliseconds.
+        Wait(u64),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            1 => (0..1_u8 << KEYS).prop_map(Event::Publishes),
+            8 => (0..KEYS, any::<bool>()).prop_map(|(key, is_new)| Event::Request(key, is_new)),
+            4 => prop_oneof![1..50_u64, 1000..20_000_u64, 40_000..400_000_u64].prop_map(Event::Wait),
+        ];
+        prop::collection::vec(event, 1..120)
+    }
+
+    /// What was published from when on, in milliseconds.
+    struct History(Vec<(u64, u8)>);
+
+    impl History {
+        /// What was published at any time since then.
+        fn since(&self, start: u64) -> impl Iterator<Item = u8> {
+            let begins = self.0.iter().rposition(|(at, _)| *at < start);
+            self.0
+                .iter()
+                .skip(begins.unwrap_or(0))
+                .map(|(_, keys)| *keys)
+        }
+
+        fn had(&self, key: u8, start: u64) -> bool {
+            self.since(start).any(|keys| keys & (1 << key) != 0)
+        }
+
+        fn failed(&self, start: u64) -> bool {
+            self.since(start).any(|keys| keys == 0)
+        }
+
+        /// Whether it was there all the time since then.
+        fn kept(&self, key: u8, start: u64) -> bool {
+            self.since(start).all(|keys| keys & (1 << key) != 0)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn a_key_counts_as_long_as_the_issuer_publishes_it_and_not_much_longer(events in events()) {
+            let settings = [("jwks_ttl", "60"), ("jwks_min_interval", "10"), ("jwks_max_age", "300")];
+            let mut world = World::new("jwt", &settings);
+            let keys: Vec<_> = (0..KEYS).map(|key| Key::new(&key.to_string(), key + 1)).collect();
+            let publish = |world: &World, published: u8| {
+                let keys: Vec<_> = (keys.iter().zip(0_u8..))
+                    .filter(|(_, key)| published & (1 << key) != 0)
+                    .map(|(key, _)| key)
+                    .collect();
+                match published {
+                    0 => world.issuer.publishes(UNREACHABLE),
+                    _ => world.publish(&keys),
+                }
+            };
+            publish(&world, 1);
+            let (mut now, mut history, mut number) = (0, History(vec![(0, 1)]), 0_u32);
+            let mut fetches = 0_usize;
+            for event in events {
+                match event {
+                    Event::Publishes(published) => {
+                        publish(&world, published);
+                        history.0.push((now, published));
+                    }
+                    Event::Wait(time) => {
+                        world.clock.advance(Duration::from_millis(time));
+                        now += time;
+                    }
+                    Event::Request(key, is_new) => {
+                        number += u32::from(is_new);
+                        let number = if is_new { number } else { 0 };
+                        let token = keys[usize::from(key)].token(&[
+                            ("jti", &number.to_string()),
+                            ("exp", "1900000000"),
+                        ]);
+                        let (reason, _) = world.get(&token);
+                        let ago = |age| now.saturating_sub(age);
+                        match reason {
+                            None => prop_assert!(
+                                history.had(key, ago(TTL))
+                                    || (history.failed(ago(TTL)) && history.had(key, ago(MAX_AGE))),
+                                "{key} at {now}: {:?}", history.0
+                            ),
+                            // A moment in which nothing new may be fetched, or an answer from before.
+                            Some(Reason::UnknownKey) => prop_assert!(
+                                !history.kept(key, ago(MIN_INTERVAL)), "{key} at {now}: {:?}", history.0
+                            ),
+                            Some(Reason::IssuerUnreachable) => prop_assert!(
+                                history.failed(ago(MIN_INTERVAL)), "{key} at {now}: {:?}", history.0
+                            ),
+                            Some(other) => prop_assert!(false, "{other:?}"),
+                        }
+                        fetches += world.issuer.key_fetches();
+                    }
+                }
+            }
+            // For age, for unknown keys, and after failures, each at most once per interval; a call
+            // that fails is made twice.
+            let intervals = usize::try_from(now / MIN_INTERVAL).unwrap() + 5;
+            prop_assert!(fetches <= 4 * intervals, "{fetches} in {now} ms");
+        }
+    }
+}
