@@ -18,6 +18,8 @@ use super::protocol::{
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
 use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
+#[cfg(feature = "jwt")]
+use crate::jose::{NoSignatureHost, SignatureHost};
 use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -34,6 +36,8 @@ pub struct AuthCheck<W> {
     lookup: Lookup,
     flights: FlightTable<W>,
     admission: Admission,
+    #[cfg(feature = "jwt")]
+    signature_host: Box<dyn SignatureHost>,
 }
 
 /// The issuer is unavailable for a request.
@@ -91,8 +95,18 @@ impl<W> AuthCheck<W> {
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
+            #[cfg(feature = "jwt")]
+            signature_host: Box::new(NoSignatureHost),
             policy,
         }
+    }
+
+    /// Has the host verify signatures where it can, since it is faster than WebAssembly.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn verifying_with(mut self, host: Box<dyn SignatureHost>) -> Self {
+        self.signature_host = host;
+        self
     }
 
     /// Shares facts with other instances through the host's store, if the policy caches any.
