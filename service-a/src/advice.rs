@@ -57,6 +57,9 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "ambiguous_method" => {
             "Check that no proxy between here and Service B changes the case of the method: it must be in upper case."
         }
+        "client_certificate_missing" | "client_certificate_mismatch" => {
+            "Call Service B with the certificate that the token was requested with (WORKOUT18_CLIENT_CERTIFICATE, --client-certificate), and check that the proxies on the way pass it on."
+        }
         "ambiguous_path" => {
             "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy changes the Host header or adds a second one."
         }

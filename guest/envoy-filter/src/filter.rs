@@ -5,8 +5,8 @@ use core::task::Poll;
 use std::rc::Rc;
 
 use token_check::{
-    ALL_REASONS, AuthCheck, CacheStatus, Decision, Grant, Now, Reason, RequestHead, Response,
-    Sharing, Verdict,
+    ALL_REASONS, AuthCheck, CacheStatus, CertificateSource, Decision, Grant, Now, Reason,
+    RequestHead, Response, Sharing, Verdict,
 };
 
 use crate::calls::Calls;
@@ -81,11 +81,25 @@ impl<H: Host> Filter<H> {
             }
         }
         let whoami_method = method.filter(|_| self.is_whoami(path));
+        let (certificate, digest, lines);
+        let client_certificate = match self.dispatcher.policy().certificate_source() {
+            CertificateSource::None => [].as_slice(),
+            CertificateSource::Connection => {
+                certificate = self.host.client_certificate();
+                digest = certificate.as_deref();
+                digest.as_slice()
+            }
+            CertificateSource::Header(name) => {
+                lines = values(headers, name);
+                &lines
+            }
+        };
         let head = RequestHead {
             authorization: &authorization,
             method: method.unwrap_or_default(),
             authority,
             path_and_query: path,
+            client_certificate,
             traceparent: &traceparent,
         };
         let now = self.host.now();
@@ -260,6 +274,13 @@ pub(crate) fn refused(host: &impl Host) -> Option<Reason> {
         .iter()
         .copied()
         .find(|reason| reason.name() == name)
+}
+
+/// The value of each header line of this name.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    let lines = headers.iter();
+    let lines = lines.filter(|(known, _)| *known == name.as_bytes());
+    lines.map(|(_, value)| value).collect()
 }
 
 fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {

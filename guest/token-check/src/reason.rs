@@ -62,6 +62,10 @@ reasons! {
     AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
     /// `x-auth-claims` would be longer than apps accept.
     ClaimsTooLong = "claims_too_long", Denied, "The access token has more claims than this service accepts.";
+    /// The token is bound to another client certificate (RFC 8705 section 3).
+    ClientCertificateMismatch = "client_certificate_mismatch", Token, "The access token is bound to another client certificate.";
+    /// The token is bound to a client certificate, and the request has none that can be read.
+    ClientCertificateMissing = "client_certificate_missing", Token, "The access token needs the client certificate that it is bound to.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
     /// A rule with `deny`.

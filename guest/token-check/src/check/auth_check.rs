@@ -16,7 +16,7 @@ use super::protocol::{
     StoreFailed,
 };
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
-use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
+use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
 #[cfg(feature = "jwt")]
 use crate::jose::{NoSignatureHost, SignatureHost};
@@ -147,9 +147,11 @@ impl<W> AuthCheck<W> {
                 return self.done(refused, context, None, now);
             }
         };
+        let possession = self.possession(request);
         let key = self.keys.key(token);
         if let Some(facts) = (self.lookup.cache).fresh(key, &requirements, &self.policy, now) {
-            let decision = decide(facts, &requirements, &self.policy, now.unix_seconds());
+            let unix = now.unix_seconds();
+            let decision = decide(facts, &requirements, &possession, &self.policy, unix);
             let context = VerdictContext {
                 token: Some(token),
                 claims: facts.claims(),
@@ -164,6 +166,7 @@ impl<W> AuthCheck<W> {
             key,
             token: Arc::new(AccessToken::new(token)),
             requirements,
+            possession,
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
@@ -172,6 +175,14 @@ impl<W> AuthCheck<W> {
         match self.admission.waiting.take(context.is_known) {
             Some(place) => self.lead_or_join(context, place, now),
             None => self.too_busy(&context, now),
+        }
+    }
+
+    /// What the request shows about the keys of its caller.
+    fn possession(&self, request: &RequestHead<'_>) -> Possession {
+        let format = self.policy.bound_tokens().certificate_format();
+        Possession {
+            certificate: format.and_then(|format| format.sha256(request.client_certificate)),
         }
     }
 
@@ -565,7 +576,8 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Step<W> {
         let requirements = &context.requirements;
-        let decision = decide(facts, requirements, &self.policy, now.unix_seconds());
+        let (possession, unix) = (&context.possession, now.unix_seconds());
+        let decision = decide(facts, requirements, possession, &self.policy, unix);
         let claims = facts.claims();
         let event = if verdict.cache == Some(CacheStatus::Stale) {
             self.lookup.log.stale(now)

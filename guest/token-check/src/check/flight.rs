@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::admission::Place;
 use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
+use crate::decision::Possession;
 use crate::introspection::{CallFailure, Detail, Fault};
 use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
 use crate::policy::Requirements;
@@ -47,6 +48,7 @@ pub(super) struct RequestContext {
     pub(super) key: TokenKey,
     pub(super) token: Arc<AccessToken>,
     pub(super) requirements: Arc<Requirements>,
+    pub(super) possession: Possession,
     pub(super) deadline: Duration,
     pub(super) traceparent: Option<Box<str>>,
     /// For the audit line.

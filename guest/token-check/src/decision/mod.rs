@@ -1,11 +1,13 @@
 //! Facts, policy and time make a decision. It is made for every request and kept nowhere.
 
 mod identity;
+mod possession;
 mod response;
 
 use std::sync::Arc;
 
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
+pub(crate) use possession::Possession;
 pub use response::Response;
 
 use crate::introspection::{Claims, Facts};
@@ -153,6 +155,7 @@ pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteA
 pub(crate) fn decide(
     facts: &Facts,
     requirements: &Arc<Requirements>,
+    possession: &Possession,
     policy: &Policy,
     unix_seconds: i64,
 ) -> Decision {
@@ -160,7 +163,7 @@ pub(crate) fn decide(
     let Some(claims) = facts.claims() else {
         return refused(Reason::Inactive);
     };
-    match first_violation(claims, requirements, policy, unix_seconds) {
+    match first_violation(claims, requirements, possession, policy, unix_seconds) {
         Some(reason) => refused(reason),
         None => Decision::Granted(Grant {
             identity: Some(Identity::new(claims)),
@@ -174,6 +177,7 @@ pub(crate) fn decide(
 fn first_violation(
     claims: Claims<'_>,
     requirements: &Requirements,
+    possession: &Possession,
     policy: &Policy,
     now: i64,
 ) -> Option<Reason> {
@@ -192,8 +196,8 @@ fn first_violation(
     if claims.is_other_token() || !claims.unknown_types().all(is_configured) {
         return Some(Reason::WrongTokenType);
     }
-    if claims.is_key_bound() {
-        return Some(Reason::ProofOfPossessionMissing);
+    if let Some(reason) = possession.violation(claims, policy) {
+        return Some(reason);
     }
     if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
         return Some(Reason::UnfinishedLogin);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 use triomphe::{Arc, HeaderSlice};
 
+use super::confirmation::Confirmation;
 use super::fault::{Detail, Document, MemberFault};
 use super::members::{Members, member_fault};
 use crate::grammar::is_field_value;
@@ -32,6 +33,8 @@ struct Head {
     unknown_types: u8,
     is_other_token: bool,
     is_key_bound: bool,
+    /// `None`: not bound to a key, or in a way that nobody here can check. Few tokens are bound.
+    confirmation: Option<Box<Confirmation>>,
     /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per
     /// response.
     header_safe: [bool; CLAIM_MEMBERS.len()],
@@ -160,6 +163,9 @@ impl Facts {
                 .max(members.time("iat", f64::floor)?)
                 .unwrap_or(i64::MIN),
             is_key_bound: members.get("cnf").is_some(),
+            confirmation: (members.get("cnf"))
+                .and_then(Confirmation::read)
+                .map(Box::new),
             header_safe,
         };
         let facts = Arc::from_header_and_str(head, &strings.concatenated());
@@ -176,7 +182,10 @@ impl Facts {
             true => spans.capacity().saturating_mul(size_of::<Span>()),
             false => 0,
         };
-        size_of_val(&**facts).saturating_add(spans)
+        let confirmation = facts.header.confirmation.as_deref();
+        size_of_val(&**facts)
+            .saturating_add(spans)
+            .saturating_add(confirmation.map_or(0, size_of_val))
     }
 
     /// The claims of an active token; `None` if the token is inactive.
@@ -276,6 +285,11 @@ impl<'a> Claims<'a> {
     /// Whether the token is bound to a key (`cnf`, RFC 7800).
     pub(crate) const fn is_key_bound(self) -> bool {
         self.0.header.is_key_bound
+    }
+
+    /// The keys that it is bound to. `None`: there are none, or they cannot be checked here.
+    pub(crate) fn confirmation(self) -> Option<&'a Confirmation> {
+        self.0.header.confirmation.as_deref()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
+mod bound_tokens;
 mod environment;
 mod names;
 mod requirements;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
+pub(crate) use bound_tokens::BoundTokens;
+pub use bound_tokens::CertificateSource;
 pub use environment::{UnknownVariable, unknown_variable};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
@@ -81,6 +84,7 @@ pub struct Policy {
     forward_token: bool,
     claims_header: ClaimsHeader,
     resource_metadata: Option<ResourceMetadata>,
+    bound_tokens: BoundTokens,
 }
 
 impl Policy {
@@ -109,14 +113,14 @@ impl Policy {
     ) -> Result<Self, SettingsError> {
         values
             .check()
-            .and_then(|()| Self::read(values))
+            .and_then(|()| Self::read(values, source))
             .map_err(|error| {
                 let source = values.source(&error.key).unwrap_or(source);
                 error.at(source)
             })
     }
 
-    fn read(values: &SettingValues) -> Result<Self, SettingsError> {
+    fn read(values: &SettingValues, source: SettingSource) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
         let introspect_url =
             http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
@@ -199,6 +203,7 @@ impl Policy {
             forward_token: values.boolean(FORWARD_TOKEN)?,
             claims_header: claims_header(values)?,
             resource_metadata,
+            bound_tokens: BoundTokens::read(values, source)?,
         })
     }
 
@@ -360,6 +365,16 @@ impl Policy {
     /// What clients may read about this service without a token.
     pub(crate) const fn resource_metadata(&self) -> Option<&ResourceMetadata> {
         self.resource_metadata.as_ref()
+    }
+
+    /// Where [`RequestHead::client_certificate`] comes from.
+    #[must_use]
+    pub fn certificate_source(&self) -> CertificateSource<'_> {
+        self.bound_tokens.certificate_source()
+    }
+
+    pub(crate) const fn bound_tokens(&self) -> &BoundTokens {
+        &self.bound_tokens
     }
 
     /// Which claims `x-auth-claims` holds.

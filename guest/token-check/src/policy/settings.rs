@@ -215,6 +215,10 @@ settings! {
         "Spin only: label of the key-value store in which instances share cached results.";
     CACHE_KEY: "cache_key", Kind::Secret, Some(""),
         "A random string of 32 characters or more. Cached results that instances share, and the digests in audit lines, are protected with a key derived from it; if not set, from the client secret, which takes some milliseconds at the start.";
+    CERTIFICATE_BINDING: "certificate_binding", Kind::Choice(&["off", "connection", "header"]), Some("off"),
+        "Where the client certificate is found to which a token is bound (RFC 8705): {}. `connection`: in Envoy, the caller's TLS connection. `header`: in `certificate_header`. `off`: such tokens are refused. See docs/bound-tokens.md.";
+    CERTIFICATE_HEADER: "certificate_header", Kind::String, Some(""),
+        "The header with the client certificate: `client-cert` (RFC 9440), `x-forwarded-client-cert`, or another one that holds its SHA-256 in hexadecimal. Every caller who can set it is believed: a proxy in front must overwrite it.";
     AUDIT: "audit", Kind::Boolean, Some("false"),
         "`true`: log one line of JSON per decision.";
     REALM: "realm", Kind::String, Some("service-b"),

@@ -64,6 +64,10 @@ pub enum Problem {
     ShortKey(usize),
     /// Is not exactly the origin of `introspect_url`, which is this.
     NotTheOrigin(String),
+    /// Not the name of a header.
+    NotAHeaderName,
+    /// This host does not tell about the connection of a caller.
+    NoConnection,
     /// Rules that cannot be used.
     Rules(RulesError),
     /// Not a kind of requirement.
@@ -210,6 +214,11 @@ impl fmt::Display for SettingsError {
             Problem::NotTheOrigin(origin) => write!(
                 f,
                 "must be `{origin}`, the scheme, host and port of `introspect_url`, and nothing more"
+            ),
+            Problem::NotAHeaderName => f.write_str("is not the name of one header"),
+            Problem::NoConnection => f.write_str(
+                "cannot be `connection` in Spin, which does not tell components about TLS: use `header` behind a proxy \
+                 that terminates TLS, and let nobody else reach Spin",
             ),
             Problem::Rules(error) => write!(f, "cannot be used: {error}"),
             Problem::UnknownRequirement { word, near } => {

@@ -118,6 +118,7 @@ mod tests {
             method: b"GET",
             authority: None,
             path_and_query: Some(target),
+            client_certificate: &[],
             traceparent: &[],
         };
         token(&head, MAX_BYTES).map(<[u8]>::to_vec)

@@ -10,6 +10,7 @@
 mod allocations;
 mod audit;
 mod cache;
+mod certificate_binding;
 mod circuit_breaker;
 mod decisions;
 mod event_order;
