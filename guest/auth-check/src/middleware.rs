@@ -17,7 +17,7 @@ impl Guest for Middleware {
             return Ok(http::refuse(&token_check::Response::misconfigured(None)).await);
         };
         let head = http::Head::new(&request);
-        let parts = head.parts(instance.check.borrow().policy().certificate_source());
+        let parts = head.parts(instance.check.borrow().policy());
         let verdict = driver::decide(&instance.host, &instance.check, &parts.head()).await;
         if let Some(event) = &verdict.event {
             log::line(event);

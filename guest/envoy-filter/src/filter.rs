@@ -15,6 +15,8 @@ use crate::dispatcher::Dispatcher;
 use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
+#[cfg(feature = "jwt")]
+use crate::signatures;
 use crate::upstream::Upstream;
 
 /// What the access log shows of a decision.
@@ -53,7 +55,14 @@ pub(crate) struct Filter<H> {
 impl<H: Host> Filter<H> {
     /// `root`: the root context. `seed`: random bytes.
     pub(crate) fn new(host: H, root: u32, config: Config, seed: [u8; 16]) -> Self {
+        #[cfg(feature = "jwt")]
+        let verifies = config.policy.accepts_dpop();
         let check = AuthCheck::new(config.policy, seed).sharing(Sharing::CompareAndSwap);
+        #[cfg(feature = "jwt")]
+        let check = match verifies {
+            true => check.verifying_with(Box::new(signatures::tested(host.clone()))),
+            false => check,
+        };
         let upstream = Upstream::new(host.clone(), config.issuer, config.issuer_cluster);
         let metrics = Metrics::define(host.clone());
         Self {
@@ -81,8 +90,13 @@ impl<H: Host> Filter<H> {
             }
         }
         let whoami_method = method.filter(|_| self.is_whoami(path));
+        let policy = self.dispatcher.policy();
+        let dpop = match policy.accepts_dpop() {
+            true => values(headers, "dpop"),
+            false => Vec::new(),
+        };
         let (certificate, digest, lines);
-        let client_certificate = match self.dispatcher.policy().certificate_source() {
+        let client_certificate = match policy.certificate_source() {
             CertificateSource::None => [].as_slice(),
             CertificateSource::Connection => {
                 certificate = self.host.client_certificate();
@@ -99,6 +113,7 @@ impl<H: Host> Filter<H> {
             method: method.unwrap_or_default(),
             authority,
             path_and_query: path,
+            dpop: &dpop,
             client_certificate,
             traceparent: &traceparent,
         };

@@ -33,7 +33,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection`, `jose` |
+//! | protocol | `request`, `introspection`, `jose`, `proof` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -61,6 +61,7 @@
 //!     method: b"GET",
 //!     authority: Some(b"service-b.example"),
 //!     path_and_query: Some(b"/data"),
+//!     dpop: &[],
 //!     client_certificate: &[],
 //!     traceparent: &[],
 //! };
@@ -100,6 +101,8 @@ mod json;
 mod json_text;
 mod memory;
 mod policy;
+#[cfg(feature = "jwt")]
+mod proof;
 mod reason;
 mod request;
 mod secret;
@@ -128,6 +131,8 @@ pub use policy::{
     SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean,
     Unit, UnknownVariable, spin_variables, unknown_variable, variable,
 };
+#[cfg(feature = "jwt")]
+pub use proof::ProofFault;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
 pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};

@@ -59,6 +59,7 @@ impl Fixture {
                 method: b"GET",
                 authority: None,
                 path_and_query: Some(b"/data"),
+                dpop: &[],
                 client_certificate: &[],
                 traceparent: &[],
             };

@@ -16,7 +16,7 @@ pub(crate) mod proxy_wasm;
 ///
 /// Calls about a request or its response concern the effective context: the one that Envoy called
 /// back last, or that [`set_effective_context`](Self::set_effective_context) chose since.
-pub trait Host: Clone {
+pub trait Host: Clone + 'static {
     /// Both clocks.
     fn now(&self) -> Now;
 

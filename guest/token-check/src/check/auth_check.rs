@@ -11,6 +11,8 @@ use super::flight::{
 };
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
+#[cfg(feature = "jwt")]
+use super::proofs::{GoodProof, Proofs, Unproved};
 use super::protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,
@@ -23,7 +25,9 @@ use crate::jose::{NoSignatureHost, SignatureHost};
 use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::request::{RequestHead, bearer, traceparent};
+#[cfg(feature = "jwt")]
+use crate::request::Credentials;
+use crate::request::{RequestHead, Scheme, bearer, traceparent};
 use crate::secret::AccessToken;
 use crate::time::Now;
 
@@ -31,11 +35,13 @@ use crate::time::Now;
 pub struct AuthCheck<W> {
     policy: Policy,
     keys: TokenKeys,
-    /// `None`: no audit lines are written.
+    /// `None`: nothing needs them.
     derived_keys: Option<DerivedKeys>,
     lookup: Lookup,
     flights: FlightTable<W>,
     admission: Admission,
+    #[cfg(feature = "jwt")]
+    proofs: Proofs,
     #[cfg(feature = "jwt")]
     signature_host: Box<dyn SignatureHost>,
 }
@@ -89,9 +95,14 @@ impl<W> AuthCheck<W> {
     /// `seed`: random bytes for the keyed hash that identifies tokens in memory.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
+        let derived_keys = (policy.needs_derived_keys())
+            .then(|| DerivedKeys::new(&policy))
+            .flatten();
         Self {
             keys: TokenKeys::new(&seed),
-            derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
+            #[cfg(feature = "jwt")]
+            proofs: Proofs::new(&policy, derived_keys.as_ref()),
+            derived_keys,
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
@@ -140,18 +151,46 @@ impl<W> AuthCheck<W> {
             RouteAccess::NeedsToken(requirements) => requirements,
             RouteAccess::Decided(decision) => return self.done(decision, context, None, now),
         };
-        let token = match bearer::token(request, self.policy.max_token_bytes()) {
-            Ok(token) => token,
+        let max_bytes = self.policy.max_token_bytes();
+        let accepts_dpop = self.policy.accepts_dpop();
+        let credentials = match bearer::credentials(request, max_bytes, accepts_dpop) {
+            Ok(credentials) => credentials,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));
                 return self.done(refused, context, None, now);
             }
         };
-        let possession = self.possession(request);
+        let token = credentials.token;
+        let possession = self.possession(request, credentials.scheme);
+        #[cfg(feature = "jwt")]
+        let (possession, proof) = match self.proof(request, &credentials, now) {
+            Ok(None) => (possession, None),
+            Ok(Some(proof)) => {
+                let dpop_key = Some(proof.key);
+                (
+                    Possession {
+                        dpop_key,
+                        ..possession
+                    },
+                    Some(proof.id),
+                )
+            }
+            Err(unproved) => {
+                let event = unproved.event(&mut self.lookup.log, now);
+                let refusal = unproved.refusal(requirements, credentials.scheme);
+                let context = VerdictContext {
+                    token: Some(token),
+                    ..context
+                };
+                return self.done(Decision::Refused(refusal), context, event, now);
+            }
+        };
         let key = self.keys.key(token);
         if let Some(facts) = (self.lookup.cache).fresh(key, &requirements, &self.policy, now) {
             let unix = now.unix_seconds();
             let decision = decide(facts, &requirements, &possession, &self.policy, unix);
+            #[cfg(feature = "jwt")]
+            let decision = (self.proofs).spend(decision, proof, &requirements, &self.policy, now);
             let context = VerdictContext {
                 token: Some(token),
                 claims: facts.claims(),
@@ -167,6 +206,8 @@ impl<W> AuthCheck<W> {
             token: Arc::new(AccessToken::new(token)),
             requirements,
             possession,
+            #[cfg(feature = "jwt")]
+            proof,
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
@@ -179,11 +220,29 @@ impl<W> AuthCheck<W> {
     }
 
     /// What the request shows about the keys of its caller.
-    fn possession(&self, request: &RequestHead<'_>) -> Possession {
+    fn possession(&self, request: &RequestHead<'_>, scheme: Scheme) -> Possession {
         let format = self.policy.bound_tokens().certificate_format();
         Possession {
+            scheme,
+            dpop_key: None,
             certificate: format.and_then(|format| format.sha256(request.client_certificate)),
         }
+    }
+
+    /// Its DPoP proof. `None`: it needs none.
+    #[cfg(feature = "jwt")]
+    fn proof(
+        &self,
+        request: &RequestHead<'_>,
+        credentials: &Credentials<'_>,
+        now: Now,
+    ) -> Result<Option<GoodProof>, Unproved> {
+        let Some(dpop) = self.policy.dpop() else {
+            return Ok(None);
+        };
+        let host = &*self.signature_host;
+        self.proofs
+            .check(request, credentials, dpop, &self.keys, host, now)
     }
 
     /// Parks a request until its flight finishes; `waker` is then in [`Finished::woken`].
@@ -578,6 +637,9 @@ impl<W> AuthCheck<W> {
         let requirements = &context.requirements;
         let (possession, unix) = (&context.possession, now.unix_seconds());
         let decision = decide(facts, requirements, possession, &self.policy, unix);
+        #[cfg(feature = "jwt")]
+        let decision =
+            (self.proofs).spend(decision, context.proof, requirements, &self.policy, now);
         let claims = facts.claims();
         let event = if verdict.cache == Some(CacheStatus::Stale) {
             self.lookup.log.stale(now)

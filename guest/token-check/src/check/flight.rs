@@ -9,6 +9,8 @@ use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
 use crate::decision::Possession;
 use crate::introspection::{CallFailure, Detail, Fault};
+#[cfg(feature = "jwt")]
+use crate::memory::ProofId;
 use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
 use crate::policy::Requirements;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -49,6 +51,9 @@ pub(super) struct RequestContext {
     pub(super) token: Arc<AccessToken>,
     pub(super) requirements: Arc<Requirements>,
     pub(super) possession: Possession,
+    /// To be used once.
+    #[cfg(feature = "jwt")]
+    pub(super) proof: Option<ProofId>,
     pub(super) deadline: Duration,
     pub(super) traceparent: Option<Box<str>>,
     /// For the audit line.

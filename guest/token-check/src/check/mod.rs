@@ -6,6 +6,8 @@ mod auth_check;
 mod flight;
 mod log_event;
 mod lookup;
+#[cfg(feature = "jwt")]
+mod proofs;
 mod protocol;
 mod verdict;
 

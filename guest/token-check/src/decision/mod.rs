@@ -1,5 +1,6 @@
 //! Facts, policy and time make a decision. It is made for every request and kept nowhere.
 
+mod challenge;
 mod identity;
 mod possession;
 mod response;
@@ -13,8 +14,9 @@ pub use response::Response;
 use crate::introspection::{Claims, Facts};
 use crate::policy::{Access, Policy, Requirements};
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::request::RequestHead;
+use crate::request::{RequestHead, Scheme};
 use identity::Identity;
+use response::Details;
 
 /// The scope of a login at IBM Verify whose second factor is still missing.
 const MFA_CHALLENGE: &str = "mfa_challenge";
@@ -68,6 +70,10 @@ pub struct Refusal {
     reason: Reason,
     route: Route,
     retry_after: u32,
+    /// Of the credentials, for the challenge.
+    scheme: Scheme,
+    /// The nonce for the next DPoP proof.
+    proof_nonce: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +94,27 @@ impl Refusal {
             reason,
             route,
             retry_after: RETRY_AFTER_SECONDS,
+            scheme: Scheme::Bearer,
+            proof_nonce: None,
         }
     }
 
     /// Sets `Retry-After`, in seconds.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = seconds;
+        self
+    }
+
+    /// Of a request whose credentials have this scheme.
+    pub(crate) const fn of(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Sets `DPoP-Nonce` (RFC 9449 section 9).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn proof_nonce(mut self, nonce: String) -> Self {
+        self.proof_nonce = Some(nonce.into());
         self
     }
 
@@ -120,7 +141,13 @@ impl Refusal {
             Route::Unknown | Route::Denied(_) => None,
             Route::Token(requirements) => Some(&**requirements),
         };
-        Response::new(self.reason, Some(policy), requirements, self.retry_after)
+        let details = Details {
+            requirements,
+            retry_after: self.retry_after,
+            scheme: self.scheme,
+            proof_nonce: self.proof_nonce.as_deref(),
+        };
+        Response::new(self.reason, Some(policy), details)
     }
 }
 
@@ -159,7 +186,10 @@ pub(crate) fn decide(
     policy: &Policy,
     unix_seconds: i64,
 ) -> Decision {
-    let refused = |reason| Decision::Refused(Refusal::new(reason, Arc::clone(requirements)));
+    let refused = |reason| {
+        let refusal = Refusal::new(reason, Arc::clone(requirements));
+        Decision::Refused(refusal.of(possession.scheme))
+    };
     let Some(claims) = facts.claims() else {
         return refused(Reason::Inactive);
     };
@@ -193,7 +223,10 @@ fn first_violation(
         let mut configured = policy.token_types().iter();
         configured.any(|configured| configured.eq_ignore_ascii_case(token_type))
     };
-    if claims.is_other_token() || !claims.unknown_types().all(is_configured) {
+    if claims.is_other_token()
+        || is_misused_dpop_token(claims, policy)
+        || !claims.unknown_types().all(is_configured)
+    {
         return Some(Reason::WrongTokenType);
     }
     if let Some(reason) = possession.violation(claims, policy) {
@@ -231,6 +264,16 @@ fn first_violation(
         return Some(Reason::InsufficientScope);
     }
     (!identity::fits(claims)).then_some(Reason::ClaimsTooLong)
+}
+
+/// Whether a token needs a DPoP proof by its type, and none is accepted for it.
+fn is_misused_dpop_token(claims: Claims<'_>, policy: &Policy) -> bool {
+    let has_key = || {
+        claims
+            .confirmation()
+            .is_some_and(|keys| keys.dpop_key.is_some())
+    };
+    claims.is_dpop_token() && !(policy.accepts_dpop() && has_key())
 }
 
 /// How the values of a claim compare with a list of which one is required.

@@ -32,6 +32,7 @@ struct Head {
     audiences: u32,
     unknown_types: u8,
     is_other_token: bool,
+    is_dpop_token: bool,
     is_key_bound: bool,
     /// `None`: not bound to a key, or in a way that nobody here can check. Few tokens are bound.
     confirmation: Option<Box<Confirmation>>,
@@ -156,6 +157,7 @@ impl Facts {
             audiences: audiences.len().try_into().map_err(|_| too_large)?,
             unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
             is_other_token: types.is_other,
+            is_dpop_token: types.is_dpop,
             // Rounded so that a fraction never extends the life of a token.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
             starts: members
@@ -280,6 +282,11 @@ impl<'a> Claims<'a> {
     /// Whether the token type is known not to be a bearer access token's.
     pub(crate) const fn is_other_token(self) -> bool {
         self.0.header.is_other_token
+    }
+
+    /// Whether the token type is that of tokens that need a DPoP proof.
+    pub(crate) const fn is_dpop_token(self) -> bool {
+        self.0.header.is_dpop_token
     }
 
     /// Whether the token is bound to a key (`cnf`, RFC 7800).

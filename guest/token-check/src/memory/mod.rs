@@ -5,13 +5,21 @@ mod cache;
 mod circuit_breaker;
 mod derived_keys;
 mod known_tokens;
+#[cfg(feature = "jwt")]
+mod proof_nonces;
 mod shared_store;
 mod token_key;
+#[cfg(feature = "jwt")]
+mod used_proofs;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
 pub(crate) use circuit_breaker::{CircuitBreaker, Permit, ProbeFirst, Rejected, counts_as_fault};
 pub(crate) use derived_keys::DerivedKeys;
 pub(crate) use known_tokens::KnownTokens;
+#[cfg(feature = "jwt")]
+pub(crate) use proof_nonces::ProofNonces;
 pub use shared_store::{Record, Sharing, StoreKey};
 pub(crate) use shared_store::{SharedStore, SharedToken, SlotState};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};
+#[cfg(feature = "jwt")]
+pub(crate) use used_proofs::{ProofId, UsedProofs};

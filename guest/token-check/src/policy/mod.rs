@@ -1,6 +1,8 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
 mod bound_tokens;
+#[cfg(feature = "jwt")]
+mod dpop;
 mod environment;
 mod names;
 mod requirements;
@@ -11,6 +13,8 @@ mod settings_error;
 mod summary;
 mod unclean;
 mod values;
+#[cfg(not(feature = "jwt"))]
+mod without_dpop;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -19,6 +23,8 @@ use url::{Host, Url};
 
 pub(crate) use bound_tokens::BoundTokens;
 pub use bound_tokens::CertificateSource;
+#[cfg(feature = "jwt")]
+pub(crate) use dpop::DpopPolicy;
 pub use environment::{UnknownVariable, unknown_variable};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
@@ -32,6 +38,8 @@ pub use settings_error::{Problem, SettingSource, SettingsError};
 pub use summary::Summary;
 pub use unclean::Unclean;
 pub use values::SettingValues;
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_dpop::DpopPolicy;
 
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
@@ -85,6 +93,7 @@ pub struct Policy {
     claims_header: ClaimsHeader,
     resource_metadata: Option<ResourceMetadata>,
     bound_tokens: BoundTokens,
+    dpop: Option<DpopPolicy>,
 }
 
 impl Policy {
@@ -170,13 +179,23 @@ impl Policy {
             _ => values.required(RESOURCE_CLIENT_SECRET)?,
         };
         let client_secret = ClientSecret::new(client_secret.to_owned());
-        let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
+        let cache_key = cache_key(values)?;
+        let has_keys = cache_key.is_some() || !client_secret.secret().is_empty();
+        let dpop = DpopPolicy::read(values, has_keys)?;
+        let bound_tokens = BoundTokens::read(values, source)?;
+        let resource_metadata = resource_metadata(
+            values,
+            allow_http,
+            &default,
+            &rules,
+            &proof_members(dpop.as_ref(), &bound_tokens),
+        )?;
         let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {
             endpoint: Arc::new(endpoint),
             client_id,
             client_secret,
-            cache_key: cache_key(values)?,
+            cache_key,
             default: Arc::new(default),
             rules,
             token_types: values.list(TOKEN_TYPES)?,
@@ -203,7 +222,8 @@ impl Policy {
             forward_token: values.boolean(FORWARD_TOKEN)?,
             claims_header: claims_header(values)?,
             resource_metadata,
-            bound_tokens: BoundTokens::read(values, source)?,
+            bound_tokens,
+            dpop,
         })
     }
 
@@ -271,6 +291,15 @@ impl Policy {
     /// Whether each decision gets an audit line.
     #[must_use]
     pub const fn audits(&self) -> bool {
+        self.audit
+    }
+
+    /// Whether anything is made from keys that only this policy has, besides shared results.
+    pub(crate) fn needs_derived_keys(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        if self.dpop.as_ref().is_some_and(DpopPolicy::asks_for_nonces) {
+            return true;
+        }
         self.audit
     }
 
@@ -373,6 +402,33 @@ impl Policy {
         self.bound_tokens.certificate_source()
     }
 
+    /// Whether tokens are accepted with a DPoP proof.
+    #[must_use]
+    pub const fn accepts_dpop(&self) -> bool {
+        self.dpop.is_some()
+    }
+
+    /// The algorithms of proofs, for a challenge (RFC 9449 section 7.1).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn proof_algorithms(&self) -> String {
+        crate::proof::ALGORITHM_NAMES.join(" ")
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    pub(crate) const fn proof_algorithms(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether no others are.
+    pub(crate) fn requires_dpop(&self) -> bool {
+        self.dpop.as_ref().is_some_and(DpopPolicy::is_required)
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn dpop(&self) -> Option<&DpopPolicy> {
+        self.dpop.as_ref()
+    }
+
     pub(crate) const fn bound_tokens(&self) -> &BoundTokens {
         &self.bound_tokens
     }
@@ -430,6 +486,7 @@ fn resource_metadata(
     allow_http: bool,
     default: &Requirements,
     rules: &Rules,
+    proofs: &str,
 ) -> Result<Option<ResourceMetadata>, SettingsError> {
     let Some(identifier) = values.optional(RESOURCE_IDENTIFIER) else {
         return Ok(None);
@@ -453,7 +510,27 @@ fn resource_metadata(
         identifier,
         &url,
         default.into_iter().chain(in_rules),
+        proofs,
     )))
+}
+
+/// What the metadata say about bound tokens (RFC 9728 section 2).
+fn proof_members(dpop: Option<&DpopPolicy>, bound_tokens: &BoundTokens) -> String {
+    let mut members = String::new();
+    if bound_tokens.certificate_format().is_some() {
+        members.push_str(r#","tls_client_certificate_bound_access_tokens":true"#);
+    }
+    #[cfg(feature = "jwt")]
+    if dpop.is_some() {
+        let names = crate::proof::ALGORITHM_NAMES.join(r#"",""#);
+        members.push_str(r#","dpop_signing_alg_values_supported":[""#);
+        members.push_str(&names);
+        members.push_str(r#""]"#);
+    }
+    if dpop.is_some_and(DpopPolicy::is_required) {
+        members.push_str(r#","dpop_bound_access_tokens_required":true"#);
+    }
+    members
 }
 
 fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {

@@ -64,6 +64,12 @@ pub enum Problem {
     ShortKey(usize),
     /// Is not exactly the origin of `introspect_url`, which is this.
     NotTheOrigin(String),
+    /// Not only scheme, host and port.
+    NotAnOrigin,
+    /// Nonces need a secret to derive them from.
+    NeedsKeys,
+    /// This build cannot verify proofs.
+    WithoutProofs,
     /// Not the name of a header.
     NotAHeaderName,
     /// This host does not tell about the connection of a caller.
@@ -214,6 +220,13 @@ impl fmt::Display for SettingsError {
             Problem::NotTheOrigin(origin) => write!(
                 f,
                 "must be `{origin}`, the scheme, host and port of `introspect_url`, and nothing more"
+            ),
+            Problem::NotAnOrigin => f.write_str("must be `scheme://host[:port]` and nothing more"),
+            Problem::NeedsKeys => f.write_str(
+                "needs a secret that all instances share, from which nonces are made: set `cache_key`",
+            ),
+            Problem::WithoutProofs => f.write_str(
+                "must be `off`: this build has no signatures (cargo feature `jwt`)",
             ),
             Problem::NotAHeaderName => f.write_str("is not the name of one header"),
             Problem::NoConnection => f.write_str(

@@ -5,6 +5,9 @@ mod client_certificate;
 pub(crate) mod path;
 pub(crate) mod traceparent;
 
+#[cfg(feature = "jwt")]
+pub(crate) use bearer::Credentials;
+pub(crate) use bearer::Scheme;
 pub(crate) use client_certificate::CertificateFormat;
 pub use path::Ambiguity;
 
@@ -20,6 +23,9 @@ pub struct RequestHead<'a> {
     pub authority: Option<&'a [u8]>,
     /// Path and query as received. `None` if there is no path (CONNECT).
     pub path_and_query: Option<&'a [u8]>,
+    /// Each `DPoP` field line's value (RFC 9449 section 4.1), as received. Only read if the policy
+    /// [accepts proofs](crate::Policy::accepts_dpop).
+    pub dpop: &'a [&'a [u8]],
     /// What the host tells about the client certificate, from where
     /// [`Policy::certificate_source`](crate::Policy::certificate_source) says: each line of that
     /// header, or the one property. Empty if there is none, or nothing is asked for.

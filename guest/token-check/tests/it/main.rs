@@ -13,6 +13,7 @@ mod cache;
 mod certificate_binding;
 mod circuit_breaker;
 mod decisions;
+mod dpop;
 mod event_order;
 mod fixture;
 mod header_names;

@@ -66,6 +66,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     at(
         "envoy",
+        "rfc9449_proofs_need_the_origin_of_the_service",
+        HostDifference::RefusesToStart,
+        WRONG_SETTINGS,
+    ),
+    at(
+        "envoy",
         "p14_a_gigabyte_is_not_read",
         HostDifference::Refuses(503, "issuer_unreachable", 2),
         "Envoy ends a call whose answer is over its own buffer limit and does not say why",

@@ -50,6 +50,7 @@ impl Driver for Core {
                 .collect()
         };
         let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        let dpop = values("dpop");
         let certificate = match check.policy().certificate_source() {
             CertificateSource::Header(name) => values(name),
             CertificateSource::None | CertificateSource::Connection => Vec::new(),
@@ -60,6 +61,7 @@ impl Driver for Core {
         let target = scenario.filled(request.target.as_bytes());
         let head = RequestHead {
             authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            dpop: &dpop.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             client_certificate: &certificate.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             method: request.method.as_bytes(),
             authority: Some(&authority),
