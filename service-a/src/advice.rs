@@ -57,6 +57,15 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "ambiguous_method" => {
             "Check that no proxy between here and Service B changes the case of the method: it must be in upper case."
         }
+        "client_certificate_missing" | "client_certificate_mismatch" => {
+            "Call Service B with the certificate that the token was requested with (WORKOUT18_CLIENT_CERTIFICATE, --client-certificate), and check that the proxies on the way pass it on."
+        }
+        "dpop_key_mismatch" => {
+            "Request the token with --use-dpop (WORKOUT18_USE_DPOP) in the same run, and check that the issuer binds it to the key (`cnf`)."
+        }
+        "dpop_nonce_needed" | "dpop_proof_invalid" | "dpop_proof_replayed" => {
+            "Check this machine's clock, and that WORKOUT18_PUBLIC_ORIGIN of Service B is the origin of WORKOUT18_SERVICE_B_URL (--service-b-url) here; the log of Service B says what is wrong with the DPoP proof."
+        }
         "ambiguous_path" => {
             "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy changes the Host header or adds a second one."
         }
@@ -135,7 +144,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Compare the clocks of Service B and of the issuer, or raise WORKOUT18_LEEWAY of Service B."
         }
         "proof_of_possession_missing" => {
-            "Configure the issuer to give this client tokens that are not bound to a key."
+            "Call Service B with --use-dpop (WORKOUT18_USE_DPOP) if it accepts DPoP (WORKOUT18_DPOP), or configure the issuer to give this client tokens that are not bound to a key."
         }
         "unfinished_login" => {
             "Check the client at the issuer: its tokens wait for a login that no service can complete."

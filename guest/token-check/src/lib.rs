@@ -36,7 +36,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection`, `jose` |
+//! | protocol | `request`, `introspection`, `jose`, `proof` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -64,6 +64,8 @@
 //!     method: b"GET",
 //!     authority: Some(b"service-b.example"),
 //!     path_and_query: Some(b"/data"),
+//!     dpop: &[],
+//!     client_certificate: &[],
 //!     traceparent: &[],
 //! };
 //! let Step::Lead(pending, Action::Introspect(ticket, call)) = check.begin(&request, now) else {
@@ -102,6 +104,8 @@ mod json;
 mod json_text;
 mod memory;
 mod policy;
+#[cfg(feature = "jwt")]
+mod proof;
 mod reason;
 mod request;
 mod secret;
@@ -130,11 +134,13 @@ pub use jose::{
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{
-    ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy, Problem, Range,
-    RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX,
-    Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean, Unit, UnknownVariable,
-    spin_variables, unknown_variable, variable,
+    CertificateSource, ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy,
+    Problem, Range, RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS,
+    SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean,
+    Unit, UnknownVariable, spin_variables, unknown_variable, variable,
 };
+#[cfg(feature = "jwt")]
+pub use proof::ProofFault;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
 pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};

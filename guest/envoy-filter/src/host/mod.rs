@@ -46,6 +46,10 @@ pub trait Host: Clone + 'static {
     /// The protocol of the request, such as `HTTP/2`.
     fn request_protocol(&self) -> Option<String>;
 
+    /// SHA-256 of the certificate that the caller showed on its connection, in hexadecimal. `None`: it
+    /// showed none.
+    fn client_certificate(&self) -> Option<Vec<u8>>;
+
     /// Every trailer line of the request.
     fn request_trailers(&self) -> HeaderMap;
 

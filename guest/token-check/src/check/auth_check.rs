@@ -10,22 +10,29 @@ use super::flight::{
     PendingRequest, Purpose, RequestContext, SharedResult, StoreRead,
 };
 #[cfg(feature = "jwt")]
-use super::keys::Keys;
+use super::keys::{Keys, Need};
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
+#[cfg(feature = "jwt")]
+use super::proofs::{GoodProof, Proofs, Unproved};
 use super::protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,
 };
+use super::unavailable::Unavailable;
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
 #[cfg(not(feature = "jwt"))]
-use super::without_jwt::Keys;
-use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
+use super::without_jwt::{Keys, Need};
+use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
+#[cfg(feature = "jwt")]
+use crate::jose::{NoSignatureHost, SignatureHost};
+use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
-use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::request::{RequestHead, bearer, traceparent};
+use crate::reason::Reason;
+#[cfg(feature = "jwt")]
+use crate::request::Credentials;
+use crate::request::{RequestHead, Scheme, bearer, traceparent};
 use crate::secret::AccessToken;
 use crate::time::Now;
 
@@ -33,94 +40,46 @@ use crate::time::Now;
 pub struct AuthCheck<W> {
     pub(super) policy: Policy,
     token_keys: TokenKeys,
-    /// `None`: no audit lines are written.
+    /// `None`: nothing needs them.
     derived_keys: Option<DerivedKeys>,
     pub(super) keys: Keys,
     pub(super) lookup: Lookup,
     pub(super) flights: FlightTable<W>,
     admission: Admission,
-}
-
-/// How to learn about the token of a request.
-pub(super) enum Need {
-    /// By this flight.
-    Flight(About),
-    /// It is known: its signature was verified.
     #[cfg(feature = "jwt")]
-    Facts(Facts),
-    /// Not at all: it is refused.
+    proofs: Proofs,
     #[cfg(feature = "jwt")]
-    Refuse(Reason, Option<LogEvent>),
-    /// Not now.
-    #[cfg(feature = "jwt")]
-    Unavailable(Unavailable),
-}
-
-/// The issuer is unavailable for a request.
-#[derive(Clone, Copy)]
-pub(super) struct Unavailable {
-    reason: Reason,
-    /// In seconds.
-    retry_after: u32,
-    latency: Option<Duration>,
-    /// Whether the issuer is known to be down, so that `stale_if_error` applies.
-    is_outage: bool,
-}
-
-impl From<&FlightFault> for Unavailable {
-    fn from(fault: &FlightFault) -> Self {
-        Self {
-            reason: fault.fault.reason(),
-            retry_after: fault.retry_after,
-            latency: fault.latency,
-            is_outage: fault.is_outage,
-        }
-    }
-}
-
-impl From<Rejected> for Unavailable {
-    fn from(rejected: Rejected) -> Self {
-        Self {
-            reason: rejected.reason,
-            retry_after: rejected.retry_after,
-            latency: None,
-            is_outage: rejected.is_outage,
-        }
-    }
-}
-
-impl Unavailable {
-    /// Until this time in seconds.
-    #[cfg(feature = "jwt")]
-    pub(super) const fn for_seconds(mut self, seconds: u32) -> Self {
-        self.retry_after = seconds;
-        self
-    }
-
-    /// Not in an outage that `stale_if_error` is for.
-    pub(super) const fn because(reason: Reason) -> Self {
-        Self {
-            reason,
-            retry_after: RETRY_AFTER_SECONDS,
-            latency: None,
-            is_outage: false,
-        }
-    }
+    pub(super) signature_host: Box<dyn SignatureHost>,
 }
 
 impl<W> AuthCheck<W> {
     /// `seed`: random bytes for the keyed hash that identifies tokens in memory.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
+        let derived_keys = (policy.needs_derived_keys())
+            .then(|| DerivedKeys::new(&policy))
+            .flatten();
         Self {
             keys: Keys::new(&policy),
             token_keys: TokenKeys::new(&seed),
-            derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
+            #[cfg(feature = "jwt")]
+            proofs: Proofs::new(&policy, derived_keys.as_ref()),
+            derived_keys,
             lookup: Lookup::new(&policy),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
+            #[cfg(feature = "jwt")]
+            signature_host: Box::new(NoSignatureHost),
             policy,
         }
+    }
+
+    /// Has the host verify signatures where it can, since it is faster than WebAssembly.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn verifying_with(mut self, host: Box<dyn SignatureHost>) -> Self {
+        self.signature_host = host;
+        self
     }
 
     /// Shares facts with other instances through the host's store, if the policy caches any.
@@ -144,6 +103,25 @@ impl<W> AuthCheck<W> {
         &self.policy
     }
 
+    /// There is nothing to do for the host's own sake.
+    #[cfg(not(feature = "jwt"))]
+    pub const fn errand(&mut self, _: Now) -> Option<Action> {
+        None
+    }
+
+    /// There never is.
+    #[cfg(not(feature = "jwt"))]
+    #[must_use]
+    pub const fn has_errands(&self) -> bool {
+        false
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    const fn need(&mut self, context: &mut RequestContext, _: Now) -> Need {
+        Need::Flight(About::Token(context.key))
+    }
+
     /// A request has arrived.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         let context = VerdictContext {
@@ -154,18 +132,48 @@ impl<W> AuthCheck<W> {
             RouteAccess::NeedsToken(requirements) => requirements,
             RouteAccess::Decided(decision) => return self.done(decision, context, None, now),
         };
-        let token = match bearer::token(request, self.policy.max_token_bytes()) {
-            Ok(token) => token,
+        let max_bytes = self.policy.max_token_bytes();
+        let accepts_dpop = self.policy.accepts_dpop();
+        let credentials = match bearer::credentials(request, max_bytes, accepts_dpop) {
+            Ok(credentials) => credentials,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));
                 return self.done(refused, context, None, now);
+            }
+        };
+        let token = credentials.token;
+        let possession = self.possession(request, credentials.scheme);
+        #[cfg(feature = "jwt")]
+        let (possession, proof) = match self.proof(request, &credentials, now) {
+            Ok(None) => (possession, None),
+            Ok(Some(proof)) => {
+                let dpop_key = Some(proof.key);
+                (
+                    Possession {
+                        dpop_key,
+                        ..possession
+                    },
+                    Some(proof.id),
+                )
+            }
+            Err(unproved) => {
+                let event = unproved.event(&mut self.lookup.log, now);
+                let refusal = unproved.refusal(requirements, credentials.scheme);
+                let context = VerdictContext {
+                    token: Some(token),
+                    ..context
+                };
+                return self.done(Decision::Refused(refusal), context, event, now);
             }
         };
         let key = self.token_keys.key(token);
         let vouchers = self.keys.vouchers();
         let cache = &self.lookup.cache;
         if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {
-            let decision = decide(facts, &requirements, &self.policy, now.unix_seconds());
+            let unix = now.unix_seconds();
+            let decision = decide(facts, &requirements, &possession, &self.policy, unix);
+            #[cfg(feature = "jwt")]
+            let decision = (self.proofs).spend(decision, proof, &requirements, &self.policy, now);
             let context = VerdictContext {
                 token: Some(token),
                 claims: facts.claims(),
@@ -180,6 +188,9 @@ impl<W> AuthCheck<W> {
             key,
             token: Arc::new(AccessToken::new(token)),
             requirements,
+            possession,
+            #[cfg(feature = "jwt")]
+            proof,
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
@@ -191,6 +202,32 @@ impl<W> AuthCheck<W> {
             Some(place) => self.lead_or_join(context, place, now),
             None => self.too_busy(&context, now),
         }
+    }
+
+    /// What the request shows about the keys of its caller.
+    fn possession(&self, request: &RequestHead<'_>, scheme: Scheme) -> Possession {
+        let format = self.policy.bound_tokens().certificate_format();
+        Possession {
+            scheme,
+            dpop_key: None,
+            certificate: format.and_then(|format| format.sha256(request.client_certificate)),
+        }
+    }
+
+    /// Its DPoP proof. `None`: it needs none.
+    #[cfg(feature = "jwt")]
+    fn proof(
+        &self,
+        request: &RequestHead<'_>,
+        credentials: &Credentials<'_>,
+        now: Now,
+    ) -> Result<Option<GoodProof>, Unproved> {
+        let Some(dpop) = self.policy.dpop() else {
+            return Ok(None);
+        };
+        let host = &*self.signature_host;
+        self.proofs
+            .check(request, credentials, dpop, &self.token_keys, host, now)
     }
 
     /// Parks a request until its flight finishes; `waker` is then in [`Finished::woken`].
@@ -618,7 +655,11 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Step<W> {
         let requirements = &context.requirements;
-        let decision = decide(facts, requirements, &self.policy, now.unix_seconds());
+        let (possession, unix) = (&context.possession, now.unix_seconds());
+        let decision = decide(facts, requirements, possession, &self.policy, unix);
+        #[cfg(feature = "jwt")]
+        let decision =
+            (self.proofs).spend(decision, context.proof, requirements, &self.policy, now);
         let claims = facts.claims();
         let event = if verdict.cache == Some(CacheStatus::Stale) {
             self.lookup.log.stale(now)

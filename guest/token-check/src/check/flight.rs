@@ -8,7 +8,10 @@ use std::sync::{Arc, OnceLock};
 use super::admission::Place;
 use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
+use crate::decision::Possession;
 use crate::introspection::{CallFailure, Detail, Facts, Fault};
+#[cfg(feature = "jwt")]
+use crate::memory::ProofId;
 use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
 use crate::policy::Requirements;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -57,6 +60,10 @@ pub(super) struct RequestContext {
     pub(super) key: TokenKey,
     pub(super) token: Arc<AccessToken>,
     pub(super) requirements: Arc<Requirements>,
+    pub(super) possession: Possession,
+    /// To be used once.
+    #[cfg(feature = "jwt")]
+    pub(super) proof: Option<ProofId>,
     pub(super) deadline: Duration,
     pub(super) traceparent: Option<Box<str>>,
     /// For the audit line.

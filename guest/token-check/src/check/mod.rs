@@ -8,8 +8,13 @@ mod flight;
 mod keys;
 mod log_event;
 mod lookup;
+#[cfg(feature = "jwt")]
+mod proofs;
 mod protocol;
+mod unavailable;
 mod verdict;
+#[cfg(feature = "jwt")]
+mod verification;
 #[cfg(not(feature = "jwt"))]
 mod without_jwt;
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 use triomphe::{Arc, HeaderSlice};
 
+use super::confirmation::Confirmation;
 use super::fault::{Detail, Document, MemberFault};
 use super::members::{Members, member_fault};
 use crate::grammar::is_field_value;
@@ -32,7 +33,10 @@ struct Head {
     audiences: u32,
     unknown_types: u8,
     is_other_token: bool,
+    is_dpop_token: bool,
     is_key_bound: bool,
+    /// `None`: not bound to a key, or in a way that nobody here can check. Few tokens are bound.
+    confirmation: Option<Box<Confirmation>>,
     /// Whether each member of [`CLAIM_MEMBERS`] is safe as a header value; computed once per
     /// response.
     header_safe: [bool; CLAIM_MEMBERS.len()],
@@ -186,7 +190,9 @@ impl Facts {
         let is_as_strict = ours.expires <= theirs.expires
             && ours.starts >= theirs.starts
             && ours.is_other_token >= theirs.is_other_token
-            && ours.is_key_bound >= theirs.is_key_bound;
+            && ours.is_dpop_token >= theirs.is_dpop_token
+            && ours.is_key_bound >= theirs.is_key_bound
+            && (!theirs.is_key_bound || ours.confirmation == theirs.confirmation);
         if is_as_strict {
             return self.clone();
         }
@@ -194,7 +200,15 @@ impl Facts {
             expires: ours.expires.min(theirs.expires),
             starts: ours.starts.max(theirs.starts),
             is_other_token: ours.is_other_token || theirs.is_other_token,
+            is_dpop_token: ours.is_dpop_token || theirs.is_dpop_token,
             is_key_bound: ours.is_key_bound || theirs.is_key_bound,
+            confirmation: match (ours.is_key_bound, theirs.is_key_bound) {
+                (_, false) => ours.confirmation.clone(),
+                (false, true) => theirs.confirmation.clone(),
+                // Nobody can have both keys to be one.
+                (true, true) if ours.confirmation != theirs.confirmation => None,
+                (true, true) => ours.confirmation.clone(),
+            },
             ..ours.clone()
         };
         Self(Some(Arc::from_header_and_str(head, &facts.slice)))
@@ -249,6 +263,7 @@ impl Facts {
             audiences: audiences.len().try_into().map_err(|_| too_large)?,
             unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
             is_other_token: types.is_other || names.is_other_token,
+            is_dpop_token: types.is_dpop,
             // Rounded so that a fraction never extends the life of a token.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
             starts: members
@@ -256,6 +271,9 @@ impl Facts {
                 .max(members.time("iat", f64::floor)?)
                 .unwrap_or(i64::MIN),
             is_key_bound: members.get("cnf").is_some(),
+            confirmation: (members.get("cnf"))
+                .and_then(Confirmation::read)
+                .map(Box::new),
             header_safe,
         };
         let facts = Arc::from_header_and_str(head, &strings.concatenated());
@@ -272,7 +290,10 @@ impl Facts {
             true => spans.capacity().saturating_mul(size_of::<Span>()),
             false => 0,
         };
-        size_of_val(&**facts).saturating_add(spans)
+        let confirmation = facts.header.confirmation.as_deref();
+        size_of_val(&**facts)
+            .saturating_add(spans)
+            .saturating_add(confirmation.map_or(0, size_of_val))
     }
 
     /// The claims of an active token; `None` if the token is inactive.
@@ -369,9 +390,19 @@ impl<'a> Claims<'a> {
         self.0.header.is_other_token
     }
 
+    /// Whether the token type is that of tokens that need a DPoP proof.
+    pub(crate) const fn is_dpop_token(self) -> bool {
+        self.0.header.is_dpop_token
+    }
+
     /// Whether the token is bound to a key (`cnf`, RFC 7800).
     pub(crate) const fn is_key_bound(self) -> bool {
         self.0.header.is_key_bound
+    }
+
+    /// The keys that it is bound to. `None`: there are none, or they cannot be checked here.
+    pub(crate) fn confirmation(self) -> Option<&'a Confirmation> {
+        self.0.header.confirmation.as_deref()
     }
 }
 

@@ -37,7 +37,7 @@ const ACCESS_TOKEN_TYPES: [&str; 10] = [
 
 /// Their values for other tokens, and for access tokens that are not bearer tokens. No setting can
 /// accept these.
-const OTHER_TOKEN_TYPES: [&str; 19] = [
+const OTHER_TOKEN_TYPES: [&str; 18] = [
     "refresh_token",
     "refresh-token",
     "refreshtoken",
@@ -56,10 +56,12 @@ const OTHER_TOKEN_TYPES: [&str; 19] = [
     // RFC 8693 section 2.2.1: not an access token.
     "n_a",
     // Bound to a key.
-    "dpop",
     "mac",
     "pop",
 ];
+
+/// The value for access tokens that need a DPoP proof (RFC 9449 section 6.2).
+const DPOP_TOKEN_TYPE: &str = "dpop";
 
 pub(crate) const fn member_fault(member: &'static str, fault: MemberFault) -> Detail {
     Detail::Member(member, fault)
@@ -88,6 +90,7 @@ const USED_MEMBERS: [&str; 14] = [
 /// The token types in a response.
 pub(crate) struct TokenTypes<'a> {
     pub(crate) is_other: bool,
+    pub(crate) is_dpop: bool,
     pub(crate) unknown: SmallVec<[&'a str; 1]>,
 }
 
@@ -211,6 +214,7 @@ impl<'a> Members<'a> {
     pub(crate) fn token_types(&self) -> Result<TokenTypes<'_>, Detail> {
         let mut types = TokenTypes {
             is_other: false,
+            is_dpop: false,
             unknown: SmallVec::new(),
         };
         for name in TYPE_MEMBERS {
@@ -218,7 +222,9 @@ impl<'a> Members<'a> {
                 continue;
             };
             let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(kind));
-            if is_in(&OTHER_TOKEN_TYPES) {
+            if is_in(&[DPOP_TOKEN_TYPE]) {
+                types.is_dpop = true;
+            } else if is_in(&OTHER_TOKEN_TYPES) {
                 types.is_other = true;
             } else if !is_in(&ACCESS_TOKEN_TYPES) {
                 types.unknown.push(kind);

@@ -1,6 +1,7 @@
 //! Token introspection (RFC 7662): the call to the issuer, and what its response says.
 
 mod call;
+mod confirmation;
 mod facts;
 mod fault;
 mod interpret;
@@ -13,6 +14,7 @@ mod retry_after;
 
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
 pub use call::{IntrospectionCall, USER_AGENT};
+pub(crate) use confirmation::Thumbprint;
 #[cfg(feature = "jwt")]
 pub(crate) use facts::ClaimNames;
 pub use facts::Facts;

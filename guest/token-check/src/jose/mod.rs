@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod der;
+mod embedded_key;
 mod hash;
 mod jws;
 mod key;

@@ -22,7 +22,7 @@ const SCRYPT_LOG_N: u8 = 9;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 1;
 
-type HmacSha256 = Hmac<Sha256>;
+pub(super) type HmacSha256 = Hmac<Sha256>;
 
 #[derive(Clone)]
 pub(crate) struct DerivedKeys {
@@ -31,6 +31,8 @@ pub(crate) struct DerivedKeys {
     nonces: HmacSha256,
     cipher: XChaCha20Poly1305,
     names: HmacSha256,
+    #[cfg(feature = "jwt")]
+    proof_nonces: HmacSha256,
 }
 
 impl DerivedKeys {
@@ -49,6 +51,8 @@ impl DerivedKeys {
             nonces: mac(b"nonces")?,
             cipher: XChaCha20Poly1305::new_from_slice(&*key(b"cipher")?).ok()?,
             names: mac(b"names")?,
+            #[cfg(feature = "jwt")]
+            proof_nonces: mac(b"proof nonces")?,
         })
     }
 
@@ -59,6 +63,12 @@ impl DerivedKeys {
     /// Short, for the audit line: distinguishes tokens and reveals nothing about them.
     pub(crate) fn fingerprint(&self, token: &[u8]) -> String {
         short(&digest(&self.fingerprints, token))
+    }
+
+    /// For the nonces of proofs of possession.
+    #[cfg(feature = "jwt")]
+    pub(super) const fn proof_nonces(&self) -> &HmacSha256 {
+        &self.proof_nonces
     }
 
     /// Makes names of entries unknown to those who do not have the keys.

@@ -7,8 +7,12 @@ mod derived_keys;
 #[cfg(feature = "jwt")]
 mod key_ring;
 mod known_tokens;
+#[cfg(feature = "jwt")]
+mod proof_nonces;
 mod shared_store;
 mod token_key;
+#[cfg(feature = "jwt")]
+mod used_proofs;
 mod voucher;
 
 pub(crate) use cache::{CachedFacts, FactsCache};
@@ -17,7 +21,11 @@ pub(crate) use derived_keys::DerivedKeys;
 #[cfg(feature = "jwt")]
 pub(crate) use key_ring::{Fetch, KeyRing};
 pub(crate) use known_tokens::KnownTokens;
+#[cfg(feature = "jwt")]
+pub(crate) use proof_nonces::ProofNonces;
 pub use shared_store::{Record, Sharing, StoreKey};
 pub(crate) use shared_store::{SharedStore, SharedToken, SlotState};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};
+#[cfg(feature = "jwt")]
+pub(crate) use used_proofs::{ProofId, UsedProofs};
 pub(crate) use voucher::{Voucher, Vouchers};

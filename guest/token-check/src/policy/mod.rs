@@ -1,5 +1,8 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
+mod bound_tokens;
+#[cfg(feature = "jwt")]
+mod dpop;
 mod environment;
 mod names;
 mod requirements;
@@ -13,6 +16,8 @@ mod values;
 #[cfg(feature = "jwt")]
 mod verification;
 #[cfg(not(feature = "jwt"))]
+mod without_dpop;
+#[cfg(not(feature = "jwt"))]
 mod without_jwt;
 
 use core::time::Duration;
@@ -20,6 +25,10 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
+pub(crate) use bound_tokens::BoundTokens;
+pub use bound_tokens::CertificateSource;
+#[cfg(feature = "jwt")]
+pub(crate) use dpop::DpopPolicy;
 pub use environment::{UnknownVariable, unknown_variable};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
@@ -35,6 +44,8 @@ pub use unclean::Unclean;
 pub use values::SettingValues;
 #[cfg(feature = "jwt")]
 pub(crate) use verification::{KeySource, Verification};
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_dpop::DpopPolicy;
 #[cfg(not(feature = "jwt"))]
 pub(crate) use without_jwt::Verification;
 
@@ -91,6 +102,8 @@ pub struct Policy {
     forward_token: bool,
     claims_header: ClaimsHeader,
     resource_metadata: Option<ResourceMetadata>,
+    bound_tokens: BoundTokens,
+    dpop: Option<DpopPolicy>,
 }
 
 impl Policy {
@@ -119,14 +132,14 @@ impl Policy {
     ) -> Result<Self, SettingsError> {
         values
             .check()
-            .and_then(|()| Self::read(values))
+            .and_then(|()| Self::read(values, source))
             .map_err(|error| {
                 let source = values.source(&error.key).unwrap_or(source);
                 error.at(source)
             })
     }
 
-    fn read(values: &SettingValues) -> Result<Self, SettingsError> {
+    fn read(values: &SettingValues, source: SettingSource) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
         let realm = values.required(REALM)?.to_owned();
         if !realm
@@ -180,7 +193,17 @@ impl Policy {
             _ => required(RESOURCE_CLIENT_SECRET)?,
         };
         let client_secret = ClientSecret::new(client_secret.to_owned());
-        let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
+        let cache_key = cache_key(values)?;
+        let has_keys = cache_key.is_some() || !client_secret.secret().is_empty();
+        let dpop = DpopPolicy::read(values, has_keys)?;
+        let bound_tokens = BoundTokens::read(values, source)?;
+        let resource_metadata = resource_metadata(
+            values,
+            allow_http,
+            &default,
+            &rules,
+            &proof_members(dpop.as_ref(), &bound_tokens),
+        )?;
         let endpoint =
             introspect_url.map(|url| Endpoint::new(url, &client_id, &client_secret, client_auth));
         Ok(Self {
@@ -188,7 +211,7 @@ impl Policy {
             verification,
             client_id,
             client_secret,
-            cache_key: cache_key(values)?,
+            cache_key,
             default: Arc::new(default),
             rules,
             token_types: values.list(TOKEN_TYPES)?,
@@ -215,6 +238,8 @@ impl Policy {
             forward_token: values.boolean(FORWARD_TOKEN)?,
             claims_header: claims_header(values)?,
             resource_metadata,
+            bound_tokens,
+            dpop,
         })
     }
 
@@ -282,6 +307,15 @@ impl Policy {
     /// Whether each decision gets an audit line.
     #[must_use]
     pub const fn audits(&self) -> bool {
+        self.audit
+    }
+
+    /// Whether anything is made from keys that only this policy has, besides shared results.
+    pub(crate) fn needs_derived_keys(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        if self.dpop.as_ref().is_some_and(DpopPolicy::asks_for_nonces) {
+            return true;
+        }
         self.audit
     }
 
@@ -414,6 +448,43 @@ impl Policy {
         self.resource_metadata.as_ref()
     }
 
+    /// Where [`RequestHead::client_certificate`] comes from.
+    #[must_use]
+    pub fn certificate_source(&self) -> CertificateSource<'_> {
+        self.bound_tokens.certificate_source()
+    }
+
+    /// Whether tokens are accepted with a DPoP proof.
+    #[must_use]
+    pub const fn accepts_dpop(&self) -> bool {
+        self.dpop.is_some()
+    }
+
+    /// The algorithms of proofs, for a challenge (RFC 9449 section 7.1).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn proof_algorithms(&self) -> String {
+        crate::proof::ALGORITHM_NAMES.join(" ")
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    pub(crate) const fn proof_algorithms(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether no others are.
+    pub(crate) fn requires_dpop(&self) -> bool {
+        self.dpop.as_ref().is_some_and(DpopPolicy::is_required)
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn dpop(&self) -> Option<&DpopPolicy> {
+        self.dpop.as_ref()
+    }
+
+    pub(crate) const fn bound_tokens(&self) -> &BoundTokens {
+        &self.bound_tokens
+    }
+
     /// Which claims `x-auth-claims` holds.
     pub(crate) const fn claims_header(&self) -> &ClaimsHeader {
         &self.claims_header
@@ -475,6 +546,7 @@ fn resource_metadata(
     allow_http: bool,
     default: &Requirements,
     rules: &Rules,
+    proofs: &str,
 ) -> Result<Option<ResourceMetadata>, SettingsError> {
     let Some(identifier) = values.optional(RESOURCE_IDENTIFIER) else {
         return Ok(None);
@@ -498,7 +570,27 @@ fn resource_metadata(
         identifier,
         &url,
         default.into_iter().chain(in_rules),
+        proofs,
     )))
+}
+
+/// What the metadata say about bound tokens (RFC 9728 section 2).
+fn proof_members(dpop: Option<&DpopPolicy>, bound_tokens: &BoundTokens) -> String {
+    let mut members = String::new();
+    if bound_tokens.certificate_format().is_some() {
+        members.push_str(r#","tls_client_certificate_bound_access_tokens":true"#);
+    }
+    #[cfg(feature = "jwt")]
+    if dpop.is_some() {
+        let names = crate::proof::ALGORITHM_NAMES.join(r#"",""#);
+        members.push_str(r#","dpop_signing_alg_values_supported":[""#);
+        members.push_str(&names);
+        members.push_str(r#""]"#);
+    }
+    if dpop.is_some_and(DpopPolicy::is_required) {
+        members.push_str(r#","dpop_bound_access_tokens_required":true"#);
+    }
+    members
 }
 
 fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {

@@ -29,6 +29,9 @@ const MAX_CALLS_LIMIT: u32 = 10_000;
 /// Largest `max_waiting`: at 4 KB each, more do not fit the memory of a WebAssembly instance.
 const MAX_WAITING_LIMIT: u32 = 100_000;
 
+/// Longest `dpop_window`, in seconds: a proof is good for one request, which is sent at once.
+const MAX_PROOF_SECONDS: u32 = 300;
+
 /// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
 /// variable `auth_` and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +246,18 @@ settings! {
         "Spin only: label of the key-value store in which instances share cached results.";
     CACHE_KEY: "cache_key", Kind::Secret, Some(""),
         "A random string of 32 characters or more. Cached results that instances share, and the digests in audit lines, are protected with a key derived from it; if not set, from the client secret, which takes some milliseconds at the start.";
+    CERTIFICATE_BINDING: "certificate_binding", Kind::Choice(&["off", "connection", "header"]), Some("off"),
+        "Where the client certificate is found to which a token is bound (RFC 8705): {}. `connection`: in Envoy, the caller's TLS connection. `header`: in `certificate_header`. `off`: such tokens are refused. See docs/bound-tokens.md.";
+    CERTIFICATE_HEADER: "certificate_header", Kind::String, Some(""),
+        "The header with the client certificate: `client-cert` (RFC 9440), `x-forwarded-client-cert`, or another one that holds its SHA-256 in hexadecimal. Every caller who can set it is believed: a proxy in front must overwrite it.";
+    DPOP: "dpop", Kind::Choice(&["off", "accept", "require"]), Some("off"),
+        "Whether tokens bound to a key are accepted with a DPoP proof (RFC 9449): {}. `accept`: Bearer tokens too. `require`: no other tokens. See docs/bound-tokens.md.";
+    DPOP_WINDOW: "dpop_window", seconds(5, MAX_PROOF_SECONDS), Some("60"),
+        "How old a DPoP proof may be, {}.";
+    DPOP_NONCE: "dpop_nonce", Kind::Boolean, Some("false"),
+        "`true`: a DPoP proof must contain a nonce that this service gave lately.";
+    PUBLIC_ORIGIN: "public_origin", Kind::String, Some(""),
+        "`scheme://host[:port]` of the URLs that callers use, which DPoP proofs name. Must be set with `dpop`.";
     AUDIT: "audit", Kind::Boolean, Some("false"),
         "`true`: log one line of JSON per decision.";
     REALM: "realm", Kind::String, Some("service-b"),
@@ -254,7 +269,7 @@ settings! {
     CLAIMS_HEADER: "claims_header", Kind::List, Some("all"),
         "The claims that `x-auth-claims` holds: `all`, `none`, or names separated by spaces. Over 8000 bytes of it are refused (`claims_too_long`).";
     ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
-        "`true`: `introspect_url` and `resource_identifier` may be plain `http` to any host. Dangerous.";
+        "`true`: `introspect_url`, `resource_identifier` and `public_origin` may be plain `http` to any host. Dangerous.";
 }
 
 /// What only the Envoy filter reads, in addition to [`SETTINGS`].

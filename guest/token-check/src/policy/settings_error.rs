@@ -89,6 +89,16 @@ pub enum Problem {
         /// As in [`Problem::NotRequired`].
         rule: Option<String>,
     },
+    /// Not only scheme, host and port.
+    NotAnOrigin,
+    /// Nonces need a secret to derive them from.
+    NeedsKeys,
+    /// This build cannot verify proofs.
+    WithoutProofs,
+    /// Not the name of a header.
+    NotAHeaderName,
+    /// This host does not tell about the connection of a caller.
+    NoConnection,
     /// Rules that cannot be used.
     Rules(RulesError),
     /// Not a kind of requirement.
@@ -267,6 +277,18 @@ impl fmt::Display for SettingsError {
                 write!(f, "set `{}`", kind.setting())?;
                 self.lost(kind.setting(), f)
             }
+            Problem::NotAnOrigin => f.write_str("must be `scheme://host[:port]` and nothing more"),
+            Problem::NeedsKeys => f.write_str(
+                "needs a secret that all instances share, from which nonces are made: set `cache_key`",
+            ),
+            Problem::WithoutProofs => f.write_str(
+                "must be `off`: this build has no signatures (cargo feature `jwt`)",
+            ),
+            Problem::NotAHeaderName => f.write_str("is not the name of one header"),
+            Problem::NoConnection => f.write_str(
+                "cannot be `connection` in Spin, which does not tell components about TLS: use `header` behind a proxy \
+                 that terminates TLS, and let nobody else reach Spin",
+            ),
             Problem::Rules(error) => write!(f, "cannot be used: {error}"),
             Problem::UnknownRequirement { word, near } => {
                 write!(f, "has the unknown word `{}`: ", Visible(word))?;

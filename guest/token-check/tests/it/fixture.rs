@@ -41,6 +41,8 @@ pub(crate) fn head<'a>(authorization: &'a [&'a [u8]], path: &'a str) -> RequestH
         method: b"GET",
         authority: Some(b"service-b.example"),
         path_and_query: Some(path.as_bytes()),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     }
 }

@@ -10,8 +10,10 @@
 mod allocations;
 mod audit;
 mod cache;
+mod certificate_binding;
 mod circuit_breaker;
 mod decisions;
+mod dpop;
 mod event_order;
 mod fixture;
 mod header_names;

@@ -24,9 +24,10 @@ const CORE: &[(&str, &[&[&str]])] = &[
     ("request", &[VOCABULARY]),
     ("introspection", &[VOCABULARY]),
     ("jose", &[VOCABULARY]),
+    ("proof", &[VOCABULARY, &["request", "jose"]]),
     (
         "policy",
-        &[VOCABULARY, &["request", "introspection", "jose"]],
+        &[VOCABULARY, &["request", "introspection", "jose", "proof"]],
     ),
     (
         "memory",
@@ -41,7 +42,7 @@ const CORE: &[(&str, &[&[&str]])] = &[
         "check",
         &[
             VOCABULARY,
-            &["request", "introspection", "jose"],
+            &["request", "introspection", "jose", "proof"],
             &["policy", "memory", "decision"],
         ],
     ),

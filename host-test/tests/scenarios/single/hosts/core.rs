@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use token_check::test_util::{Host, run_action, run_flight};
 use token_check::{
-    AuthCheck, BodyCollector, CallFailure, Decision, Finished, Grant, IntrospectionCall,
-    IssuerResponse, KeySetCall, LogEvent, Now, Policy, Progress, RequestHead, Response, Step,
-    is_identity_header,
+    AuthCheck, BodyCollector, CallFailure, CertificateSource, Decision, Finished, Grant,
+    IntrospectionCall, IssuerResponse, KeySetCall, LogEvent, Now, Policy, Progress, RequestHead,
+    Response, Step, is_identity_header,
 };
 
 use super::{Driver, settings};
@@ -50,12 +50,19 @@ impl Driver for Core {
                 .collect()
         };
         let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        let dpop = values("dpop");
+        let certificate = match check.policy().certificate_source() {
+            CertificateSource::Header(name) => values(name),
+            CertificateSource::None | CertificateSource::Connection => Vec::new(),
+        };
         // As hosts hand over several of them.
         let hosts = [vec![b"service-b.test".to_vec()], values("host")].concat();
         let authority = hosts.join(&b", "[..]);
         let target = scenario.filled(request.target.as_bytes());
         let head = RequestHead {
             authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            dpop: &dpop.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            client_certificate: &certificate.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             method: request.method.as_bytes(),
             authority: Some(&authority),
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),

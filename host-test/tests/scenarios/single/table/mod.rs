@@ -2,6 +2,7 @@
 //! clause they pin.
 
 mod answers;
+mod bound_tokens;
 mod failures;
 mod headers;
 mod issuers;
@@ -17,6 +18,7 @@ use crate::single::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
     let mut table = answers::rows();
+    table.extend(bound_tokens::rows());
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
