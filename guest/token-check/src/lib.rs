@@ -33,7 +33,8 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection`, `jose` |
+//! | signatures | `jose` |
+//! | protocol | `request`, `introspection` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -118,7 +119,7 @@ pub use introspection::{
 #[cfg(feature = "jwt")]
 pub use jose::{
     Algorithm, Algorithms, Jws, JwsProblem, Key, KeySet, KeySetProblem, NoSignatureHost,
-    SignatureHost, TestedSignatureHost, Typ, Unusable,
+    PrivateKeyProblem, SignatureHost, TestedSignatureHost, Typ, Unusable,
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{

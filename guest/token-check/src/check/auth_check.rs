@@ -82,13 +82,14 @@ impl Unavailable {
 }
 
 impl<W> AuthCheck<W> {
-    /// `seed`: random bytes for the keyed hash that identifies tokens in memory.
+    /// `seed`: random bytes for the keyed hash that identifies tokens in memory, and for the
+    /// identifiers of client assertions.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         Self {
             keys: TokenKeys::new(&seed),
             derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
-            lookup: Lookup::new(&policy),
+            lookup: Lookup::new(&policy, &seed),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
             policy,

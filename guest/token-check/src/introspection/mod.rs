@@ -1,15 +1,21 @@
 //! Token introspection (RFC 7662): the call to the issuer, and what its response says.
 
 mod call;
+#[cfg(feature = "jwt")]
+mod client_assertion;
 mod facts;
 mod fault;
 mod interpret;
 mod members;
 mod response;
 mod retry_after;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
 pub use call::{IntrospectionCall, USER_AGENT};
+#[cfg(feature = "jwt")]
+pub(crate) use client_assertion::{AssertionIds, AssertionSigner, ClientAssertions};
 pub use facts::Facts;
 pub(crate) use facts::{Claim, Claims, ClaimsHeader, MAX_CLAIM_HEADER_BYTES};
 pub(crate) use fault::Detail;
@@ -17,3 +23,5 @@ pub use fault::{CallFailure, Fault};
 pub(crate) use interpret::{Introspected, interpret};
 pub use response::{BodyCollector, IssuerResponse};
 pub(crate) use retry_after::{requested_wait, retry_after_seconds};
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_jwt::AssertionIds;

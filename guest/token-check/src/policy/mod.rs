@@ -1,5 +1,6 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
+mod client_auth;
 mod environment;
 mod names;
 mod requirements;
@@ -31,7 +32,7 @@ pub use unclean::Unclean;
 pub use values::SettingValues;
 
 use crate::grammar::is_scope_token;
-use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
+use crate::introspection::{ClaimsHeader, Endpoint, Timeouts};
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
@@ -39,11 +40,11 @@ use names::near;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
-    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD,
+    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CONNECT_TIMEOUT, EXPECTED_AUD,
     EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
     MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
-    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
-    RESOURCE_IDENTIFIER, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
+    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_IDENTIFIER, RULES, STALE_IF_ERROR,
+    TIMEOUT, TOKEN_TYPES,
 };
 
 /// The shortest `cache_key`, in characters: in hexadecimal it has 128 bits.
@@ -151,21 +152,8 @@ impl Policy {
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
         let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
-        let client_auth = match values.choice(CLIENT_AUTH)? {
-            "basic-raw" if client_id.contains(':') => {
-                let problem = Problem::ColonInClientId;
-                return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
-            }
-            "basic-raw" => ClientAuth::BasicRaw,
-            "post" => ClientAuth::Post,
-            "none" => ClientAuth::None,
-            _ => ClientAuth::Basic,
-        };
-        let client_secret = match client_auth {
-            ClientAuth::None => values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default(),
-            _ => values.required(RESOURCE_CLIENT_SECRET)?,
-        };
-        let client_secret = ClientSecret::new(client_secret.to_owned());
+        let required = |setting| values.required(setting);
+        let (client_auth, client_secret) = client_auth::read(values, &client_id, required)?;
         let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
         let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
         Ok(Self {

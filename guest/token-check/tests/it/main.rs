@@ -11,6 +11,7 @@ mod allocations;
 mod audit;
 mod cache;
 mod circuit_breaker;
+mod client_auth;
 mod decisions;
 mod event_order;
 mod fixture;

@@ -22,8 +22,8 @@ const CORE: &[(&str, &[&[&str]])] = &[
     ("secret", &[]),
     ("time", &[]),
     ("request", &[VOCABULARY]),
-    ("introspection", &[VOCABULARY]),
     ("jose", &[VOCABULARY]),
+    ("introspection", &[VOCABULARY, &["jose"]]),
     (
         "policy",
         &[VOCABULARY, &["request", "introspection", "jose"]],
