@@ -113,7 +113,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Try again later: more requests wait for the issuer of Service B than its settings max_calls and max_waiting allow."
         }
         "issuer_rejected_client" => {
-            "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer rejects them."
+            "Check WORKOUT18_RESOURCE_CLIENT_ID, WORKOUT18_CLIENT_AUTH and what it needs (WORKOUT18_RESOURCE_CLIENT_SECRET, WORKOUT18_CLIENT_KEY, WORKOUT18_INTROSPECT_TOKEN) of Service B: the issuer rejects its credentials. Its log says more."
         }
         "issuer_unreachable" => {
             "Check WORKOUT18_INTROSPECT_URL of Service B and the network between it and its issuer."

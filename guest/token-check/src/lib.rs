@@ -36,7 +36,8 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection`, `jose`, `proof` |
+//! | signatures | `jose` |
+//! | protocol | `request`, `introspection`, `proof` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -130,7 +131,7 @@ pub use introspection::{
 #[cfg(feature = "jwt")]
 pub use jose::{
     Algorithm, Algorithms, Jws, JwsProblem, Key, KeySet, KeySetProblem, NoSignatureHost,
-    SignatureHost, TestedSignatureHost, Typ, Unusable,
+    PrivateKeyProblem, SignatureHost, TestedSignatureHost, Typ, Unusable,
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{

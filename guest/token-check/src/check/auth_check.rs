@@ -53,7 +53,8 @@ pub struct AuthCheck<W> {
 }
 
 impl<W> AuthCheck<W> {
-    /// `seed`: random bytes for the keyed hash that identifies tokens in memory.
+    /// `seed`: random bytes for the keyed hash that identifies tokens in memory, and for the
+    /// identifiers of client assertions.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         let derived_keys = (policy.needs_derived_keys())
@@ -65,7 +66,7 @@ impl<W> AuthCheck<W> {
             #[cfg(feature = "jwt")]
             proofs: Proofs::new(&policy, derived_keys.as_ref()),
             derived_keys,
-            lookup: Lookup::new(&policy),
+            lookup: Lookup::new(&policy, &seed),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
             #[cfg(feature = "jwt")]

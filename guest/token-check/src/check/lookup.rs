@@ -7,7 +7,7 @@ use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
-    self, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
+    self, AssertionIds, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
@@ -56,10 +56,12 @@ pub(super) struct Lookup {
     /// How long the issuer took to answer, averaged over about the last eight calls. `None`: none was
     /// made yet.
     time_of_calls: Option<Duration>,
+    assertion_ids: AssertionIds,
 }
 
 impl Lookup {
-    pub(super) fn new(policy: &Policy) -> Self {
+    /// `seed`: random bytes.
+    pub(super) fn new(policy: &Policy, seed: &[u8; 16]) -> Self {
         Self {
             cache: FactsCache::new(policy),
             known: KnownTokens::new(policy.cache_entries()),
@@ -67,6 +69,7 @@ impl Lookup {
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::default(),
             time_of_calls: None,
+            assertion_ids: AssertionIds::new(seed),
         }
     }
 
@@ -225,8 +228,8 @@ impl Lookup {
             is_urgent: self.has_stale(flight, policy, now),
         };
         match self.breaker.admit(context.key, probe, now) {
-            Ok(Permit::Normal) => call(flight, Purpose::Token, policy, now),
-            Ok(Permit::ProbeFirst) => call(flight, Purpose::ProbeFirst, policy, now),
+            Ok(Permit::Normal) => self.call(flight, Purpose::Token, policy, now),
+            Ok(Permit::ProbeFirst) => self.call(flight, Purpose::ProbeFirst, policy, now),
             Err(rejected) => Next::Finish(FlightResult::Fault(rejected.into())),
         }
     }
@@ -248,9 +251,11 @@ impl Lookup {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         self.note_time_of_call(flight.time_of_call(now.monotonic));
-        let encoded =
-            (policy.endpoint()).is_some_and(|endpoint| endpoint.encoding_changes_credentials());
-        let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
+        let Some(endpoint) = policy.endpoint() else {
+            return Next::Finish(FlightResult::Fault(misconfigured().into()));
+        };
+        let credentials = endpoint.credentials_kind();
+        let interpreted = introspection::interpret(response, policy.claims_header(), credentials);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }
@@ -331,7 +336,7 @@ impl Lookup {
                 if flight.time_left(now.monotonic).is_zero() {
                     return Next::Finish(FlightResult::Abandoned);
                 }
-                call(flight, Purpose::Token, policy, now)
+                self.call(flight, Purpose::Token, policy, now)
             }
         }
     }
@@ -381,7 +386,7 @@ impl Lookup {
                 if !flight.is_retry && !flight.time_left(now.monotonic).is_zero() =>
             {
                 flight.is_retry = true;
-                call(flight, purpose, policy, now)
+                self.call(flight, purpose, policy, now)
             }
             (_, Purpose::ProbeFirst | Purpose::ProbeAfter(_)) => {
                 self.probe_failed(flight, fault.in_outage(), None, now)
@@ -396,7 +401,7 @@ impl Lookup {
     /// The call about the token failed. If stale facts could be used, the probe tells whether the
     /// issuer is down: what it does to one token is no outage.
     fn failed(
-        &self,
+        &mut self,
         flight: &mut FlightState,
         fault: FlightFault,
         policy: &Policy,
@@ -413,7 +418,7 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(fault));
         }
         flight.is_retry = false;
-        call(flight, Purpose::ProbeAfter(fault), policy, now)
+        self.call(flight, Purpose::ProbeAfter(fault), policy, now)
     }
 
     /// Whether a probe after the call about the token could tell something new, and in time.
@@ -422,6 +427,39 @@ impl Lookup {
         flight.time_left(now.monotonic) >= min_time_for_probe(policy)
             && !self.breaker.has_answered_since(called)
             && self.has_stale(flight, policy, now)
+    }
+
+    /// Calls the issuer for this purpose, with all the time that is left.
+    #[inline]
+    fn call(
+        &mut self,
+        flight: &mut FlightState,
+        purpose: Purpose,
+        policy: &Policy,
+        now: Now,
+    ) -> Next {
+        flight.purpose = purpose;
+        flight.result.note_call(now.monotonic);
+        flight.last_call = Some(now.monotonic);
+        let probe;
+        let token = match purpose {
+            Purpose::Token => &*flight.context.token,
+            Purpose::ProbeFirst | Purpose::ProbeAfter(_) => {
+                probe = AccessToken::new(PROBE_TOKEN);
+                &probe
+            }
+        };
+        let Some(endpoint) = policy.endpoint() else {
+            return Next::Finish(FlightResult::Fault(misconfigured().into()));
+        };
+        let left = flight.time_left(now.monotonic);
+        Next::Introspect(IntrospectionCall::new(
+            Arc::clone(endpoint),
+            token,
+            endpoint.assertion(&mut self.assertion_ids, now),
+            flight.context.traceparent.clone(),
+            policy.timeouts(left),
+        ))
     }
 
     fn note_time_of_call(&mut self, took: Duration) {
@@ -504,31 +542,9 @@ impl Lookup {
     }
 }
 
-/// Calls the issuer for this purpose, with all the time that is left.
-#[inline]
-fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -> Next {
-    flight.purpose = purpose;
-    flight.result.note_call(now.monotonic);
-    flight.last_call = Some(now.monotonic);
-    let probe;
-    let token = match purpose {
-        Purpose::Token => &*flight.context.token,
-        Purpose::ProbeFirst | Purpose::ProbeAfter(_) => {
-            probe = AccessToken::new(PROBE_TOKEN);
-            &probe
-        }
-    };
-    let left = flight.time_left(now.monotonic);
-    let Some(endpoint) = policy.endpoint() else {
-        let fault = Fault::new(Reason::Misconfigured, Detail::None);
-        return Next::Finish(FlightResult::Fault(fault.into()));
-    };
-    Next::Introspect(IntrospectionCall::new(
-        Arc::clone(endpoint),
-        token,
-        flight.context.traceparent.clone(),
-        policy.timeouts(left),
-    ))
+/// Nothing introspects where there is no endpoint.
+const fn misconfigured() -> Fault {
+    Fault::new(Reason::Misconfigured, Detail::None)
 }
 
 impl From<Fault> for FlightFault {

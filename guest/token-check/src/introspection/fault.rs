@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::call::CredentialsKind;
 use crate::json::JsonType;
 use crate::reason::Reason;
 
@@ -22,8 +23,7 @@ pub(crate) enum Detail {
     /// HTTP status of a response about the credentials of this service.
     Credentials {
         status: u16,
-        /// Form-encoding changes the id or the secret.
-        encoding_changes_credentials: bool,
+        kind: CredentialsKind,
     },
     Media(Media),
     Coding(Coding),
@@ -283,15 +283,27 @@ impl fmt::Display for Fault {
                     _ => Ok(()),
                 }
             }
-            Detail::Credentials {
-                status,
-                encoding_changes_credentials,
-            } => {
-                write!(
-                    f,
-                    "the issuer responded with HTTP status {status}: check resource_client_id, resource_client_secret and client_auth"
-                )?;
-                if encoding_changes_credentials {
+            Detail::Credentials { status, kind } => {
+                write!(f, "the issuer responded with HTTP status {status}: check ")?;
+                f.write_str(match kind {
+                    CredentialsKind::Secret { .. } => "resource_client_id, resource_client_secret and client_auth",
+                    CredentialsKind::AssertionBySecret => {
+                        "resource_client_id, resource_client_secret, assertion_audience and the clock of this machine"
+                    }
+                    CredentialsKind::AssertionByKey => {
+                        "resource_client_id, client_key and its registration at the issuer, assertion_audience and the clock of this machine"
+                    }
+                    CredentialsKind::Token => "introspect_token, which may have expired, and client_auth",
+                    CredentialsKind::Certificate => {
+                        "resource_client_id and the client certificate that this host presents to the issuer"
+                    }
+                })?;
+                if matches!(
+                    kind,
+                    CredentialsKind::Secret {
+                        encoding_changes_them: true
+                    }
+                ) {
                     f.write_str("; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post")?;
                 }
                 Ok(())

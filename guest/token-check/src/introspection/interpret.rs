@@ -1,5 +1,6 @@
 //! Turns a response of the issuer into facts about the token, or into the issuer's fault.
 
+use super::call::CredentialsKind;
 use super::facts::{ClaimsHeader, Facts};
 use super::fault::{Detail, Document, Fault};
 use super::members::Members;
@@ -19,12 +20,12 @@ pub(crate) struct Introspected {
     pub(crate) error_status: Option<u16>,
 }
 
-/// `encoding_changes_credentials`: see [`super::Endpoint::encoding_changes_credentials`].
+/// `credentials`: what the call had.
 /// `claims_header`: see [`Facts::parse`].
 pub(crate) fn interpret(
     response: &IssuerResponse,
     claims_header: &ClaimsHeader,
-    encoding_changes_credentials: bool,
+    credentials: CredentialsKind,
 ) -> Result<Introspected, Fault> {
     let status = response.status;
     let unexpected = |reason| Err(Fault::new(reason, Detail::Status(status)));
@@ -40,7 +41,7 @@ pub(crate) fn interpret(
                     Reason::IssuerRejectedClient,
                     Detail::Credentials {
                         status,
-                        encoding_changes_credentials,
+                        kind: credentials,
                     },
                 )),
                 Subject::Unknown => unexpected(Reason::IssuerUnexpectedStatus),

@@ -1,6 +1,8 @@
 //! Token introspection (RFC 7662): the call to the issuer, and what its response says.
 
 mod call;
+#[cfg(feature = "jwt")]
+mod client_assertion;
 mod confirmation;
 mod facts;
 mod fault;
@@ -11,9 +13,13 @@ mod key_set_call;
 mod members;
 mod response;
 mod retry_after;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 pub(crate) use call::{ClientAuth, Endpoint, Timeouts};
 pub use call::{IntrospectionCall, USER_AGENT};
+#[cfg(feature = "jwt")]
+pub(crate) use client_assertion::{AssertionIds, AssertionSigner, ClientAssertions};
 pub(crate) use confirmation::Thumbprint;
 #[cfg(feature = "jwt")]
 pub(crate) use facts::ClaimNames;
@@ -31,3 +37,5 @@ pub use issuer_call::IssuerCall;
 pub use key_set_call::KeySetCall;
 pub use response::{BodyCollector, IssuerResponse};
 pub(crate) use retry_after::{requested_wait, retry_after_seconds};
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_jwt::AssertionIds;

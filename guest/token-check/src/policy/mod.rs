@@ -1,6 +1,7 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
 mod bound_tokens;
+mod client_auth;
 #[cfg(feature = "jwt")]
 mod dpop;
 mod environment;
@@ -58,7 +59,7 @@ use names::near;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
-    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD,
+    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CONNECT_TIMEOUT, EXPECTED_AUD,
     EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
     MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
     REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
@@ -171,28 +172,21 @@ impl Policy {
         let verification = Verification::read(values, allow_http, &default, &rules)?;
         let introspects =
             !(verification.as_ref()).is_some_and(Verification::replaces_introspection);
-        let required = |setting| match introspects {
-            true => values.required(setting),
-            false => Ok(values.optional(setting).unwrap_or_default()),
-        };
         let introspect_url = introspects.then(|| introspect_url(values, allow_http));
         let introspect_url = introspect_url.transpose()?;
-        let client_id = required(RESOURCE_CLIENT_ID)?.to_owned();
-        let client_auth = match values.choice(CLIENT_AUTH)? {
-            "basic-raw" if client_id.contains(':') => {
-                let problem = Problem::ColonInClientId;
-                return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
+        let required = |setting| values.required(setting);
+        let client_id = match introspects {
+            true => required(RESOURCE_CLIENT_ID)?,
+            false => values.optional(RESOURCE_CLIENT_ID).unwrap_or_default(),
+        };
+        let client_id = client_id.to_owned();
+        let (client_auth, client_secret) = match introspects {
+            true => client_auth::read(values, &client_id, required)?,
+            false => {
+                let secret = values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default();
+                (ClientAuth::None, ClientSecret::new(secret.to_owned()))
             }
-            "basic-raw" => ClientAuth::BasicRaw,
-            "post" => ClientAuth::Post,
-            "none" => ClientAuth::None,
-            _ => ClientAuth::Basic,
         };
-        let client_secret = match client_auth {
-            ClientAuth::None => values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default(),
-            _ => required(RESOURCE_CLIENT_SECRET)?,
-        };
-        let client_secret = ClientSecret::new(client_secret.to_owned());
         let cache_key = cache_key(values)?;
         let has_keys = cache_key.is_some() || !client_secret.secret().is_empty();
         let dpop = DpopPolicy::read(values, has_keys)?;

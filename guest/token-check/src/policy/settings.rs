@@ -171,7 +171,7 @@ settings! {
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
         "The client id of Service B at the issuer. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
-        "The client secret of Service B at the issuer; not needed with `client_auth` = `none` and `strategy` = `jwt`. In Envoy only from the environment: see docs/envoy.md.";
+        "The client secret of Service B at the issuer; not needed with `client_auth` = `private_key_jwt`, `bearer`, `tls_client_auth` and `none`, and with `strategy` = `jwt`. In Envoy only from the environment: see docs/envoy.md.";
     STRATEGY: "strategy", Kind::Choice(&["introspect", "jwt", "auto", "both"]), Some("introspect"),
         "How a token is checked: {}. `jwt`: here, by its signature. `auto`: JWTs so, all others by introspection. `both`: by its signature, then by introspection. See docs/strategies.md.";
     JWKS_URL: "jwks_url", Kind::String, Some(""),
@@ -212,8 +212,14 @@ settings! {
         "Values of `token_type` to accept in addition to the known ones of access tokens, separated by spaces.";
     RULES: "rules", Kind::Rules, Some(""),
         "Per-route requirements that replace the settings above, as JSON: see docs/rules.md.";
-    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "none"]), Some("basic"),
-        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `none`, something on the way to the issuer adds the credentials: see docs/envoy.md.";
+    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "client_secret_jwt", "private_key_jwt", "bearer", "tls_client_auth", "none"]), Some("basic"),
+        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `tls_client_auth` the host presents a client certificate, and with `none` something on the way to the issuer adds the credentials: see docs/client-auth.md.";
+    CLIENT_KEY: "client_key", Kind::Secret, Some(""),
+        "For `client_auth` = `private_key_jwt`: the private key, as a JWK (RFC 7517) of type EC with `crv` P-256, or OKP with `crv` Ed25519. Its `kid` is sent if it has one.";
+    INTROSPECT_TOKEN: "introspect_token", Kind::Secret, Some(""),
+        "For `client_auth` = `bearer`: the access token with which Service B calls the introspection endpoint (RFC 7662 section 2.1).";
+    ASSERTION_AUDIENCE: "assertion_audience", Kind::String, Some(""),
+        "For `client_auth` = `client_secret_jwt` and `private_key_jwt`: the `aud` of assertions (RFC 7523 section 3). If not set, `expected_issuer`, and without that `introspect_url`.";
     LEEWAY: "leeway", seconds(0, MAX_LEEWAY_SECONDS), Some("30"),
         "Tolerated clock difference to the issuer, {}.";
     TIMEOUT: "timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("5"),

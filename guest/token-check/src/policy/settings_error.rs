@@ -8,6 +8,8 @@ use super::requirements::RequirementKind;
 use super::rules::RulesError;
 use super::settings::{Kind, Range, SETTINGS};
 use super::unclean::Unclean;
+#[cfg(feature = "jwt")]
+use crate::jose::PrivateKeyProblem;
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,16 @@ pub enum Problem {
     /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC
     /// 7617 section 2).
     ColonInClientId,
+    /// Of no use without this value of `client_auth`.
+    NeedsClientAuth(&'static str),
+    /// Not a token that an Authorization header can have (RFC 6750 section 2.1).
+    NotABearerToken,
+    /// Not a private key that can sign.
+    #[cfg(feature = "jwt")]
+    PrivateKey(PrivateKeyProblem),
+    /// A value of `client_auth` that signs, in a build that cannot.
+    #[cfg(not(feature = "jwt"))]
+    CannotSign,
     /// Neither `true` nor `false`.
     NotABoolean,
     /// In JSON: a number that is not whole.
@@ -232,6 +244,16 @@ impl fmt::Display for SettingsError {
             ),
             Problem::ColonInClientId => f.write_str(
                 "has a colon, at which `client_auth` = `basic-raw` would truncate it: use `basic` or `post`",
+            ),
+            Problem::NeedsClientAuth(word) => write!(f, "needs `client_auth` = `{word}`"),
+            Problem::NotABearerToken => f.write_str(
+                "is not an access token (RFC 6750 section 2.1): letters, digits and `-._~+/!`, then `=`",
+            ),
+            #[cfg(feature = "jwt")]
+            Problem::PrivateKey(problem) => problem.fmt(f),
+            #[cfg(not(feature = "jwt"))]
+            Problem::CannotSign => f.write_str(
+                "must be another one: this build signs nothing (cargo feature `jwt`)",
             ),
             Problem::NotABoolean => f.write_str("must be `true` or `false`"),
             Problem::NotWhole => f.write_str("has a number that is not whole"),

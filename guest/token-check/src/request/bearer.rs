@@ -106,7 +106,7 @@ const CHUNK_BYTES: usize = 64;
 /// character, but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is
 /// never unescaped, so no parser sees two credentials, a parameter or another token. Separators and
 /// quotes (space, comma, semicolon, quotes, backslash, "=" before the end) are rejected.
-fn is_token(token: &[u8]) -> bool {
+pub(crate) fn is_token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len().saturating_sub(padding));
     let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token(*b));

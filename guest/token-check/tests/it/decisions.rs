@@ -895,7 +895,16 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         (
             "client_auth",
             "digest",
-            NotAChoice(&["basic", "basic-raw", "post", "none"]),
+            NotAChoice(&[
+                "basic",
+                "basic-raw",
+                "post",
+                "client_secret_jwt",
+                "private_key_jwt",
+                "bearer",
+                "tls_client_auth",
+                "none",
+            ]),
         ),
         ("leeway", "301", out_of(Unit::Seconds, 0, 300)),
         ("leeway", "-1", out_of(Unit::Seconds, 0, 300)),

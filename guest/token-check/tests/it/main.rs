@@ -12,6 +12,7 @@ mod audit;
 mod cache;
 mod certificate_binding;
 mod circuit_breaker;
+mod client_auth;
 mod decisions;
 mod dpop;
 mod event_order;

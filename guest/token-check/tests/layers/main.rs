@@ -22,9 +22,9 @@ const CORE: &[(&str, &[&[&str]])] = &[
     ("secret", &[]),
     ("time", &[]),
     ("request", &[VOCABULARY]),
-    ("introspection", &[VOCABULARY]),
     ("jose", &[VOCABULARY]),
     ("proof", &[VOCABULARY, &["request", "jose"]]),
+    ("introspection", &[VOCABULARY, &["jose"]]),
     (
         "policy",
         &[VOCABULARY, &["request", "introspection", "jose", "proof"]],
