@@ -2,6 +2,7 @@
 //! clause they pin.
 
 mod answers;
+pub(crate) mod client_auth;
 mod failures;
 mod headers;
 mod issuers;
@@ -16,6 +17,7 @@ use crate::single::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
     let mut table = answers::rows();
+    table.extend(client_auth::rows());
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
