@@ -3,6 +3,7 @@
 
 mod answers;
 mod bound_tokens;
+pub(crate) mod client_auth;
 mod failures;
 mod headers;
 mod issuers;
@@ -19,6 +20,7 @@ use crate::single::scenario::Scenario;
 pub(crate) fn all() -> Vec<Scenario> {
     let mut table = answers::rows();
     table.extend(bound_tokens::rows());
+    table.extend(client_auth::rows());
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
