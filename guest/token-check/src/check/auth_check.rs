@@ -388,6 +388,10 @@ impl<W> AuthCheck<W> {
     }
 
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        if !matches!(request.result.about(), About::Token(_)) {
+            // With keys, a token is verified without a call, however late the host resumes it.
+            return self.lead_or_join(request.context, request.place, now);
+        }
         // Otherwise its call would not end in time, and everybody who comes would wait for that.
         let needed = match self.flights.in_progress(About::Token(request.context.key)) {
             Some(_) => Duration::ZERO,
@@ -427,6 +431,10 @@ impl<W> AuthCheck<W> {
                 return self.unavailable(&context, true, unavailable, now);
             }
         };
+        if now.monotonic >= context.deadline {
+            let unavailable = Unavailable::because(Reason::IssuerTimeout);
+            return self.unavailable(&context, true, unavailable, now);
+        }
         let joined = self.flights.in_progress(about);
         let request = PendingRequest {
             context,

@@ -349,6 +349,13 @@ impl<W> FlightTable<W> {
         entry.result.get().is_none().then_some(&entry.result)
     }
 
+    /// Whether the host dropped the flight about this before it had finished.
+    #[cfg(feature = "jwt")]
+    pub(super) fn was_dropped(&self, about: About) -> bool {
+        let entry = self.flights.get(&about);
+        entry.is_some_and(|entry| entry.result.get().is_some())
+    }
+
     /// Whether the flight about this waits for its turn.
     pub(super) fn is_queued(&self, about: About) -> bool {
         let entry = self.flights.get(&about);

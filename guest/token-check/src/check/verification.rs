@@ -255,6 +255,9 @@ impl<W> AuthCheck<W> {
             }
             return Found::Verified(is_good, voucher);
         }
+        if self.flights.was_dropped(About::Keys) {
+            ring.forget_attempt();
+        }
         // Keys that were fetched for this request are all that there are.
         let is_final = matches!(how.keys(), KeySource::Set(_))
             || (is_usable && ring.fault().is_none() && ring.fetched() >= milliseconds(arrived));

@@ -154,6 +154,12 @@ impl KeyRing {
         self.is_doubted = false;
     }
 
+    /// The host dropped the last attempt, so nothing is known of what it would have brought.
+    pub(crate) const fn forget_attempt(&mut self) {
+        self.next_for_unknown = Duration::ZERO;
+        self.next_for_bad = Duration::ZERO;
+    }
+
     /// A signature was bad, although its key is known.
     pub(crate) const fn doubt(&mut self) {
         self.is_doubted = true;

@@ -361,6 +361,26 @@ fn a_request_whose_fetch_takes_too_long_is_refused_at_its_deadline() {
 }
 
 #[test]
+fn a_request_that_its_host_resumes_late_is_verified_all_the_same() {
+    let mut world = World::new("jwt", &[]);
+    let token = world.key.token(&[]);
+    let request = join(&mut world.instance, &token, 1);
+    let ticket = fetch(&mut world.instance);
+    let keys = set(&[&world.key]).response();
+    let now_ = now(&world.instance);
+    let _ = finishes(world.instance.check.keys_responded(ticket, keys, now_));
+    world.advance(6);
+    assert_eq!(reason(&world.instance.resume(request).decision), None);
+    // With a key that would have to be fetched, it is too late.
+    let unknown = Key::new("two", 2).token(&[]);
+    let request = join(&mut world.instance, &unknown, 2);
+    drop(fetch(&mut world.instance));
+    world.advance(6);
+    let verdict = world.instance.resume(request);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
+}
+
+#[test]
 fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_timer() {
     let mut world = World::new("jwt", &[]);
     assert!(world.instance.check.has_errands());
