@@ -570,6 +570,8 @@ fn rfc9449_with_require_no_bearer_token_is_accepted() {
     assert_eq!(verdict.cache, None);
     let missing = Some(Reason::ProofOfPossessionMissing);
     assert_eq!(reason(&verdict.decision), missing);
+    let line = "proof_of_possession_missing: a request has no DPoP proof";
+    assert_eq!(service.host.log, [line]);
 }
 
 #[test]
@@ -597,7 +599,13 @@ fn rfc9449_s9_a_proof_needs_a_nonce_that_was_given_lately() {
     };
     assert_eq!(get(&mut service, "DPoP", &[&made("a", &nonce, 0)]), None);
     let shorter = nonce.strip_prefix(|_| true).unwrap();
-    for bad in [&format!("-{shorter}"), "", shorter, &format!("{nonce}=")] {
+    let other = if nonce.starts_with('-') { '_' } else { '-' };
+    for bad in [
+        &format!("{other}{shorter}"),
+        "",
+        shorter,
+        &format!("{nonce}="),
+    ] {
         let needed = Some(Reason::DpopNonceNeeded);
         assert_eq!(
             get(&mut service, "DPoP", &[&made("b", bad, 0)]),
