@@ -59,7 +59,7 @@ impl fmt::Display for ProofFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason().name())?;
         f.write_str(match self {
-            Self::Missing => ": a request with the scheme DPoP has no DPoP header",
+            Self::Missing => ": a request has no DPoP proof",
             Self::Repeated => ": a request has more than one DPoP header",
             Self::TooLong => ": a proof is over 4 KiB",
             Self::Malformed => ": a proof is no JWT with typ dpop+jwt",

@@ -570,6 +570,8 @@ fn rfc9449_with_require_no_bearer_token_is_accepted() {
     assert_eq!(verdict.cache, None);
     let missing = Some(Reason::ProofOfPossessionMissing);
     assert_eq!(reason(&verdict.decision), missing);
+    let line = "proof_of_possession_missing: a request has no DPoP proof";
+    assert_eq!(service.host.log, [line]);
 }
 
 #[test]
