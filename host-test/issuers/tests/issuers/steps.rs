@@ -177,7 +177,12 @@ pub(crate) async fn service_a_is_told_of_a_wrong_secret(issuer: &Issuer) -> Resu
 }
 
 /// Calls Service B once.
-async fn expect(url: &str, token: &str, status: u16, reason: Option<&str>) -> Result<()> {
+pub(crate) async fn expect(
+    url: &str,
+    token: &str,
+    status: u16,
+    reason: Option<&str>,
+) -> Result<()> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
