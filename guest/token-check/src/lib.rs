@@ -122,10 +122,10 @@ pub use jose::{
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{
-    ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy, Problem, Range,
-    RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX,
-    Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean, Unit, UnknownVariable,
-    spin_variables, unknown_variable, variable,
+    ENVOY_SETTINGS, FILTER_STATE, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy,
+    Problem, Range, RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS,
+    SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean,
+    Unit, UnknownVariable, spin_variables, unknown_variable, variable,
 };
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
 pub use request::{Ambiguity, RequestHead};

@@ -25,6 +25,9 @@ const MAX_CALLS_LIMIT: u32 = 10_000;
 /// Largest `max_waiting`: at 4 KB each, more do not fit the memory of a WebAssembly instance.
 const MAX_WAITING_LIMIT: u32 = 100_000;
 
+/// The words of the Envoy filter's `filter_state`: only refused requests get filter state, or all.
+pub const FILTER_STATE: [&str; 2] = ["refused", "all"];
+
 /// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
 /// variable `auth_` and the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +243,7 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "filter_state",
-        kind: Kind::Choice(&["refused", "all"]),
+        kind: Kind::Choice(&FILTER_STATE),
         default: Some("refused"),
         #[cfg(not(target_family = "wasm"))]
         meaning: "Which requests get filter state, for access logs and other filters: {}. Cheaper for granted ones is their header `x-auth-client-id`.",
