@@ -5,14 +5,14 @@ use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Kind, Policy, Problem, SETTINGS, Setting, SettingSource, SettingValues,
-    SettingsError, UnknownVariable, unknown_variable, variable,
+    ENVOY_SETTINGS, FILTER_STATE, Kind, Policy, Problem, SETTINGS, Setting, SettingSource,
+    SettingValues, SettingsError, UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
 
 const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
-const FILTER_STATE: &str = "filter_state";
+const FILTER_STATE_KEY: &str = "filter_state";
 
 /// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
 pub const HTTPS_CLUSTER: &str = "issuer_https";
@@ -118,13 +118,15 @@ impl Config {
 
 /// Whether granted requests get filter state.
 fn has_filter_state(values: &mut SettingValues) -> Result<bool, SettingsError> {
-    let source = values.source(FILTER_STATE).unwrap_or_default();
-    match values.take(FILTER_STATE)?.as_deref() {
-        None | Some("refused") => Ok(false),
-        Some("all") => Ok(true),
+    let [refused, all] = FILTER_STATE;
+    let source = values.source(FILTER_STATE_KEY).unwrap_or_default();
+    match values.take(FILTER_STATE_KEY)? {
+        None => Ok(false),
+        Some(word) if word == refused => Ok(false),
+        Some(word) if word == all => Ok(true),
         Some(_) => {
-            let problem = Problem::NotAChoice(&["refused", "all"]);
-            Err(SettingsError::new(FILTER_STATE, problem).at(source))
+            let problem = Problem::NotAChoice(&FILTER_STATE);
+            Err(SettingsError::new(FILTER_STATE_KEY, problem).at(source))
         }
     }
 }

@@ -135,10 +135,10 @@ pub use jose::{
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{
-    CertificateSource, ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy,
-    Problem, Range, RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS,
-    SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean,
-    Unit, UnknownVariable, spin_variables, unknown_variable, variable,
+    CertificateSource, ENVOY_SETTINGS, FILTER_STATE, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX,
+    PathFault, Policy, Problem, Range, RequirementKind, Requirements, RulesError, RulesFault,
+    SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError,
+    Summary, Unclean, Unit, UnknownVariable, spin_variables, unknown_variable, variable,
 };
 #[cfg(feature = "jwt")]
 pub use proof::ProofFault;

@@ -195,9 +195,16 @@ impl Lookup {
 
     /// Another instance introspects this token and will write the result to the store.
     fn back_off(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        // The holder of the lease may be gone, so half of the time is reserved for our own call.
-        if flight.time_left(now.monotonic) <= policy.timeout() / 2 {
+        let left = flight.time_left(now.monotonic);
+        // The holder of the lease may be gone, so half of the time is reserved for our own call, unless
+        // the issuer lately took longer: the holder is more likely to have its response in time.
+        let is_enough = self.time_of_calls.unwrap_or_default() <= left;
+        if left.is_zero() || (left <= policy.timeout() / 2 && is_enough) {
             return self.introspect(flight, policy, now);
+        }
+        if left <= policy.timeout() / 2 {
+            // From now on it waits for the issuer, whom the holder has called.
+            flight.result.note_call(now.monotonic);
         }
         let backoff = flight.backoff;
         flight.backoff = backoff.saturating_mul(2).min(LONGEST_BACKOFF);

@@ -37,7 +37,8 @@ pub(crate) use resource_metadata::ResourceMetadata;
 pub(crate) use rules::Access;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use settings::{
-    ENVOY_SETTINGS, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit, spin_variables,
+    ENVOY_SETTINGS, FILTER_STATE, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit,
+    spin_variables,
 };
 pub use settings_error::{Problem, SettingSource, SettingsError};
 pub use summary::Summary;

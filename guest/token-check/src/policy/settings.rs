@@ -31,6 +31,8 @@ const MAX_WAITING_LIMIT: u32 = 100_000;
 
 /// Longest `dpop_window`, in seconds: a proof is good for one request, which is sent at once.
 const MAX_PROOF_SECONDS: u32 = 300;
+/// The words of the Envoy filter's `filter_state`: only refused requests get filter state, or all.
+pub const FILTER_STATE: [&str; 2] = ["refused", "all"];
 
 /// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
 /// variable `auth_` and the key.
@@ -289,7 +291,7 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "filter_state",
-        kind: Kind::Choice(&["refused", "all"]),
+        kind: Kind::Choice(&FILTER_STATE),
         default: Some("refused"),
         #[cfg(not(target_family = "wasm"))]
         meaning: "Which requests get filter state, for access logs and other filters: {}. Cheaper for granted ones is their header `x-auth-client-id`.",
