@@ -59,7 +59,7 @@ pub(super) fn authenticate<'a>(
         return Err("the assertion has expired, or is valid for too long");
     }
     let issued = jws.claims.get("iat");
-    if issued.is_some_and(|issued| !issued.as_i64().is_some_and(|at| at <= now + MAX_AHEAD)) {
+    if issued.is_some_and(|issued| issued.as_i64().is_none_or(|at| at > now + MAX_AHEAD)) {
         return Err("the assertion is from the future");
     }
     let id = jws.claim("jti").ok_or("the assertion has no jti")?;

@@ -184,8 +184,9 @@ mod tests {
     const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
     fn hex(text: &str) -> Vec<u8> {
-        let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        (0..text.len()).step_by(2).map(digit).collect()
+        let pairs = text.as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap();
+        pairs.map(byte).collect()
     }
 
     fn encoded(hex_digits: &str) -> String {
@@ -251,7 +252,7 @@ mod tests {
             (p256(r#","kty":"EC""#), Malformed),
             (p256(r#","kid":7"#), Malformed),
             (p256(r#","key_ops":"sign""#), Malformed),
-            (good.replace(&d, &d[1..]), Malformed),
+            (good.replace(&d, d.get(1..).unwrap()), Malformed),
             (good.replace(&d, &format!("{d}AA")), Malformed),
             (good.replace(&d, &format!("{d}=")), Malformed),
             (good.replace(&d, &zero), Malformed),
