@@ -199,6 +199,18 @@ impl Reason {
         }
     }
 
+    /// Whether it is about what the token is bound to.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn is_about_possession(self) -> bool {
+        matches!(
+            self,
+            Self::ClientCertificateMismatch
+                | Self::ClientCertificateMissing
+                | Self::DpopKeyMismatch
+                | Self::ProofOfPossessionMissing
+        )
+    }
+
     /// Whether the issuer is unavailable, so that `stale_if_error` applies. It does not apply to an
     /// issuer that responds, but incorrectly, or that rejects our credentials.
     pub(crate) const fn is_outage(self) -> bool {

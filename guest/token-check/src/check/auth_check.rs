@@ -199,10 +199,8 @@ impl<W> AuthCheck<W> {
             #[cfg(feature = "jwt")]
             verified: None,
         };
-        match self.admission.waiting.take(context.is_known) {
-            Some(place) => self.lead_or_join(context, place, now),
-            None => self.too_busy(&context, now),
-        }
+        let place = self.admission.waiting.take(context.is_known);
+        self.lead_or_join(context, place, now)
     }
 
     /// What the request shows about the keys of its caller.
@@ -390,7 +388,7 @@ impl<W> AuthCheck<W> {
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         if !matches!(request.result.about(), About::Token(_)) {
             // With keys, a token is verified without a call, however late the host resumes it.
-            return self.lead_or_join(request.context, request.place, now);
+            return self.lead_or_join(request.context, Some(request.place), now);
         }
         // Otherwise its call would not end in time, and everybody who comes would wait for that.
         let needed = match self.flights.in_progress(About::Token(request.context.key)) {
@@ -400,10 +398,16 @@ impl<W> AuthCheck<W> {
         if now.monotonic.saturating_add(needed) >= request.deadline() {
             return self.on_deadline(&request, now);
         }
-        self.lead_or_join(request.context, request.place, now)
+        self.lead_or_join(request.context, Some(request.place), now)
     }
 
-    fn lead_or_join(&mut self, mut context: RequestContext, place: Place, now: Now) -> Step<W> {
+    /// `place`: none is free, so the request cannot wait.
+    fn lead_or_join(
+        &mut self,
+        mut context: RequestContext,
+        place: Option<Place>,
+        now: Now,
+    ) -> Step<W> {
         #[cfg_attr(
             not(feature = "jwt"),
             expect(
@@ -423,7 +427,8 @@ impl<W> AuthCheck<W> {
             }
             #[cfg(feature = "jwt")]
             Need::Refuse(reason, event) => {
-                let refusal = Refusal::new(reason, Arc::clone(&context.requirements));
+                let refusal = Refusal::new(reason, Arc::clone(&context.requirements))
+                    .of(context.possession.scheme);
                 return self.done(Decision::Refused(refusal), (&context).into(), event, now);
             }
             #[cfg(feature = "jwt")]
@@ -435,6 +440,9 @@ impl<W> AuthCheck<W> {
             let unavailable = Unavailable::because(Reason::IssuerTimeout);
             return self.unavailable(&context, true, unavailable, now);
         }
+        let Some(place) = place else {
+            return self.too_busy(&context, now);
+        };
         let joined = self.flights.in_progress(about);
         let request = PendingRequest {
             context,
@@ -631,8 +639,13 @@ impl<W> AuthCheck<W> {
     ) -> Step<W> {
         let latency = unavailable.latency;
         if unavailable.is_outage
-            && let Some(facts) =
-                (self.lookup.cache).stale(context.key, &context.requirements, &self.policy, now)
+            && let Some(facts) = (self.lookup.cache).stale(
+                context.key,
+                &context.requirements,
+                self.keys.vouchers(),
+                &self.policy,
+                now,
+            )
         {
             let verdict = VerdictContext {
                 cache: Some(CacheStatus::Stale),

@@ -12,7 +12,9 @@ use crate::decision::Possession;
 use crate::introspection::{CallFailure, Detail, Facts, Fault};
 #[cfg(feature = "jwt")]
 use crate::memory::ProofId;
-use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
+use crate::memory::{
+    BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey, Voucher,
+};
 use crate::policy::Requirements;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::secret::AccessToken;
@@ -72,7 +74,7 @@ pub(super) struct RequestContext {
     pub(super) is_known: bool,
     /// What a verified token says, if the issuer is to confirm it.
     #[cfg(feature = "jwt")]
-    pub(super) verified: Option<Facts>,
+    pub(super) verified: Option<(Facts, Voucher)>,
 }
 
 impl RequestContext {
@@ -86,12 +88,24 @@ impl RequestContext {
     }
 
     /// What the issuer says about the token, together with what the token says if it was verified.
-    pub(super) fn confirmed(&self, facts: Facts) -> Facts {
+    /// `token_types`: those that are accepted beyond the known ones.
+    pub(super) fn confirmed(&self, facts: Facts, token_types: &[String]) -> Facts {
         #[cfg(feature = "jwt")]
-        if let (Some(verified), Some(word)) = (&self.verified, facts.claims()) {
-            return verified.confirmed(word);
+        if let (Some((verified, _)), Some(word)) = (&self.verified, facts.claims()) {
+            return verified.confirmed(word, token_types);
         }
+        #[cfg(not(feature = "jwt"))]
+        let _ = token_types;
         facts
+    }
+
+    /// The key that verified the token, if the issuer is to confirm it.
+    pub(super) fn voucher(&self) -> Voucher {
+        #[cfg(feature = "jwt")]
+        if let Some((_, voucher)) = self.verified {
+            return voucher;
+        }
+        Voucher::ISSUER
     }
 }
 

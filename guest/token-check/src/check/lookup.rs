@@ -11,7 +11,7 @@ use crate::introspection::{
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
-    SharedStore, SlotState, StoreKey, Voucher, counts_as_fault,
+    SharedStore, SlotState, StoreKey, counts_as_fault,
 };
 use crate::policy::Policy;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
@@ -243,8 +243,7 @@ impl Lookup {
 
     fn has_stale(&self, flight: &FlightState, policy: &Policy, now: Now) -> bool {
         let context = &flight.context;
-        let stale = (self.cache).stale(context.key, &context.requirements, policy, now);
-        stale.is_some()
+        (self.cache).has_stale(context.key, &context.requirements, policy, now)
     }
 
     #[inline]
@@ -279,8 +278,8 @@ impl Lookup {
                 flight.event = self.log.introspected(is_active, error_status, now);
                 return Next::Finish(FlightResult::Facts {
                     facts: CachedFacts {
-                        facts: flight.context.confirmed(facts),
-                        voucher: Voucher::ISSUER,
+                        facts: flight.context.confirmed(facts, policy.token_types()),
+                        voucher: flight.context.voucher(),
                         called: milliseconds(called),
                     },
                     source: CacheStatus::Miss,

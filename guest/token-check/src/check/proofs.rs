@@ -95,7 +95,10 @@ impl Proofs {
         else {
             return decision;
         };
-        let oldest = now.unix_seconds().saturating_sub(dpop.window());
+        // A request may wait for the issuer, and its proof gets older meanwhile.
+        let longest_wait = i64::try_from(policy.timeout().as_secs()).unwrap_or(i64::MAX);
+        let kept = dpop.window().saturating_add(longest_wait).saturating_add(2);
+        let oldest = now.unix_seconds().saturating_sub(kept);
         if self.used.is_first_use(proof, oldest) {
             return decision;
         }

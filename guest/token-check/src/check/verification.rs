@@ -13,7 +13,7 @@ use crate::introspection::{
     CallFailure, Detail, Facts, Fault, IssuerResponse, KeySetCall, KeysFault, unexpected_status,
 };
 use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
-use crate::memory::{CachedFacts, Fetch, Voucher};
+use crate::memory::{AGELESS, CachedFacts, Fetch, Voucher};
 use crate::policy::KeySource;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::time::{Now, milliseconds};
@@ -153,7 +153,10 @@ impl<W> AuthCheck<W> {
             Err(failure) => Some(Fault::from_call(failure)),
         };
         if let (Some(ring), Some(fault)) = (&mut self.keys.ring, fault) {
-            ring.fail(fault, &self.policy, now.monotonic);
+            match fault.is_without_keys() {
+                true => ring.end(fault, &self.policy, now.monotonic),
+                false => ring.fail(fault, &self.policy, now.monotonic),
+            }
         }
         finished.fault = fault;
         finished.event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
@@ -223,9 +226,17 @@ impl<W> AuthCheck<W> {
             let now = now.unix_seconds();
             let possession = &context.possession;
             let decision = decide(&facts, &context.requirements, possession, &self.policy, now);
+            // The issuer may say to which key the token is bound where the token does not.
+            let is_bound = facts.claims().is_some_and(|claims| claims.is_key_bound());
+            let may_be_bound =
+                |refusal: &Refusal| !is_bound && refusal.reason().is_about_possession();
             return match decision {
+                Decision::Refused(refusal) if may_be_bound(&refusal) => {
+                    context.verified = Some((facts, voucher));
+                    introspect
+                }
                 Decision::Granted(_) => {
-                    context.verified = Some(facts);
+                    context.verified = Some((facts, voucher));
                     introspect
                 }
                 Decision::Refused(_) | Decision::Answered(_) => Need::Facts(facts),
@@ -235,7 +246,7 @@ impl<W> AuthCheck<W> {
         let cached = CachedFacts {
             facts: facts.clone(),
             voucher,
-            called: milliseconds(now.monotonic),
+            called: AGELESS,
         };
         self.lookup.cache.insert(context.key, cached);
         Need::Facts(facts)

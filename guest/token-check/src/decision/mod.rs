@@ -18,9 +18,6 @@ use crate::request::{RequestHead, Scheme};
 use identity::Identity;
 use response::Details;
 
-/// The scope of a login at IBM Verify whose second factor is still missing.
-const MFA_CHALLENGE: &str = "mfa_challenge";
-
 /// Whether a request may reach the app.
 #[must_use]
 #[derive(Debug)]
@@ -232,7 +229,7 @@ fn first_violation(
     if let Some(reason) = possession.violation(claims, policy) {
         return Some(reason);
     }
-    if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
+    if claims.is_unfinished() {
         return Some(Reason::UnfinishedLogin);
     }
     match match_any(requirements.issuers.as_slice(), claims.issuer()) {

@@ -34,6 +34,8 @@ struct Head {
     unknown_types: u8,
     is_other_token: bool,
     is_dpop_token: bool,
+    /// The login behind the token is not finished.
+    is_unfinished: bool,
     is_key_bound: bool,
     /// `None`: not bound to a key, or in a way that nobody here can check. Few tokens are bound.
     confirmation: Option<Box<Confirmation>>,
@@ -69,6 +71,9 @@ const ABSENT: Span = Span {
     start: u32::MAX,
     end: 0,
 };
+
+/// The scope of a login at IBM Verify whose second factor is still missing.
+const MFA_CHALLENGE: &str = "mfa_challenge";
 
 /// Longest claim with a header of its own, in bytes; `x-auth-claims` holds longer ones.
 pub(crate) const MAX_CLAIM_HEADER_BYTES: usize = 1024;
@@ -181,15 +186,26 @@ impl Facts {
     }
 
     /// These facts, if the issuer also said so of the token: the stricter of both counts.
+    /// `token_types`: those that are accepted beyond the known ones.
     #[cfg(feature = "jwt")]
-    pub(crate) fn confirmed(&self, word: Claims<'_>) -> Self {
+    pub(crate) fn confirmed(&self, word: Claims<'_>, token_types: &[String]) -> Self {
         let Some(facts) = &self.0 else {
             return Self::INACTIVE;
         };
         let (ours, theirs) = (&facts.header, &word.0.header);
+        let is_known =
+            |kind: &str| (token_types.iter()).any(|known| known.eq_ignore_ascii_case(kind));
+        let is_other_token = theirs.is_other_token || !word.unknown_types().all(is_known);
+        // A response without scopes takes none away: many leave them out.
+        let has_scopes = word.scopes().next().is_some();
+        let is_kept = |scope: &str| !has_scopes || word.scopes().any(|kept| kept == scope);
+        let is_unfinished = word.scopes().any(|scope| scope == MFA_CHALLENGE);
+        let claims = Claims(facts);
         let is_as_strict = ours.expires <= theirs.expires
             && ours.starts >= theirs.starts
-            && ours.is_other_token >= theirs.is_other_token
+            && ours.is_other_token >= is_other_token
+            && ours.is_unfinished >= is_unfinished
+            && claims.scopes().all(is_kept)
             && ours.is_dpop_token >= theirs.is_dpop_token
             && ours.is_key_bound >= theirs.is_key_bound
             && (!theirs.is_key_bound || ours.confirmation == theirs.confirmation);
@@ -199,7 +215,14 @@ impl Facts {
         let head = Head {
             expires: ours.expires.min(theirs.expires),
             starts: ours.starts.max(theirs.starts),
-            is_other_token: ours.is_other_token || theirs.is_other_token,
+            is_other_token: ours.is_other_token || is_other_token,
+            is_unfinished: ours.is_unfinished || is_unfinished,
+            spans: {
+                let before = (ours.spans.len()).saturating_sub(claims.scopes().count());
+                let (rest, scopes) = ours.spans.split_at(before.min(ours.spans.len()));
+                let kept = scopes.iter().filter(|span| is_kept(claims.part(**span)));
+                rest.iter().chain(kept).copied().collect()
+            },
             is_dpop_token: ours.is_dpop_token || theirs.is_dpop_token,
             is_key_bound: ours.is_key_bound || theirs.is_key_bound,
             confirmation: match (ours.is_key_bound, theirs.is_key_bound) {
@@ -264,6 +287,7 @@ impl Facts {
             unknown_types: types.unknown.len().try_into().map_err(|_| too_large)?,
             is_other_token: types.is_other || names.is_other_token,
             is_dpop_token: types.is_dpop,
+            is_unfinished: scopes.iter().any(|scope| scope == MFA_CHALLENGE),
             // Rounded so that a fraction never extends the life of a token.
             expires: members.time("exp", f64::floor)?.unwrap_or(i64::MAX),
             starts: members
@@ -393,6 +417,11 @@ impl<'a> Claims<'a> {
     /// Whether the token type is that of tokens that need a DPoP proof.
     pub(crate) const fn is_dpop_token(self) -> bool {
         self.0.header.is_dpop_token
+    }
+
+    /// Whether a second factor of the login is still missing.
+    pub(crate) const fn is_unfinished(self) -> bool {
+        self.0.header.is_unfinished
     }
 
     /// Whether the token is bound to a key (`cnf`, RFC 7800).

@@ -258,6 +258,12 @@ impl Fault {
         Self::new(failure.reason(), Detail::Call(failure))
     }
 
+    /// Whether the issuer has said that it has no key.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn is_without_keys(self) -> bool {
+        matches!(self.detail, Detail::Keys(KeysFault::NoUsableKey))
+    }
+
     /// The reason with which requests are refused.
     #[must_use]
     pub const fn reason(self) -> Reason {

@@ -9,8 +9,8 @@ use crate::json::Json;
 use crate::reason::Reason;
 
 /// Error codes of a 400 that are about the introspected token: RFC 7009 section 2.2.1, which
-/// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. They cannot be about another
-/// token, since the call is not authenticated with one.
+/// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. The second one is about
+/// our own token if the call is authenticated with one.
 const TOKEN_ERRORS: [&str; 2] = ["unsupported_token_type", "invalid_token"];
 
 /// The result of an introspection call.
@@ -32,7 +32,7 @@ pub(crate) fn interpret(
     match status {
         200 => {}
         400 | 401 | 403 => {
-            return match subject(response) {
+            return match subject(response, credentials) {
                 Subject::Token => Ok(Introspected {
                     facts: Facts::INACTIVE,
                     error_status: Some(status),
@@ -92,7 +92,7 @@ enum Subject {
 /// Classifies a 400, 401 or 403. By RFC 7662 section 2.3 none of them is about the token, but some
 /// issuers use them so. That is believed only where it is unmistakable: a fault blamed on the token
 /// raises no alarm.
-fn subject(response: &IssuerResponse) -> Subject {
+fn subject(response: &IssuerResponse, credentials: CredentialsKind) -> Subject {
     let mut in_range = String::new();
     let text = response.text();
     let members = text.and_then(|text| Members::parse(text, &mut in_range).ok());
@@ -106,7 +106,11 @@ fn subject(response: &IssuerResponse) -> Subject {
     let is_about_token = code.is_some_and(|code| TOKEN_ERRORS.contains(&code));
     let is_inactive = error.is_none() && matches!(member("active"), Some(Json::Bool(false)));
     let is_json = response.media_unless_json().is_none();
+    // Our own token may be meant.
+    let is_authenticated_by_token = matches!(credentials, CredentialsKind::Token);
     match (response.status, code) {
+        (400, Some("invalid_token")) if is_authenticated_by_token => Subject::Credentials,
+        (401, None) if is_authenticated_by_token => Subject::Credentials,
         // The response of RFC 7662 section 2.2 with another status.
         (400 | 401, _) if is_inactive && is_json => Subject::Token,
         (400, _) if is_about_token && is_json => Subject::Token,

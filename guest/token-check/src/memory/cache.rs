@@ -22,10 +22,14 @@ const BYTES_BESIDES_FACTS: usize = 256;
 #[derive(Clone)]
 pub(crate) struct CachedFacts {
     pub(crate) facts: Facts,
+    /// Facts that a key vouches for end with it.
     pub(crate) voucher: Voucher,
-    /// For facts that a key vouches for: when the signature was verified.
+    /// [`AGELESS`] for facts that only a key vouches for.
     pub(crate) called: i64,
 }
+
+/// In place of the time of a call: facts do not age.
+pub(crate) const AGELESS: i64 = i64::MAX;
 
 impl CachedFacts {
     /// In milliseconds, rounded up, so that nothing is ever treated as fresher than it is.
@@ -57,18 +61,20 @@ impl CachedFacts {
         policy: &Policy,
         now: Now,
     ) -> bool {
-        match self.voucher.is_key() {
-            // Whether they have expired is decided for each request.
-            true => keys.has(self.voucher, now.monotonic),
-            false => self.is_fresh(requirements, policy, now),
-        }
+        // Whether ageless facts have expired is decided for each request.
+        let is_young = self.called == AGELESS || self.is_fresh(requirements, policy, now);
+        is_young && self.has_voucher(keys, now)
+    }
+
+    fn has_voucher(&self, keys: &Vouchers, now: Now) -> bool {
+        !self.voucher.is_key() || keys.has(self.voucher, now.monotonic)
     }
 
     /// Whether the route may use them past their time while the issuer is unavailable.
     fn is_usable_if_stale(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
         let ttl = policy.ttl_seconds(requirements);
         let extra = policy.stale_if_error_seconds();
-        !self.voucher.is_key()
+        self.called != AGELESS
             && ttl > 0
             && extra > 0
             && self.is_younger(ttl.saturating_add(extra), now)
@@ -149,13 +155,25 @@ impl FactsCache {
         &self,
         key: TokenKey,
         requirements: &Requirements,
+        keys: &Vouchers,
         policy: &Policy,
         now: Now,
     ) -> Option<Facts> {
         let cached = self.active.as_ref()?.get(&key)?;
-        cached
-            .is_usable_if_stale(requirements, policy, now)
+        (cached.has_voucher(keys, now) && cached.is_usable_if_stale(requirements, policy, now))
             .then(|| cached.facts.clone())
+    }
+
+    /// Whether there are such facts, if their key still vouches for them.
+    pub(crate) fn has_stale(
+        &self,
+        key: TokenKey,
+        requirements: &Requirements,
+        policy: &Policy,
+        now: Now,
+    ) -> bool {
+        let cached = self.active.as_ref().and_then(|active| active.get(&key));
+        cached.is_some_and(|cached| cached.is_usable_if_stale(requirements, policy, now))
     }
 
     /// Whether the cache holds a newer result.
@@ -166,7 +184,7 @@ impl FactsCache {
 
     /// Stores the newest result for a token and drops older ones.
     pub(crate) fn insert(&mut self, key: TokenKey, facts: CachedFacts) {
-        if self.has_newer(key, &facts) || !(self.keeps_results || facts.voucher.is_key()) {
+        if self.has_newer(key, &facts) || !(self.keeps_results || facts.called == AGELESS) {
             return;
         }
         let (this, other) = if facts.facts.claims().is_some() {

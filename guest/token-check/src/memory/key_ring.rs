@@ -32,8 +32,12 @@ pub(crate) struct KeyRing {
     /// Before this time bad signatures cause no fetch: they must not use up what is for unknown
     /// keys, or a forger could have the first tokens of a new key refused.
     next_for_bad: Duration,
+    /// When the last attempt began.
+    attempted: Duration,
     /// Failed attempts in a row.
     failures: u32,
+    /// The issuer has said since that it has no keys.
+    is_ended: bool,
     /// Of the last attempt, if it failed.
     fault: Option<Fault>,
     /// A signature was bad: the issuer may have given a new key an old name.
@@ -62,7 +66,9 @@ impl KeyRing {
             retry_at: Duration::ZERO,
             next_for_unknown: Duration::ZERO,
             next_for_bad: Duration::ZERO,
+            attempted: Duration::ZERO,
             failures: 0,
+            is_ended: false,
             fault: None,
             is_doubted: false,
         };
@@ -152,12 +158,15 @@ impl KeyRing {
             Fetch::BadSignature => self.next_for_bad = next,
         }
         self.is_doubted = false;
+        self.attempted = now;
     }
 
-    /// The host dropped the last attempt, so nothing is known of what it would have brought.
-    pub(crate) const fn forget_attempt(&mut self) {
-        self.next_for_unknown = Duration::ZERO;
-        self.next_for_bad = Duration::ZERO;
+    /// The host dropped the last attempt, so nothing is known of what it would have brought. Another
+    /// one soon, and not at once: if a host does so when callers leave, they may leave often.
+    pub(crate) fn forget_attempt(&mut self) {
+        let next = self.attempted.saturating_add(GRACE);
+        self.next_for_unknown = self.next_for_unknown.min(next);
+        self.next_for_bad = self.next_for_bad.min(next);
     }
 
     /// A signature was bad, although its key is known.
@@ -169,12 +178,19 @@ impl KeyRing {
     /// the monotonic clock.
     pub(crate) fn learn(&mut self, set: KeySet, verification: &Verification, asked: i64) {
         self.replace(set);
+        self.is_ended = false;
         self.fetched = asked;
         self.retry_at = Duration::ZERO;
         self.failures = 0;
         self.fault = None;
         self.vouchers
             .set_end(asked.saturating_add(milliseconds(verification.ttl())));
+    }
+
+    /// The issuer has responded that it has no keys: the old ones end in their time.
+    pub(crate) fn end(&mut self, fault: Fault, policy: &Policy, now: Duration) {
+        self.is_ended = true;
+        self.fail(fault, policy, now);
     }
 
     /// The issuer did not respond with keys. The old ones stay for a while.
@@ -193,6 +209,7 @@ impl KeyRing {
     /// Keys that cannot be fetched again are used past their time, up to their greatest age: but no
     /// longer than until it is known whether they can be.
     fn use_old_until(&mut self, time: Duration, verification: &Verification) {
+        let time = if self.is_ended { Duration::ZERO } else { time };
         let at_age = |age| self.fetched.saturating_add(milliseconds(age));
         let until = milliseconds(time.saturating_add(GRACE)).min(at_age(verification.max_age()));
         self.vouchers.set_end(until.max(at_age(verification.ttl())));

@@ -15,6 +15,8 @@ mod token_key;
 mod used_proofs;
 mod voucher;
 
+#[cfg(feature = "jwt")]
+pub(crate) use cache::AGELESS;
 pub(crate) use cache::{CachedFacts, FactsCache};
 pub(crate) use circuit_breaker::{CircuitBreaker, Permit, ProbeFirst, Rejected, counts_as_fault};
 pub(crate) use derived_keys::DerivedKeys;

@@ -61,7 +61,9 @@ impl UsedProofs {
         {
             self.count = self.count.saturating_sub(second.remove().len());
         }
-        if proof.made <= self.forgotten
+        // A proof that was still good when its request came may be older by now.
+        if proof.made < oldest
+            || proof.made <= self.forgotten
             || !self
                 .by_second
                 .entry(proof.made)
@@ -100,6 +102,10 @@ mod tests {
         let other = ProofId::new(&TokenKeys::new(&[7; 16]), &[2; 32], "a", 100);
         assert!(used.is_first_use(other, 100), "of another caller");
         assert_eq!(used.count, 4);
+        assert!(
+            !used.is_first_use(id("a", 100), 101),
+            "its use is forgotten, so it is too old"
+        );
         assert!(used.is_first_use(id("d", 101), 101));
         assert_eq!((used.count, used.by_second.len()), (2, 1));
     }

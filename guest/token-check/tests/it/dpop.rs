@@ -6,12 +6,15 @@ use base64_simd::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use token_check::test_util::{self, Host};
 use token_check::{
-    Algorithm, AuthCheck, CacheStatus, Decision, Now, Problem, Reason, RequestHead, Response,
-    SignatureHost, Step, Verdict,
+    Algorithm, AuthCheck, CacheStatus, CallFailure, Decision, IntrospectionCall, IssuerResponse,
+    Now, Problem, Reason, RequestHead, Response, SignatureHost, Step, Verdict,
 };
 
-use crate::fixture::{Clock, Instance, Issuer, START, active, head, leads, reason, try_policy};
+use crate::fixture::{
+    Clock, FakeHost, Instance, Issuer, START, active, head, leads, reason, try_policy,
+};
 
 const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
 const URL: &str = "https://b.example/data";
@@ -126,6 +129,19 @@ fn header<'a>(response: &'a Response, wanted: &str) -> Option<&'a str> {
     header.map(|(_, value)| value.as_str())
 }
 
+/// A host whose clock stands still.
+struct At<'a>(&'a mut FakeHost, Now);
+
+impl Host for At<'_> {
+    fn now(&self) -> Now {
+        self.1
+    }
+
+    fn introspect(&mut self, call: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+        self.0.introspect(call)
+    }
+}
+
 /// The request of section 7.1, whose token is bound as in section 6.1.
 #[test]
 fn rfc9449_s7_1_the_example_is_granted() {
@@ -146,8 +162,9 @@ fn rfc9449_s7_1_the_example_is_granted() {
             unix: Duration::from_secs(seconds),
             monotonic: Duration::from_secs(1),
         };
-        let step = service.check.begin(&request, now);
-        reason(&service.finish(step).decision)
+        let mut host = At(&mut service.host, now);
+        let verdict = test_util::drive(&mut service.check, &request, &mut host);
+        reason(&verdict.decision)
     };
     assert_eq!(granted("/protectedresource", b"GET", made), None);
     assert_eq!(granted("/protectedresource?a=b", b"GET", made + 60), None);
@@ -755,4 +772,80 @@ fn f2_proofs_need_an_origin_and_nonces_a_secret() {
     assert_eq!(problem(&nonces), of("dpop_nonce", Problem::NeedsKeys));
     let key = ("cache_key", "0123456789abcdef0123456789abcdef");
     assert!(try_policy(&[&nonces[..], &[key]].concat()).is_ok());
+}
+
+#[test]
+fn j8_a_proof_that_got_too_old_while_its_request_waited_is_not_good_again() {
+    let key = Key::new(1);
+    // Each request waits for the issuer.
+    let mut service = service(&[("cache_ttl", "0")], &bound_to(&key));
+    let proof = key.proof("a");
+    let line = format!("DPoP {TOKEN}");
+    let lines = [line.as_bytes()];
+    let begin = |service: &mut Instance| {
+        let request = RequestHead {
+            dpop: &[proof.as_bytes()],
+            ..head(&lines, "/data")
+        };
+        let now = service.host.now();
+        service.check.begin(&request, now)
+    };
+    service.host.sleep(Duration::from_millis(59_000));
+    let step = begin(&mut service);
+    assert_eq!(reason(&service.finish(step).decision), None);
+    // In its last second.
+    service.host.sleep(Duration::from_millis(1950));
+    let (leader, action) = leads(begin(&mut service));
+    let Step::Join(follower) = begin(&mut service) else {
+        panic!("it joins");
+    };
+    let ticket = service.run_to_call(action);
+    service.host.sleep(Duration::from_millis(100));
+    let _ = service.respond(ticket);
+    for request in [leader, follower] {
+        let decision = service.resume(request).decision;
+        assert_eq!(reason(&decision), Some(Reason::DpopProofReplayed));
+    }
+}
+
+#[test]
+fn rfc9449_s7_1_the_challenge_for_a_jwt_has_the_scheme_of_its_request() {
+    use crate::jwt_fixture as jwt;
+    let key = Key::new(1);
+    let issued = jwt::Key::new("one", 1);
+    for (token, expected) in [
+        (jwt::Key::new("one", 2).token(&[]), Reason::InvalidSignature),
+        (jwt::Key::new("two", 2).token(&[]), Reason::UnknownKey),
+        (issued.token(&[("iss", "\"else\"")]), Reason::WrongIssuer),
+        ("opaque".to_owned(), Reason::NotAJwt),
+    ] {
+        let issuer = Issuer::new(active(""));
+        issuer.publishes(jwt::set(&[&issued]));
+        let settings = [
+            ("jwks_url", "https://issuer.example/jwks"),
+            ("expected_issuer", jwt::ISSUER),
+            ("expected_aud", "service-b"),
+            ("strategy", "jwt"),
+            ("dpop", "accept"),
+            ("public_origin", "https://b.example"),
+        ];
+        let mut instance = Instance::new(&settings, &issuer, &Clock::new());
+        let hash = json!(encoded(Sha256::digest(&token)));
+        let proof = key.sign(&key.header(), &with(claims("a"), "ath", hash));
+        let line = format!("DPoP {token}");
+        let lines = [line.as_bytes()];
+        let request = RequestHead {
+            dpop: &[proof.as_bytes()],
+            ..head(&lines, "/data")
+        };
+        let verdict = test_util::drive(&mut instance.check, &request, &mut instance.host);
+        assert_eq!(reason(&verdict.decision), Some(expected));
+        let response = verdict.into_result(instance.check.policy()).unwrap_err();
+        let challenge = header(&response, "www-authenticate").unwrap();
+        assert!(challenge.starts_with("DPoP "), "{challenge}");
+        assert!(
+            challenge.contains(r#"error="invalid_token""#),
+            "{challenge}"
+        );
+    }
 }

@@ -464,6 +464,79 @@ fn in_both_the_stricter_of_the_two_counts() {
 }
 
 #[test]
+fn in_both_the_response_can_take_scopes_away_and_end_a_login() {
+    let scopes = [("required_scope", "write")];
+    for (settings, response, expected) in [
+        (
+            &scopes[..],
+            r#","scope":"read""#,
+            Some(Reason::InsufficientScope),
+        ),
+        (&scopes, r#","scope":"read write admin""#, None),
+        (&scopes, "", None),
+        (
+            &[],
+            r#","scope":"read mfa_challenge""#,
+            Some(Reason::UnfinishedLogin),
+        ),
+        (
+            &[],
+            r#","token_type":"transaction_token""#,
+            Some(Reason::WrongTokenType),
+        ),
+        (
+            &[("token_types", "Transaction_Token")],
+            r#","token_type":"transaction_token""#,
+            None,
+        ),
+    ] {
+        let mut world = World::new("both", settings);
+        world.issuer.responds(active(response));
+        assert_eq!(world.get_good(), (expected, MISS.1), "{response}");
+    }
+    let mut world = World::new("both", &[]);
+    world.issuer.responds(active(r#","scope":"write none""#));
+    let token = world.key.token(&[]);
+    let verdict = world.instance.drive("/", &token);
+    let Decision::Granted(grant) = &verdict.decision else {
+        panic!("{verdict:?}");
+    };
+    assert!(
+        grant
+            .headers()
+            .any(|header| header == ("x-auth-scope", "write"))
+    );
+}
+
+#[test]
+fn j5_in_both_a_removed_key_ends_what_the_issuer_has_confirmed() {
+    let settings = [("cache_ttl", "86400"), ("stale_if_error", "86400")];
+    let mut world = World::new("both", &settings);
+    assert_eq!(world.get_good(), MISS);
+    assert_eq!(world.get_good(), HIT);
+    world.publish(&[&Key::new("two", 2)]);
+    world.advance(601);
+    assert_eq!(world.get_good(), refused(Reason::UnknownKey));
+}
+
+#[test]
+fn in_auto_more_or_fewer_segments_make_no_opaque_token_of_a_jwt() {
+    let mut world = World::new("auto", &[]);
+    let id_token = world
+        .key
+        .sign(r#"{"alg":"EdDSA","kid":"one"}"#, &object(&[("nonce", "1")]));
+    let (two, _) = id_token.rsplit_once('.').unwrap();
+    for token in [
+        format!("{id_token}."),
+        format!("{id_token}.x"),
+        two.to_owned(),
+    ] {
+        assert_eq!(world.get(&token), refused(Reason::MalformedJwt), "{token}");
+    }
+    assert_eq!(world.issuer.calls(), 0);
+}
+
+#[test]
 fn settings_of_jwts_are_checked_at_the_start() {
     let key = Key::new("one", 1).jwk();
     let good = format!(r#"{{"keys":[{key}]}}"#);

@@ -282,18 +282,59 @@ fn j7_known_keys_outlive_an_outage_of_the_issuer_up_to_their_greatest_age() {
 }
 
 #[test]
-fn j7_a_set_that_cannot_be_used_leaves_the_old_one() {
+fn j7_what_is_no_key_set_leaves_the_old_one() {
     let mut world = World::new("jwt", &[]);
     assert_eq!(world.get_good(), VERIFIED);
-    world
-        .issuer
-        .publishes(Outcome::http(200, "application/json", r#"{"keys":[]}"#));
+    let page = Outcome::http(200, "text/html", "<html>");
+    world.issuer.publishes(page);
     world.advance(500);
     assert_eq!(world.get_good(), HIT);
     world.advance(200);
     assert_eq!(world.get_good(), HIT);
-    let line = "issuer_keys_unusable: the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256 or Ed25519";
+    let line = "issuer_keys_unusable: what jwks_url serves is no JWK set";
     assert_eq!(world.instance.host.errors, [line, line]);
+}
+
+#[test]
+fn j5_a_set_without_keys_withdraws_the_old_ones_in_their_time() {
+    let mut world = World::new("jwt", &[]);
+    assert_eq!(world.get_good(), VERIFIED);
+    let empty = Outcome::http(200, "application/json", r#"{"keys":[]}"#);
+    world.issuer.publishes(empty);
+    world.advance(500);
+    assert_eq!(world.get_good(), HIT);
+    world.advance(100);
+    for _ in 0..3 {
+        let unusable = unavailable(Reason::IssuerKeysUnusable);
+        assert_eq!(world.get_good(), unusable);
+        world.advance(30);
+    }
+    // Also where the issuer is down afterwards.
+    world.issuer.publishes(UNREACHABLE);
+    assert_eq!(world.get_good(), unavailable(Reason::IssuerUnreachable));
+    world.publish(&[&world.key]);
+    world.advance(30);
+    assert_eq!(world.get_good(), HIT);
+}
+
+#[test]
+fn tokens_with_a_known_key_need_no_place_among_those_that_wait() {
+    let mut world = World::new("jwt", &[("max_waiting", "4")]);
+    assert_eq!(world.get_good(), VERIFIED);
+    world.advance(31);
+    let mut parked = Vec::new();
+    for number in 0..10 {
+        let unknown = Key::new(&format!("{number}"), 9).token(&[]);
+        if let Step::Join(request) = world.instance.begin("/", &unknown) {
+            parked.push(request);
+        }
+    }
+    assert_eq!(parked.len(), 3, "a quarter is for known tokens");
+    let fresh = world.key.token(&[("jti", "1")]);
+    match world.instance.begin("/", &fresh) {
+        Step::Done(verdict) => assert_eq!(reason(&verdict.decision), None),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

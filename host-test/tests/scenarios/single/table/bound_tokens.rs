@@ -28,16 +28,7 @@ pub(crate) fn rows() -> Vec<Scenario> {
         with("rfc9440_s2_2_the_certificate_itself", "Client-Cert")
             .header("client-cert", CERTIFICATE)
             .granted(&[], BOUND),
-        with("j9_on_a_hit_too_the_certificate_is_needed", HEADER)
-            .with("cache_ttl", "60")
-            .header(HEADER, HEX)
-            .after_requests(1)
-            .granted(&[], BOUND),
         with("j9_no_certificate", HEADER).refused(401, "client_certificate_missing"),
-        with("j9_no_certificate_for_a_token_that_is_cached", HEADER)
-            .with("cache_ttl", "60")
-            .after_requests(1)
-            .refused(401, "client_certificate_missing"),
         with("j9_another_certificate", HEADER)
             .header(HEADER, HEX.replace("0380", "0381"))
             .refused(401, "client_certificate_mismatch"),
