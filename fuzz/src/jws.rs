@@ -158,7 +158,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     bytes.collect()
 }
 
-fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let bits = bytes
         .iter()
         .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));

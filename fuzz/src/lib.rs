@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bearer;
+pub mod dpop_proof;
 pub mod envoy_scheduling;
 pub mod facts;
 pub mod header_map;
@@ -23,8 +24,9 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("bearer", bearer::run),
+    ("dpop_proof", dpop_proof::run),
     ("envoy_scheduling", envoy_scheduling::run),
     ("facts", facts::run),
     ("header_map", header_map::run),

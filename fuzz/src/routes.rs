@@ -410,6 +410,8 @@ fn seen(check: &mut AuthCheck<u32>, request: &Request) -> Seen {
         method: &request.method,
         authority: request.host.as_deref(),
         path_and_query: request.target.as_deref(),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     };
     let Step::Done(verdict) = check.begin(&head, at(Duration::ZERO)) else {

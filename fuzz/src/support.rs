@@ -44,6 +44,8 @@ pub(crate) fn head<'a>(authorization: &'a [&'a [u8]], path: &'a [u8]) -> Request
         method: b"GET",
         authority: Some(b"service-b.example"),
         path_and_query: Some(path),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     }
 }

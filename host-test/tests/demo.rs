@@ -99,14 +99,30 @@ Service B response:
   reason: wrong_audience (The access token is for another audience.)
 ✓ as expected; one introspection call reached the issuer
 
-5. With a good token while the issuer is stopped
+5. With a JWT, which is verified here
+  status: 200 OK
+  message: Service B trusted the token
+✓ as expected; no introspection call reached the issuer
+
+6. With a JWT whose claims were changed
+  status: 401 Unauthorized
+  challenge: Bearer realm="service-b", error="invalid_token", error_description="The signature of the access token is invalid."
+  reason: invalid_signature (The signature of the access token is invalid.)
+✓ as expected; no introspection call reached the issuer
+
+7. With a JWT signed with a key that the issuer has just begun to use
+  status: 200 OK
+  message: Service B trusted the token
+✓ as expected; no introspection call reached the issuer
+
+8. With a good token while the issuer is stopped
   status: 503 Service Unavailable
   challenge: none
   retry after: 1
   reason: issuer_unreachable (The issuer could not be reached.)
 ✓ as expected; no introspection call reached the issuer
 
-All 5 calls came out as expected ({seconds} s).
+All 8 calls came out as expected ({seconds} s).
 "#
         )
     );
@@ -146,6 +162,17 @@ fn machines_get_one_json_object() {
             ["no_token", true, 401, "no_credentials", null, null, []],
             ["revoked_token", true, 401, "inactive", null, 1, []],
             ["other_audience", true, 401, "wrong_audience", null, 1, []],
+            ["jwt", true, 200, null, null, 0, []],
+            [
+                "invalid_signature",
+                true,
+                401,
+                "invalid_signature",
+                null,
+                0,
+                []
+            ],
+            ["rotated_key", true, 200, null, null, 0, []],
             [
                 "issuer_stopped",
                 true,
@@ -208,7 +235,7 @@ fn an_unexpected_result_is_reported_and_the_rest_still_shown() {
     ] {
         assert!(step.lines().any(|one| one == line), "{line:?} in {step}");
     }
-    assert_eq!(text.matches("✓ as expected").count(), 4);
+    assert_eq!(text.matches("✓ as expected").count(), 7);
     assert!(
         text.ends_with("\nNot as expected: 1. Service A gets a token and calls Service B\n"),
         "{text}"

@@ -57,14 +57,41 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "ambiguous_method" => {
             "Check that no proxy between here and Service B changes the case of the method: it must be in upper case."
         }
+        "client_certificate_missing" | "client_certificate_mismatch" => {
+            "Call Service B with the certificate that the token was requested with (WORKOUT18_CLIENT_CERTIFICATE, --client-certificate), and check that the proxies on the way pass it on."
+        }
+        "dpop_key_mismatch" => {
+            "Request the token with --use-dpop (WORKOUT18_USE_DPOP) in the same run, and check that the issuer binds it to the key (`cnf`)."
+        }
+        "dpop_nonce_needed" | "dpop_proof_invalid" | "dpop_proof_replayed" => {
+            "Check this machine's clock, and that WORKOUT18_PUBLIC_ORIGIN of Service B is the origin of WORKOUT18_SERVICE_B_URL (--service-b-url) here; the log of Service B says what is wrong with the DPoP proof."
+        }
         "ambiguous_path" => {
             "Write the path of WORKOUT18_SERVICE_B_URL (--service-b-url) without dot segments, double slashes, `;` and escaped slashes, and check that no proxy changes the Host header or adds a second one."
         }
         "denied_by_rule" => {
             "Check the path of WORKOUT18_SERVICE_B_URL (--service-b-url): a rule of Service B (WORKOUT18_RULES) denies all access to it."
         }
+        "algorithm_not_allowed" => {
+            "Have the issuer sign this client's tokens with one of WORKOUT18_ALGORITHMS of Service B, or add the issuer's algorithm there."
+        }
         "inactive" => {
             "Check that WORKOUT18_ISSUER here and WORKOUT18_INTROSPECT_URL of Service B are the same tenant, and that the client of Service B may introspect the tokens of other clients."
+        }
+        "invalid_signature" => {
+            "Check that nothing on the way changes the token, and that WORKOUT18_JWKS_URL of Service B has the keys of WORKOUT18_ISSUER here."
+        }
+        "unknown_key" => {
+            "Check that WORKOUT18_JWKS_URL of Service B has the keys of WORKOUT18_ISSUER here: the issuer may have rotated them within WORKOUT18_JWKS_MIN_INTERVAL."
+        }
+        "malformed_jwt" => {
+            "Check what the issuer puts into this client's access tokens: a JWT needs iss and exp (RFC 9068)."
+        }
+        "not_a_jwt" => {
+            "Have the issuer make JWTs for this client, or set WORKOUT18_STRATEGY of Service B to auto or introspect."
+        }
+        "issuer_keys_unusable" => {
+            "Check WORKOUT18_JWKS_URL of Service B: what responds there is not a key set, or has no key that can be used."
         }
         "insufficient_scope" => {
             "Request the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."
@@ -86,7 +113,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Try again later: more requests wait for the issuer of Service B than its settings max_calls and max_waiting allow."
         }
         "issuer_rejected_client" => {
-            "Check WORKOUT18_RESOURCE_CLIENT_ID and WORKOUT18_RESOURCE_CLIENT_SECRET of Service B: the issuer rejects them."
+            "Check WORKOUT18_RESOURCE_CLIENT_ID, WORKOUT18_CLIENT_AUTH and what it needs (WORKOUT18_RESOURCE_CLIENT_SECRET, WORKOUT18_CLIENT_KEY, WORKOUT18_INTROSPECT_TOKEN) of Service B: the issuer rejects its credentials. Its log says more."
         }
         "issuer_unreachable" => {
             "Check WORKOUT18_INTROSPECT_URL of Service B and the network between it and its issuer."
@@ -117,7 +144,7 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
             "Compare the clocks of Service B and of the issuer, or raise WORKOUT18_LEEWAY of Service B."
         }
         "proof_of_possession_missing" => {
-            "Configure the issuer to give this client tokens that are not bound to a key."
+            "Call Service B with --use-dpop (WORKOUT18_USE_DPOP) if it accepts DPoP (WORKOUT18_DPOP), or configure the issuer to give this client tokens that are not bound to a key."
         }
         "unfinished_login" => {
             "Check the client at the issuer: its tokens wait for a login that no service can complete."

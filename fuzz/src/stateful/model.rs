@@ -259,6 +259,7 @@ impl Model {
             CacheStatus::Stale => ttl + stale + self.rounding(),
             CacheStatus::Miss => now - asked.begun,
             CacheStatus::Collapsed => fetching.max(ttl + self.rounding()),
+            CacheStatus::Verified => unreachable!("every token is introspected"),
         };
         let since = now.saturating_sub(bound);
         assert!(
@@ -297,6 +298,7 @@ impl Model {
                 let is_in_time = answer.sent + self.timeout() + LOST_AFTER >= asked.begun;
                 (is_own && is_in_time) || (is_fresh && self.config.sharing != Sharing::None)
             }
+            CacheStatus::Verified => false,
         }
     }
 
@@ -305,6 +307,7 @@ impl Model {
         exp.is_none_or(|exp| match cache {
             CacheStatus::Hit | CacheStatus::Shared | CacheStatus::Stale => now + leeway < exp,
             CacheStatus::Miss | CacheStatus::Collapsed => now < exp + leeway,
+            CacheStatus::Verified => false,
         })
     }
 

@@ -316,6 +316,9 @@ impl World {
             }
             Action::Sleep(_, time) => assert!(!time.is_zero() && *time <= MAX_SLEEP, "{time:?}"),
             Action::StoreGet(..) | Action::StoreCompareAndSwap(..) => {}
+            Action::ReadKeys(..) | Action::FetchKeys(..) => {
+                unreachable!("every token is introspected")
+            }
         }
         self.running.push(flight);
     }
@@ -368,6 +371,9 @@ impl World {
                 check.store_swapped(ticket, swapped, now)
             }
             Action::Sleep(ticket, _) => check.woke(ticket, now),
+            Action::ReadKeys(..) | Action::FetchKeys(..) => {
+                unreachable!("every token is introspected")
+            }
         };
         match progress {
             Progress::Continue(action) => {
@@ -634,6 +640,9 @@ fn ticket(action: Action) -> Flight {
         Action::StoreGet(ticket, _) => ticket.into(),
         Action::StoreCompareAndSwap(ticket, ..) => ticket.into(),
         Action::Sleep(ticket, _) => ticket.into(),
+        Action::ReadKeys(..) | Action::FetchKeys(..) => {
+            unreachable!("every token is introspected")
+        }
     }
 }
 

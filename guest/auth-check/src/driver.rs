@@ -7,9 +7,11 @@ use std::pin::pin;
 use futures::future::{Either, select};
 use scopeguard::{ScopeGuard, guard};
 use token_check::{
-    Action, AuthCheck, Flight, Parked, PendingRequest, Progress, RequestHead, Step, StoreFailed,
-    Verdict,
+    Action, AuthCheck, Flight, Now, Parked, PendingRequest, Progress, RequestHead, Step,
+    StoreFailed, Verdict,
 };
+#[cfg(feature = "jwt")]
+use token_check::{IssuerCall as _, KeySet};
 
 use crate::host::Host;
 
@@ -18,23 +20,37 @@ pub(crate) async fn decide<H: Host>(
     check: &RefCell<AuthCheck<H::Waker>>,
     request: &RequestHead<'_>,
 ) -> Verdict {
-    let mut step = check.borrow_mut().begin(request, host.now());
+    let mut now = host.now();
+    let mut step = check.borrow_mut().begin(request, now);
     loop {
-        step = match step {
-            Step::Done(verdict) => return verdict,
+        let request = match step {
+            Step::Done(verdict) => {
+                run_errand(host, check, now);
+                return verdict;
+            }
             Step::Lead(request, action) => {
-                lead(host, check, action).await;
-                check.borrow_mut().resume(request, host.now())
+                run_flight(host, check, action).await;
+                request
             }
             Step::Finished(request, finished) => {
                 host.finished(finished);
-                check.borrow_mut().resume(request, host.now())
+                request
             }
             Step::Join(request) => {
-                let request = wait(host, check, request).await;
-                check.borrow_mut().resume(request, host.now())
+                run_errand(host, check, now);
+                wait(host, check, request).await
             }
         };
+        now = host.now();
+        step = check.borrow_mut().resume(request, now);
+    }
+}
+
+/// Does what is to be done for the instance's own sake.
+fn run_errand<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, now: Now) {
+    let errand = check.borrow_mut().errand(now);
+    if let Some(errand) = errand {
+        host.run_errand(errand);
     }
 }
 
@@ -61,7 +77,11 @@ async fn wait<H: Host>(
 }
 
 /// Runs the actions of a flight until it has finished, or waits for its turn.
-async fn lead<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, first: Action) {
+pub(crate) async fn run_flight<H: Host>(
+    host: &H,
+    check: &RefCell<AuthCheck<H::Waker>>,
+    first: Action,
+) {
     let mut next = Some(first);
     while let Some(action) = next {
         let progress = match action {
@@ -69,7 +89,7 @@ async fn lead<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, first: Ac
                 let guard = FlightGuard::new(host, check, ticket);
                 let limit = check.borrow().policy().max_answer_bytes();
                 let ends = host.now().monotonic.saturating_add(call.timeout());
-                let response = host.introspect(&call, limit, ends).await;
+                let response = host.send(&call, limit, ends).await;
                 guard.report(|check, ticket| check.responded(ticket, response, host.now()))
             }
             Action::StoreGet(ticket, key) => {
@@ -80,6 +100,21 @@ async fn lead<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, first: Ac
             // Spin's stores cannot compare and swap, and the core was told so.
             Action::StoreCompareAndSwap(ticket, ..) => FlightGuard::new(host, check, ticket)
                 .report(|check, ticket| check.store_swapped(ticket, Err(StoreFailed), host.now())),
+            #[cfg(feature = "jwt")]
+            Action::ReadKeys(ticket, key) => {
+                let value = host.store_get(&key).await;
+                let now = host.now();
+                Some(check.borrow_mut().keys_read(ticket, value, now))
+            }
+            // Its ticket needs no guard: whoever waits for it fetches again at the deadline, and the
+            // task that runs it ends with the instance only.
+            #[cfg(feature = "jwt")]
+            Action::FetchKeys(ticket, call) => {
+                let ends = host.now().monotonic.saturating_add(call.timeout());
+                let response = host.send(&call, KeySet::MAX_DOCUMENT_BYTES, ends).await;
+                let now = host.now();
+                Some(check.borrow_mut().keys_responded(ticket, response, now))
+            }
             Action::Sleep(ticket, time) => {
                 let guard = FlightGuard::new(host, check, ticket);
                 host.sleep_until(host.now().monotonic.saturating_add(time))

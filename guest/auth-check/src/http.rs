@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request, Response};
 use spin_sdk::wasip3::wit_bindgen::yield_async;
 use spin_sdk::wasip3::{spawn, wit_future, wit_stream};
-use token_check::{Grant, RequestHead, is_identity_header};
+use token_check::{CertificateSource, Grant, Policy, RequestHead, is_identity_header};
 
 /// The core's response as a response of WASI. It carries content-length, and offers its body before
 /// the head is returned, so that the host sends both in one segment: two would run into Nagle's
@@ -67,11 +67,20 @@ impl Head {
     }
 
     /// What the core reads, in one place to borrow from.
-    pub(crate) fn parts(&self) -> Parts<'_> {
+    pub(crate) fn parts(&self, policy: &Policy) -> Parts<'_> {
         let hosts: Vec<&[u8]> = self.lines("host").collect();
         let authority = self.authority.as_deref().map(str::as_bytes);
         Parts {
             authorization: self.lines("authorization").collect(),
+            dpop: match policy.accepts_dpop() {
+                true => self.lines("dpop").collect(),
+                false => Vec::new(),
+            },
+            client_certificate: match policy.certificate_source() {
+                CertificateSource::Header(name) => self.lines(name).collect(),
+                // WASI does not tell about the connection.
+                CertificateSource::None | CertificateSource::Connection => Vec::new(),
+            },
             traceparent: self.lines("traceparent").collect(),
             // Spin routes by the first Host field, and shows the app all of them.
             authority: if hosts.len() > 1 {
@@ -101,6 +110,8 @@ fn edit(fields: &Fields, received: &[(String, Vec<u8>)], grant: &Grant) -> Resul
 
 pub(crate) struct Parts<'a> {
     authorization: Vec<&'a [u8]>,
+    dpop: Vec<&'a [u8]>,
+    client_certificate: Vec<&'a [u8]>,
     traceparent: Vec<&'a [u8]>,
     authority: Option<Cow<'a, [u8]>>,
     method: &'a [u8],
@@ -114,6 +125,8 @@ impl Parts<'_> {
             method: self.method,
             authority: self.authority.as_deref(),
             path_and_query: self.path_and_query,
+            dpop: &self.dpop,
+            client_certificate: &self.client_certificate,
             traceparent: &self.traceparent,
         }
     }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
+use spin_sdk::wasip3::spawn;
 use token_check::{
-    AuthCheck, Policy, Problem, SPIN_PREFIX, SettingSource, SettingValues, SettingsError, Sharing,
-    Summary, spin_variables,
+    Action, AuthCheck, Policy, Problem, SPIN_PREFIX, SettingSource, SettingValues, SettingsError,
+    Sharing, Summary, spin_variables,
 };
 
 use crate::clock::{now, sleep};
 use crate::host::Host;
 use crate::host::wasi::Wasi;
 use crate::kv_store::KvStore;
-use crate::log;
+use crate::{driver, log};
 
 pub(crate) struct Instance {
     pub(crate) check: RefCell<AuthCheck<<Wasi as Host>::Waker>>,
@@ -83,6 +84,19 @@ fn has_expired(bytes: &[u8]) -> bool {
     })
 }
 
+/// Runs the errand beside the requests: callers that leave do not end it.
+fn start_errand(errand: Action) {
+    let instance = INSTANCE.with(|instance| instance.get().cloned());
+    let Some(instance) = instance else {
+        return;
+    };
+    spawn(async move {
+        if let Some(instance) = &*instance {
+            driver::run_flight(&instance.host, &instance.check, errand).await;
+        }
+    });
+}
+
 impl Instance {
     fn new(policy: Policy, seed: [u8; 16]) -> Self {
         let store = policy
@@ -95,7 +109,11 @@ impl Instance {
         };
         Self {
             check: RefCell::new(AuthCheck::new(policy, seed).sharing(sharing)),
-            host: Wasi { store, has_expired },
+            host: Wasi {
+                store,
+                has_expired,
+                start_errand,
+            },
         }
     }
 }

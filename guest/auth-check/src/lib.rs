@@ -12,7 +12,7 @@ mod http;
 #[cfg(target_family = "wasm")]
 mod instance;
 #[cfg(target_family = "wasm")]
-mod introspect;
+mod issuer;
 #[cfg(target_family = "wasm")]
 mod kv_store;
 #[cfg(target_family = "wasm")]

@@ -17,7 +17,8 @@ impl Guest for Middleware {
             return Ok(http::refuse(&token_check::Response::misconfigured(None)).await);
         };
         let head = http::Head::new(&request);
-        let verdict = driver::decide(&instance.host, &instance.check, &head.parts().head()).await;
+        let parts = head.parts(instance.check.borrow().policy());
+        let verdict = driver::decide(&instance.host, &instance.check, &parts.head()).await;
         if let Some(event) = &verdict.event {
             log::line(event);
         }

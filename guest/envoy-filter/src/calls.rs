@@ -1,10 +1,12 @@
-//! Introspection calls: queued, sent, answered, lost.
+//! Calls to the issuer: queued, sent, answered, lost.
 
 use core::time::Duration;
 
+#[cfg(feature = "jwt")]
+use token_check::{AwaitingKeys, IssuerCall as _, KeySet, KeySetCall};
 use token_check::{AwaitingResponse, CallFailure, IntrospectionCall, IssuerResponse};
 
-use crate::host::Host;
+use crate::host::{DispatchError, Host};
 use crate::id_map::IdMap;
 use crate::upstream::{CallOutcome, EndedCall, Upstream};
 
@@ -13,22 +15,59 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for the first connection to the issuer.
 const FIRST_WARM_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An introspection call of a flight.
+/// A call to the issuer, and the ticket that its outcome is reported with.
+pub(crate) enum Call {
+    Introspect(AwaitingResponse, IntrospectionCall),
+    #[cfg(feature = "jwt")]
+    FetchKeys(AwaitingKeys, KeySetCall),
+}
+
+impl Call {
+    fn send<H: Host>(
+        &self,
+        upstream: &Upstream<H>,
+        is_warm_up: bool,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
+        match self {
+            Self::Introspect(_, call) if is_warm_up => {
+                upstream.warm_up(call.is_https(), call.authority(), timeout)
+            }
+            Self::Introspect(_, call) => upstream.send(call, timeout),
+            #[cfg(feature = "jwt")]
+            Self::FetchKeys(_, call) if is_warm_up => {
+                upstream.warm_up(call.is_https(), call.authority(), timeout)
+            }
+            #[cfg(feature = "jwt")]
+            Self::FetchKeys(_, call) => upstream.send(call, timeout),
+        }
+    }
+
+    /// The longest response accepted, in bytes. `for_introspection`: by the settings.
+    const fn max_answer_bytes(&self, for_introspection: usize) -> usize {
+        match self {
+            Self::Introspect(..) => for_introspection,
+            #[cfg(feature = "jwt")]
+            Self::FetchKeys(..) => KeySet::MAX_DOCUMENT_BYTES,
+        }
+    }
+}
+
+/// A call of a flight.
 pub(crate) struct FlightCall {
     /// The stream that leads the flight.
     pub(crate) leader: u32,
-    pub(crate) ticket: AwaitingResponse,
-    pub(crate) call: IntrospectionCall,
+    pub(crate) call: Call,
     pub(crate) deadline: Duration,
     /// The attempt before found no connection, for this reason: Envoy may not know the issuer's
     /// address yet.
     pub(crate) warm_up_first: Option<CallFailure>,
 }
 
-/// An introspection call that has ended.
+/// A call that has ended.
 pub(crate) struct CompletedCall {
     pub(crate) leader: u32,
-    pub(crate) ticket: AwaitingResponse,
+    pub(crate) call: Call,
     pub(crate) result: Result<IssuerResponse, CallFailure>,
     pub(crate) took: Duration,
     /// There was no connection: the next attempt needs a warm-up first.
@@ -80,7 +119,7 @@ impl<H: Host> Calls<H> {
     /// introspection call comes.
     pub(crate) fn warm_up(&mut self, now: Duration) {
         let timeout = FIRST_WARM_UP_TIMEOUT;
-        if let Ok(id) = self.upstream.warm_up(timeout) {
+        if let Ok(id) = self.upstream.warm_up_issuer(timeout) {
             let sent = SentCall {
                 flight: None,
                 sent_at: now,
@@ -97,12 +136,8 @@ impl<H: Host> Calls<H> {
             let outcome = CallOutcome::Failed(CallFailure::Timeout);
             return self.complete(call, outcome, Duration::ZERO, now);
         }
-        let sent = if call.warm_up_first.is_some() {
-            self.upstream.warm_up(timeout)
-        } else {
-            self.upstream.introspect(&call.call, timeout)
-        };
-        match sent {
+        let is_warm_up = call.warm_up_first.is_some();
+        match call.call.send(&self.upstream, is_warm_up, timeout) {
             Ok(id) => {
                 let sent = SentCall {
                     flight: Some(call),
@@ -133,7 +168,9 @@ impl<H: Host> Calls<H> {
             took,
             timeout: sent.timeout,
         };
-        let outcome = self.upstream.read_response(ended, max_answer_bytes);
+        let limit = (sent.flight.as_ref())
+            .map_or(0, |flight| flight.call.max_answer_bytes(max_answer_bytes));
+        let outcome = self.upstream.read_response(ended, limit);
         self.complete(sent.flight?, outcome, took, now)
     }
 
@@ -176,7 +213,7 @@ impl<H: Host> Calls<H> {
         };
         Some(CompletedCall {
             leader: call.leader,
-            ticket: call.ticket,
+            call: call.call,
             result,
             took,
             no_connection,

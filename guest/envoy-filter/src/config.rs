@@ -5,15 +5,14 @@ use core::fmt;
 use std::ffi::OsString;
 
 use token_check::{
-    ENVOY_SETTINGS, Kind, Policy, Problem, SETTINGS, Setting, SettingSource, SettingValues,
-    SettingsError, UnknownVariable, unknown_variable, variable,
+    ENVOY_SETTINGS, FILTER_STATE, Kind, Policy, Problem, SETTINGS, Setting, SettingSource,
+    SettingValues, SettingsError, UnknownVariable, unknown_variable, variable,
 };
 use url::{Position, Url};
 
-const INTROSPECT_URL: &str = "introspect_url";
 const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
-const FILTER_STATE: &str = "filter_state";
+const FILTER_STATE_KEY: &str = "filter_state";
 
 /// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
 pub const HTTPS_CLUSTER: &str = "issuer_https";
@@ -30,12 +29,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn parse(url: &str) -> Option<Self> {
-        let url = Url::parse(url).ok()?;
-        Some(Self {
+    fn of(url: &Url) -> Self {
+        Self {
             https: url.scheme() == "https",
             authority: url[Position::BeforeHost..Position::BeforePath].to_owned(),
-        })
+        }
     }
 }
 
@@ -44,8 +42,8 @@ impl Origin {
 pub struct Config {
     /// What is required of a token.
     pub policy: Policy,
-    /// The issuer's origin.
-    pub issuer: Origin,
+    /// The issuer's origin. `None`: no call is ever made.
+    pub issuer: Option<Origin>,
     /// The cluster that reaches the issuer, if it is not one of the shipped ones.
     pub issuer_cluster: Option<String>,
     /// Whether granted requests get filter state, not only refused ones.
@@ -107,15 +105,10 @@ impl Config {
         {
             return Err(ConfigError::NotAPath);
         }
-        let issuer = values.get(INTROSPECT_URL).and_then(Origin::parse);
         let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
-        let not_a_url = || {
-            SettingsError::new(INTROSPECT_URL, Problem::NotAnHttpUrl)
-                .at(SettingSource::EnvoyConfiguration)
-        };
         Ok(Self {
+            issuer: policy.issuer_url().map(Origin::of),
             policy,
-            issuer: issuer.ok_or_else(not_a_url)?,
             issuer_cluster,
             has_filter_state,
             whoami_path,
@@ -125,13 +118,15 @@ impl Config {
 
 /// Whether granted requests get filter state.
 fn has_filter_state(values: &mut SettingValues) -> Result<bool, SettingsError> {
-    let source = values.source(FILTER_STATE).unwrap_or_default();
-    match values.take(FILTER_STATE)?.as_deref() {
-        None | Some("refused") => Ok(false),
-        Some("all") => Ok(true),
+    let [refused, all] = FILTER_STATE;
+    let source = values.source(FILTER_STATE_KEY).unwrap_or_default();
+    match values.take(FILTER_STATE_KEY)? {
+        None => Ok(false),
+        Some(word) if word == refused => Ok(false),
+        Some(word) if word == all => Ok(true),
         Some(_) => {
-            let problem = Problem::NotAChoice(&["refused", "all"]);
-            Err(SettingsError::new(FILTER_STATE, problem).at(source))
+            let problem = Problem::NotAChoice(&FILTER_STATE);
+            Err(SettingsError::new(FILTER_STATE_KEY, problem).at(source))
         }
     }
 }
@@ -222,7 +217,7 @@ mod tests {
                 https: true,
                 authority: "i".to_owned(),
             };
-            assert_eq!(config.issuer, issuer);
+            assert_eq!(config.issuer, Some(issuer));
         }
     }
 

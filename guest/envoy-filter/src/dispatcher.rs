@@ -8,16 +8,17 @@
 use core::task::Poll;
 use core::time::Duration;
 
+#[cfg(feature = "jwt")]
+use token_check::IssuerCall as _;
 use token_check::{
-    Action, AuthCheck, AwaitingResponse, AwaitingWake, CallFailure, Finished, IssuerResponse,
-    LogEvent, Now, Parked, PendingRequest, Policy, Progress, Reason, RequestHead, Step,
-    StoreFailed, Verdict,
+    Action, AuthCheck, AwaitingWake, CallFailure, Finished, LogEvent, Now, Parked, PendingRequest,
+    Policy, Progress, Reason, RequestHead, Step, StoreFailed, Verdict,
 };
 
-use crate::calls::{Calls, CompletedCall, FlightCall};
+use crate::calls::{Call, Calls, CompletedCall, FlightCall};
 use crate::host::{Host, LogLevel};
 use crate::metrics::Metrics;
-use crate::scheduler::{METRICS_TICK, SHORT_TICK, Scheduler, TICK};
+use crate::scheduler::{ERRAND_TICK, METRICS_TICK, SHORT_TICK, Scheduler, TICK};
 use crate::waiting::{WaitingRequest, WaitingRequests};
 
 /// A flight that waits for another worker's introspection call.
@@ -81,6 +82,14 @@ impl<H: Host> Dispatcher<H> {
         }
     }
 
+    /// Does what is to be done for the filter's own sake. Nothing of it belongs to a stream.
+    fn run_errand(&mut self, now: Now) {
+        if let Some(action) = self.check.errand(now) {
+            self.continue_flight(self.root, Progress::Continue(action), None, now);
+            self.schedule_ready();
+        }
+    }
+
     /// A request that waited can continue. Pending: it waits again.
     pub(crate) fn resume(
         &mut self,
@@ -133,6 +142,7 @@ impl<H: Host> Dispatcher<H> {
             self.continue_flight(leader, progress, None, now);
         }
         self.waiting.make_overdue_ready(now.monotonic);
+        self.run_errand(now);
     }
 
     /// The callback of a call.
@@ -148,11 +158,17 @@ impl<H: Host> Dispatcher<H> {
     pub(crate) fn send_queued(&mut self, now: Now) {
         for call in self.calls.take_queued() {
             // A caller can reset many streams before the first call is sent.
-            if !self.check.is_awaited(&call.ticket) {
-                let finished = self.check.abandon(call.ticket, now);
-                self.finish(finished);
-                continue;
-            }
+            let call = match call {
+                FlightCall {
+                    call: Call::Introspect(ticket, _),
+                    ..
+                } if !self.check.is_awaited(&ticket) => {
+                    let finished = self.check.abandon(ticket, now);
+                    self.finish(finished);
+                    continue;
+                }
+                call => call,
+            };
             if let Some(completed) = self.calls.send(call, now.monotonic) {
                 self.complete(completed, now);
             }
@@ -181,6 +197,8 @@ impl<H: Host> Dispatcher<H> {
             TICK
         } else if self.metrics.is_pending() {
             METRICS_TICK
+        } else if self.check.has_errands() {
+            ERRAND_TICK
         } else {
             Duration::ZERO
         };
@@ -237,6 +255,7 @@ impl<H: Host> Dispatcher<H> {
             whoami_method: whoami_method.map(<[u8]>::to_vec),
         };
         self.waiting.insert(stream, request);
+        self.run_errand(now);
         self.set_tick_period();
         Poll::Pending
     }
@@ -280,9 +299,8 @@ impl<H: Host> Dispatcher<H> {
                 Action::Introspect(ticket, call) => {
                     let call = FlightCall {
                         leader,
-                        ticket,
                         deadline: now.monotonic.saturating_add(call.timeout()),
-                        call,
+                        call: Call::Introspect(ticket, call),
                         warm_up_first,
                     };
                     // A caller can reset many streams at once: of calls that nobody waits for any
@@ -292,11 +310,34 @@ impl<H: Host> Dispatcher<H> {
                         self.scheduler.schedule();
                         return Poll::Pending;
                     }
-                    let Some(completed) = self.calls.send(call, now.monotonic) else {
-                        return Poll::Pending;
+                    match self.send(call, now) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready((progress, no_connection)) => {
+                            warm_up_first = no_connection;
+                            progress
+                        }
+                    }
+                }
+                #[cfg(feature = "jwt")]
+                Action::ReadKeys(ticket, key) => {
+                    let value = self.host.shared_data(key.as_str()).map(|data| data.value);
+                    self.check.keys_read(ticket, value, now)
+                }
+                #[cfg(feature = "jwt")]
+                Action::FetchKeys(ticket, call) => {
+                    let call = FlightCall {
+                        leader,
+                        deadline: now.monotonic.saturating_add(call.timeout()),
+                        call: Call::FetchKeys(ticket, call),
+                        warm_up_first,
                     };
-                    warm_up_first = completed.no_connection;
-                    self.responded(completed.ticket, completed.result, completed.took, now)
+                    match self.send(call, now) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready((progress, no_connection)) => {
+                            warm_up_first = no_connection;
+                            progress
+                        }
+                    }
                 }
                 Action::StoreGet(ticket, key) => {
                     let value = self.host.shared_data(key.as_str()).map(|data| {
@@ -324,21 +365,32 @@ impl<H: Host> Dispatcher<H> {
         }
     }
 
-    fn complete(&mut self, completed: CompletedCall, now: Now) {
-        let progress = self.responded(completed.ticket, completed.result, completed.took, now);
-        self.continue_flight(completed.leader, progress, completed.no_connection, now);
+    /// Ready: the call has ended at once, maybe because there is no connection.
+    fn send(&mut self, call: FlightCall, now: Now) -> Poll<(Progress<u32>, Option<CallFailure>)> {
+        let Some(completed) = self.calls.send(call, now.monotonic) else {
+            return Poll::Pending;
+        };
+        let no_connection = completed.no_connection;
+        Poll::Ready((self.responded(completed, now), no_connection))
     }
 
-    fn responded(
-        &mut self,
-        ticket: AwaitingResponse,
-        result: Result<IssuerResponse, CallFailure>,
-        took: Duration,
-        now: Now,
-    ) -> Progress<u32> {
-        self.metrics
-            .introspected(result.as_ref().err().copied(), took);
-        self.check.responded(ticket, result, now)
+    fn complete(&mut self, completed: CompletedCall, now: Now) {
+        let (leader, no_connection) = (completed.leader, completed.no_connection);
+        let progress = self.responded(completed, now);
+        self.continue_flight(leader, progress, no_connection, now);
+    }
+
+    fn responded(&mut self, completed: CompletedCall, now: Now) -> Progress<u32> {
+        let CompletedCall { result, took, .. } = completed;
+        match completed.call {
+            Call::Introspect(ticket, _) => {
+                let failure = result.as_ref().err().copied();
+                self.metrics.introspected(failure, took);
+                self.check.responded(ticket, result, now)
+            }
+            #[cfg(feature = "jwt")]
+            Call::FetchKeys(ticket, _) => self.check.keys_responded(ticket, result, now),
+        }
     }
 
     fn continue_flight(

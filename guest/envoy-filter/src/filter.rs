@@ -5,8 +5,8 @@ use core::task::Poll;
 use std::rc::Rc;
 
 use token_check::{
-    ALL_REASONS, AuthCheck, CacheStatus, Decision, Grant, Now, Reason, RequestHead, Response,
-    Sharing, Verdict,
+    ALL_REASONS, AuthCheck, CacheStatus, CertificateSource, Decision, Grant, Now, Reason,
+    RequestHead, Response, Sharing, Verdict,
 };
 
 use crate::calls::Calls;
@@ -15,6 +15,8 @@ use crate::dispatcher::Dispatcher;
 use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
+#[cfg(feature = "jwt")]
+use crate::signatures;
 use crate::upstream::Upstream;
 
 /// What the access log shows of a decision.
@@ -53,7 +55,14 @@ pub(crate) struct Filter<H> {
 impl<H: Host> Filter<H> {
     /// `root`: the root context. `seed`: random bytes.
     pub(crate) fn new(host: H, root: u32, config: Config, seed: [u8; 16]) -> Self {
+        #[cfg(feature = "jwt")]
+        let verifies = config.policy.verifies() || config.policy.accepts_dpop();
         let check = AuthCheck::new(config.policy, seed).sharing(Sharing::CompareAndSwap);
+        #[cfg(feature = "jwt")]
+        let check = match verifies {
+            true => check.verifying_with(Box::new(signatures::tested(host.clone()))),
+            false => check,
+        };
         let upstream = Upstream::new(host.clone(), config.issuer, config.issuer_cluster);
         let metrics = Metrics::define(host.clone());
         Self {
@@ -81,11 +90,31 @@ impl<H: Host> Filter<H> {
             }
         }
         let whoami_method = method.filter(|_| self.is_whoami(path));
+        let policy = self.dispatcher.policy();
+        let dpop = match policy.accepts_dpop() {
+            true => values(headers, "dpop"),
+            false => Vec::new(),
+        };
+        let (certificate, digest, lines);
+        let client_certificate = match policy.certificate_source() {
+            CertificateSource::None => [].as_slice(),
+            CertificateSource::Connection => {
+                certificate = self.host.client_certificate();
+                digest = certificate.as_deref();
+                digest.as_slice()
+            }
+            CertificateSource::Header(name) => {
+                lines = values(headers, name);
+                &lines
+            }
+        };
         let head = RequestHead {
             authorization: &authorization,
             method: method.unwrap_or_default(),
             authority,
             path_and_query: path,
+            dpop: &dpop,
+            client_certificate,
             traceparent: &traceparent,
         };
         let now = self.host.now();
@@ -260,6 +289,13 @@ pub(crate) fn refused(host: &impl Host) -> Option<Reason> {
         .iter()
         .copied()
         .find(|reason| reason.name() == name)
+}
+
+/// The value of each header line of this name.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    let lines = headers.iter();
+    let lines = lines.filter(|(known, _)| *known == name.as_bytes());
+    lines.map(|(_, value)| value).collect()
 }
 
 fn header<'a>(grant: &'a Grant, name: &str) -> Option<&'a str> {

@@ -22,7 +22,19 @@ fn vm<R>(otherwise: R, callback: impl FnOnce(&mut Vm<ProxyWasm>) -> R) -> R {
 
 struct Filter;
 
-proxy_wasm_abi::export!(Filter);
+proxy_wasm_abi::export!(
+    Filter:
+    on_context_create,
+    on_configure,
+    on_tick,
+    on_queue_ready,
+    on_http_call_response,
+    on_request_headers,
+    on_request_body,
+    on_request_trailers,
+    on_response_headers,
+    on_done,
+);
 
 impl Callbacks for Filter {
     fn on_start() {

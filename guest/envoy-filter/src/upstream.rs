@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use token_check::{BodyCollector, CallFailure, IntrospectionCall, IssuerResponse, USER_AGENT};
+use token_check::{BodyCollector, CallFailure, IssuerCall, IssuerResponse, USER_AGENT};
 
 use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
 use crate::host::{DispatchError, HeaderMap, Host};
@@ -55,69 +55,89 @@ pub(crate) struct EndedCall {
 
 pub(crate) struct Upstream<H> {
     host: H,
-    cluster: String,
-    scheme: &'static str,
-    authority: String,
+    /// `None`: one of the shipped ones.
+    cluster: Option<String>,
+    /// To which the first connection is made.
+    issuer: Option<Origin>,
 }
 
 impl<H: Host> Upstream<H> {
-    /// `cluster`: if it is not one of the shipped ones.
-    pub(crate) fn new(host: H, origin: Origin, cluster: Option<String>) -> Self {
-        let (scheme, shipped) = if origin.https {
-            ("https", HTTPS_CLUSTER)
-        } else {
-            ("http", HTTP_CLUSTER)
-        };
+    /// `issuer`: `None` if no call is ever made. `cluster`: if it is not one of the shipped ones.
+    pub(crate) const fn new(host: H, issuer: Option<Origin>, cluster: Option<String>) -> Self {
         Self {
             host,
-            cluster: cluster.unwrap_or_else(|| shipped.to_owned()),
-            scheme,
-            authority: origin.authority,
+            cluster,
+            issuer,
         }
     }
 
+    /// The cluster of the first connection, for the log.
     pub(crate) fn cluster(&self) -> &str {
-        &self.cluster
+        let is_https = self.issuer.as_ref().is_none_or(|issuer| issuer.https);
+        self.cluster_for(is_https)
     }
 
-    pub(crate) fn introspect(
+    fn cluster_for(&self, is_https: bool) -> &str {
+        let shipped = if is_https {
+            HTTPS_CLUSTER
+        } else {
+            HTTP_CLUSTER
+        };
+        self.cluster.as_deref().unwrap_or(shipped)
+    }
+
+    pub(crate) fn send(
         &self,
-        call: &IntrospectionCall,
+        call: &impl IssuerCall,
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let headers = [
-            (":method", "POST"),
-            (":scheme", self.scheme),
+            (":method", call.method()),
+            (":scheme", scheme(call.is_https())),
             (":authority", call.authority()),
             (":path", call.path_and_query()),
         ];
         let headers = HeaderMap::from_lines(headers.into_iter().chain(call.headers()));
-        self.dispatch(&headers, call.body(), timeout)
+        self.dispatch(call.is_https(), &headers, call.body(), timeout)
+    }
+
+    /// Warms the way to the issuer up, if any call is ever made.
+    pub(crate) fn warm_up_issuer(&self, timeout: Duration) -> Result<u32, DispatchError> {
+        match &self.issuer {
+            Some(issuer) => self.warm_up(issuer.https, &issuer.authority, timeout),
+            None => Err(DispatchError::Other),
+        }
     }
 
     /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body
     /// while it resolves the host name; one without a body waits for the name, and so makes the
     /// next introspection call possible.
-    pub(crate) fn warm_up(&self, timeout: Duration) -> Result<u32, DispatchError> {
+    pub(crate) fn warm_up(
+        &self,
+        is_https: bool,
+        authority: &str,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
         let headers = [
             (":method", "HEAD"),
-            (":scheme", self.scheme),
-            (":authority", self.authority.as_str()),
+            (":scheme", scheme(is_https)),
+            (":authority", authority),
             (":path", "/"),
             ("user-agent", USER_AGENT),
         ];
-        self.dispatch(&HeaderMap::from_lines(headers), b"", timeout)
+        self.dispatch(is_https, &HeaderMap::from_lines(headers), b"", timeout)
     }
 
     fn dispatch(
         &self,
+        is_https: bool,
         headers: &HeaderMap,
         body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let timeout = timeout.max(MIN_TIMEOUT);
         self.host
-            .dispatch_call(&self.cluster, headers, body, timeout)
+            .dispatch_call(self.cluster_for(is_https), headers, body, timeout)
     }
 
     /// Reads the response to a call, in its callback.
@@ -171,4 +191,8 @@ impl<H: Host> Upstream<H> {
     fn body(&self, ended: EndedCall, limit: usize) -> Vec<u8> {
         self.host.call_response_body(ended.body_size.min(limit))
     }
+}
+
+const fn scheme(is_https: bool) -> &'static str {
+    if is_https { "https" } else { "http" }
 }

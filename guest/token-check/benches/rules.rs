@@ -47,6 +47,8 @@ fn begin(bencher: Bencher<'_, '_>, rules: usize, target: &str) {
             method: b"GET",
             authority: Some(b"api.example.com"),
             path_and_query: Some(black_box(target.as_bytes())),
+            dpop: &[],
+            client_certificate: &[],
             traceparent: &[],
         };
         check.begin(&request, NOW)

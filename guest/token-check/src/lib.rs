@@ -25,6 +25,9 @@
 //! 3. On [`Step::Join`] another request leads a flight for the same token: [`AuthCheck::park`].
 //! 4. [`AuthCheck::resume`] consumes the [`PendingRequest`] and returns the next step.
 //!
+//! After each `begin` and `resume` the host asks for an [`AuthCheck::errand`]: a fetch of the
+//! issuer's keys, which is an action that no request leads.
+//!
 //! **Facts are cached, decisions never are.** [`Facts`] are what the issuer says about a token. A
 //! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time,
 //! for every request anew. So `decision` cannot see `memory`: each module uses only those above it
@@ -33,7 +36,8 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
-//! | protocol | `request`, `introspection`, `jose` |
+//! | signatures | `jose` |
+//! | protocol | `request`, `introspection`, `proof` |
 //! | configuration | `policy` |
 //! | what is remembered, what is decided | `memory`; `decision` |
 //! | the state machine | `check` |
@@ -61,6 +65,8 @@
 //!     method: b"GET",
 //!     authority: Some(b"service-b.example"),
 //!     path_and_query: Some(b"/data"),
+//!     dpop: &[],
+//!     client_certificate: &[],
 //!     traceparent: &[],
 //! };
 //! let Step::Lead(pending, Action::Introspect(ticket, call)) = check.begin(&request, now) else {
@@ -99,6 +105,8 @@ mod json;
 mod json_text;
 mod memory;
 mod policy;
+#[cfg(feature = "jwt")]
+mod proof;
 mod reason;
 mod request;
 mod secret;
@@ -106,27 +114,34 @@ mod secret;
 pub mod test_util;
 mod time;
 
+#[cfg(feature = "jwt")]
+pub use check::AwaitingKeys;
 pub use check::{
     Action, AuthCheck, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, CacheStatus,
     Finished, Flight, LogEvent, Mismatch, Parked, PendingRequest, Progress, Step, StoreFailed,
     Verdict,
 };
 pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_identity_header};
+#[cfg(feature = "jwt")]
+pub use introspection::KeySetCall;
 pub use introspection::{
-    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerResponse, USER_AGENT,
+    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerCall, IssuerResponse,
+    USER_AGENT,
 };
 #[cfg(feature = "jwt")]
 pub use jose::{
     Algorithm, Algorithms, Jws, JwsProblem, Key, KeySet, KeySetProblem, NoSignatureHost,
-    SignatureHost, TestedSignatureHost, Typ, Unusable,
+    PrivateKeyProblem, SignatureHost, TestedSignatureHost, Typ, Unusable,
 };
 pub use memory::{Record, Sharing, StoreKey};
 pub use policy::{
-    ENVOY_SETTINGS, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX, PathFault, Policy, Problem, Range,
-    RequirementKind, Requirements, RulesError, RulesFault, SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX,
-    Setting, SettingSource, SettingValues, SettingsError, Summary, Unclean, Unit, UnknownVariable,
-    spin_variables, unknown_variable, variable,
+    CertificateSource, ENVOY_SETTINGS, FILTER_STATE, Kind, MAX_RULES, MAX_RULES_BYTES, PREFIX,
+    PathFault, Policy, Problem, Range, RequirementKind, Requirements, RulesError, RulesFault,
+    SERVICE_A_KEYS, SETTINGS, SPIN_PREFIX, Setting, SettingSource, SettingValues, SettingsError,
+    Summary, Unclean, Unit, UnknownVariable, spin_variables, unknown_variable, variable,
 };
+#[cfg(feature = "jwt")]
+pub use proof::ProofFault;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
 pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};

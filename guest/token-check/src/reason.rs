@@ -13,6 +13,10 @@ pub(crate) enum ErrorClass {
     Request,
     /// 401 `invalid_token`.
     Token,
+    /// 401 `invalid_dpop_proof` (RFC 9449 section 7.1).
+    Proof,
+    /// 401 `use_dpop_nonce` (RFC 9449 section 9), with a nonce.
+    ProofNonce,
     /// 403 `insufficient_scope`, which names the scope needed.
     Scope,
     /// 403 `insufficient_scope` without a scope: more scope would not help.
@@ -55,6 +59,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// A JWT whose `alg` is not in `ALGORITHMS`, such as `none` or HMAC (RFC 8725 section 3.1).
+    AlgorithmNotAllowed = "algorithm_not_allowed", Token, "The access token is signed with an algorithm that is not accepted.";
     /// With rules: a method that differs from one that they name only by case, which many apps
     /// ignore.
     AmbiguousMethod = "ambiguous_method", Request, "The method of the request is ambiguous: write it in upper case.";
@@ -62,10 +68,23 @@ reasons! {
     AmbiguousPath = "ambiguous_path", Request, "The path or the host of the request is ambiguous.";
     /// `x-auth-claims` would be longer than apps accept.
     ClaimsTooLong = "claims_too_long", Denied, "The access token has more claims than this service accepts.";
+    /// The token is bound to another client certificate (RFC 8705 section 3).
+    ClientCertificateMismatch = "client_certificate_mismatch", Token, "The access token is bound to another client certificate.";
+    /// The token is bound to a client certificate, and the request has none that can be read.
+    ClientCertificateMissing = "client_certificate_missing", Token, "The access token needs the client certificate that it is bound to.";
     /// `client_id` is not in `ALLOWED_CLIENTS`.
     ClientNotAllowed = "client_not_allowed", Forbidden, "This client may not call this service.";
     /// A rule with `deny`.
     DeniedByRule = "denied_by_rule", Denied, "Access to this resource is denied.";
+    /// The token is bound to another key than the one that signed the proof, or to none (RFC 9449
+    /// section 7.1).
+    DpopKeyMismatch = "dpop_key_mismatch", Token, "The access token is not bound to the key of the DPoP proof.";
+    /// The proof has no nonce that this service gave lately (RFC 9449 section 9).
+    DpopNonceNeeded = "dpop_nonce_needed", ProofNonce, "The DPoP proof needs the nonce of this response.";
+    /// The proof is not good for this request (RFC 9449 section 4.3).
+    DpopProofInvalid = "dpop_proof_invalid", Proof, "The DPoP proof is not valid for this request.";
+    /// The proof was used before (RFC 9449 section 11.1), or so many were that nobody can tell.
+    DpopProofReplayed = "dpop_proof_replayed", Proof, "The DPoP proof was used before.";
     /// `exp` has passed (RFC 7662 section 2.2, RFC 7519 section 4.1.4).
     Expired = "expired", Token, "The access token has expired.";
     /// `grant_type` is not in `ALLOWED_GRANT_TYPES`.
@@ -74,6 +93,9 @@ reasons! {
     Inactive = "inactive", Token, "The issuer says that the access token is not active.";
     /// A scope of `REQUIRED_SCOPE` is missing.
     InsufficientScope = "insufficient_scope", Scope, "The access token lacks a scope that this service needs.";
+    /// The signature of a JWT is not by the key that it names (RFC 7515 section 5.2), or its header
+    /// asks for a way to verify it that is not supported.
+    InvalidSignature = "invalid_signature", Token, "The signature of the access token is invalid.";
     /// The response is not the JSON document of RFC 7662 section 2.2.
     IssuerAnswerMalformed = "issuer_answer_malformed", Unavailable, "The issuer's answer could not be understood.";
     /// The response is over the limit.
@@ -84,6 +106,8 @@ reasons! {
     IssuerCircuitOpen = "issuer_circuit_open", Unavailable, "The issuer failed repeatedly and is not called for a moment.";
     /// The issuer responded with a 5xx.
     IssuerFailed = "issuer_failed", Unavailable, "The issuer failed to answer.";
+    /// No key of the issuer can be used.
+    IssuerKeysUnusable = "issuer_keys_unusable", Unavailable, "The issuer's keys could not be used.";
     /// The response is not JSON.
     IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
     /// The issuer responded with 429, or the time of its `Retry-After` is not over.
@@ -101,6 +125,8 @@ reasons! {
     IssuerUnreachable = "issuer_unreachable", Unavailable, "The issuer could not be reached.";
     /// Authorization is not `Bearer` and one token (RFC 6750 section 2.1).
     MalformedAuthorization = "malformed_authorization", Request, "The Authorization header is malformed.";
+    /// A JWT without the form or the claims of an access token (RFC 9068 section 2).
+    MalformedJwt = "malformed_jwt", Token, "The access token is a malformed JWT.";
     /// Our own settings are wrong.
     Misconfigured = "misconfigured", Unavailable, "This service is not set up correctly.";
     /// An audience is required, and the response has none.
@@ -113,9 +139,12 @@ reasons! {
     NoGrantType = "no_grant_type", Forbidden, "The issuer named no grant type for this token.";
     /// An issuer is required, and the response has none.
     NoIssuer = "no_issuer", Token, "The issuer did not name itself for this token.";
+    /// Only JWTs are accepted.
+    NotAJwt = "not_a_jwt", Token, "The access token is not a JWT.";
     /// `nbf` or `iat` is in the future (RFC 7519 sections 4.1.5 and 4.1.6).
     NotYetValid = "not_yet_valid", Token, "The access token is not valid yet.";
-    /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it.
+    /// The token is bound to a key (`cnf`, RFC 7800) and no proof came with it, or none that is
+    /// accepted.
     ProofOfPossessionMissing = "proof_of_possession_missing", Token, "The access token needs a proof of possession.";
     /// More than one Authorization header.
     RepeatedAuthorization = "repeated_authorization", Request, "There is more than one Authorization header.";
@@ -127,8 +156,10 @@ reasons! {
     TooBusy = "too_busy", Unavailable, "Too many requests wait for the issuer.";
     /// `scope` contains `mfa_challenge`: the login is not finished.
     UnfinishedLogin = "unfinished_login", Token, "The login behind the access token is not finished.";
-    /// A scheme other than Bearer.
-    UnsupportedScheme = "unsupported_scheme", Unauthenticated, "Only Bearer access tokens are accepted.";
+    /// The issuer has no key as the JWT names it.
+    UnknownKey = "unknown_key", Token, "The access token is signed with a key that the issuer does not publish.";
+    /// A scheme other than Bearer, and DPoP where proofs are accepted.
+    UnsupportedScheme = "unsupported_scheme", Unauthenticated, "The scheme of the Authorization header is not accepted.";
     /// `aud` does not contain `EXPECTED_AUD`.
     WrongAudience = "wrong_audience", Token, "The access token is for another audience.";
     /// `iss` is not `EXPECTED_ISSUER`.
@@ -143,23 +174,41 @@ impl Reason {
     pub const fn status(self) -> u16 {
         match self.class() {
             ErrorClass::Request => 400,
-            ErrorClass::Unauthenticated | ErrorClass::Token => 401,
+            ErrorClass::Unauthenticated
+            | ErrorClass::Token
+            | ErrorClass::Proof
+            | ErrorClass::ProofNonce => 401,
             ErrorClass::Scope | ErrorClass::Forbidden | ErrorClass::Denied => 403,
             ErrorClass::Unavailable => 503,
         }
     }
 
-    /// The `error` member of the body; RFC 6750 section 3.1 where it has a code, else RFC 6749
+    /// The `error` member of the body; RFC 6750 section 3.1 and RFC 9449 sections 7.1 and 9 where they
+    /// have a code, else RFC 6749
     /// section 4.1.2.1's `access_denied` or `temporarily_unavailable`.
     #[must_use]
     pub const fn error(self) -> &'static str {
         match self.class() {
             ErrorClass::Unauthenticated | ErrorClass::Token => "invalid_token",
+            ErrorClass::Proof => "invalid_dpop_proof",
+            ErrorClass::ProofNonce => "use_dpop_nonce",
             ErrorClass::Request => "invalid_request",
             ErrorClass::Scope | ErrorClass::Forbidden => "insufficient_scope",
             ErrorClass::Denied => "access_denied",
             ErrorClass::Unavailable => "temporarily_unavailable",
         }
+    }
+
+    /// Whether it is about what the token is bound to.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn is_about_possession(self) -> bool {
+        matches!(
+            self,
+            Self::ClientCertificateMismatch
+                | Self::ClientCertificateMissing
+                | Self::DpopKeyMismatch
+                | Self::ProofOfPossessionMissing
+        )
     }
 
     /// Whether the issuer is unavailable, so that `stale_if_error` applies. It does not apply to an

@@ -45,6 +45,25 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
+/// The token with which this service authenticates at the issuer (RFC 7662 section 2.1).
+pub(crate) struct IntrospectToken(Zeroizing<String>);
+
+impl IntrospectToken {
+    pub(crate) fn new(token: String) -> Self {
+        Self(Zeroizing::new(token))
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IntrospectToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IntrospectToken([redacted])")
+    }
+}
+
 /// What protects results that instances share.
 pub(crate) struct CacheKey(Zeroizing<String>);
 
@@ -81,6 +100,10 @@ mod tests {
         assert_eq!(
             format!("{:?}", ClientSecret::new("abc".into())),
             "ClientSecret([redacted])"
+        );
+        assert_eq!(
+            format!("{:?}", IntrospectToken::new("abc".into())),
+            "IntrospectToken([redacted])"
         );
     }
 }

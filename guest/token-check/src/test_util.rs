@@ -18,6 +18,15 @@ pub trait Host {
     /// The issuer did not respond.
     fn introspect(&mut self, call: &IntrospectionCall) -> Result<IssuerResponse, CallFailure>;
 
+    /// Fetches the keys of the issuer.
+    ///
+    /// # Errors
+    /// The issuer did not respond.
+    #[cfg(feature = "jwt")]
+    fn fetch_keys(&mut self, _call: &crate::KeySetCall) -> Result<IssuerResponse, CallFailure> {
+        Err(CallFailure::Unreachable)
+    }
+
     /// Reads the shared store.
     ///
     /// # Errors
@@ -53,6 +62,12 @@ pub fn drive<W>(
     host: &mut impl Host,
 ) -> Verdict {
     let mut step = check.begin(request, host.now());
+    // Before the request goes on, as in a host without a timer.
+    if matches!(step, Step::Done(_))
+        && let Some(errand) = check.errand(host.now())
+    {
+        let _woken = run_flight(check, errand, host).woken;
+    }
     loop {
         step = match step {
             Step::Done(verdict) => return verdict,
@@ -65,7 +80,12 @@ pub fn drive<W>(
                 check.resume(request, host.now())
             }
             Step::Join(request) => {
-                host.sleep(request.deadline().saturating_sub(host.now().monotonic));
+                match check.errand(host.now()) {
+                    Some(errand) => {
+                        let _woken = run_flight(check, errand, host).woken;
+                    }
+                    None => host.sleep(request.deadline().saturating_sub(host.now().monotonic)),
+                }
                 check.resume(request, host.now())
             }
         };
@@ -108,6 +128,16 @@ pub fn run_action<W>(
         Action::StoreCompareAndSwap(ticket, key, value) => {
             let swapped = host.store_compare_and_swap(&key, &value);
             check.store_swapped(ticket, swapped, host.now())
+        }
+        #[cfg(feature = "jwt")]
+        Action::ReadKeys(ticket, key) => {
+            let value = host.store_get(&key);
+            check.keys_read(ticket, value, host.now())
+        }
+        #[cfg(feature = "jwt")]
+        Action::FetchKeys(ticket, call) => {
+            let response = host.fetch_keys(&call);
+            check.keys_responded(ticket, response, host.now())
         }
         Action::Sleep(ticket, time) => {
             host.sleep(time);

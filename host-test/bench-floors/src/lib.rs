@@ -1,162 +1,170 @@
-//! Filters that let everybody in, for what a filter costs that does nothing else. The plugin's
-//! configuration is the name of one: `reads`, `calls` or `asks`.
+//! Filters that let everybody in: what a filter costs at least that makes the host calls of the auth
+//! check, or some of them, and does nothing else. The plugin's configuration names one:
 //!
-//! `calls` makes the host calls that the auth check makes for a request whose token it has cached,
-//! in the same order and about as many bytes, with constants for values: see `gate::begin` and
-//! `gate::carry_out` of the filter. `asks` sends the question to the issuer, reads all of the
-//! answer, and lets the request go on as it is: in the shortest way that there is.
+//! | name | its host calls |
+//! | --- | --- |
+//! | `reads` | reads the headers of a request |
+//! | `calls` | those of the auth check for a cached token |
+//! | `asks` | sends the issuer the call of the auth check, and lets the request go on |
+//! | `asks-calls` | those of the auth check for a token that it has to ask about |
+//!
+//! They are made in the order of the auth check and with as many bytes, with constants for values: see
+//! `begin` and `work` in `guest/envoy-filter/src/filter.rs`. What does not depend on the request is
+//! made ready once. Only the callbacks are exported that `asks-calls` needs.
 
 #![cfg(target_family = "wasm")]
 
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::{Duration, Instant};
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType};
+use proxy_wasm_abi::hostcalls::{self, BufferType, MapType};
+use proxy_wasm_abi::{Action, Callbacks, HeaderMap};
 
-use identity::{CLIENT_ID, IDENTITY};
+use identity::IDENTITY;
 
 mod identity;
 
-mod start {
-    use super::Root;
-
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(Root { floor: None }));
-    }}
-}
-
-/// Where the bench's issuer is asked.
-const ISSUER_PATH: &str = "/oauth2/introspect";
+/// The cluster of the issuer.
+const CLUSTER: &str = "issuer";
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The headers of the auth check's call.
+const CALL: [(&str, &str); 10] = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "127.0.0.1:12345"),
+    (":path", "/oauth2/introspect"),
+    ("content-type", "application/x-www-form-urlencoded"),
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),
+    ("user-agent", "trust-triangle/0.1.0"),
+    (
+        "authorization",
+        "Basic c2VydmljZS1iOmErc2VjcmV0K29mK3RoaXMrbWVhc3VyZW1lbnQ=",
+    ),
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+];
 
 #[derive(Clone, Copy)]
 enum Floor {
     Reads,
-    Calls { metrics: Metrics, start: Instant },
+    Calls,
     Asks,
+    AsksCalls,
 }
 
-#[derive(Clone, Copy)]
-struct Metrics {
-    granted: u32,
-    hit: u32,
+thread_local! {
+    static FLOOR: Cell<Option<Floor>> = const { Cell::new(None) };
+    static CALL_HEADERS: OnceCell<HeaderMap> = const { OnceCell::new() };
+    /// Calls and their streams. A call is answered to the root context, whichever context makes it.
+    static CALLS: RefCell<Vec<(u32, u32)>> = const { RefCell::new(Vec::new()) };
+    /// Where the monotonic clock starts.
+    static START: Instant = Instant::now();
 }
 
-impl Metrics {
-    fn define() -> Option<Self> {
-        let counter = |name| hostcalls::define_metric(MetricType::Counter, name).ok();
-        Some(Self {
-            granted: counter("bench_granted")?,
-            hit: counter("bench_hit")?,
-        })
-    }
-}
+struct Filter;
 
-struct Root {
-    floor: Option<Floor>,
-}
+proxy_wasm_abi::export!(Filter: on_configure, on_http_call_response, on_request_headers);
 
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        let name = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
-        self.floor = match name.ok().flatten().as_deref() {
+impl Callbacks for Filter {
+    fn on_configure(_: u32, size: usize) -> bool {
+        let name = hostcalls::buffer(BufferType::PluginConfiguration, size);
+        let floor = match name.ok().flatten().as_deref() {
             Some(b"reads") => Some(Floor::Reads),
-            Some(b"calls") => Metrics::define().map(|metrics| Floor::Calls {
-                metrics,
-                start: Instant::now(),
-            }),
+            Some(b"calls") => Some(Floor::Calls),
             Some(b"asks") => Some(Floor::Asks),
+            Some(b"asks-calls") => Some(Floor::AsksCalls),
             _ => None,
         };
-        self.floor.is_some()
+        FLOOR.set(floor);
+        floor.is_some()
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        self.floor
-            .map(|floor| -> Box<dyn HttpContext> { Box::new(Stream { floor }) })
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-struct Stream {
-    floor: Floor,
-}
-
-impl Context for Stream {
-    fn on_http_call_response(&mut self, _: u32, _: usize, body_size: usize, _: usize) {
-        // A call that fails leaves the request hanging: the bench sees that.
-        let _ = answered(body_size);
-    }
-}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let done = match self.floor {
-            Floor::Reads => reads(),
-            Floor::Calls { metrics, start } => calls(metrics, start),
-            Floor::Asks => {
-                let _ = asks();
-                return Action::Pause;
+    // A host call that fails leaves the request hanging: the bench sees that.
+    fn on_request_headers(stream: u32) -> Action {
+        let done = match FLOOR.get() {
+            Some(Floor::Reads) => token().map(drop),
+            Some(Floor::Calls) => token().and_then(|_| calls()),
+            Some(Floor::Asks) => {
+                token().and_then(|token| ask(stream, &token));
+                None
             }
+            Some(Floor::AsksCalls) => {
+                token().and_then(|token| {
+                    clocks()?;
+                    ask(stream, &token)
+                });
+                None
+            }
+            None => None,
         };
-        // A call that fails leaves the request hanging: the bench sees that.
-        if done.is_some() {
-            Action::Continue
-        } else {
-            Action::Pause
+        match done {
+            Some(()) => Action::Continue,
+            None => Action::Pause,
         }
     }
+
+    fn on_http_call_response(_: u32, call: u32, _: usize, body_size: usize) {
+        let _ = answered(call, body_size);
+    }
 }
 
-fn reads() -> Option<()> {
-    let map = MapType::HttpRequestHeaders;
-    hostcalls::get_map_value_bytes(map, "authorization").ok()??;
+/// Reads all headers, since identity headers come in many spellings.
+fn token() -> Option<Vec<u8>> {
+    let headers = hostcalls::header_map(MapType::HttpRequestHeaders).ok()?;
+    let token = headers.get("authorization")?.strip_prefix(b"Bearer ")?;
+    std::hint::black_box(headers.get(":path"));
+    Some(token.to_vec())
+}
+
+fn calls() -> Option<()> {
+    clocks()?;
+    edit()
+}
+
+/// The wall clock is a host call of proxy-wasm, the monotonic one of WASI.
+fn clocks() -> Option<()> {
+    hostcalls::current_time().ok()?;
+    START.with(|start| std::hint::black_box(start.elapsed()));
     Some(())
 }
 
-fn calls(metrics: Metrics, start: Instant) -> Option<()> {
-    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
-    hostcalls::get_current_time().ok()?;
-    // A host call too, of WASI.
-    std::hint::black_box(start.elapsed());
-    std::hint::black_box(headers);
+fn edit() -> Option<()> {
     let map = MapType::HttpRequestHeaders;
-    hostcalls::increment_metric(metrics.hit, 1).ok()?;
-    hostcalls::set_property(vec!["auth_decision"], Some(b"granted")).ok()?;
-    hostcalls::set_property(vec!["auth_client_id"], Some(CLIENT_ID.as_bytes())).ok()?;
     for (name, value) in IDENTITY {
-        hostcalls::add_map_value_bytes(map, name, value.as_bytes()).ok()?;
+        hostcalls::add_header(map, name, value.as_bytes()).ok()?;
     }
-    hostcalls::remove_map_value(map, "authorization").ok()?;
-    hostcalls::increment_metric(metrics.granted, 1).ok()
+    hostcalls::remove_header(map, b"authorization").ok()
 }
 
-fn asks() -> Option<u32> {
-    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
-    let (_, token) = headers.iter().find(|(name, _)| name == "authorization")?;
-    let token = token.strip_prefix(b"Bearer ")?;
-    let body = [b"token=", token].concat();
-    let headers = vec![
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "issuer"),
-        (":path", ISSUER_PATH),
-        ("authorization", "Basic YjpzM2NyM3Q="),
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("accept", "application/json"),
-    ];
-    hostcalls::dispatch_http_call("issuer", headers, Some(&body), vec![], TIMEOUT).ok()
+fn ask(stream: u32, token: &[u8]) -> Option<()> {
+    let body = [b"token=", token, b"&token_type_hint=access_token"].concat();
+    let call = CALL_HEADERS.with(|headers| {
+        let headers = headers.get_or_init(|| HeaderMap::from_lines(CALL));
+        hostcalls::http_call(CLUSTER, headers, &body, TIMEOUT).ok()
+    })?;
+    CALLS.with_borrow_mut(|calls| calls.push((call, stream)));
+    Some(())
 }
 
-fn answered(body_size: usize) -> Option<()> {
-    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).ok()?;
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok()??;
-    std::hint::black_box((headers, body));
-    hostcalls::resume_http_request().ok()
+fn answered(call: u32, body_size: usize) -> Option<()> {
+    let stream = CALLS.with_borrow_mut(|calls| {
+        let at = calls.iter().position(|(known, _)| *known == call)?;
+        Some(calls.swap_remove(at).1)
+    })?;
+    let reads_and_edits = matches!(FLOOR.get(), Some(Floor::AsksCalls));
+    if reads_and_edits {
+        clocks()?;
+        let headers = hostcalls::header_map(MapType::HttpCallResponseHeaders).ok()?;
+        let body = hostcalls::buffer(BufferType::HttpCallResponseBody, body_size).ok()??;
+        std::hint::black_box((headers, body));
+    }
+    hostcalls::set_effective_context(stream).ok()?;
+    if reads_and_edits {
+        hostcalls::set_property("auth_cache", b"miss").ok()?;
+        edit()?;
+    }
+    hostcalls::continue_request().ok()
 }

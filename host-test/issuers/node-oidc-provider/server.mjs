@@ -8,14 +8,14 @@ import https from 'node:https';
 
 import { Provider, errors } from 'oidc-provider';
 
-// clients: [{ id, secret }]; resources: { URI: 'opaque' or 'jwt' }; tls: { certificate, key }, two paths, or none.
-function serve({ clients, resources, tls }) {
+// clients: [{ id, secret }]; signers: [{ id, method, secret or key }]; resources: { URI: 'opaque' or 'jwt' }; tls: { certificate, key }, two paths, or none.
+function serve({ clients, signers, resources, tls }) {
   const server = tls
     ? https.createServer({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) })
     : http.createServer();
   server.listen(0, '127.0.0.1', () => {
     const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
-    server.on('request', provider(issuer, clients, resources).callback());
+    server.on('request', provider(issuer, [...clients, ...signers], resources).callback());
     console.log(JSON.stringify({ issuer }));
   });
 }
@@ -23,9 +23,11 @@ function serve({ clients, resources, tls }) {
 function provider(issuer, clients, resources) {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   return new Provider(issuer, {
-    clients: clients.map(({ id, secret }) => ({
+    clients: clients.map(({ id, secret, method = 'client_secret_basic', key }) => ({
       client_id: id,
-      client_secret: secret,
+      ...(secret && { client_secret: secret }),
+      ...(key && { jwks: { keys: [key] } }),
+      token_endpoint_auth_method: method,
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],

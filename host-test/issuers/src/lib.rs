@@ -50,6 +50,36 @@ pub const SERVICE_B: Client = Client {
     secret: "B+%41 s:/&=y",
 };
 
+/// A client of node-oidc-provider that introspects tokens and signs assertions (RFC 7523).
+#[derive(Clone, Copy)]
+pub struct SigningClient {
+    /// The client id.
+    pub id: &'static str,
+    /// The `client_auth` of Service B.
+    pub client_auth: &'static str,
+    /// The private key as a JWK, or the client secret.
+    pub credential: &'static str,
+}
+
+/// With the keys of RFC 6979 appendix A.2.5 and RFC 8037 appendix A.1.
+pub const SIGNING_CLIENTS: [SigningClient; 3] = [
+    SigningClient {
+        id: "service-b-es256",
+        client_auth: "private_key_jwt",
+        credential: r#"{"kty":"EC","crv":"P-256","kid":"2026-11","d":"ya-p2EW6dRZrXCFXZ7HWk05Qw9s26JsSe4piKxIPZyE","x":"YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y","y":"eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk"}"#,
+    },
+    SigningClient {
+        id: "service-b-eddsa",
+        client_auth: "private_key_jwt",
+        credential: r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+    },
+    SigningClient {
+        id: "service-b-hs256",
+        client_auth: "client_secret_jwt",
+        credential: "a secret of more than 32 characters for HS256",
+    },
+];
+
 /// If set to 1, nothing is installed or run.
 pub(crate) const SKIP: &str = "SKIP_ISSUERS";
 

@@ -8,7 +8,8 @@ use programs::on_path;
 use serde_json::{Value, json};
 
 use crate::{
-    Issuer, JWT_RESOURCE, Product, RESOURCE, SKIP, authority::Certificates, process, program,
+    Issuer, JWT_RESOURCE, Product, RESOURCE, SIGNING_CLIENTS, SKIP, SigningClient,
+    authority::Certificates, process, program,
 };
 
 const NAME: &str = "node-oidc-provider";
@@ -34,6 +35,7 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
     let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });
     let configuration = json!({
         "clients": process::clients(),
+        "signers": signers()?,
         "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
         "tls": tls.as_ref().map(files),
     });
@@ -50,6 +52,22 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
         process,
         directory: None,
     })
+}
+
+/// The clients that sign assertions; of a key, only its public part.
+fn signers() -> Result<Vec<Value>> {
+    let signer = |client: &SigningClient| {
+        let (id, method) = (client.id, client.client_auth);
+        if method == "client_secret_jwt" {
+            return Ok(json!({ "id": id, "method": method, "secret": client.credential }));
+        }
+        let mut key: Value = serde_json::from_str(client.credential)?;
+        key.as_object_mut()
+            .context("a key is an object")?
+            .remove("d");
+        Ok(json!({ "id": id, "method": method, "key": key }))
+    };
+    SIGNING_CLIENTS.iter().map(signer).collect()
 }
 
 fn install() -> Result<PathBuf> {

@@ -9,16 +9,16 @@ use token_check::Policy;
 use super::{
     deployment::{Deployment, DeploymentKind, Programs},
     report::Report,
-    step::{Stage, Step},
+    step::{ALGORITHM, Stage, Step},
 };
-use verify_stub::{StubOptions, VerifyStub};
+use verify_stub::{Provider, StubOptions, VerifyStub};
 
 /// Shows the trust triangle on this machine: an issuer, Service B behind its auth check, and
 /// Service A that calls it.
 ///
 /// Builds what is missing, listens on free ports, and leaves nothing running. Then it calls Service
-/// B without a token, with a revoked one, with one for another audience, and with the issuer
-/// stopped.
+/// B without a token, with a revoked one, with one for another audience, with JWTs (a good one, a
+/// forged one, and one of a new key), and with the issuer stopped.
 ///
 /// Exit code 0: all came out as expected. 1: something did not, or could not be tried; it says
 /// what. 130: Ctrl-C.
@@ -82,10 +82,22 @@ impl DemoCommand {
         let kind = self.deployment();
         let programs = Programs::build(kind).await?;
         let began = Instant::now();
-        let stub = VerifyStub::start(StubOptions::default()).await?;
+        let stub = VerifyStub::start(StubOptions {
+            signing_keys: vec![ALGORITHM],
+            ..StubOptions::default()
+        })
+        .await?;
         let mut settings = stub.resource_settings();
         let caller = stub.client("service-a").id.clone();
-        settings.insert("expected_aud".to_owned(), caller);
+        let jwks_url = &stub.urls(Provider::New).jwks;
+        for (key, value) in [
+            ("expected_aud", caller.as_str()),
+            ("expected_issuer", stub.issuer()),
+            ("strategy", "auto"),
+            ("jwks_url", jwks_url),
+        ] {
+            settings.insert(key.to_owned(), value.to_owned());
+        }
         let policy = Policy::new(settings.clone())?;
         let deployment = Deployment::start(kind, &programs, settings).await?;
         let stage = Stage {

@@ -19,6 +19,10 @@ const TITLE: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
+const fn is_refusal(status: u16) -> bool {
+    status >= 400
+}
+
 /// Lines of the auth check's log that are shown when something went wrong.
 const LOG_LINES: usize = 20;
 
@@ -93,10 +97,11 @@ impl Report {
             ("challenge", &outcome.challenge),
             ("retry after", &outcome.retry_after),
             ("reason", &reason),
+            ("message", &outcome.message),
         ] {
             match value {
                 Some(value) => writeln!(self.out, "  {name}: {value}")?,
-                None if name == "challenge" && status.is_some() => {
+                None if name == "challenge" && outcome.status.is_some_and(is_refusal) => {
                     writeln!(self.out, "  {name}: none")?;
                 }
                 None => {}

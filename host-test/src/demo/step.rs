@@ -9,10 +9,20 @@ use token_check::{Policy, Reason};
 use tokio::{process::Command, time::timeout};
 
 use super::call;
-use verify_stub::{Endpoint, TokenSpec, VerifyStub};
+use verify_stub::{Endpoint, SignatureFault, SigningAlgorithm, TokenSpec, VerifyStub};
 
 /// Longer than Service A's own timeouts.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The message of Service B.
+const TRUSTED: &str = "Service B trusted the token";
+
+/// How the issuer signs.
+pub(super) const ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
+
+fn jwt() -> TokenSpec {
+    TokenSpec::default().client("service-a").jwt(ALGORITHM)
+}
 
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +31,21 @@ pub(super) enum Step {
     NoToken,
     RevokedToken,
     OtherAudience,
+    Jwt,
+    InvalidSignature,
+    RotatedKey,
     IssuerStopped,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::ServiceA,
         Self::NoToken,
         Self::RevokedToken,
         Self::OtherAudience,
+        Self::Jwt,
+        Self::InvalidSignature,
+        Self::RotatedKey,
         Self::IssuerStopped,
     ];
 
@@ -40,6 +56,9 @@ impl Step {
             Self::NoToken => "no_token",
             Self::RevokedToken => "revoked_token",
             Self::OtherAudience => "other_audience",
+            Self::Jwt => "jwt",
+            Self::InvalidSignature => "invalid_signature",
+            Self::RotatedKey => "rotated_key",
             Self::IssuerStopped => "issuer_stopped",
         }
     }
@@ -51,6 +70,11 @@ impl Step {
             Self::NoToken => "The same call without a token",
             Self::RevokedToken => "With a token that was revoked",
             Self::OtherAudience => "With a token for another audience",
+            Self::Jwt => "With a JWT, which is verified here",
+            Self::InvalidSignature => "With a JWT whose claims were changed",
+            Self::RotatedKey => {
+                "With a JWT signed with a key that the issuer has just begun to use"
+            }
             Self::IssuerStopped => "With a good token while the issuer is stopped",
         }
     }
@@ -80,6 +104,9 @@ pub(super) struct Outcome {
     /// How often the issuer was called about the token.
     #[serde(rename = "issuer_asked", skip_serializing_if = "Option::is_none")]
     pub(super) issuer_calls: Option<u64>,
+    /// What Service B said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
     /// What is not as expected, each a sentence.
     pub(super) problems: Vec<String>,
 }
@@ -125,6 +152,17 @@ impl Stage<'_> {
                 let spec = TokenSpec::default().client("service-a");
                 let token = self.stub.issue(spec.audience(["another-service"]));
                 self.refused(Some(&token), Reason::WrongAudience, 1).await
+            }
+            Step::Jwt => self.granted(&self.stub.issue(jwt())).await,
+            Step::InvalidSignature => {
+                let forged = jwt().signature_fault(SignatureFault::OtherClaims);
+                let token = self.stub.issue(forged);
+                self.refused(Some(&token), Reason::InvalidSignature, 0)
+                    .await
+            }
+            Step::RotatedKey => {
+                self.stub.rotate_key(ALGORITHM);
+                self.granted(&self.stub.issue(jwt())).await
             }
             Step::IssuerStopped => {
                 let token = self.stub.issue(TokenSpec::default().client("service-a"));
@@ -206,9 +244,29 @@ impl Stage<'_> {
             .collect();
         format!(
             "Access token (masked): {first}…{last}\nService B response:\n  \
-             message: Service B trusted the token\n  issuer: {issuer}\n  subject: {id}\n  \
+             message: {TRUSTED}\n  issuer: {issuer}\n  subject: {id}\n  \
              aud: ['{id}']\n  scopes: None\n"
         )
+    }
+
+    /// A call that has to be granted without a question about the token.
+    async fn granted(&self, token: &str) -> Result<Outcome> {
+        let answer = call::get(&self.service_b, Some(token)).await?;
+        let calls = self.stub.introspections_of(token);
+        let mut outcome = Outcome {
+            status: Some(answer.status.as_u16()),
+            reason: answer.member("reason"),
+            message: answer.member("message"),
+            issuer_calls: Some(calls),
+            ..Outcome::default()
+        };
+        let (status, trusted) = (answer.status.as_u16(), Some(TRUSTED.to_owned()));
+        outcome.expect("status", &status, &200, u16::to_string);
+        outcome.expect("message", &answer.member("message"), &trusted, |message| {
+            message.clone().unwrap_or_else(|| "none".to_owned())
+        });
+        outcome.expect("introspection calls:", &calls, &0, u64::to_string);
+        Ok(outcome)
     }
 
     /// A call that has to be refused for this reason, with the answer that the decision core gives

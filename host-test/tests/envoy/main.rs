@@ -10,6 +10,7 @@
 )]
 
 mod callers;
+mod client_certificates;
 mod connections;
 mod documented;
 mod edges;

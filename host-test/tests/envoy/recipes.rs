@@ -376,6 +376,85 @@ async fn credentials_file_without_credentials_no_call_is_sent_and_nobody_gets_in
     }
 }
 
+/// An issuer that wants the certificate of service-b on every connection.
+async fn issuer_that_wants_a_certificate() -> VerifyStub {
+    let tls = StubTls {
+        client: Some("service-b".to_owned()),
+        ..StubTls::default()
+    };
+    issuer("localhost", Some(tls)).await
+}
+
+#[tokio::test]
+async fn rfc8705_s2_client_certificate_envoy_presents_it_and_the_call_says_whose_it_is() {
+    skip_without_envoy!();
+    let rows = [
+        ("tls_client_auth", "service-b", 200, ""),
+        (
+            "tls_client_auth",
+            "service-a",
+            503,
+            "issuer_rejected_client",
+        ),
+        ("none", "service-b", 503, "issuer_rejected_client"),
+        // In addition to the secret.
+        ("basic", "service-b", 200, ""),
+    ];
+    for (client_auth, client, status, reason) in rows {
+        let stub = issuer_that_wants_a_certificate().await;
+        let root = root_of(&stub);
+        let directory = TempDir::new().unwrap();
+        let [certificate, key] =
+            ["client.pem", "client.key"].map(|name| directory.path().join(name));
+        let own = stub.certificate().unwrap().client.as_ref().unwrap();
+        std::fs::write(&certificate, &own.pem).unwrap();
+        std::fs::write(&key, &own.key_pem).unwrap();
+        let overlay = edited(
+            "client-certificate",
+            &[
+                (SYSTEM_ROOTS, root.path().to_str().unwrap()),
+                (
+                    "/etc/envoy/issuer/client.pem",
+                    certificate.to_str().unwrap(),
+                ),
+                ("/etc/envoy/issuer/client.key", key.to_str().unwrap()),
+            ],
+        );
+        let id = stub.client(client).id.clone();
+        let settings = [
+            ("issuer_cluster", "issuer_with_certificate"),
+            ("client_auth", client_auth),
+            ("resource_client_id", id.as_str()),
+        ];
+        let fixture = fixture(stub, &settings, overlay, &[]).await;
+        let answer = get(fixture.address(), "/data", "good").await;
+        assert_eq!(answer.status, status, "{client_auth} {client}: {answer:?}");
+        if status == 503 {
+            assert_eq!(answer.reason(), reason, "{client_auth} {client}");
+        }
+        assert_eq!(fixture.stub.counters().introspect, 1);
+        fixture.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn rfc8705_s2_without_the_certificate_no_call_reaches_the_issuer() {
+    skip_without_envoy!();
+    let stub = issuer_that_wants_a_certificate().await;
+    let pem = stub.certificate().unwrap().pem.clone();
+    let settings = [
+        ("issuer_cluster", "issuer_private_ca"),
+        ("client_auth", "tls_client_auth"),
+    ];
+    let environment = [("ISSUER_CA_PEM", pem.as_str())];
+    let fixture = fixture(stub, &settings, read("private-ca"), &environment).await;
+    let answer = get(fixture.address(), "/data", "good").await;
+    let seen = (answer.status, answer.reason());
+    assert_eq!(seen, (503, "issuer_unreachable".to_owned()));
+    assert_eq!(fixture.stub.counters().introspect, 0);
+    fixture.finish().await;
+}
+
 /// A recipe for a proxy with this issuer and this proxy in it.
 fn by_proxy(recipe: &str, stub: &VerifyStub, root: &NamedTempFile, proxy: &Proxy) -> String {
     let issuer_port = stub.address().port().to_string();

@@ -45,7 +45,7 @@ fn is_accepted(configuration: &Value, variables: &[String]) {
     );
     let settings = read(&environment);
     let settings = settings.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(settings.issuer.authority, "tenant.verify.ibm.com");
+    assert_eq!(settings.issuer.unwrap().authority, "tenant.verify.ibm.com");
     assert_eq!(variables, every_variable());
 }
 

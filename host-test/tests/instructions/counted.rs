@@ -1,4 +1,4 @@
-//! One Envoy under callgrind, with two listeners: one with the filter, and one without.
+//! Envoy under callgrind, with a listener for each filter, and one without any.
 
 use std::{
     fs,
@@ -22,6 +22,8 @@ const WARM_UP: u32 = 1200;
 const SETTLE: u32 = 50;
 /// Requests that are counted.
 const COUNTED: u32 = 400;
+/// Calls that fresh tokens take.
+const CALLS: u64 = (WARM_UP + SETTLE + COUNTED) as u64;
 
 /// How long Envoy may take to start, in valgrind and on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -31,66 +33,162 @@ const CONTROL_LIMIT: Duration = Duration::from_secs(60);
 /// Instructions per request, in user mode and in all threads.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    /// Without the filter.
+    /// Without a filter.
     pub(crate) bare: u32,
     /// What the filter adds if the token is cached.
     pub(crate) hit: u32,
     /// What the filter adds if the issuer is called.
     pub(crate) miss: u32,
+    pub(crate) floors: Floors,
 }
 
-/// Counts them in this Envoy, with this build of the filter.
-pub(crate) async fn count(valgrind: &Path, envoy: &Path, filter: &Path) -> Result<Counted> {
-    let issuer = Issuer::start().await?;
-    let [bare, with_filter] = [free_port()?, free_port()?];
-    let directory = tempfile::tempdir()?;
-    let config = directory.path().join("envoy.json");
-    let text = configuration(&issuer, filter, bare, with_filter);
-    fs::write(&config, text.to_string())?;
-    let counts = directory.path().join("counts");
-    // Ended when it is dropped, however this ends.
-    let process = Process::start(valgrind, |command| {
-        command
-            .args(["--tool=callgrind", "--instr-atstart=no"])
-            // V8 writes code that valgrind would otherwise take from its cache.
-            .arg("--smc-check=all-non-file")
-            .arg(format!("--callgrind-out-file={}", counts.display()))
-            .arg(envoy)
-            .arg("--config-path")
-            .arg(&config)
-            .args(["--concurrency", "1", "--log-level", "warn"])
-            .arg("--disable-hot-restart");
-    })?;
-    let mut callgrind = Callgrind {
-        process,
-        counts,
-        dumps: 0,
-    };
-    let mut bare = callgrind.connect(bare).await?;
-    let mut with_filter = callgrind.connect(with_filter).await?;
-    let mut fresh = 0;
-    let mut fresh = move || {
-        fresh += 1;
-        format!("fresh-{fresh:06}-abcdefghijklmnopqrstuvwx")
-    };
-    let cached = || "cached-token-abcdefghijklmnopqrstuvw".to_owned();
+/// What filters add that make host calls and decide nothing: see `bench-floors`.
+#[derive(Debug)]
+pub(crate) struct Floors {
+    /// Reads the headers of the request.
+    pub(crate) reads: u32,
+    /// The host calls of a hit.
+    pub(crate) calls: u32,
+    /// Calls the issuer, reads none of the response, and lets the request go on as it is.
+    pub(crate) asks: u32,
+    /// The host calls of a miss.
+    pub(crate) asks_calls: u32,
+}
 
-    // In the order in which they are counted, and all before callgrind has to slow them down.
-    send(&mut bare, WARM_UP, cached).await?;
-    send(&mut with_filter, WARM_UP, cached).await?;
-    ensure!(issuer.calls() == 1, "{} calls for a token", issuer.calls());
-    send(&mut with_filter, WARM_UP, &mut fresh).await?;
-    callgrind.control(&["--instr=on"]).await?;
-    let bare = callgrind.count(&mut bare, cached).await?;
-    let hit = callgrind.count(&mut with_filter, cached).await?;
-    let miss = callgrind.count(&mut with_filter, &mut fresh).await?;
-    let calls = u64::from(1 + WARM_UP + SETTLE + COUNTED);
-    ensure!(issuer.calls() == calls, "{} calls", issuer.calls());
+/// The tokens of the counted requests.
+#[derive(Clone, Copy)]
+enum Token {
+    /// One, of which the filter knows.
+    Cached,
+    /// A new one each time.
+    Fresh,
+}
+
+impl Token {
+    fn take(self, fresh: &mut u32) -> String {
+        match self {
+            Self::Cached => "cached-token-abcdefghijklmnopqrstuvw".to_owned(),
+            Self::Fresh => {
+                *fresh += 1;
+                format!("fresh-{fresh:06}-abcdefghijklmnopqrstuvwx")
+            }
+        }
+    }
+}
+
+/// Counts them in this Envoy, with these builds of the filter and of `bench-floors`.
+pub(crate) async fn count(
+    valgrind: &Path,
+    envoy: &Path,
+    filter: &Path,
+    floors: &Path,
+) -> Result<Counted> {
+    let issuer = Issuer::start().await?;
+    let with_filter = auth_check(&issuer, filter);
+    let counts = Envoy { valgrind, envoy }
+        .count(
+            &issuer,
+            &[
+                (None, &[Token::Cached]),
+                (Some(with_filter), &[Token::Cached, Token::Fresh]),
+            ],
+        )
+        .await?;
+    let [bare, hit, miss] = counts[..] else {
+        bail!("{counts:?}");
+    };
+    // One more for the cached token.
+    ensure!(
+        issuer.calls() == 1 + CALLS,
+        "{} calls for {CALLS} tokens",
+        issuer.calls()
+    );
+    // Each in an Envoy of its own, so that what one does costs no other one.
+    let floor = async |name: &str, token: &[Token], calls: u64| {
+        let issuer = Issuer::start().await?;
+        let listeners = [(Some(wasm(name, floors, name, &json!({}))), token)];
+        let counts = Envoy { valgrind, envoy }.count(&issuer, &listeners).await?;
+        ensure!(issuer.calls() == calls, "{name}: {} calls", issuer.calls());
+        let count = counts.first().context("no count")?;
+        Ok(count.saturating_sub(bare))
+    };
     Ok(Counted {
         bare,
         hit: hit.saturating_sub(bare),
         miss: miss.saturating_sub(bare),
+        floors: Floors {
+            reads: floor("reads", &[Token::Cached], 0).await?,
+            calls: floor("calls", &[Token::Cached], 0).await?,
+            asks: floor("asks", &[Token::Fresh], CALLS).await?,
+            asks_calls: floor("asks-calls", &[Token::Fresh], CALLS).await?,
+        },
     })
+}
+
+struct Envoy<'a> {
+    valgrind: &'a Path,
+    envoy: &'a Path,
+}
+
+impl Envoy<'_> {
+    /// Instructions per request, for each listener's filter and each kind of tokens.
+    async fn count(
+        self,
+        issuer: &Issuer,
+        listeners: &[(Option<Value>, &[Token])],
+    ) -> Result<Vec<u32>> {
+        let Self { valgrind, envoy } = self;
+        let mut ports = Vec::new();
+        let mut configured = Vec::new();
+        for (filter, _) in listeners {
+            let port = free_port()?;
+            ports.push(port);
+            configured.push(listener(port, filter.as_slice()));
+        }
+        let directory = tempfile::tempdir()?;
+        let config = directory.path().join("envoy.json");
+        let text = configuration(issuer, &configured);
+        fs::write(&config, text.to_string())?;
+        let counts = directory.path().join("counts");
+        // Ended when it is dropped, however this ends.
+        let process = Process::start(valgrind, |command| {
+            command
+                .args(["--tool=callgrind", "--instr-atstart=no"])
+                // V8 writes code that valgrind would otherwise take from its cache.
+                .arg("--smc-check=all-non-file")
+                .arg(format!("--callgrind-out-file={}", counts.display()))
+                .arg(envoy)
+                .arg("--config-path")
+                .arg(&config)
+                .args(["--concurrency", "1", "--log-level", "warn"])
+                .arg("--disable-hot-restart");
+        })?;
+        let mut callgrind = Callgrind {
+            process,
+            counts,
+            dumps: 0,
+        };
+        let mut streams = Vec::new();
+        for port in ports {
+            streams.push(callgrind.connect(port).await?);
+        }
+        let mut fresh = 0;
+        // In the order in which they are counted, and all before callgrind has to slow them down.
+        for ((_, tokens), stream) in listeners.iter().zip(&mut streams) {
+            for token in *tokens {
+                send(stream, WARM_UP, || token.take(&mut fresh)).await?;
+            }
+        }
+        callgrind.control(&["--instr=on"]).await?;
+        let mut counted = Vec::new();
+        for ((_, tokens), stream) in listeners.iter().zip(&mut streams) {
+            for token in *tokens {
+                let count = callgrind.count(stream, || token.take(&mut fresh)).await?;
+                counted.push(count);
+            }
+        }
+        Ok(counted)
+    }
 }
 
 struct Callgrind {
@@ -189,49 +287,60 @@ fn free_port() -> Result<u16> {
 }
 
 /// Envoy answers by itself, so that only the filter makes a difference.
-fn configuration(issuer: &Issuer, filter: &Path, bare: u16, with_filter: u16) -> Value {
+fn configuration(issuer: &Issuer, listeners: &[Value]) -> Value {
+    json!({
+        // Nothing that comes by time, as far as it can be put off.
+        "stats_flush_on_admin": true,
+        "static_resources": {
+            "listeners": listeners,
+            // That of the shipped configuration, and that of the floors.
+            "clusters": [cluster("issuer_http", issuer), cluster("issuer", issuer)],
+        },
+    })
+}
+
+fn cluster(name: &str, issuer: &Issuer) -> Value {
+    json!({
+        "name": name,
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+                "address": address(issuer.address()),
+            } }] }],
+        },
+    })
+}
+
+fn auth_check(issuer: &Issuer, filter: &Path) -> Value {
     let settings = json!({
         "introspect_url": issuer.introspect_url(),
         "resource_client_id": "service-b",
         "cache_ttl": 600,
     });
-    let ours = json!({
-        "name": "auth_check",
+    // With a secret there are keys, and so results that workers share.
+    let secret = json!({ "WORKOUT18_RESOURCE_CLIENT_SECRET": "a secret of this measurement" });
+    wasm("auth_check", filter, &settings.to_string(), &secret)
+}
+
+fn wasm(name: &str, code: &Path, configuration: &str, environment: &Value) -> Value {
+    json!({
+        "name": name,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
-                "name": "auth_check",
+                "name": name,
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": settings.to_string(),
+                    "value": configuration,
                 },
                 "vm_config": {
-                    "vm_id": "auth_check",
+                    "vm_id": name,
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": filter } },
-                    // With a secret there are keys, and so results that workers share.
-                    "environment_variables": { "key_values": {
-                        "WORKOUT18_RESOURCE_CLIENT_SECRET": "a secret of this measurement",
-                    } },
+                    "code": { "local": { "filename": code } },
+                    "environment_variables": { "key_values": environment },
                 },
             },
-        },
-    });
-    json!({
-        // Nothing that comes by time, as far as it can be put off.
-        "stats_flush_on_admin": true,
-        "static_resources": {
-            "listeners": [listener(bare, &[]), listener(with_filter, &[ours])],
-            "clusters": [{
-                "name": "issuer_http",
-                "connect_timeout": "2s",
-                "load_assignment": {
-                    "cluster_name": "issuer_http",
-                    "endpoints": [{ "lb_endpoints": [{ "endpoint": {
-                        "address": address(issuer.address()),
-                    } }] }],
-                },
-            }],
         },
     })
 }

@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 
 use programs::{Guest, install, on_path, repository};
 
-use crate::counted::{Counted, count};
+use crate::counted::{Counted, Floors, count};
 
 /// The Envoy with which the figures below were recorded. Another one has others.
 const ENVOY: &str = "1.40.0";
@@ -52,11 +52,31 @@ async fn the_filter_adds_no_more_instructions_to_a_request_than_recorded() {
         eprintln!("skipped: the figures are those of Envoy {ENVOY}, not of {version}");
         return;
     }
-    let filter = Guest::EnvoyFilter.build_alone().unwrap();
-    let Counted { bare, hit, miss } = count(&valgrind, &envoy, &filter).await.unwrap();
-    println!(
-        "instructions per request: {bare} without the filter, which adds {hit} to a hit and {miss} to a miss"
-    );
+    let filter = Guest::EnvoyFilter.build().unwrap();
+    let floors = Guest::BenchFloors.build().unwrap();
+    let counted = count(&valgrind, &envoy, &filter, &floors).await.unwrap();
+    let Counted {
+        bare,
+        hit,
+        miss,
+        floors:
+            Floors {
+                reads,
+                calls,
+                asks,
+                asks_calls,
+            },
+    } = counted;
+    println!("instructions per request: {bare} without a filter, and on top of that");
+    for (case, ours, least, same_calls) in
+        [("hit", hit, reads, calls), ("miss", miss, asks, asks_calls)]
+    {
+        println!("{case}: {ours}, the least {least}, with the same host calls {same_calls}");
+        assert!(
+            least < same_calls && same_calls < ours,
+            "a floor is too high"
+        );
+    }
     for (case, added, recorded) in [("HIT", hit, HIT), ("MISS", miss, MISS)] {
         assert!(
             added * 100 <= recorded * (100 + TOLERATED),

@@ -96,6 +96,49 @@ async fn an_authority_is_trusted_for_the_components_and_hosts_of_its_entry_alone
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rfc8705_s2_the_certificate_of_an_entry_authenticates_us_at_the_issuer() {
+    let stub = stub(StubTls {
+        client: Some("service-b".to_owned()),
+        ..StubTls::default()
+    })
+    .await;
+    let certificate = stub.certificate().unwrap();
+    let own = certificate.client.as_ref().unwrap();
+    const TRUSTED: &str =
+        "component_ids = [\"service-b\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"";
+    let with_certificate = format!(
+        "{TRUSTED}\nclient_cert_file = \"client.pem\"\nclient_private_key_file = \"client.key\""
+    );
+    let stranger = stub.client("service-a").id.clone();
+    let tls = ("client_auth", "tls_client_auth");
+    let table = [
+        (with_certificate.as_str(), vec![tls], 200, ""),
+        // A certificate in addition to the secret.
+        (&with_certificate, vec![("client_auth", "basic")], 200, ""),
+        (
+            &with_certificate,
+            vec![tls, ("resource_client_id", stranger.as_str())],
+            503,
+            "issuer_rejected_client",
+        ),
+        (TRUSTED, vec![tls], 503, "issuer_unreachable"),
+    ];
+    for (entry, settings, status, reason) in table {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("client.pem"), &own.pem).unwrap();
+        std::fs::write(folder.path().join("client.key"), &own.key_pem).unwrap();
+        let config = runtime_config(&folder, &certificate.pem, entry);
+        let running = serve(support::options(&stub, &settings), config).await;
+        let token = stub.issue(TokenSpec::default());
+        let reply = exchange(running.address(), &get("/data", bearer(&token)))
+            .await
+            .unwrap();
+        let found = (reply.status, reply.reason());
+        assert_eq!(found, (status, reason.to_owned()), "{entry} {settings:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_speaks_only_http2_is_called_over_http2() {
     let (address, authority) = http2_issuer().await;
     let folder = TempDir::new().unwrap();

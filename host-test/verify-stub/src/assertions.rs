@@ -11,6 +11,9 @@ pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 /// How far in the future an assertion may expire, in seconds: it is for one request.
 const MAX_LIFETIME: i64 = 300;
 
+/// How far in the future an assertion may be issued, in seconds: for clocks that differ a little.
+const MAX_AHEAD: i64 = 5;
+
 /// The client that made the assertion, or what is wrong with it.
 pub(super) fn authenticate<'a>(
     clients: &'a [StubClient],
@@ -50,10 +53,14 @@ pub(super) fn authenticate<'a>(
     if !audience.is_some_and(is_here) {
         return Err("the assertion is for another audience");
     }
-    let now = unix_now();
+    let now = unix_now() + client.clock_ahead;
     let expires = jws.claims.get("exp").and_then(Value::as_i64);
     if !expires.is_some_and(|expires| expires > now && expires <= now + MAX_LIFETIME) {
         return Err("the assertion has expired, or is valid for too long");
+    }
+    let issued = jws.claims.get("iat");
+    if issued.is_some_and(|issued| issued.as_i64().is_none_or(|at| at > now + MAX_AHEAD)) {
+        return Err("the assertion is from the future");
     }
     let id = jws.claim("jti").ok_or("the assertion has no jti")?;
     if !used.is_first_use(&client.id, id) {

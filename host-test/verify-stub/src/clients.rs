@@ -20,6 +20,10 @@ pub struct StubClient {
     /// The public key, as a JWK. A client that has one signs its assertions with it, not with the
     /// secret (RFC 7523).
     pub key: Option<Value>,
+    /// An access token with which it calls the introspection endpoint (RFC 7662 section 2.1).
+    pub token: Option<String>,
+    /// How far the clock by which its assertions are judged is ahead, in seconds.
+    pub clock_ahead: i64,
 }
 
 impl StubClient {
@@ -30,6 +34,8 @@ impl StubClient {
             id: new_uuid(),
             secret: URL_SAFE_NO_PAD.encode(random::<32>()),
             key: None,
+            token: None,
+            clock_ahead: 0,
         }
     }
 
@@ -39,6 +45,24 @@ impl StubClient {
         Self {
             id: id.into(),
             secret: secret.into(),
+            ..self
+        }
+    }
+
+    /// The same with this access token for the introspection endpoint.
+    #[must_use]
+    pub fn with_token(self, token: impl Into<String>) -> Self {
+        Self {
+            token: Some(token.into()),
+            ..self
+        }
+    }
+
+    /// The same with its assertions judged by a clock that is so many seconds ahead.
+    #[must_use]
+    pub fn with_clock_ahead(self, clock_ahead: i64) -> Self {
+        Self {
+            clock_ahead,
             ..self
         }
     }
@@ -84,4 +108,16 @@ pub(super) fn authenticate<'a>(
         }
     }
     found
+}
+
+/// The client with this access token.
+pub(super) fn authenticate_by_token<'a>(
+    clients: &'a [StubClient],
+    token: &str,
+) -> Option<&'a StubClient> {
+    let has_token = |client: &&StubClient| {
+        let known = client.token.as_deref();
+        known.is_some_and(|known| known.as_bytes().ct_eq(token.as_bytes()).into())
+    };
+    clients.iter().find(has_token)
 }

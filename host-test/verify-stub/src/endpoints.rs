@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     assertions::{self, ASSERTION_TYPE},
-    clients::{StubClient, authenticate},
+    clients::{StubClient, authenticate, authenticate_by_token},
     dpop,
     jwt::SigningAlgorithm,
     reaction::StubResponse,
@@ -271,7 +271,8 @@ enum AuthenticationError {
 }
 
 /// Authenticates the client by `client_secret_basic` or `client_secret_post` (RFC 6749 section
-/// 2.3.1), or by an assertion (RFC 7523).
+/// 2.3.1), by an assertion (RFC 7523), by the certificate that the connection needed (RFC 8705
+/// section 2), or for introspection by an access token (RFC 7662 section 2.1).
 fn client<'a>(
     state: &'a State,
     provider: Provider,
@@ -299,16 +300,33 @@ fn client<'a>(
         )
         .map_err(AuthenticationError::WrongCredentials);
     }
+    if request.endpoint == Endpoint::Introspect
+        && let Some(token) = bearer(request)
+    {
+        return authenticate_by_token(&state.clients, token).ok_or(WRONG);
+    }
+    let id = request.parameter("client_id");
+    if secret.is_none()
+        && !request.headers.contains_key(AUTHORIZATION)
+        && let (Some(id), Some(owner)) = (id, &state.certificate_owner)
+    {
+        let owner = state.client(owner).ok().filter(|owner| owner.id == id);
+        return owner.ok_or(WRONG);
+    }
     let (id, secret) = match (headers.next(), secret) {
         (Some(_), Some(_)) => return Err(AuthenticationError::TwoMethods),
         (Some(header), None) if headers.next().is_none() => basic(header).ok_or(WRONG)?,
-        (None, Some(secret)) => {
-            let id = request.parameter("client_id").ok_or(WRONG)?;
-            (id.to_owned(), secret.to_owned())
-        }
+        (None, Some(secret)) => (id.ok_or(WRONG)?.to_owned(), secret.to_owned()),
         _ => return Err(WRONG),
     };
     authenticate(&state.clients, &id, &secret).ok_or(WRONG)
+}
+
+/// The only access token in the Authorization header (RFC 6750 section 2.1).
+fn bearer(request: &RecordedRequest) -> Option<&str> {
+    let mut headers = request.headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = headers.next()?.to_str().ok()?.split_once(' ')?;
+    (headers.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then_some(token)
 }
 
 /// Decodes Basic credentials: both parts are form-encoded (RFC 6749 section 2.3.1).

@@ -52,7 +52,7 @@ pub use self::{
     reaction::{Reaction, ReactionKind, StubResponse},
     record::{Endpoint, RecordedRequest},
     stub::{StubOptions, VerifyStub},
-    tls::{StubCertificate, StubTls},
+    tls::{ClientCertificate, StubCertificate, StubTls},
     tokens::TokenSpec,
     urls::{Provider, Urls},
 };

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) only_own_tokens: bool,
     pub(super) token_lifetime: Duration,
     pub(super) control: bool,
+    /// The name of the client whose certificate every connection needs.
+    pub(super) certificate_owner: Option<String>,
     new_urls: Urls,
     old_urls: Urls,
     pub(super) counts: Counts,
@@ -92,6 +94,7 @@ impl State {
         only_own_tokens: bool,
         token_lifetime: Duration,
         control: bool,
+        certificate_owner: Option<String>,
         base: &str,
     ) -> Self {
         Self {
@@ -99,6 +102,7 @@ impl State {
             only_own_tokens,
             token_lifetime,
             control,
+            certificate_owner,
             new_urls: Urls::new(base, Provider::New),
             old_urls: Urls::new(base, Provider::Old),
             counts: Counts::default(),
@@ -322,7 +326,14 @@ mod tests {
 
     fn state() -> State {
         let clients = vec![StubClient::new("a")];
-        State::new(clients, false, Duration::from_secs(60), false, "http://b")
+        State::new(
+            clients,
+            false,
+            Duration::from_secs(60),
+            false,
+            None,
+            "http://b",
+        )
     }
 
     #[test]

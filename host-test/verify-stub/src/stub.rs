@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
@@ -17,8 +19,9 @@ use super::{
     clients::StubClient,
     counters::Counters,
     dpop::new_nonce,
+    endpoints::respond,
     jwt::{SigningAlgorithm, TokenFormat, unusable_keys},
-    reaction::Reaction,
+    reaction::{Reaction, StubResponse},
     record::{Endpoint, RecordedRequest},
     server::Server,
     state::State,
@@ -131,6 +134,7 @@ impl VerifyStub {
                 options.only_own_tokens,
                 options.token_lifetime,
                 options.control,
+                options.tls.as_ref().and_then(|tls| tls.client.clone()),
                 &base(tls.is_some(), options.host.as_deref(), address),
             )),
             address,
@@ -323,6 +327,22 @@ impl VerifyStub {
         let nonce = new_nonce();
         self.state.set_dpop_nonce(Some(nonce.clone()));
         nonce
+    }
+
+    /// What a `POST` of this form to the introspection endpoint gets, for callers without a network.
+    /// Nothing is counted, recorded or scripted.
+    pub fn introspect(&self, headers: HeaderMap, body: impl Into<Bytes>) -> StubResponse {
+        let body = body.into();
+        let request = RecordedRequest {
+            endpoint: Endpoint::Introspect,
+            method: Method::POST,
+            path_and_query: String::new(),
+            headers,
+            server_name: None,
+            form: form_urlencoded::parse(&body).into_owned().collect(),
+            body,
+        };
+        respond(&self.state, Provider::New, &request).response
     }
 
     /// Makes `token` an active token with this introspection document.

@@ -1,6 +1,6 @@
 //! The stub's own certificate authority, for `https`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use rcgen::{
@@ -8,8 +8,9 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{
-    DEFAULT_VERSIONS, ServerConfig, SupportedProtocolVersion,
+    DEFAULT_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
     version::TLS13,
 };
 
@@ -27,6 +28,9 @@ pub struct StubTls {
     pub http2_only: bool,
     /// Accepts only TLS 1.3.
     pub tls13_only: bool,
+    /// The name of a client for which a certificate is issued that every connection needs. It
+    /// authenticates the client (`tls_client_auth`, RFC 8705 section 2).
+    pub client: Option<String>,
 }
 
 impl Default for StubTls {
@@ -36,6 +40,7 @@ impl Default for StubTls {
             expired: false,
             http2_only: false,
             tls13_only: false,
+            client: None,
         }
     }
 }
@@ -47,6 +52,23 @@ pub struct StubCertificate {
     pub der: CertificateDer<'static>,
     /// In PEM, for files.
     pub pem: String,
+    /// What the client of [`StubTls::client`] presents.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate of the stub's authority for a client.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// In PEM.
+    pub pem: String,
+    /// The private key, in PEM.
+    pub key_pem: String,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate")
+    }
 }
 
 impl StubTls {
@@ -81,9 +103,19 @@ impl StubTls {
             DEFAULT_VERSIONS
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut verifier = WebPkiClientVerifier::no_client_auth();
+        let mut client = None;
+        if let Some(name) = &self.client {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority_certificate.der().clone())?;
+            verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()?;
+            client = Some(client_certificate(name, &issuer)?);
+        }
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
@@ -96,7 +128,20 @@ impl StubTls {
         let trusted = StubCertificate {
             der: authority_certificate.der().clone(),
             pem: authority_certificate.pem(),
+            client,
         };
         Ok((Arc::new(config), trusted))
     }
+}
+
+fn client_certificate(name: &str, issuer: &Issuer<'_, KeyPair>) -> Result<ClientCertificate> {
+    let mut client = CertificateParams::new(Vec::new())?;
+    client.distinguished_name.push(DnType::CommonName, name);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    client.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    Ok(ClientCertificate {
+        pem: client.signed_by(&key, issuer)?.pem(),
+        key_pem: key.serialize_pem(),
+    })
 }

@@ -59,6 +59,8 @@ impl Fixture {
                 method: b"GET",
                 authority: None,
                 path_and_query: Some(b"/data"),
+                dpop: &[],
+                client_certificate: &[],
                 traceparent: &[],
             };
             let verdict = decide(&*host, &check, &head).await;

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use futures::channel::oneshot;
 use token_check::{
-    CallFailure, Finished, IntrospectionCall, IssuerResponse, Now, StoreFailed, StoreKey,
+    Action, CallFailure, Finished, IssuerCall, IssuerResponse, Now, StoreFailed, StoreKey,
 };
 
 use super::Host;
@@ -20,12 +20,14 @@ type Response = Result<IssuerResponse, CallFailure>;
 pub(crate) struct FakeHost {
     clock: Cell<Duration>,
     timers: RefCell<Vec<(Duration, oneshot::Sender<()>)>>,
-    /// Introspection calls that wait for their response, the oldest first.
+    /// Calls that wait for their response, the oldest first.
     calls: RefCell<Vec<oneshot::Sender<Response>>>,
     pub(crate) calls_sent: Cell<usize>,
     /// What the store returns.
     pub(crate) stored: RefCell<Option<Result<Option<Vec<u8>>, StoreFailed>>>,
     pub(crate) records_written: Cell<usize>,
+    /// Errands that the test runs.
+    pub(crate) errands: RefCell<Vec<Action>>,
 }
 
 impl FakeHost {
@@ -70,7 +72,7 @@ impl Host for FakeHost {
         })
     }
 
-    async fn introspect(&self, _: &IntrospectionCall, _: usize, deadline: Duration) -> Response {
+    async fn send(&self, _: &impl IssuerCall, _: usize, deadline: Duration) -> Response {
         let (call, response) = oneshot::channel();
         self.calls.borrow_mut().push(call);
         self.calls_sent.set(self.calls_sent.get() + 1);
@@ -83,6 +85,10 @@ impl Host for FakeHost {
 
     async fn store_get(&self, _: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {
         self.stored.borrow().clone().unwrap_or(Ok(None))
+    }
+
+    fn run_errand(&self, errand: Action) {
+        self.errands.borrow_mut().push(errand);
     }
 
     fn finished(&self, finished: Finished<oneshot::Sender<()>>) {

@@ -9,7 +9,7 @@ use core::future::Future;
 use core::time::Duration;
 
 use token_check::{
-    CallFailure, Finished, IntrospectionCall, IssuerResponse, Now, StoreFailed, StoreKey,
+    Action, CallFailure, Finished, IssuerCall, IssuerResponse, Now, StoreFailed, StoreKey,
 };
 
 pub(crate) trait Host {
@@ -25,9 +25,9 @@ pub(crate) trait Host {
     fn waker(&self) -> (Self::Waker, impl Future<Output = ()>);
 
     /// Sends the call, and ends at `deadline` whatever the issuer does.
-    fn introspect(
+    fn send(
         &self,
-        call: &IntrospectionCall,
+        call: &impl IssuerCall,
         max_answer_bytes: usize,
         deadline: Duration,
     ) -> impl Future<Output = Result<IssuerResponse, CallFailure>>;
@@ -36,6 +36,9 @@ pub(crate) trait Host {
         &self,
         key: &StoreKey,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreFailed>>;
+
+    /// Runs an errand of the core beside the requests, whoever leaves.
+    fn run_errand(&self, errand: Action);
 
     /// Writes the records and logs the event of a finished flight.
     fn finished(&self, finished: Finished<Self::Waker>);

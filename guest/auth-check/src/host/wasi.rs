@@ -7,13 +7,13 @@ use std::rc::Rc;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use spin_sdk::wasip3::wit_stream;
 use token_check::{
-    BodyCollector, CallFailure, Finished, IntrospectionCall, IssuerResponse, Now, StoreFailed,
+    Action, BodyCollector, CallFailure, Finished, IssuerCall, IssuerResponse, Now, StoreFailed,
     StoreKey,
 };
 
 use super::Host;
 use crate::clock;
-use crate::introspect::introspect;
+use crate::issuer::send;
 use crate::kv_store::KvStore;
 use crate::log;
 
@@ -21,6 +21,8 @@ pub(crate) struct Wasi {
     pub(crate) store: Option<Rc<KvStore>>,
     /// Whether a value of the store is an expired record.
     pub(crate) has_expired: fn(&[u8]) -> bool,
+    /// Starts an errand of this instance.
+    pub(crate) start_errand: fn(Action),
 }
 
 impl Host for Wasi {
@@ -43,13 +45,13 @@ impl Host for Wasi {
         })
     }
 
-    async fn introspect(
+    async fn send(
         &self,
-        call: &IntrospectionCall,
+        call: &impl IssuerCall,
         max_answer_bytes: usize,
         deadline: Duration,
     ) -> Result<IssuerResponse, CallFailure> {
-        introspect(call, BodyCollector::new(max_answer_bytes), deadline).await
+        send(call, BodyCollector::new(max_answer_bytes), deadline).await
     }
 
     async fn store_get(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {
@@ -57,6 +59,10 @@ impl Host for Wasi {
             Some(store) => store.get(key).await,
             None => Err(StoreFailed),
         }
+    }
+
+    fn run_errand(&self, errand: Action) {
+        (self.start_errand)(errand);
     }
 
     fn finished(&self, finished: Finished<StreamWriter<u8>>) {

@@ -16,7 +16,7 @@ pub(crate) mod proxy_wasm;
 ///
 /// Calls about a request or its response concern the effective context: the one that Envoy called
 /// back last, or that [`set_effective_context`](Self::set_effective_context) chose since.
-pub trait Host: Clone {
+pub trait Host: Clone + 'static {
     /// Both clocks.
     fn now(&self) -> Now;
 
@@ -45,6 +45,10 @@ pub trait Host: Clone {
 
     /// The protocol of the request, such as `HTTP/2`.
     fn request_protocol(&self) -> Option<String>;
+
+    /// SHA-256 of the certificate that the caller showed on its connection, in hexadecimal. `None`: it
+    /// showed none.
+    fn client_certificate(&self) -> Option<Vec<u8>>;
 
     /// Every trailer line of the request.
     fn request_trailers(&self) -> HeaderMap;

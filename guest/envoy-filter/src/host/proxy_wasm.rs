@@ -96,6 +96,11 @@ impl Host for ProxyWasm {
         property("request\0protocol")
     }
 
+    fn client_certificate(&self) -> Option<Vec<u8>> {
+        let digest = hostcalls::property("connection\0sha256_peer_certificate_digest");
+        digest.ok().flatten()
+    }
+
     fn request_trailers(&self) -> HeaderMap {
         headers(MapType::HttpRequestTrailers)
     }

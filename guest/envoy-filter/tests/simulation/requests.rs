@@ -5,7 +5,9 @@ use core::time::Duration;
 use envoy_filter::host::{Action, LogLevel};
 use serde_json::json;
 
-use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, ms, request};
+use crate::fake::{
+    Configuration, Response, StreamEnd, Worker, active, inactive, lines, ms, request,
+};
 
 /// A worker whose cache holds the token `a`.
 fn with_cached_token(mut settings: serde_json::Value) -> Worker {
@@ -282,4 +284,64 @@ fn the_status_of_a_response_that_is_no_refusal_of_the_filter_stays() {
     assert!(worker.stream(stream).is_forwarded());
     worker.response_from_upstream(stream);
     assert_eq!(worker.stream(stream).response_edits, []);
+}
+
+const CERTIFICATE: &str = "0380ed2f626650c840b2f263e6d2b29fae12ab39ae5db32b25ad27efad72e6fd";
+
+/// A worker that knows the token `a`, which is bound to [`CERTIFICATE`].
+fn with_bound_token(settings: serde_json::Value) -> Worker {
+    let mut worker = Worker::new(&Configuration::new(settings));
+    worker.request(request("a"));
+    worker.run_posted();
+    let bound =
+        r#"{"active":true,"cnf":{"x5t#S256":"A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"}}"#;
+    worker.respond_to_only(Response::new(200, bound));
+    worker.host_calls();
+    worker
+}
+
+#[test]
+fn j9_the_certificate_of_the_connection_is_asked_for_once_per_request() {
+    let settings = json!({"cache_ttl": 60, "certificate_binding": "connection"});
+    let mut worker = with_bound_token(settings);
+    for (certificate, refusal) in [
+        (Some(CERTIFICATE), None),
+        (None, Some("client_certificate_missing")),
+        (Some("00"), Some("client_certificate_missing")),
+        (
+            Some("1380ed2f626650c840b2f263e6d2b29fae12ab39ae5db32b25ad27efad72e6fd"),
+            Some("client_certificate_mismatch"),
+        ),
+    ] {
+        let mut headers = request("a");
+        headers.extend(lines(&[("x-forwarded-client-cert", CERTIFICATE)]));
+        let stream = worker.request_with(headers, |stream| {
+            stream.client_certificate = certificate;
+        });
+        let refusal = refusal.map(|reason| (401, reason.to_owned()));
+        assert_eq!(worker.stream(stream).refusal(), refusal, "{certificate:?}");
+        let calls = worker.host_calls();
+        let asked = calls.iter().filter(|call| **call == "client_certificate");
+        assert_eq!(asked.count(), 1, "{calls:?}");
+    }
+}
+
+#[test]
+fn j9_a_header_counts_only_if_it_is_the_chosen_one() {
+    let settings = json!({
+        "cache_ttl": 60, "certificate_binding": "header", "certificate_header": "X-Certificate",
+    });
+    let mut worker = with_bound_token(settings);
+    let missing = Some((401, "client_certificate_missing".to_owned()));
+    let header = ("x-certificate", CERTIFICATE);
+    for (headers, refusal) in [
+        (vec![header], None),
+        (vec![header, header], missing.clone()),
+        (vec![("x-certificates", CERTIFICATE)], missing),
+    ] {
+        let more = lines(&headers);
+        let stream = worker.request([request("a"), more].concat());
+        assert_eq!(worker.stream(stream).refusal(), refusal, "{headers:?}");
+        assert!(!worker.host_calls().contains(&"client_certificate"));
+    }
 }

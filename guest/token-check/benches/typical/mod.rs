@@ -41,6 +41,8 @@ pub(crate) fn begin(check: &mut AuthCheck<u32>, authorization: &str) -> Step<u32
         method: b"GET",
         authority: Some(b"api.example.com"),
         path_and_query: Some(b"/orders?page=2"),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     };
     check.begin(&request, NOW)

@@ -6,93 +6,81 @@ use std::sync::Arc;
 use super::admission::{Admission, Place};
 use super::audit::{self, AuditContext};
 use super::flight::{
-    Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked, PendingRequest,
-    Purpose, RequestContext, SharedResult, StoreRead,
+    About, Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked,
+    PendingRequest, Purpose, RequestContext, SharedResult, StoreRead,
 };
+#[cfg(feature = "jwt")]
+use super::keys::{Keys, Need};
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
+#[cfg(feature = "jwt")]
+use super::proofs::{GoodProof, Proofs, Unproved};
 use super::protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,
 };
+use super::unavailable::Unavailable;
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
-use crate::decision::{Decision, Refusal, RouteAccess, decide, route_access};
+#[cfg(not(feature = "jwt"))]
+use super::without_jwt::{Keys, Need};
+use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-use crate::memory::{DerivedKeys, Rejected, SharedStore, Sharing, SlotState, TokenKeys};
+#[cfg(feature = "jwt")]
+use crate::jose::{NoSignatureHost, SignatureHost};
+use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
-use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::request::{RequestHead, bearer, traceparent};
+use crate::reason::Reason;
+#[cfg(feature = "jwt")]
+use crate::request::Credentials;
+use crate::request::{RequestHead, Scheme, bearer, traceparent};
 use crate::secret::AccessToken;
 use crate::time::Now;
 
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
 pub struct AuthCheck<W> {
-    policy: Policy,
-    keys: TokenKeys,
-    /// `None`: no audit lines are written.
+    pub(super) policy: Policy,
+    token_keys: TokenKeys,
+    /// `None`: nothing needs them.
     derived_keys: Option<DerivedKeys>,
-    lookup: Lookup,
-    flights: FlightTable<W>,
+    pub(super) keys: Keys,
+    pub(super) lookup: Lookup,
+    pub(super) flights: FlightTable<W>,
     admission: Admission,
-}
-
-/// The issuer is unavailable for a request.
-#[derive(Clone, Copy)]
-struct Unavailable {
-    reason: Reason,
-    /// In seconds.
-    retry_after: u32,
-    latency: Option<Duration>,
-    /// Whether the issuer is known to be down, so that `stale_if_error` applies.
-    is_outage: bool,
-}
-
-impl From<&FlightFault> for Unavailable {
-    fn from(fault: &FlightFault) -> Self {
-        Self {
-            reason: fault.fault.reason(),
-            retry_after: fault.retry_after,
-            latency: fault.latency,
-            is_outage: fault.is_outage,
-        }
-    }
-}
-
-impl From<Rejected> for Unavailable {
-    fn from(rejected: Rejected) -> Self {
-        Self {
-            reason: rejected.reason,
-            retry_after: rejected.retry_after,
-            latency: None,
-            is_outage: rejected.is_outage,
-        }
-    }
-}
-
-impl Unavailable {
-    /// Not for a fault of the issuer.
-    const fn because(reason: Reason) -> Self {
-        Self {
-            reason,
-            retry_after: RETRY_AFTER_SECONDS,
-            latency: None,
-            is_outage: false,
-        }
-    }
+    #[cfg(feature = "jwt")]
+    proofs: Proofs,
+    #[cfg(feature = "jwt")]
+    pub(super) signature_host: Box<dyn SignatureHost>,
 }
 
 impl<W> AuthCheck<W> {
-    /// `seed`: random bytes for the keyed hash that identifies tokens in memory.
+    /// `seed`: random bytes for the keyed hash that identifies tokens in memory, and for the
+    /// identifiers of client assertions.
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
+        let derived_keys = (policy.needs_derived_keys())
+            .then(|| DerivedKeys::new(&policy))
+            .flatten();
         Self {
-            keys: TokenKeys::new(&seed),
-            derived_keys: policy.audits().then(|| DerivedKeys::new(&policy)).flatten(),
-            lookup: Lookup::new(&policy),
+            keys: Keys::new(&policy),
+            token_keys: TokenKeys::new(&seed),
+            #[cfg(feature = "jwt")]
+            proofs: Proofs::new(&policy, derived_keys.as_ref()),
+            derived_keys,
+            lookup: Lookup::new(&policy, &seed),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
+            #[cfg(feature = "jwt")]
+            signature_host: Box::new(NoSignatureHost),
             policy,
         }
+    }
+
+    /// Has the host verify signatures where it can, since it is faster than WebAssembly.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn verifying_with(mut self, host: Box<dyn SignatureHost>) -> Self {
+        self.signature_host = host;
+        self
     }
 
     /// Shares facts with other instances through the host's store, if the policy caches any.
@@ -116,6 +104,25 @@ impl<W> AuthCheck<W> {
         &self.policy
     }
 
+    /// There is nothing to do for the host's own sake.
+    #[cfg(not(feature = "jwt"))]
+    pub const fn errand(&mut self, _: Now) -> Option<Action> {
+        None
+    }
+
+    /// There never is.
+    #[cfg(not(feature = "jwt"))]
+    #[must_use]
+    pub const fn has_errands(&self) -> bool {
+        false
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    const fn need(&mut self, context: &mut RequestContext, _: Now) -> Need {
+        Need::Flight(About::Token(context.key))
+    }
+
     /// A request has arrived.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         let context = VerdictContext {
@@ -126,16 +133,48 @@ impl<W> AuthCheck<W> {
             RouteAccess::NeedsToken(requirements) => requirements,
             RouteAccess::Decided(decision) => return self.done(decision, context, None, now),
         };
-        let token = match bearer::token(request, self.policy.max_token_bytes()) {
-            Ok(token) => token,
+        let max_bytes = self.policy.max_token_bytes();
+        let accepts_dpop = self.policy.accepts_dpop();
+        let credentials = match bearer::credentials(request, max_bytes, accepts_dpop) {
+            Ok(credentials) => credentials,
             Err(reason) => {
                 let refused = Decision::Refused(Refusal::new(reason, requirements));
                 return self.done(refused, context, None, now);
             }
         };
-        let key = self.keys.key(token);
-        if let Some(facts) = (self.lookup.cache).fresh(key, &requirements, &self.policy, now) {
-            let decision = decide(facts, &requirements, &self.policy, now.unix_seconds());
+        let token = credentials.token;
+        let possession = self.possession(request, credentials.scheme);
+        #[cfg(feature = "jwt")]
+        let (possession, proof) = match self.proof(request, &credentials, now) {
+            Ok(None) => (possession, None),
+            Ok(Some(proof)) => {
+                let dpop_key = Some(proof.key);
+                (
+                    Possession {
+                        dpop_key,
+                        ..possession
+                    },
+                    Some(proof.id),
+                )
+            }
+            Err(unproved) => {
+                let event = unproved.event(&mut self.lookup.log, now);
+                let refusal = unproved.refusal(requirements, credentials.scheme);
+                let context = VerdictContext {
+                    token: Some(token),
+                    ..context
+                };
+                return self.done(Decision::Refused(refusal), context, event, now);
+            }
+        };
+        let key = self.token_keys.key(token);
+        let vouchers = self.keys.vouchers();
+        let cache = &self.lookup.cache;
+        if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {
+            let unix = now.unix_seconds();
+            let decision = decide(facts, &requirements, &possession, &self.policy, unix);
+            #[cfg(feature = "jwt")]
+            let decision = (self.proofs).spend(decision, proof, &requirements, &self.policy, now);
             let context = VerdictContext {
                 token: Some(token),
                 claims: facts.claims(),
@@ -150,15 +189,44 @@ impl<W> AuthCheck<W> {
             key,
             token: Arc::new(AccessToken::new(token)),
             requirements,
+            possession,
+            #[cfg(feature = "jwt")]
+            proof,
             deadline: now.monotonic.saturating_add(self.policy.timeout()),
             traceparent: traceparent::parent(request.traceparent),
             host: host.map(Into::into),
             is_known: self.lookup.known.contains(key),
+            #[cfg(feature = "jwt")]
+            verified: None,
         };
-        match self.admission.waiting.take(context.is_known) {
-            Some(place) => self.lead_or_join(context, place, now),
-            None => self.too_busy(&context, now),
+        let place = self.admission.waiting.take(context.is_known);
+        self.lead_or_join(context, place, now)
+    }
+
+    /// What the request shows about the keys of its caller.
+    fn possession(&self, request: &RequestHead<'_>, scheme: Scheme) -> Possession {
+        let format = self.policy.bound_tokens().certificate_format();
+        Possession {
+            scheme,
+            dpop_key: None,
+            certificate: format.and_then(|format| format.sha256(request.client_certificate)),
         }
+    }
+
+    /// Its DPoP proof. `None`: it needs none.
+    #[cfg(feature = "jwt")]
+    fn proof(
+        &self,
+        request: &RequestHead<'_>,
+        credentials: &Credentials<'_>,
+        now: Now,
+    ) -> Result<Option<GoodProof>, Unproved> {
+        let Some(dpop) = self.policy.dpop() else {
+            return Ok(None);
+        };
+        let host = &*self.signature_host;
+        self.proofs
+            .check(request, credentials, dpop, &self.token_keys, host, now)
     }
 
     /// Parks a request until its flight finishes; `waker` is then in [`Finished::woken`].
@@ -239,7 +307,7 @@ impl<W> AuthCheck<W> {
     /// Whether this request waits because there are too many calls.
     #[must_use]
     pub fn is_queued(&self, request: &PendingRequest) -> bool {
-        self.flights.is_queued(request.context.key)
+        self.flights.is_queued(request.result.about())
     }
 
     /// Whether any request waits for this call. One that nobody waits for need not be sent:
@@ -303,8 +371,10 @@ impl<W> AuthCheck<W> {
     fn start_over(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         let (cache, requirements) = (&self.lookup.cache, &context.requirements);
+        let vouchers = self.keys.vouchers();
         // Another flight may have had a result since.
-        let Some(facts) = cache.fresh(context.key, requirements, &self.policy, now) else {
+        let Some(facts) = cache.fresh(context.key, requirements, vouchers, &self.policy, now)
+        else {
             return self.lead_or_join_again(request, now);
         };
         let facts = facts.clone();
@@ -316,23 +386,68 @@ impl<W> AuthCheck<W> {
     }
 
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        if !matches!(request.result.about(), About::Token(_)) {
+            // With keys, a token is verified without a call, however late the host resumes it.
+            return self.lead_or_join(request.context, Some(request.place), now);
+        }
         // Otherwise its call would not end in time, and everybody who comes would wait for that.
-        let needed = match self.flights.in_progress(request.context.key) {
+        let needed = match self.flights.in_progress(About::Token(request.context.key)) {
             Some(_) => Duration::ZERO,
             None => self.lookup.min_time_for_call(&self.policy),
         };
         if now.monotonic.saturating_add(needed) >= request.deadline() {
             return self.on_deadline(&request, now);
         }
-        self.lead_or_join(request.context, request.place, now)
+        self.lead_or_join(request.context, Some(request.place), now)
     }
 
-    fn lead_or_join(&mut self, context: RequestContext, place: Place, now: Now) -> Step<W> {
-        let joined = self.flights.in_progress(context.key);
+    /// `place`: none is free, so the request cannot wait.
+    fn lead_or_join(
+        &mut self,
+        mut context: RequestContext,
+        place: Option<Place>,
+        now: Now,
+    ) -> Step<W> {
+        #[cfg_attr(
+            not(feature = "jwt"),
+            expect(
+                clippy::infallible_destructuring_match,
+                reason = "there is one way only"
+            )
+        )]
+        let about = match self.need(&mut context, now) {
+            Need::Flight(about) => about,
+            #[cfg(feature = "jwt")]
+            Need::Facts(facts) => {
+                let verdict = VerdictContext {
+                    cache: Some(CacheStatus::Verified),
+                    ..(&context).into()
+                };
+                return self.decided(&context, &facts, verdict, now);
+            }
+            #[cfg(feature = "jwt")]
+            Need::Refuse(reason, event) => {
+                let refusal = Refusal::new(reason, Arc::clone(&context.requirements))
+                    .of(context.possession.scheme);
+                return self.done(Decision::Refused(refusal), (&context).into(), event, now);
+            }
+            #[cfg(feature = "jwt")]
+            Need::Unavailable(unavailable) => {
+                return self.unavailable(&context, true, unavailable, now);
+            }
+        };
+        if now.monotonic >= context.deadline {
+            let unavailable = Unavailable::because(Reason::IssuerTimeout);
+            return self.unavailable(&context, true, unavailable, now);
+        }
+        let Some(place) = place else {
+            return self.too_busy(&context, now);
+        };
+        let joined = self.flights.in_progress(about);
         let request = PendingRequest {
             context,
             leads: joined.is_none(),
-            result: joined.map(Arc::clone).unwrap_or_default(),
+            result: joined.map_or_else(|| Arc::new(SharedResult::new(about)), Arc::clone),
             place,
         };
         if request.leads {
@@ -343,11 +458,17 @@ impl<W> AuthCheck<W> {
     }
 
     fn join(&mut self, request: PendingRequest, now: Now) -> Step<W> {
+        let about = request.result.about();
+        if !matches!(about, About::Token(_)) {
+            // Everybody waits for keys.
+            self.flights.joined(about, request.context.deadline);
+            return Step::Join(request);
+        }
         if SharedResult::requests(&request.result) > self.admission.waiting.share() {
             return self.too_busy(&request.context, now);
         }
         let context = &request.context;
-        self.flights.joined(context.key, context.deadline);
+        self.flights.joined(about, context.deadline);
         if let Some(flight) = self.flights.take_over(&request) {
             return self.take_over(request, flight, now);
         }
@@ -369,13 +490,13 @@ impl<W> AuthCheck<W> {
     fn lead(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         let result = Arc::clone(&request.result);
-        self.flights.start(context.key, result, context.deadline);
+        self.flights.start(result, context.deadline);
         let store = self.lookup.store.as_ref();
         let mut flight = Flight(Box::new(FlightState {
             context: context.clone(),
             result: Arc::clone(&request.result),
             shared: store
-                .filter(|store| store.is_in_use(now))
+                .filter(|store| store.is_in_use_for_facts(now) && !context.is_verified())
                 .map(|store| store.token(context.token.secret())),
             reads: StoreRead::Facts,
             last_call: None,
@@ -458,7 +579,7 @@ impl<W> AuthCheck<W> {
         let state = &mut *flight.0;
         let aftermath = self.lookup.finish(state, &result, &self.policy, now);
         state.result.set(result);
-        let woken = self.flights.finish(state.context.key, &state.result);
+        let woken = self.flights.finish(&state.result);
         finished.woken.extend(woken);
         finished.records.extend(aftermath.records);
         finished.sweep.extend(aftermath.sweep);
@@ -518,8 +639,13 @@ impl<W> AuthCheck<W> {
     ) -> Step<W> {
         let latency = unavailable.latency;
         if unavailable.is_outage
-            && let Some(facts) =
-                (self.lookup.cache).stale(context.key, &context.requirements, &self.policy, now)
+            && let Some(facts) = (self.lookup.cache).stale(
+                context.key,
+                &context.requirements,
+                self.keys.vouchers(),
+                &self.policy,
+                now,
+            )
         {
             let verdict = VerdictContext {
                 cache: Some(CacheStatus::Stale),
@@ -551,7 +677,11 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Step<W> {
         let requirements = &context.requirements;
-        let decision = decide(facts, requirements, &self.policy, now.unix_seconds());
+        let (possession, unix) = (&context.possession, now.unix_seconds());
+        let decision = decide(facts, requirements, possession, &self.policy, unix);
+        #[cfg(feature = "jwt")]
+        let decision =
+            (self.proofs).spend(decision, context.proof, requirements, &self.policy, now);
         let claims = facts.claims();
         let event = if verdict.cache == Some(CacheStatus::Stale) {
             self.lookup.log.stale(now)

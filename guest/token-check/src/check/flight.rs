@@ -1,4 +1,5 @@
-//! Flights: one lookup shared by all requests that carry the same token at the same time.
+//! Flights: one lookup shared by all requests that carry the same token at the same time, and one
+//! fetch of keys shared by all that need them.
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -7,8 +8,13 @@ use std::sync::{Arc, OnceLock};
 use super::admission::Place;
 use super::log_event::LogEvent;
 use super::verdict::CacheStatus;
-use crate::introspection::{CallFailure, Detail, Fault};
-use crate::memory::{BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey};
+use crate::decision::Possession;
+use crate::introspection::{CallFailure, Detail, Facts, Fault};
+#[cfg(feature = "jwt")]
+use crate::memory::ProofId;
+use crate::memory::{
+    BuildPassThroughHasher, CachedFacts, SharedToken, SlotState, TokenKey, Voucher,
+};
 use crate::policy::Requirements;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
 use crate::secret::AccessToken;
@@ -41,18 +47,66 @@ impl core::fmt::Debug for PendingRequest {
     }
 }
 
+/// What a flight finds out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum About {
+    Token(TokenKey),
+    /// The keys of the issuer.
+    #[cfg(feature = "jwt")]
+    Keys,
+}
+
 /// What is kept of a request while it waits.
 #[derive(Clone)]
 pub(super) struct RequestContext {
     pub(super) key: TokenKey,
     pub(super) token: Arc<AccessToken>,
     pub(super) requirements: Arc<Requirements>,
+    pub(super) possession: Possession,
+    /// To be used once.
+    #[cfg(feature = "jwt")]
+    pub(super) proof: Option<ProofId>,
     pub(super) deadline: Duration,
     pub(super) traceparent: Option<Box<str>>,
     /// For the audit line.
     pub(super) host: Option<Box<[u8]>>,
     /// Whether the token was active lately.
     pub(super) is_known: bool,
+    /// What a verified token says, if the issuer is to confirm it.
+    #[cfg(feature = "jwt")]
+    pub(super) verified: Option<(Facts, Voucher)>,
+}
+
+impl RequestContext {
+    /// Whether the token was verified, and the issuer is to confirm it. Its word alone is not what
+    /// instances share.
+    pub(super) const fn is_verified(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        return self.verified.is_some();
+        #[cfg(not(feature = "jwt"))]
+        return false;
+    }
+
+    /// What the issuer says about the token, together with what the token says if it was verified.
+    /// `token_types`: those that are accepted beyond the known ones.
+    pub(super) fn confirmed(&self, facts: Facts, token_types: &[String]) -> Facts {
+        #[cfg(feature = "jwt")]
+        if let (Some((verified, _)), Some(word)) = (&self.verified, facts.claims()) {
+            return verified.confirmed(word, token_types);
+        }
+        #[cfg(not(feature = "jwt"))]
+        let _ = token_types;
+        facts
+    }
+
+    /// The key that verified the token, if the issuer is to confirm it.
+    pub(super) fn voucher(&self) -> Voucher {
+        #[cfg(feature = "jwt")]
+        if let Some((_, voucher)) = self.verified {
+            return voucher;
+        }
+        Voucher::ISSUER
+    }
 }
 
 /// A lookup in progress.
@@ -140,13 +194,25 @@ impl FlightState {
 }
 
 /// The result of a flight, shared by everyone who waits for it.
-#[derive(Default)]
 pub(super) struct SharedResult {
+    about: About,
     result: OnceLock<FlightResult>,
     first_call: OnceLock<Duration>,
 }
 
 impl SharedResult {
+    pub(super) const fn new(about: About) -> Self {
+        Self {
+            about,
+            result: OnceLock::new(),
+            first_call: OnceLock::new(),
+        }
+    }
+
+    pub(super) const fn about(&self) -> About {
+        self.about
+    }
+
     /// How many requests wait for it.
     pub(super) fn requests(this: &Arc<Self>) -> usize {
         // The flight and the table hold it too.
@@ -239,15 +305,15 @@ pub enum Parked<W> {
 /// Dead flights in the queue beyond those of living requests, before they are swept out.
 const MAX_DEAD: usize = 64;
 
-/// The flights in progress, by token.
+/// The flights in progress.
 pub(super) struct FlightTable<W> {
     flights: Entries<W>,
     /// Flights that wait for their turn to call the issuer, in the order of arrival: those of known
     /// tokens, which go first, and the others.
-    known: VecDeque<TokenKey>,
-    strangers: VecDeque<TokenKey>,
+    known: VecDeque<About>,
+    strangers: VecDeque<About>,
     /// Flights whose turn has come and that no request has taken over yet.
-    admitted: Vec<TokenKey>,
+    admitted: Vec<About>,
 }
 
 struct FlightEntry<W> {
@@ -291,47 +357,55 @@ impl<W> FlightTable<W> {
         }
     }
 
-    /// The flight for this token, unless it has ended.
-    pub(super) fn in_progress(&self, key: TokenKey) -> Option<&Arc<SharedResult>> {
-        let entry = self.flights.get(&key)?;
+    /// The flight about this, unless it has ended.
+    pub(super) fn in_progress(&self, about: About) -> Option<&Arc<SharedResult>> {
+        let entry = self.flights.get(&about)?;
         entry.result.get().is_none().then_some(&entry.result)
     }
 
-    /// Whether the flight for this token waits for its turn.
-    pub(super) fn is_queued(&self, key: TokenKey) -> bool {
-        let entry = self.flights.get(&key);
+    /// Whether the host dropped the flight about this before it had finished.
+    #[cfg(feature = "jwt")]
+    pub(super) fn was_dropped(&self, about: About) -> bool {
+        let entry = self.flights.get(&about);
+        entry.is_some_and(|entry| entry.result.get().is_some())
+    }
+
+    /// Whether the flight about this waits for its turn.
+    pub(super) fn is_queued(&self, about: About) -> bool {
+        let entry = self.flights.get(&about);
         entry.is_some_and(|entry| entry.waiting.is_some())
     }
 
     /// Whether any request waits for this flight, which its host runs.
     pub(super) fn is_awaited(&self, flight: &FlightState) -> bool {
-        let entry = self.flights.get(&flight.context.key);
+        let entry = self.flights.get(&flight.result.about);
         let is_here = entry.is_some_and(|entry| Arc::ptr_eq(&entry.result, &flight.result));
         Arc::strong_count(&flight.result) > 1 + usize::from(is_here)
     }
 
     /// Starts a flight. One that its host dropped may still hold wakers: the new one takes them
     /// over.
-    pub(super) fn start(&mut self, key: TokenKey, result: Arc<SharedResult>, deadline: Duration) {
-        let dropped = self.flights.remove(&key);
+    pub(super) fn start(&mut self, result: Arc<SharedResult>, deadline: Duration) {
+        let about = result.about;
+        let dropped = self.flights.remove(&about);
         let entry = FlightEntry {
             result,
             parked: dropped.map(|entry| entry.parked).unwrap_or_default(),
             waiting: None,
             latest_deadline: deadline,
         };
-        self.flights.insert(key, entry);
+        self.flights.insert(about, entry);
     }
 
     /// A request with this deadline has joined the flight.
-    pub(super) fn joined(&mut self, key: TokenKey, deadline: Duration) {
-        if let Some(entry) = self.flights.get_mut(&key) {
+    pub(super) fn joined(&mut self, about: About, deadline: Duration) {
+        if let Some(entry) = self.flights.get_mut(&about) {
             entry.latest_deadline = entry.latest_deadline.max(deadline);
         }
     }
 
     pub(super) fn park(&mut self, request: &PendingRequest, waker: W) -> Parked<W> {
-        match self.flights.get_mut(&request.context.key) {
+        match self.flights.get_mut(&request.result.about) {
             Some(entry)
                 if Arc::ptr_eq(&entry.result, &request.result) && entry.result.get().is_none() =>
             {
@@ -345,7 +419,7 @@ impl<W> FlightTable<W> {
     /// The flight waits for its turn. Returns dead flights that were swept out. `living`: how many
     /// requests have no verdict.
     pub(super) fn queue(&mut self, flight: Flight, living: usize) -> Vec<Flight> {
-        let (key, is_known) = (flight.0.context.key, flight.0.context.is_known);
+        let (key, is_known) = (flight.0.result.about, flight.0.context.is_known);
         if let Some(entry) = self.flights.get_mut(&key) {
             entry.waiting = Some(flight);
             self.queue_of(is_known).push_back(key);
@@ -368,7 +442,7 @@ impl<W> FlightTable<W> {
         dead
     }
 
-    const fn queue_of(&mut self, is_known: bool) -> &mut VecDeque<TokenKey> {
+    const fn queue_of(&mut self, is_known: bool) -> &mut VecDeque<About> {
         if is_known {
             &mut self.known
         } else {
@@ -378,13 +452,14 @@ impl<W> FlightTable<W> {
 
     /// Takes an admitted flight over.
     pub(super) fn take_over(&mut self, request: &PendingRequest) -> Option<Flight> {
-        let entry = self.flights.get_mut(&request.context.key)?;
+        let about = request.result.about;
+        let entry = self.flights.get_mut(&about)?;
         let is_admitted = Arc::ptr_eq(&entry.result, &request.result)
             && (entry.waiting.as_ref()).is_some_and(|flight| flight.0.place.is_some());
         if !is_admitted {
             return None;
         }
-        self.admitted.retain(|key| *key != request.context.key);
+        self.admitted.retain(|admitted| *admitted != about);
         entry.waiting.take()
     }
 
@@ -444,28 +519,30 @@ impl<W> FlightTable<W> {
     /// Removes the flight and returns its wakers, unless a later flight has taken its place. Of one
     /// without a result, the last to arrive is the first: it leads the next flight, on which all
     /// others wait, and has the most time for a call.
-    pub(super) fn finish(&mut self, key: TokenKey, result: &Arc<SharedResult>) -> Vec<W> {
+    pub(super) fn finish(&mut self, result: &Arc<SharedResult>) -> Vec<W> {
+        let key = result.about;
         let is_ours = |entry: &FlightEntry<W>| Arc::ptr_eq(&entry.result, result);
         if !self.flights.get(&key).is_some_and(is_ours) {
             return Vec::new();
         }
         let entry = self.flights.remove(&key);
         let mut woken = entry.map(|entry| entry.parked).unwrap_or_default();
-        if matches!(result.get(), Some(FlightResult::Abandoned)) {
+        let is_led = matches!(result.about, About::Token(_));
+        if is_led && matches!(result.get(), Some(FlightResult::Abandoned)) {
             woken.reverse();
         }
         woken
     }
 }
 
-type Entries<W> = HashMap<TokenKey, FlightEntry<W>, BuildPassThroughHasher>;
+type Entries<W> = HashMap<About, FlightEntry<W>, BuildPassThroughHasher>;
 
-/// Whether nobody waits for the flight of this token, which no request leads.
-fn is_dead<W>(flights: &Entries<W>, key: TokenKey) -> bool {
+/// Whether nobody waits for the flight about this, which no request leads.
+fn is_dead<W>(flights: &Entries<W>, key: About) -> bool {
     (flights.get(&key)).is_none_or(|entry| entry.waiting.is_none() || !entry.is_awaited())
 }
 
-fn take_dead<W>(flights: &mut Entries<W>, key: TokenKey) -> Option<Flight> {
+fn take_dead<W>(flights: &mut Entries<W>, key: About) -> Option<Flight> {
     flights.get(&key)?.waiting.as_ref()?;
     flights.remove(&key)?.waiting
 }

@@ -8,6 +8,8 @@ use crate::decision::Decision;
 use crate::introspection::{Claims, Detail, Fault};
 use crate::json;
 use crate::policy::Requirements;
+#[cfg(feature = "jwt")]
+use crate::proof::ProofFault;
 use crate::reason::Reason;
 use crate::time::Now;
 
@@ -38,6 +40,9 @@ pub enum LogEvent {
     NoneActive,
     /// Cached results are used past their time.
     Stale,
+    /// A DPoP proof is not good.
+    #[cfg(feature = "jwt")]
+    Proof(ProofFault),
 }
 
 /// What was required of a token, and what the issuer says about it.
@@ -90,6 +95,8 @@ impl fmt::Display for LogEvent {
             Self::NoneActive => f.write_str(
                 "no token has been active so far: check introspect_url, resource_client_id, resource_client_secret and whether this client may introspect tokens of other clients",
             ),
+            #[cfg(feature = "jwt")]
+            Self::Proof(fault) => fault.fmt(f),
             Self::Stale => {
                 f.write_str("stale: cached results are used past their time while the issuer is unavailable")
             }
@@ -104,6 +111,8 @@ enum Kind {
     TokenError(u16),
     Refused(Reason),
     Stale,
+    #[cfg(feature = "jwt")]
+    Proof(ProofFault),
 }
 
 /// Knows what was logged lately.
@@ -156,6 +165,12 @@ impl LogThrottle {
 
     pub(super) fn stale(&mut self, now: Now) -> Option<LogEvent> {
         self.is_due(Kind::Stale, now).then_some(LogEvent::Stale)
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(super) fn proof(&mut self, fault: ProofFault, now: Now) -> Option<LogEvent> {
+        self.is_due(Kind::Proof(fault), now)
+            .then_some(LogEvent::Proof(fault))
     }
 
     pub(super) fn saw_active_token(&mut self) {
@@ -228,7 +243,7 @@ impl LogThrottle {
                 actual = &mut one;
                 ("grant_type", requirements.grant_types.as_slice())
             }
-            Reason::WrongTokenType if !claims.is_other_token() => {
+            Reason::WrongTokenType if !claims.is_other_token() && !claims.is_dpop_token() => {
                 types = claims.unknown_types();
                 actual = &mut types;
                 ("token_type", &[])

@@ -7,7 +7,7 @@ use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
-    self, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
+    self, AssertionIds, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
@@ -56,10 +56,12 @@ pub(super) struct Lookup {
     /// How long the issuer took to answer, averaged over about the last eight calls. `None`: none was
     /// made yet.
     time_of_calls: Option<Duration>,
+    assertion_ids: AssertionIds,
 }
 
 impl Lookup {
-    pub(super) fn new(policy: &Policy) -> Self {
+    /// `seed`: random bytes.
+    pub(super) fn new(policy: &Policy, seed: &[u8; 16]) -> Self {
         Self {
             cache: FactsCache::new(policy),
             known: KnownTokens::new(policy.cache_entries()),
@@ -67,6 +69,7 @@ impl Lookup {
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::default(),
             time_of_calls: None,
+            assertion_ids: AssertionIds::new(seed),
         }
     }
 
@@ -192,9 +195,16 @@ impl Lookup {
 
     /// Another instance introspects this token and will write the result to the store.
     fn back_off(&mut self, flight: &mut FlightState, policy: &Policy, now: Now) -> Next {
-        // The holder of the lease may be gone, so half of the time is reserved for our own call.
-        if flight.time_left(now.monotonic) <= policy.timeout() / 2 {
+        let left = flight.time_left(now.monotonic);
+        // The holder of the lease may be gone, so half of the time is reserved for our own call, unless
+        // the issuer lately took longer: the holder is more likely to have its response in time.
+        let is_enough = self.time_of_calls.unwrap_or_default() <= left;
+        if left.is_zero() || (left <= policy.timeout() / 2 && is_enough) {
             return self.introspect(flight, policy, now);
+        }
+        if left <= policy.timeout() / 2 {
+            // From now on it waits for the issuer, whom the holder has called.
+            flight.result.note_call(now.monotonic);
         }
         let backoff = flight.backoff;
         flight.backoff = backoff.saturating_mul(2).min(LONGEST_BACKOFF);
@@ -225,16 +235,15 @@ impl Lookup {
             is_urgent: self.has_stale(flight, policy, now),
         };
         match self.breaker.admit(context.key, probe, now) {
-            Ok(Permit::Normal) => call(flight, Purpose::Token, policy, now),
-            Ok(Permit::ProbeFirst) => call(flight, Purpose::ProbeFirst, policy, now),
+            Ok(Permit::Normal) => self.call(flight, Purpose::Token, policy, now),
+            Ok(Permit::ProbeFirst) => self.call(flight, Purpose::ProbeFirst, policy, now),
             Err(rejected) => Next::Finish(FlightResult::Fault(rejected.into())),
         }
     }
 
     fn has_stale(&self, flight: &FlightState, policy: &Policy, now: Now) -> bool {
         let context = &flight.context;
-        let stale = (self.cache).stale(context.key, &context.requirements, policy, now);
-        stale.is_some()
+        (self.cache).has_stale(context.key, &context.requirements, policy, now)
     }
 
     #[inline]
@@ -248,8 +257,11 @@ impl Lookup {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         self.note_time_of_call(flight.time_of_call(now.monotonic));
-        let encoded = policy.endpoint().encoding_changes_credentials();
-        let interpreted = introspection::interpret(response, policy.claims_header(), encoded);
+        let Some(endpoint) = policy.endpoint() else {
+            return Next::Finish(FlightResult::Fault(misconfigured().into()));
+        };
+        let credentials = endpoint.credentials_kind();
+        let interpreted = introspection::interpret(response, policy.claims_header(), credentials);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }
@@ -266,7 +278,8 @@ impl Lookup {
                 flight.event = self.log.introspected(is_active, error_status, now);
                 return Next::Finish(FlightResult::Facts {
                     facts: CachedFacts {
-                        facts,
+                        facts: flight.context.confirmed(facts, policy.token_types()),
+                        voucher: flight.context.voucher(),
                         called: milliseconds(called),
                     },
                     source: CacheStatus::Miss,
@@ -329,7 +342,7 @@ impl Lookup {
                 if flight.time_left(now.monotonic).is_zero() {
                     return Next::Finish(FlightResult::Abandoned);
                 }
-                call(flight, Purpose::Token, policy, now)
+                self.call(flight, Purpose::Token, policy, now)
             }
         }
     }
@@ -379,7 +392,7 @@ impl Lookup {
                 if !flight.is_retry && !flight.time_left(now.monotonic).is_zero() =>
             {
                 flight.is_retry = true;
-                call(flight, purpose, policy, now)
+                self.call(flight, purpose, policy, now)
             }
             (_, Purpose::ProbeFirst | Purpose::ProbeAfter(_)) => {
                 self.probe_failed(flight, fault.in_outage(), None, now)
@@ -394,7 +407,7 @@ impl Lookup {
     /// The call about the token failed. If stale facts could be used, the probe tells whether the
     /// issuer is down: what it does to one token is no outage.
     fn failed(
-        &self,
+        &mut self,
         flight: &mut FlightState,
         fault: FlightFault,
         policy: &Policy,
@@ -411,7 +424,7 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(fault));
         }
         flight.is_retry = false;
-        call(flight, Purpose::ProbeAfter(fault), policy, now)
+        self.call(flight, Purpose::ProbeAfter(fault), policy, now)
     }
 
     /// Whether a probe after the call about the token could tell something new, and in time.
@@ -420,6 +433,39 @@ impl Lookup {
         flight.time_left(now.monotonic) >= min_time_for_probe(policy)
             && !self.breaker.has_answered_since(called)
             && self.has_stale(flight, policy, now)
+    }
+
+    /// Calls the issuer for this purpose, with all the time that is left.
+    #[inline]
+    fn call(
+        &mut self,
+        flight: &mut FlightState,
+        purpose: Purpose,
+        policy: &Policy,
+        now: Now,
+    ) -> Next {
+        flight.purpose = purpose;
+        flight.result.note_call(now.monotonic);
+        flight.last_call = Some(now.monotonic);
+        let probe;
+        let token = match purpose {
+            Purpose::Token => &*flight.context.token,
+            Purpose::ProbeFirst | Purpose::ProbeAfter(_) => {
+                probe = AccessToken::new(PROBE_TOKEN);
+                &probe
+            }
+        };
+        let Some(endpoint) = policy.endpoint() else {
+            return Next::Finish(FlightResult::Fault(misconfigured().into()));
+        };
+        let left = flight.time_left(now.monotonic);
+        Next::Introspect(IntrospectionCall::new(
+            Arc::clone(endpoint),
+            token,
+            endpoint.assertion(&mut self.assertion_ids, now),
+            flight.context.traceparent.clone(),
+            policy.timeouts(left),
+        ))
     }
 
     fn note_time_of_call(&mut self, took: Duration) {
@@ -502,27 +548,20 @@ impl Lookup {
     }
 }
 
-/// Calls the issuer for this purpose, with all the time that is left.
-#[inline]
-fn call(flight: &mut FlightState, purpose: Purpose, policy: &Policy, now: Now) -> Next {
-    flight.purpose = purpose;
-    flight.result.note_call(now.monotonic);
-    flight.last_call = Some(now.monotonic);
-    let probe;
-    let token = match purpose {
-        Purpose::Token => &*flight.context.token,
-        Purpose::ProbeFirst | Purpose::ProbeAfter(_) => {
-            probe = AccessToken::new(PROBE_TOKEN);
-            &probe
+/// Nothing introspects where there is no endpoint.
+const fn misconfigured() -> Fault {
+    Fault::new(Reason::Misconfigured, Detail::None)
+}
+
+impl From<Fault> for FlightFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            retry_after: RETRY_AFTER_SECONDS,
+            latency: None,
+            is_outage: false,
         }
-    };
-    let left = flight.time_left(now.monotonic);
-    Next::Introspect(IntrospectionCall::new(
-        Arc::clone(policy.endpoint()),
-        token,
-        flight.context.traceparent.clone(),
-        policy.timeouts(left),
-    ))
+    }
 }
 
 impl From<Rejected> for FlightFault {

@@ -4,14 +4,25 @@ mod admission;
 mod audit;
 mod auth_check;
 mod flight;
+#[cfg(feature = "jwt")]
+mod keys;
 mod log_event;
 mod lookup;
+#[cfg(feature = "jwt")]
+mod proofs;
 mod protocol;
+mod unavailable;
 mod verdict;
+#[cfg(feature = "jwt")]
+mod verification;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 pub use auth_check::AuthCheck;
 pub use flight::{Flight, Parked, PendingRequest};
 pub use log_event::{LogEvent, Mismatch};
+#[cfg(feature = "jwt")]
+pub use protocol::AwaitingKeys;
 pub use protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,

@@ -3,8 +3,12 @@
 use core::time::Duration;
 
 use super::flight::{Flight, PendingRequest};
+#[cfg(feature = "jwt")]
+use super::keys::KeysFlight;
 use super::log_event::LogEvent;
 use super::verdict::Verdict;
+#[cfg(feature = "jwt")]
+use crate::introspection::KeySetCall;
 use crate::introspection::{Fault, IntrospectionCall};
 use crate::memory::{Record, StoreKey};
 
@@ -45,6 +49,15 @@ pub enum Action {
     /// [`AuthCheck::store_swapped`](crate::AuthCheck::store_swapped). Only hosts that declare
     /// [`Sharing::CompareAndSwap`](crate::Sharing::CompareAndSwap) get this action.
     StoreCompareAndSwap(AwaitingSwap, StoreKey, Vec<u8>),
+    /// Read this key of the shared store; report to
+    /// [`AuthCheck::keys_read`](crate::AuthCheck::keys_read). Only
+    /// [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
+    #[cfg(feature = "jwt")]
+    ReadKeys(AwaitingKeys, StoreKey),
+    /// Send this call; report to [`AuthCheck::keys_responded`](crate::AuthCheck::keys_responded).
+    /// Only [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
+    #[cfg(feature = "jwt")]
+    FetchKeys(AwaitingKeys, KeySetCall),
     /// Wait this long; report to [`AuthCheck::woke`](crate::AuthCheck::woke).
     Sleep(AwaitingWake, Duration),
 }
@@ -74,6 +87,12 @@ tickets! {
     /// A flight that waits for a timer.
     AwaitingWake;
 }
+
+/// A fetch of keys that waits for its response. Dropping it ends the fetch, and wakes nobody.
+#[cfg(feature = "jwt")]
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitingKeys(pub(super) KeysFlight);
 
 /// The shared store failed or timed out. The core does not use it again for a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

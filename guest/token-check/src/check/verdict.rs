@@ -20,16 +20,19 @@ pub enum CacheStatus {
     Stale,
     /// From the store that instances share.
     Shared,
+    /// From the token itself, whose signature was verified for this request.
+    Verified,
 }
 
 impl CacheStatus {
     /// Every status, for metrics.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Hit,
         Self::Miss,
         Self::Collapsed,
         Self::Stale,
         Self::Shared,
+        Self::Verified,
     ];
 
     /// The name in logs and metrics.
@@ -41,6 +44,7 @@ impl CacheStatus {
             Self::Collapsed => "collapsed",
             Self::Stale => "stale",
             Self::Shared => "shared",
+            Self::Verified => "verified",
         }
     }
 }

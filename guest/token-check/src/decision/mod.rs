@@ -1,21 +1,22 @@
 //! Facts, policy and time make a decision. It is made for every request and kept nowhere.
 
+mod challenge;
 mod identity;
+mod possession;
 mod response;
 
 use std::sync::Arc;
 
 pub use identity::{IDENTITY_HEADERS, is_identity_header};
+pub(crate) use possession::Possession;
 pub use response::Response;
 
 use crate::introspection::{Claims, Facts};
 use crate::policy::{Access, Policy, Requirements};
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
-use crate::request::RequestHead;
+use crate::request::{RequestHead, Scheme};
 use identity::Identity;
-
-/// The scope of a login at IBM Verify whose second factor is still missing.
-const MFA_CHALLENGE: &str = "mfa_challenge";
+use response::Details;
 
 /// Whether a request may reach the app.
 #[must_use]
@@ -66,6 +67,10 @@ pub struct Refusal {
     reason: Reason,
     route: Route,
     retry_after: u32,
+    /// Of the credentials, for the challenge.
+    scheme: Scheme,
+    /// The nonce for the next DPoP proof.
+    proof_nonce: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +91,27 @@ impl Refusal {
             reason,
             route,
             retry_after: RETRY_AFTER_SECONDS,
+            scheme: Scheme::Bearer,
+            proof_nonce: None,
         }
     }
 
     /// Sets `Retry-After`, in seconds.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = seconds;
+        self
+    }
+
+    /// Of a request whose credentials have this scheme.
+    pub(crate) const fn of(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Sets `DPoP-Nonce` (RFC 9449 section 9).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn proof_nonce(mut self, nonce: String) -> Self {
+        self.proof_nonce = Some(nonce.into());
         self
     }
 
@@ -118,7 +138,13 @@ impl Refusal {
             Route::Unknown | Route::Denied(_) => None,
             Route::Token(requirements) => Some(&**requirements),
         };
-        Response::new(self.reason, Some(policy), requirements, self.retry_after)
+        let details = Details {
+            requirements,
+            retry_after: self.retry_after,
+            scheme: self.scheme,
+            proof_nonce: self.proof_nonce.as_deref(),
+        };
+        Response::new(self.reason, Some(policy), details)
     }
 }
 
@@ -153,14 +179,18 @@ pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteA
 pub(crate) fn decide(
     facts: &Facts,
     requirements: &Arc<Requirements>,
+    possession: &Possession,
     policy: &Policy,
     unix_seconds: i64,
 ) -> Decision {
-    let refused = |reason| Decision::Refused(Refusal::new(reason, Arc::clone(requirements)));
+    let refused = |reason| {
+        let refusal = Refusal::new(reason, Arc::clone(requirements));
+        Decision::Refused(refusal.of(possession.scheme))
+    };
     let Some(claims) = facts.claims() else {
         return refused(Reason::Inactive);
     };
-    match first_violation(claims, requirements, policy, unix_seconds) {
+    match first_violation(claims, requirements, possession, policy, unix_seconds) {
         Some(reason) => refused(reason),
         None => Decision::Granted(Grant {
             identity: Some(Identity::new(claims)),
@@ -174,6 +204,7 @@ pub(crate) fn decide(
 fn first_violation(
     claims: Claims<'_>,
     requirements: &Requirements,
+    possession: &Possession,
     policy: &Policy,
     now: i64,
 ) -> Option<Reason> {
@@ -189,13 +220,16 @@ fn first_violation(
         let mut configured = policy.token_types().iter();
         configured.any(|configured| configured.eq_ignore_ascii_case(token_type))
     };
-    if claims.is_other_token() || !claims.unknown_types().all(is_configured) {
+    if claims.is_other_token()
+        || is_misused_dpop_token(claims, policy)
+        || !claims.unknown_types().all(is_configured)
+    {
         return Some(Reason::WrongTokenType);
     }
-    if claims.is_key_bound() {
-        return Some(Reason::ProofOfPossessionMissing);
+    if let Some(reason) = possession.violation(claims, policy) {
+        return Some(reason);
     }
-    if claims.scopes().any(|scope| scope == MFA_CHALLENGE) {
+    if claims.is_unfinished() {
         return Some(Reason::UnfinishedLogin);
     }
     match match_any(requirements.issuers.as_slice(), claims.issuer()) {
@@ -227,6 +261,16 @@ fn first_violation(
         return Some(Reason::InsufficientScope);
     }
     (!identity::fits(claims)).then_some(Reason::ClaimsTooLong)
+}
+
+/// Whether a token needs a DPoP proof by its type, and none is accepted for it.
+fn is_misused_dpop_token(claims: Claims<'_>, policy: &Policy) -> bool {
+    let has_key = || {
+        claims
+            .confirmation()
+            .is_some_and(|keys| keys.dpop_key.is_some())
+    };
+    claims.is_dpop_token() && !(policy.accepts_dpop() && has_key())
 }
 
 /// How the values of a claim compare with a list of which one is required.

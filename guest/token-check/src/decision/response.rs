@@ -1,8 +1,10 @@
 //! The responses of the auth check itself: the one place that turns a [`Reason`] into status,
 //! challenge and body.
 
+use super::challenge::challenge;
 use crate::policy::{Policy, Requirements, ResourceMetadata};
-use crate::reason::{ErrorClass, RETRY_AFTER_SECONDS, Reason};
+use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::request::Scheme;
 
 /// How long clients may keep the metadata, in seconds: short enough to learn of a new issuer soon.
 const METADATA_MAX_AGE_SECONDS: u32 = 300;
@@ -18,12 +20,30 @@ pub struct Response {
     pub body: String,
 }
 
+/// What a refusal says besides its reason.
+pub(super) struct Details<'a> {
+    /// Of the route, for the scope that it needs.
+    pub(super) requirements: Option<&'a Requirements>,
+    /// In seconds.
+    pub(super) retry_after: u32,
+    /// Of the credentials.
+    pub(super) scheme: Scheme,
+    /// For the next DPoP proof.
+    pub(super) proof_nonce: Option<&'a str>,
+}
+
 impl Response {
     /// The response to a request that is refused on no particular route. Without a policy there is
     /// no challenge.
     #[must_use]
     pub fn for_reason(reason: Reason, policy: Option<&Policy>) -> Self {
-        Self::new(reason, policy, None, RETRY_AFTER_SECONDS)
+        let details = Details {
+            requirements: None,
+            retry_after: RETRY_AFTER_SECONDS,
+            scheme: Scheme::Bearer,
+            proof_nonce: None,
+        };
+        Self::new(reason, policy, details)
     }
 
     /// The response while the settings are wrong.
@@ -50,14 +70,14 @@ impl Response {
         }
     }
 
-    /// `policy` gives the realm; without one there is no challenge. `requirements` are those of the
-    /// route, for the scope that it needs. `retry_after`: in seconds.
-    pub(super) fn new(
-        reason: Reason,
-        policy: Option<&Policy>,
-        requirements: Option<&Requirements>,
-        retry_after: u32,
-    ) -> Self {
+    /// `policy` gives the realm; without one there is no challenge.
+    pub(super) fn new(reason: Reason, policy: Option<&Policy>, details: Details<'_>) -> Self {
+        let Details {
+            requirements,
+            retry_after,
+            scheme,
+            proof_nonce,
+        } = details;
         // Every part comes from a closed set, so nothing needs escaping.
         let body = format!(
             r#"{{"error":"{}","error_description":"{}","reason":"{}"}}"#,
@@ -70,8 +90,12 @@ impl Response {
             ("content-length", body.len().to_string()),
             ("cache-control", "no-store".to_owned()),
         ];
-        if let Some(challenge) = policy.and_then(|policy| challenge(reason, policy, requirements)) {
+        let challenge = policy.and_then(|policy| challenge(reason, policy, requirements, scheme));
+        if let Some(challenge) = challenge {
             headers.push(("www-authenticate", challenge));
+        }
+        if let Some(nonce) = proof_nonce {
+            headers.push(("dpop-nonce", nonce.to_owned()));
         }
         if reason.status() == 503 {
             headers.push(("retry-after", retry_after.to_string()));
@@ -81,37 +105,5 @@ impl Response {
             headers,
             body,
         }
-    }
-}
-
-/// `WWW-Authenticate` (RFC 6750 section 3). Realm and scopes were validated with the policy.
-fn challenge(
-    reason: Reason,
-    policy: &Policy,
-    requirements: Option<&Requirements>,
-) -> Option<String> {
-    let realm = policy.realm();
-    let error = reason.error();
-    let description = reason.description();
-    let scope = match (reason.class(), requirements) {
-        (ErrorClass::Scope, Some(requirements)) => {
-            format!(r#", scope="{}""#, requirements.scope())
-        }
-        _ => String::new(),
-    };
-    // RFC 9728 section 5.1.
-    let metadata = policy.resource_metadata().map(|metadata| {
-        let url = metadata.url();
-        format!(r#", resource_metadata="{url}""#)
-    });
-    let metadata = metadata.unwrap_or_default();
-    match reason.class() {
-        ErrorClass::Unauthenticated => Some(format!(r#"Bearer realm="{realm}"{metadata}"#)),
-        ErrorClass::Request | ErrorClass::Token | ErrorClass::Scope | ErrorClass::Forbidden => {
-            Some(format!(
-                r#"Bearer realm="{realm}", error="{error}", error_description="{description}"{scope}{metadata}"#
-            ))
-        }
-        ErrorClass::Denied | ErrorClass::Unavailable => None,
     }
 }

@@ -8,7 +8,12 @@ use base64_simd::STANDARD;
 use url::{Position, Url};
 use zeroize::Zeroizing;
 
-use crate::secret::{AccessToken, ClientSecret};
+#[cfg(feature = "jwt")]
+use super::client_assertion::{AssertionIds, ClientAssertions};
+#[cfg(not(feature = "jwt"))]
+use super::without_jwt::{AssertionIds, ClientAssertions};
+use crate::secret::{AccessToken, ClientSecret, IntrospectToken};
+use crate::time::Now;
 
 /// Some firewalls refuse requests without a `User-Agent`.
 pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"));
@@ -16,15 +21,38 @@ pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"
 /// RFC 7662 section 2.1: saves the issuer a search among its refresh tokens.
 const HINT: &str = "&token_type_hint=access_token";
 
-/// How we authenticate at the issuer (RFC 6749 section 2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How we authenticate at the issuer.
+#[derive(Debug)]
 pub(crate) enum ClientAuth {
+    /// RFC 6749 section 2.3.1.
     Basic,
     /// Basic with id and secret as they are (RFC 7617), for issuers that do not form-decode them.
     BasicRaw,
+    /// RFC 6749 section 2.3.1.
     Post,
+    /// RFC 7523 section 2.2.
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "nothing is signed"))]
+    Assertion(ClientAssertions),
+    /// RFC 7662 section 2.1.
+    Bearer(IntrospectToken),
+    /// The host presents a client certificate, and we say whose (RFC 8705 section 2).
+    Tls,
     /// Not by ourselves: something on the way to the issuer adds the credentials.
     None,
+}
+
+/// What an operator has to check if the issuer rejects our credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CredentialsKind {
+    Secret {
+        /// Form-encoding changes the id or the secret in the Authorization header. Some issuers do
+        /// not decode them there.
+        encoding_changes_them: bool,
+    },
+    AssertionBySecret,
+    AssertionByKey,
+    Token,
+    Certificate,
 }
 
 /// What all calls have in common.
@@ -33,34 +61,45 @@ pub(crate) struct Endpoint {
     /// RFC 6749 section 2.3.1: credentials go into this header, or to the end of the form.
     authorization: Option<Zeroizing<String>>,
     credentials: Zeroizing<String>,
-    encoding_changes_credentials: bool,
+    assertions: Option<ClientAssertions>,
+    kind: CredentialsKind,
 }
 
 impl Endpoint {
     pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
-        // RFC 6749 section 2.3.1 form-encodes both parts first, which `basic-raw` leaves out.
-        let encoded = |part: &str| match auth {
-            ClientAuth::Basic | ClientAuth::Post => form(part.as_bytes()),
-            ClientAuth::BasicRaw | ClientAuth::None => part.to_owned(),
+        let mut kind = CredentialsKind::Secret {
+            encoding_changes_them: false,
         };
-        let (plain_id, id) = (id, encoded(id));
-        let (plain_secret, secret) = (secret, Zeroizing::new(encoded(secret.secret())));
-        // Every issuer decodes a form.
-        let encoding_changes_credentials = auth != ClientAuth::Post
-            && (id != plain_id || secret.as_str() != plain_secret.secret());
-        let mut authorization = None;
+        let (mut authorization, mut assertions) = (None, None);
         let mut credentials = Zeroizing::new(String::new());
+        let form_id = form(id.as_bytes());
+        let form_secret = Zeroizing::new(form(secret.secret().as_bytes()));
         match auth {
-            ClientAuth::Basic | ClientAuth::BasicRaw => {
-                let pair = Zeroizing::new(format!("{id}:{}", *secret));
-                let encoded = Zeroizing::new(STANDARD.encode_to_string(pair.as_bytes()));
-                authorization = Some(Zeroizing::new(format!("Basic {}", *encoded)));
+            ClientAuth::Basic => {
+                kind = CredentialsKind::Secret {
+                    encoding_changes_them: form_id != id || *form_secret != *secret.secret(),
+                };
+                authorization = Some(basic(&form_id, &form_secret));
             }
+            ClientAuth::BasicRaw => authorization = Some(basic(id, secret.secret())),
             ClientAuth::Post => {
-                credentials.push_str("&client_id=");
-                credentials.push_str(&id);
-                credentials.push_str("&client_secret=");
-                credentials.push_str(&secret);
+                let parts = ["&client_id=", &form_id, "&client_secret=", &*form_secret];
+                credentials = Zeroizing::new(parts.concat());
+            }
+            ClientAuth::Assertion(signed) => {
+                kind = match signed.has_key() {
+                    true => CredentialsKind::AssertionByKey,
+                    false => CredentialsKind::AssertionBySecret,
+                };
+                assertions = Some(signed);
+            }
+            ClientAuth::Bearer(token) => {
+                kind = CredentialsKind::Token;
+                authorization = Some(Zeroizing::new(["Bearer ", token.secret()].concat()));
+            }
+            ClientAuth::Tls => {
+                kind = CredentialsKind::Certificate;
+                credentials = Zeroizing::new(["&client_id=", &form_id].concat());
             }
             ClientAuth::None => {}
         }
@@ -68,19 +107,30 @@ impl Endpoint {
             url,
             authorization,
             credentials,
-            encoding_changes_credentials,
+            assertions,
+            kind,
         }
     }
 
-    /// Whether form-encoding changes the id or the secret in the Authorization header. Some issuers
-    /// do not decode them there.
-    pub(crate) const fn encoding_changes_credentials(&self) -> bool {
-        self.encoding_changes_credentials
+    /// What an operator has to check if the issuer rejects our credentials.
+    pub(crate) const fn credentials_kind(&self) -> CredentialsKind {
+        self.kind
+    }
+
+    /// What authenticates one call and no other.
+    pub(crate) fn assertion(&self, ids: &mut AssertionIds, now: Now) -> Option<Zeroizing<String>> {
+        self.assertions.as_ref()?.parameters(ids, now)
     }
 
     pub(crate) const fn url(&self) -> &Url {
         &self.url
     }
+}
+
+fn basic(id: &str, secret: &str) -> Zeroizing<String> {
+    let pair = Zeroizing::new([id, ":", secret].concat());
+    let encoded = Zeroizing::new(STANDARD.encode_to_string(pair.as_bytes()));
+    Zeroizing::new(["Basic ", &*encoded].concat())
 }
 
 impl fmt::Debug for Endpoint {
@@ -114,21 +164,24 @@ pub(crate) struct Timeouts {
 }
 
 impl IntrospectionCall {
+    /// `assertion`: see [`Endpoint::assertion`].
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         token: &AccessToken,
+        assertion: Option<Zeroizing<String>>,
         traceparent: Option<Box<str>>,
         timeouts: Timeouts,
     ) -> Self {
+        let credentials = assertion.as_ref().unwrap_or(&endpoint.credentials);
         // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a
         // copy of the token behind.
         let mut body = Zeroizing::new(String::with_capacity(
-            "token=".len() + 3 * token.secret().len() + HINT.len() + endpoint.credentials.len(),
+            "token=".len() + 3 * token.secret().len() + HINT.len() + credentials.len(),
         ));
         body.push_str("token=");
         body.extend(form_urlencoded::byte_serialize(token.secret()));
         body.push_str(HINT);
-        body.push_str(&endpoint.credentials);
+        body.push_str(credentials);
         Self {
             endpoint,
             body,

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::call::CredentialsKind;
 use crate::json::JsonType;
 use crate::reason::Reason;
 
@@ -22,14 +23,45 @@ pub(crate) enum Detail {
     /// HTTP status of a response about the credentials of this service.
     Credentials {
         status: u16,
-        /// Form-encoding changes the id or the secret.
-        encoding_changes_credentials: bool,
+        kind: CredentialsKind,
     },
     Media(Media),
     Coding(Coding),
     Document(Document),
     Member(&'static str, MemberFault),
     Call(CallFailure),
+    #[cfg(feature = "jwt")]
+    Keys(KeysFault),
+}
+
+/// What is wrong with the response of the key endpoint.
+#[cfg(feature = "jwt")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeysFault {
+    Malformed,
+    NoUsableKey,
+    /// HTTP status.
+    Status(u16),
+    TooLarge,
+    TooManyKeys,
+}
+
+#[cfg(feature = "jwt")]
+impl fmt::Display for KeysFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("what jwks_url serves is no JWK set"),
+            Self::NoUsableKey => f.write_str(
+                "the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256 or Ed25519",
+            ),
+            Self::Status(status) => write!(
+                f,
+                "the key endpoint of the issuer responded with HTTP status {status}: check jwks_url"
+            ),
+            Self::TooLarge => f.write_str("the JWK set at jwks_url is longer than 128 KiB"),
+            Self::TooManyKeys => f.write_str("the JWK set at jwks_url has over 64 keys"),
+        }
+    }
 }
 
 /// Why a call got no response, as precisely as the host can tell.
@@ -226,6 +258,12 @@ impl Fault {
         Self::new(failure.reason(), Detail::Call(failure))
     }
 
+    /// Whether the issuer has said that it has no key.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn is_without_keys(self) -> bool {
+        matches!(self.detail, Detail::Keys(KeysFault::NoUsableKey))
+    }
+
     /// The reason with which requests are refused.
     #[must_use]
     pub const fn reason(self) -> Reason {
@@ -251,15 +289,27 @@ impl fmt::Display for Fault {
                     _ => Ok(()),
                 }
             }
-            Detail::Credentials {
-                status,
-                encoding_changes_credentials,
-            } => {
-                write!(
-                    f,
-                    "the issuer responded with HTTP status {status}: check resource_client_id, resource_client_secret and client_auth"
-                )?;
-                if encoding_changes_credentials {
+            Detail::Credentials { status, kind } => {
+                write!(f, "the issuer responded with HTTP status {status}: check ")?;
+                f.write_str(match kind {
+                    CredentialsKind::Secret { .. } => "resource_client_id, resource_client_secret and client_auth",
+                    CredentialsKind::AssertionBySecret => {
+                        "resource_client_id, resource_client_secret, assertion_audience and the clock of this machine"
+                    }
+                    CredentialsKind::AssertionByKey => {
+                        "resource_client_id, client_key and its registration at the issuer, assertion_audience and the clock of this machine"
+                    }
+                    CredentialsKind::Token => "introspect_token, which may have expired, and client_auth",
+                    CredentialsKind::Certificate => {
+                        "resource_client_id and the client certificate that this host presents to the issuer"
+                    }
+                })?;
+                if matches!(
+                    kind,
+                    CredentialsKind::Secret {
+                        encoding_changes_them: true
+                    }
+                ) {
                     f.write_str("; id or secret has characters that form-encoding changes; an issuer that does not decode them needs client_auth=basic-raw or post")?;
                 }
                 Ok(())
@@ -319,6 +369,8 @@ impl fmt::Display for Fault {
                 f.write_str("no response from the issuer: ")?;
                 f.write_str(failure.phrase())
             }
+            #[cfg(feature = "jwt")]
+            Detail::Keys(fault) => fault.fmt(f),
         }
     }
 }

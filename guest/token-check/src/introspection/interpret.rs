@@ -1,5 +1,6 @@
 //! Turns a response of the issuer into facts about the token, or into the issuer's fault.
 
+use super::call::CredentialsKind;
 use super::facts::{ClaimsHeader, Facts};
 use super::fault::{Detail, Document, Fault};
 use super::members::Members;
@@ -8,8 +9,8 @@ use crate::json::Json;
 use crate::reason::Reason;
 
 /// Error codes of a 400 that are about the introspected token: RFC 7009 section 2.2.1, which
-/// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. They cannot be about another
-/// token, since the call is not authenticated with one.
+/// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. The second one is about
+/// our own token if the call is authenticated with one.
 const TOKEN_ERRORS: [&str; 2] = ["unsupported_token_type", "invalid_token"];
 
 /// The result of an introspection call.
@@ -19,19 +20,19 @@ pub(crate) struct Introspected {
     pub(crate) error_status: Option<u16>,
 }
 
-/// `encoding_changes_credentials`: see [`super::Endpoint::encoding_changes_credentials`].
+/// `credentials`: what the call had.
 /// `claims_header`: see [`Facts::parse`].
 pub(crate) fn interpret(
     response: &IssuerResponse,
     claims_header: &ClaimsHeader,
-    encoding_changes_credentials: bool,
+    credentials: CredentialsKind,
 ) -> Result<Introspected, Fault> {
     let status = response.status;
     let unexpected = |reason| Err(Fault::new(reason, Detail::Status(status)));
     match status {
         200 => {}
         400 | 401 | 403 => {
-            return match subject(response) {
+            return match subject(response, credentials) {
                 Subject::Token => Ok(Introspected {
                     facts: Facts::INACTIVE,
                     error_status: Some(status),
@@ -40,16 +41,13 @@ pub(crate) fn interpret(
                     Reason::IssuerRejectedClient,
                     Detail::Credentials {
                         status,
-                        encoding_changes_credentials,
+                        kind: credentials,
                     },
                 )),
                 Subject::Unknown => unexpected(Reason::IssuerUnexpectedStatus),
             };
         }
-        300..=399 => return unexpected(Reason::IssuerRedirected),
-        429 => return unexpected(Reason::IssuerOverloaded),
-        500..=599 => return unexpected(Reason::IssuerFailed),
-        _ => return unexpected(Reason::IssuerUnexpectedStatus),
+        _ => return unexpected(unexpected_status(status)),
     }
     let malformed = |detail| Fault::new(Reason::IssuerAnswerMalformed, detail);
     if let Some(coding) = response.coding() {
@@ -71,6 +69,16 @@ pub(crate) fn interpret(
         .map_err(malformed)
 }
 
+/// The reason for a status that no response of an issuer should have.
+pub(crate) const fn unexpected_status(status: u16) -> Reason {
+    match status {
+        300..=399 => Reason::IssuerRedirected,
+        429 => Reason::IssuerOverloaded,
+        500..=599 => Reason::IssuerFailed,
+        _ => Reason::IssuerUnexpectedStatus,
+    }
+}
+
 /// What an error response is about.
 enum Subject {
     /// The introspected token: neither the issuer nor this service is at fault.
@@ -84,7 +92,7 @@ enum Subject {
 /// Classifies a 400, 401 or 403. By RFC 7662 section 2.3 none of them is about the token, but some
 /// issuers use them so. That is believed only where it is unmistakable: a fault blamed on the token
 /// raises no alarm.
-fn subject(response: &IssuerResponse) -> Subject {
+fn subject(response: &IssuerResponse, credentials: CredentialsKind) -> Subject {
     let mut in_range = String::new();
     let text = response.text();
     let members = text.and_then(|text| Members::parse(text, &mut in_range).ok());
@@ -98,7 +106,11 @@ fn subject(response: &IssuerResponse) -> Subject {
     let is_about_token = code.is_some_and(|code| TOKEN_ERRORS.contains(&code));
     let is_inactive = error.is_none() && matches!(member("active"), Some(Json::Bool(false)));
     let is_json = response.media_unless_json().is_none();
+    // Our own token may be meant.
+    let is_authenticated_by_token = matches!(credentials, CredentialsKind::Token);
     match (response.status, code) {
+        (400, Some("invalid_token")) if is_authenticated_by_token => Subject::Credentials,
+        (401, None) if is_authenticated_by_token => Subject::Credentials,
         // The response of RFC 7662 section 2.2 with another status.
         (400 | 401, _) if is_inactive && is_json => Subject::Token,
         (400, _) if is_about_token && is_json => Subject::Token,

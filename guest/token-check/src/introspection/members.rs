@@ -37,7 +37,7 @@ const ACCESS_TOKEN_TYPES: [&str; 10] = [
 
 /// Their values for other tokens, and for access tokens that are not bearer tokens. No setting can
 /// accept these.
-const OTHER_TOKEN_TYPES: [&str; 19] = [
+const OTHER_TOKEN_TYPES: [&str; 18] = [
     "refresh_token",
     "refresh-token",
     "refreshtoken",
@@ -56,10 +56,12 @@ const OTHER_TOKEN_TYPES: [&str; 19] = [
     // RFC 8693 section 2.2.1: not an access token.
     "n_a",
     // Bound to a key.
-    "dpop",
     "mac",
     "pop",
 ];
+
+/// The value for access tokens that need a DPoP proof (RFC 9449 section 6.2).
+const DPOP_TOKEN_TYPE: &str = "dpop";
 
 pub(crate) const fn member_fault(member: &'static str, fault: MemberFault) -> Detail {
     Detail::Member(member, fault)
@@ -88,6 +90,7 @@ const USED_MEMBERS: [&str; 14] = [
 /// The token types in a response.
 pub(crate) struct TokenTypes<'a> {
     pub(crate) is_other: bool,
+    pub(crate) is_dpop: bool,
     pub(crate) unknown: SmallVec<[&'a str; 1]>,
 }
 
@@ -131,16 +134,29 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn string(&self, name: &'static str) -> Result<Option<&str>, Detail> {
+        self.string_named(name, name)
+    }
+
+    /// `known_as`: its name in errors.
+    pub(crate) fn string_named(
+        &self,
+        name: &str,
+        known_as: &'static str,
+    ) -> Result<Option<&str>, Detail> {
         match self.get(name) {
             None => Ok(None),
             Some(Json::Text(string)) => Ok(Some(string)),
-            Some(other) => Err(member_fault(name, MemberFault::NotString(other.kind()))),
+            Some(other) => Err(member_fault(known_as, MemberFault::NotString(other.kind()))),
         }
     }
 
     /// A string, or an array of strings, each whole (RFC 7519 section 4.1.3).
     pub(crate) fn strings(&self, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
-        match self.get(name) {
+        self.strings_named(name, name)
+    }
+
+    fn strings_named(&self, member: &str, name: &'static str) -> Result<Vec<Cow<'a, str>>, Detail> {
+        match self.get(member) {
             None => Ok(Vec::new()),
             Some(Json::Text(string)) => Ok(vec![string.clone()]),
             Some(Json::Array(values)) => values
@@ -155,14 +171,14 @@ impl<'a> Members<'a> {
     }
 
     /// A space-delimited string (RFC 6749 section 3.3), or an array. An element with a space in it
-    /// is an error, not two scopes.
-    pub(crate) fn scopes(&self) -> Result<Vec<Cow<'a, str>>, Detail> {
-        let scopes: Vec<_> = match self.get("scope") {
+    /// is an error, not two scopes. `name`: of the member.
+    pub(crate) fn scopes(&self, name: &str) -> Result<Vec<Cow<'a, str>>, Detail> {
+        let scopes: Vec<_> = match self.get(name) {
             Some(Json::Text(Cow::Borrowed(scope))) => words(scope).map(Cow::Borrowed).collect(),
             Some(Json::Text(Cow::Owned(text))) => words(text)
                 .map(|word| Cow::Owned(word.to_owned()))
                 .collect(),
-            _ => self.strings("scope")?,
+            _ => self.strings_named(name, "scope")?,
         };
         if scopes.iter().all(|scope| is_scope_token(scope)) {
             Ok(scopes)
@@ -198,6 +214,7 @@ impl<'a> Members<'a> {
     pub(crate) fn token_types(&self) -> Result<TokenTypes<'_>, Detail> {
         let mut types = TokenTypes {
             is_other: false,
+            is_dpop: false,
             unknown: SmallVec::new(),
         };
         for name in TYPE_MEMBERS {
@@ -205,7 +222,9 @@ impl<'a> Members<'a> {
                 continue;
             };
             let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(kind));
-            if is_in(&OTHER_TOKEN_TYPES) {
+            if is_in(&[DPOP_TOKEN_TYPE]) {
+                types.is_dpop = true;
+            } else if is_in(&OTHER_TOKEN_TYPES) {
                 types.is_other = true;
             } else if !is_in(&ACCESS_TOKEN_TYPES) {
                 types.unknown.push(kind);

@@ -90,11 +90,15 @@ impl<'a> Jws<'a> {
         refused: &[&str],
         accept: impl FnOnce(Option<&str>) -> Option<Typ>,
     ) -> Option<Result<Self, JwsProblem>> {
+        let segments = token.split('.').count();
+        if segments != 3 {
+            // A JWE has five (RFC 7516 section 9). With the header of a JWS, another number is no
+            // way to be taken for an opaque token.
+            let (header, _) = token.split_once('.').filter(|_| segments != 5)?;
+            return Header::read(header, refused).map(|_| Err(JwsProblem::MalformedHeader));
+        }
         let (signing_input, signature) = token.rsplit_once('.')?;
         let (header, claims) = signing_input.split_once('.')?;
-        if claims.contains('.') {
-            return None; // A JWE has five segments (RFC 7516 section 9).
-        }
         let header = match Header::read(header, refused)? {
             Ok(header) => header,
             Err(problem) => return Some(Err(problem)),

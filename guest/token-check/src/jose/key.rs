@@ -117,6 +117,14 @@ impl Key {
         }
     }
 
+    pub(super) fn is_p256(&self, other: &P256Key) -> bool {
+        matches!(&self.0.material, Material::P256(key) if key == other)
+    }
+
+    pub(super) fn is_ed25519(&self, other: &Ed25519Key) -> bool {
+        matches!(&self.0.material, Material::Ed25519(key) if key == other)
+    }
+
     /// Whether this key made the signature, by an algorithm that fits the key.
     #[must_use]
     pub fn verify(&self, jws: &Jws<'_>, host: &dyn SignatureHost) -> bool {

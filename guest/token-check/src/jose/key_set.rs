@@ -3,9 +3,6 @@
 use super::{Jws, Key, Unusable};
 use crate::json::{self, Json};
 
-/// Longest document accepted, in bytes. A key with its certificates has about 4 KiB.
-const MAX_DOCUMENT_BYTES: usize = 128 * 1024;
-
 /// Most keys accepted, used or not. Issuers have one to ten.
 const MAX_KEYS: usize = 64;
 
@@ -30,6 +27,9 @@ pub struct KeySet {
 }
 
 impl KeySet {
+    /// Longest document accepted, in bytes. A key with its certificates has about 4 KiB.
+    pub const MAX_DOCUMENT_BYTES: usize = 128 * 1024;
+
     /// Reads a document. Keys that cannot be used are left out one by one: issuers add types that
     /// we do not know (RFC 7517 section 5).
     ///
@@ -37,7 +37,7 @@ impl KeySet {
     ///
     /// No key is left, or the document as a whole is none.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetProblem> {
-        if document.len() > MAX_DOCUMENT_BYTES {
+        if document.len() > Self::MAX_DOCUMENT_BYTES {
             return Err(KeySetProblem::TooLong);
         }
         let document = core::str::from_utf8(document).map_err(|_| KeySetProblem::Malformed)?;

@@ -6,10 +6,12 @@
 
 mod algorithm;
 mod der;
+mod embedded_key;
 mod hash;
 mod jws;
 mod key;
 mod key_set;
+mod private_key;
 mod rsa;
 mod signature_host;
 #[cfg(test)]
@@ -21,5 +23,7 @@ pub use algorithm::{Algorithm, Algorithms};
 pub use jws::{Jws, JwsProblem, Typ};
 pub use key::Key;
 pub use key_set::{KeySet, KeySetProblem};
+pub(crate) use private_key::PrivateKey;
+pub use private_key::PrivateKeyProblem;
 pub use signature_host::{NoSignatureHost, SignatureHost, TestedSignatureHost};
 pub use unusable::Unusable;

@@ -6,6 +6,7 @@ use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 use super::token_key::{BuildPassThroughHasher, TokenKey};
+use super::voucher::{Voucher, Vouchers};
 use crate::introspection::Facts;
 use crate::policy::{Policy, Requirements};
 use crate::time::{Now, milliseconds};
@@ -21,8 +22,14 @@ const BYTES_BESIDES_FACTS: usize = 256;
 #[derive(Clone)]
 pub(crate) struct CachedFacts {
     pub(crate) facts: Facts,
+    /// Facts that a key vouches for end with it.
+    pub(crate) voucher: Voucher,
+    /// [`AGELESS`] for facts that only a key vouches for.
     pub(crate) called: i64,
 }
+
+/// In place of the time of a call: facts do not age.
+pub(crate) const AGELESS: i64 = i64::MAX;
 
 impl CachedFacts {
     /// In milliseconds, rounded up, so that nothing is ever treated as fresher than it is.
@@ -46,11 +53,29 @@ impl CachedFacts {
         }
     }
 
+    /// The same for facts that a key may vouch for, whose age means nothing.
+    fn is_vouched(
+        &self,
+        requirements: &Requirements,
+        keys: &Vouchers,
+        policy: &Policy,
+        now: Now,
+    ) -> bool {
+        // Whether ageless facts have expired is decided for each request.
+        let is_young = self.called == AGELESS || self.is_fresh(requirements, policy, now);
+        is_young && self.has_voucher(keys, now)
+    }
+
+    fn has_voucher(&self, keys: &Vouchers, now: Now) -> bool {
+        !self.voucher.is_key() || keys.has(self.voucher, now.monotonic)
+    }
+
     /// Whether the route may use them past their time while the issuer is unavailable.
     fn is_usable_if_stale(&self, requirements: &Requirements, policy: &Policy, now: Now) -> bool {
         let ttl = policy.ttl_seconds(requirements);
         let extra = policy.stale_if_error_seconds();
-        ttl > 0
+        self.called != AGELESS
+            && ttl > 0
             && extra > 0
             && self.is_younger(ttl.saturating_add(extra), now)
             && self.is_unexpired(policy, now)
@@ -86,6 +111,8 @@ type Segment = Cache<
 
 /// A bounded cache with two segments, so that a spray of inactive tokens cannot evict active ones.
 pub(crate) struct FactsCache {
+    /// Whether results of introspection are kept, and not only what keys vouch for.
+    keeps_results: bool,
     active: Option<Segment>,
     inactive: Option<Segment>,
 }
@@ -93,10 +120,11 @@ pub(crate) struct FactsCache {
 impl FactsCache {
     pub(crate) fn new(policy: &Policy) -> Self {
         let segment = || {
-            let is_on = policy.caches_facts();
+            let is_on = policy.caches_facts() || policy.verification().is_some();
             is_on.then(|| segment(policy.cache_entries())).flatten()
         };
         Self {
+            keeps_results: policy.caches_facts(),
             active: segment(),
             // Needed even with `negative_cache_ttl = 0`: an inactive result must supersede an older
             // active one.
@@ -114,11 +142,12 @@ impl FactsCache {
         &self,
         key: TokenKey,
         requirements: &Requirements,
+        keys: &Vouchers,
         policy: &Policy,
         now: Now,
     ) -> Option<&Facts> {
         self.get(key)
-            .filter(|cached| cached.is_fresh(requirements, policy, now))
+            .filter(|cached| cached.is_vouched(requirements, keys, policy, now))
             .map(|cached| &cached.facts)
     }
 
@@ -126,13 +155,25 @@ impl FactsCache {
         &self,
         key: TokenKey,
         requirements: &Requirements,
+        keys: &Vouchers,
         policy: &Policy,
         now: Now,
     ) -> Option<Facts> {
         let cached = self.active.as_ref()?.get(&key)?;
-        cached
-            .is_usable_if_stale(requirements, policy, now)
+        (cached.has_voucher(keys, now) && cached.is_usable_if_stale(requirements, policy, now))
             .then(|| cached.facts.clone())
+    }
+
+    /// Whether there are such facts, if their key still vouches for them.
+    pub(crate) fn has_stale(
+        &self,
+        key: TokenKey,
+        requirements: &Requirements,
+        policy: &Policy,
+        now: Now,
+    ) -> bool {
+        let cached = self.active.as_ref().and_then(|active| active.get(&key));
+        cached.is_some_and(|cached| cached.is_usable_if_stale(requirements, policy, now))
     }
 
     /// Whether the cache holds a newer result.
@@ -143,7 +184,7 @@ impl FactsCache {
 
     /// Stores the newest result for a token and drops older ones.
     pub(crate) fn insert(&mut self, key: TokenKey, facts: CachedFacts) {
-        if self.has_newer(key, &facts) {
+        if self.has_newer(key, &facts) || !(self.keeps_results || facts.called == AGELESS) {
             return;
         }
         let (this, other) = if facts.facts.claims().is_some() {
@@ -248,6 +289,7 @@ mod tests {
             ] {
                 let cached = CachedFacts {
                     facts: active(None),
+                    voucher: Voucher::ISSUER,
                     called,
                 };
                 for monotonic in moments(called, ttl) {
@@ -275,6 +317,7 @@ mod tests {
             let policy = policy(0, extra);
             let cached = CachedFacts {
                 facts: active(None),
+                voucher: Voucher::ISSUER,
                 called: 1000,
             };
             let both = ttl > 0 && extra > 0;
@@ -294,6 +337,7 @@ mod tests {
         let (longest, now) = (policy(0, 86_400), Duration::from_secs(u64::from(u32::MAX)));
         let cached = CachedFacts {
             facts: active(None),
+            voucher: Voucher::ISSUER,
             called: 1000,
         };
         let now = Now {
@@ -323,6 +367,7 @@ mod tests {
             ] {
                 let cached = CachedFacts {
                     facts: active(Some(exp)),
+                    voucher: Voucher::ISSUER,
                     called: 0,
                 };
                 let end = i128::from(exp) - i128::from(leeway);

@@ -22,7 +22,7 @@ const SCRYPT_LOG_N: u8 = 9;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 1;
 
-type HmacSha256 = Hmac<Sha256>;
+pub(super) type HmacSha256 = Hmac<Sha256>;
 
 #[derive(Clone)]
 pub(crate) struct DerivedKeys {
@@ -31,6 +31,8 @@ pub(crate) struct DerivedKeys {
     nonces: HmacSha256,
     cipher: XChaCha20Poly1305,
     names: HmacSha256,
+    #[cfg(feature = "jwt")]
+    proof_nonces: HmacSha256,
 }
 
 impl DerivedKeys {
@@ -49,6 +51,8 @@ impl DerivedKeys {
             nonces: mac(b"nonces")?,
             cipher: XChaCha20Poly1305::new_from_slice(&*key(b"cipher")?).ok()?,
             names: mac(b"names")?,
+            #[cfg(feature = "jwt")]
+            proof_nonces: mac(b"proof nonces")?,
         })
     }
 
@@ -59,6 +63,12 @@ impl DerivedKeys {
     /// Short, for the audit line: distinguishes tokens and reveals nothing about them.
     pub(crate) fn fingerprint(&self, token: &[u8]) -> String {
         short(&digest(&self.fingerprints, token))
+    }
+
+    /// For the nonces of proofs of possession.
+    #[cfg(feature = "jwt")]
+    pub(super) const fn proof_nonces(&self) -> &HmacSha256 {
+        &self.proof_nonces
     }
 
     /// Makes names of entries unknown to those who do not have the keys.
@@ -96,7 +106,8 @@ impl DerivedKeys {
 fn main_key(policy: &Policy) -> Option<Zeroizing<[u8; DIGEST_BYTES]>> {
     let mut scope = b"trust-triangle".to_vec();
     // Lengths first, so that no two policies produce the same input.
-    for part in [policy.endpoint().url().as_str(), policy.client_id()] {
+    let issuer = policy.issuer_url().map(|url| url.as_str());
+    for part in [issuer.unwrap_or_default(), policy.client_id()] {
         scope.extend(u64::try_from(part.len()).ok()?.to_be_bytes());
         scope.extend(part.as_bytes());
     }

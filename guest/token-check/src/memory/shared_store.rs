@@ -12,12 +12,19 @@ use std::sync::Arc;
 
 use super::cache::CachedFacts;
 use super::derived_keys::{DIGEST_BYTES, DerivedKeys};
+use super::voucher::Voucher;
 use crate::introspection::{ClaimsHeader, Facts};
 use crate::policy::Policy;
 use crate::time::{Now, milliseconds};
 
 /// The first bytes of a record, with its version: records of another version are not read.
 const RECORD: &[u8; 4] = b"ttf2";
+/// The first bytes of a key set.
+#[cfg(feature = "jwt")]
+const KEYS: &[u8; 4] = b"ttk1";
+/// The longest key set shared, in bytes: it bounds what a store has to take as one value.
+#[cfg(feature = "jwt")]
+const MAX_SHARED_KEYS_BYTES: usize = 32 * 1024;
 /// The first bytes of a lease.
 const LEASE: &[u8; 4] = b"ttl2";
 /// Milliseconds since 1970, in bytes.
@@ -115,6 +122,7 @@ impl OpenRecord {
         }
         Some(CachedFacts {
             facts: Facts::parse(core::str::from_utf8(&self.document).ok()?, claims_header).ok()?,
+            voucher: Voucher::ISSUER,
             called: milliseconds(now.monotonic).saturating_sub(age),
         })
     }
@@ -143,6 +151,8 @@ pub(crate) struct SharedStore {
     leeway_seconds: i64,
     claims_header: ClaimsHeader,
     supports_leases: bool,
+    /// Facts are shared, and not only keys.
+    shares_facts: bool,
     cools_down_until: Duration,
     is_paused: bool,
 }
@@ -154,7 +164,8 @@ impl SharedStore {
         sharing: Sharing,
         keys: Option<DerivedKeys>,
     ) -> Option<Self> {
-        if sharing == Sharing::None || !policy.caches_facts() {
+        let shares_facts = policy.caches_facts();
+        if sharing == Sharing::None || !(shares_facts || policy.fetches_keys()) {
             return None;
         }
         let keys = keys.or_else(|| DerivedKeys::new(policy))?;
@@ -171,6 +182,7 @@ impl SharedStore {
             leeway_seconds: policy.leeway_seconds(),
             claims_header: policy.claims_header().clone(),
             supports_leases,
+            shares_facts,
             cools_down_until: Duration::ZERO,
             is_paused: false,
         })
@@ -182,6 +194,52 @@ impl SharedStore {
 
     pub(crate) fn is_in_use(&self, now: Now) -> bool {
         !self.is_paused && now.monotonic >= self.cools_down_until
+    }
+
+    /// Whether facts are shared now.
+    pub(crate) fn is_in_use_for_facts(&self, now: Now) -> bool {
+        self.shares_facts && self.is_in_use(now)
+    }
+
+    /// Where instances share the keys of the issuer.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn keys_key(&self) -> StoreKey {
+        StoreKey(format!("trust-triangle.keys.{}0", self.salt))
+    }
+
+    /// The record of the keys that were fetched from this URL; `None` if they are too long to share.
+    /// `asked`: in milliseconds of the monotonic clock.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn keys_record(
+        &self,
+        url: &str,
+        document: &[u8],
+        asked: i64,
+        now: Now,
+    ) -> Option<Record> {
+        if document.len() > MAX_SHARED_KEYS_BYTES {
+            return None;
+        }
+        let age = milliseconds(now.monotonic).saturating_sub(asked);
+        let called = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
+        // A URL has no NUL.
+        let value = [&called.to_be_bytes(), url.as_bytes(), b"\0", document].concat();
+        let key = self.keys_key();
+        let bytes = self.keys.seal(KEYS, &value)?;
+        Some(Record { key, bytes })
+    }
+
+    /// The keys that an instance fetched from this URL, and when it did, in milliseconds of our
+    /// monotonic clock.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn read_keys(&self, url: &str, bytes: &[u8], now: Now) -> Option<(Vec<u8>, i64)> {
+        let value = self.keys.open(KEYS, bytes)?;
+        let (&called, rest) = value.split_first_chunk::<TIME_BYTES>()?;
+        let document = rest.strip_prefix(url.as_bytes())?.strip_prefix(b"\0")?;
+        let age = milliseconds(now.unix).saturating_sub(i64::from_be_bytes(called));
+        // From the future: another machine's clock is ahead of ours, so the age is unknown.
+        let asked = milliseconds(now.monotonic).saturating_sub(age);
+        (age >= 0).then(|| (document.to_vec(), asked))
     }
 
     pub(crate) const fn pause(&mut self, is_paused: bool) {
@@ -454,6 +512,7 @@ mod tests {
                 facts: Facts::parse(r#"{"active":true}"#, &ClaimsHeader::All)
                     .ok()
                     .unwrap(),
+                voucher: Voucher::ISSUER,
                 called: milliseconds(now.monotonic),
             };
             store.record(token, &facts, now).unwrap().bytes

@@ -65,6 +65,6 @@ impl Hasher for PassThroughHasher {
     }
 
     fn write_u64(&mut self, half: u64) {
-        self.0 = half;
+        self.0 ^= half;
     }
 }

@@ -1,5 +1,9 @@
 //! Settings become an immutable, valid policy, or an error that names the key.
 
+mod bound_tokens;
+mod client_auth;
+#[cfg(feature = "jwt")]
+mod dpop;
 mod environment;
 mod names;
 mod requirements;
@@ -10,12 +14,22 @@ mod settings_error;
 mod summary;
 mod unclean;
 mod values;
+#[cfg(feature = "jwt")]
+mod verification;
+#[cfg(not(feature = "jwt"))]
+mod without_dpop;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use url::{Host, Url};
 
+pub(crate) use bound_tokens::BoundTokens;
+pub use bound_tokens::CertificateSource;
+#[cfg(feature = "jwt")]
+pub(crate) use dpop::DpopPolicy;
 pub use environment::{UnknownVariable, unknown_variable};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
@@ -23,12 +37,19 @@ pub(crate) use resource_metadata::ResourceMetadata;
 pub(crate) use rules::Access;
 pub use rules::{MAX_RULES, MAX_RULES_BYTES, PathFault, RulesError, RulesFault};
 pub use settings::{
-    ENVOY_SETTINGS, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit, spin_variables,
+    ENVOY_SETTINGS, FILTER_STATE, Kind, Range, SERVICE_A_KEYS, SETTINGS, Setting, Unit,
+    spin_variables,
 };
 pub use settings_error::{Problem, SettingSource, SettingsError};
 pub use summary::Summary;
 pub use unclean::Unclean;
 pub use values::SettingValues;
+#[cfg(feature = "jwt")]
+pub(crate) use verification::{KeySource, Verification};
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_dpop::DpopPolicy;
+#[cfg(not(feature = "jwt"))]
+pub(crate) use without_jwt::Verification;
 
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
@@ -39,7 +60,7 @@ use names::near;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
-    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CLIENT_AUTH, CONNECT_TIMEOUT, EXPECTED_AUD,
+    CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CONNECT_TIMEOUT, EXPECTED_AUD,
     EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
     MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
     REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
@@ -54,7 +75,9 @@ const MIN_CLIENT_SECRET: usize = 16;
 /// What Service B requires of a token, and how it introspects one. Valid by construction.
 #[derive(Debug)]
 pub struct Policy {
-    endpoint: Arc<Endpoint>,
+    /// `None`: no token is introspected.
+    endpoint: Option<Arc<Endpoint>>,
+    verification: Option<Verification>,
     client_id: String,
     client_secret: ClientSecret,
     cache_key: Option<CacheKey>,
@@ -81,6 +104,8 @@ pub struct Policy {
     forward_token: bool,
     claims_header: ClaimsHeader,
     resource_metadata: Option<ResourceMetadata>,
+    bound_tokens: BoundTokens,
+    dpop: Option<DpopPolicy>,
 }
 
 impl Policy {
@@ -109,20 +134,15 @@ impl Policy {
     ) -> Result<Self, SettingsError> {
         values
             .check()
-            .and_then(|()| Self::read(values))
+            .and_then(|()| Self::read(values, source))
             .map_err(|error| {
                 let source = values.source(&error.key).unwrap_or(source);
                 error.at(source)
             })
     }
 
-    fn read(values: &SettingValues) -> Result<Self, SettingsError> {
+    fn read(values: &SettingValues, source: SettingSource) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
-        let introspect_url =
-            http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
-        if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
-            check_origin(origin, &introspect_url)?;
-        }
         let realm = values.required(REALM)?.to_owned();
         if !realm
             .bytes()
@@ -150,29 +170,43 @@ impl Policy {
         };
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
-        let client_id = values.required(RESOURCE_CLIENT_ID)?.to_owned();
-        let client_auth = match values.choice(CLIENT_AUTH)? {
-            "basic-raw" if client_id.contains(':') => {
-                let problem = Problem::ColonInClientId;
-                return Err(SettingsError::new(RESOURCE_CLIENT_ID.key, problem));
+        let verification = Verification::read(values, allow_http, &default, &rules)?;
+        let introspects =
+            !(verification.as_ref()).is_some_and(Verification::replaces_introspection);
+        let introspect_url = introspects.then(|| introspect_url(values, allow_http));
+        let introspect_url = introspect_url.transpose()?;
+        let required = |setting| values.required(setting);
+        let client_id = match introspects {
+            true => required(RESOURCE_CLIENT_ID)?,
+            false => values.optional(RESOURCE_CLIENT_ID).unwrap_or_default(),
+        };
+        let client_id = client_id.to_owned();
+        let (client_auth, client_secret) = match introspects {
+            true => client_auth::read(values, &client_id, required)?,
+            false => {
+                let secret = values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default();
+                (ClientAuth::None, ClientSecret::new(secret.to_owned()))
             }
-            "basic-raw" => ClientAuth::BasicRaw,
-            "post" => ClientAuth::Post,
-            "none" => ClientAuth::None,
-            _ => ClientAuth::Basic,
         };
-        let client_secret = match client_auth {
-            ClientAuth::None => values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default(),
-            _ => values.required(RESOURCE_CLIENT_SECRET)?,
-        };
-        let client_secret = ClientSecret::new(client_secret.to_owned());
-        let resource_metadata = resource_metadata(values, allow_http, &default, &rules)?;
-        let endpoint = Endpoint::new(introspect_url, &client_id, &client_secret, client_auth);
+        let cache_key = cache_key(values)?;
+        let has_keys = cache_key.is_some() || !client_secret.secret().is_empty();
+        let dpop = DpopPolicy::read(values, has_keys)?;
+        let bound_tokens = BoundTokens::read(values, source)?;
+        let resource_metadata = resource_metadata(
+            values,
+            allow_http,
+            &default,
+            &rules,
+            &proof_members(dpop.as_ref(), &bound_tokens),
+        )?;
+        let endpoint =
+            introspect_url.map(|url| Endpoint::new(url, &client_id, &client_secret, client_auth));
         Ok(Self {
-            endpoint: Arc::new(endpoint),
+            endpoint: endpoint.map(Arc::new),
+            verification,
             client_id,
             client_secret,
-            cache_key: cache_key(values)?,
+            cache_key,
             default: Arc::new(default),
             rules,
             token_types: values.list(TOKEN_TYPES)?,
@@ -199,6 +233,8 @@ impl Policy {
             forward_token: values.boolean(FORWARD_TOKEN)?,
             claims_header: claims_header(values)?,
             resource_metadata,
+            bound_tokens,
+            dpop,
         })
     }
 
@@ -269,6 +305,15 @@ impl Policy {
         self.audit
     }
 
+    /// Whether anything is made from keys that only this policy has, besides shared results.
+    pub(crate) fn needs_derived_keys(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        if self.dpop.as_ref().is_some_and(DpopPolicy::asks_for_nonces) {
+            return true;
+        }
+        self.audit
+    }
+
     /// Introspection calls at once.
     pub(crate) const fn max_calls(&self) -> usize {
         self.max_calls
@@ -328,8 +373,44 @@ impl Policy {
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
-    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// Where tokens are introspected. `None`: nowhere.
+    pub(crate) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
+    }
+
+    /// How JWTs are verified here. `None`: not at all.
+    pub(crate) const fn verification(&self) -> Option<&Verification> {
+        self.verification.as_ref()
+    }
+
+    /// Whether keys are fetched.
+    pub(crate) fn fetches_keys(&self) -> bool {
+        self.jwks_url().is_some()
+    }
+
+    /// Whether any token is verified here, so that a host does not prepare for it in vain.
+    #[must_use]
+    pub const fn verifies(&self) -> bool {
+        self.verification.is_some()
+    }
+
+    /// The URL by which the issuer is reached first: of introspection, else of the keys. `None`:
+    /// never.
+    #[must_use]
+    pub fn issuer_url(&self) -> Option<&Url> {
+        self.endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.url())
+            .or_else(|| self.jwks_url())
+    }
+
+    /// Where keys are fetched.
+    fn jwks_url(&self) -> Option<&Url> {
+        #[cfg(feature = "jwt")]
+        if let Some(KeySource::Url(url)) = self.verification.as_ref().map(Verification::keys) {
+            return Some(url);
+        }
+        None
     }
 
     pub(crate) fn client_id(&self) -> &str {
@@ -360,6 +441,43 @@ impl Policy {
     /// What clients may read about this service without a token.
     pub(crate) const fn resource_metadata(&self) -> Option<&ResourceMetadata> {
         self.resource_metadata.as_ref()
+    }
+
+    /// Where [`RequestHead::client_certificate`] comes from.
+    #[must_use]
+    pub fn certificate_source(&self) -> CertificateSource<'_> {
+        self.bound_tokens.certificate_source()
+    }
+
+    /// Whether tokens are accepted with a DPoP proof.
+    #[must_use]
+    pub const fn accepts_dpop(&self) -> bool {
+        self.dpop.is_some()
+    }
+
+    /// The algorithms of proofs, for a challenge (RFC 9449 section 7.1).
+    #[cfg(feature = "jwt")]
+    pub(crate) fn proof_algorithms(&self) -> String {
+        crate::proof::ALGORITHM_NAMES.join(" ")
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    pub(crate) const fn proof_algorithms(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether no others are.
+    pub(crate) fn requires_dpop(&self) -> bool {
+        self.dpop.as_ref().is_some_and(DpopPolicy::is_required)
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn dpop(&self) -> Option<&DpopPolicy> {
+        self.dpop.as_ref()
+    }
+
+    pub(crate) const fn bound_tokens(&self) -> &BoundTokens {
+        &self.bound_tokens
     }
 
     /// Which claims `x-auth-claims` holds.
@@ -409,12 +527,21 @@ fn http_url(setting: &Setting, value: &str, allow_http: bool) -> Result<Url, Set
     Ok(url)
 }
 
+fn introspect_url(values: &SettingValues, allow_http: bool) -> Result<Url, SettingsError> {
+    let url = http_url(INTROSPECT_URL, values.required(INTROSPECT_URL)?, allow_http)?;
+    if let Some(origin) = values.optional(INTROSPECT_ORIGIN) {
+        check_origin(INTROSPECT_ORIGIN, origin, INTROSPECT_URL.key, &url)?;
+    }
+    Ok(url)
+}
+
 /// `default` and `rules` have the issuers and the scopes.
 fn resource_metadata(
     values: &SettingValues,
     allow_http: bool,
     default: &Requirements,
     rules: &Rules,
+    proofs: &str,
 ) -> Result<Option<ResourceMetadata>, SettingsError> {
     let Some(identifier) = values.optional(RESOURCE_IDENTIFIER) else {
         return Ok(None);
@@ -438,7 +565,27 @@ fn resource_metadata(
         identifier,
         &url,
         default.into_iter().chain(in_rules),
+        proofs,
     )))
+}
+
+/// What the metadata say about bound tokens (RFC 9728 section 2).
+fn proof_members(dpop: Option<&DpopPolicy>, bound_tokens: &BoundTokens) -> String {
+    let mut members = String::new();
+    if bound_tokens.certificate_format().is_some() {
+        members.push_str(r#","tls_client_certificate_bound_access_tokens":true"#);
+    }
+    #[cfg(feature = "jwt")]
+    if dpop.is_some() {
+        let names = crate::proof::ALGORITHM_NAMES.join(r#"",""#);
+        members.push_str(r#","dpop_signing_alg_values_supported":[""#);
+        members.push_str(&names);
+        members.push_str(r#""]"#);
+    }
+    if dpop.is_some_and(DpopPolicy::is_required) {
+        members.push_str(r#","dpop_bound_access_tokens_required":true"#);
+    }
+    members
 }
 
 fn cache_key(values: &SettingValues) -> Result<Option<CacheKey>, SettingsError> {
@@ -472,16 +619,22 @@ fn claims_header(values: &SettingValues) -> Result<ClaimsHeader, SettingsError> 
 
 /// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is
 /// invalid.
-fn check_origin(value: &str, introspect_url: &Url) -> Result<(), SettingsError> {
-    let expected = introspect_url.origin();
+fn check_origin(
+    setting: &Setting,
+    value: &str,
+    of: &'static str,
+    url: &Url,
+) -> Result<(), SettingsError> {
+    let expected = url.origin();
     let (_, authority) = value.split_once("://").unwrap_or_default();
     let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
     let is_same = parse_url(value).is_ok_and(|url| url.origin() == expected);
     if is_bare && is_same {
         return Ok(());
     }
-    let problem = Problem::NotTheOrigin(expected.ascii_serialization());
-    Err(SettingsError::new(INTROSPECT_ORIGIN.key, problem))
+    let origin = expected.ascii_serialization();
+    let problem = Problem::NotTheOrigin { of, origin };
+    Err(SettingsError::new(setting.key, problem))
 }
 
 /// Checks that everything that accepts tokens has the kinds of requirements that `require` lists.
@@ -498,16 +651,20 @@ fn check_required_kinds(
             let word = word.clone();
             return Err(error(Problem::UnknownRequirement { word, near }));
         };
-        if rules.may_match_none() && !kind.is_in(default) {
-            return Err(error(Problem::NotRequired { kind, rule: None }));
-        }
-        let mut lacking = rules.with_requirements();
-        if let Some((number, requirements)) =
-            lacking.find(|(_, requirements)| !kind.is_in(requirements))
-        {
-            let rule = Some(rules::describe(number, requirements.rule()));
+        if let Some(rule) = lacking(kind, default, rules) {
             return Err(error(Problem::NotRequired { kind, rule }));
         }
     }
     Ok(())
+}
+
+/// What accepts tokens without a requirement of this kind, as errors name it: `Some(None)` is the
+/// default policy.
+fn lacking(kind: RequirementKind, default: &Requirements, rules: &Rules) -> Option<Option<String>> {
+    if rules.may_match_none() && !kind.is_in(default) {
+        return Some(None);
+    }
+    let mut all = rules.with_requirements();
+    let (number, requirements) = all.find(|(_, requirements)| !kind.is_in(requirements))?;
+    Some(Some(rules::describe(number, requirements.rule())))
 }

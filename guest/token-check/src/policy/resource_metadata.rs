@@ -17,11 +17,13 @@ pub(crate) struct ResourceMetadata {
 }
 
 impl ResourceMetadata {
-    /// `identifier`: the resource identifier as it is written; `parsed`: the same.
+    /// `identifier`: the resource identifier as it is written; `parsed`: the same. `proofs`: members
+    /// about bound tokens, each after a comma.
     pub(super) fn new<'a>(
         identifier: &str,
         parsed: &Url,
         requirements: impl Iterator<Item = &'a Requirements>,
+        proofs: &str,
     ) -> Self {
         let (mut issuers, mut scopes) = (Vec::new(), Vec::new());
         for requirements in requirements {
@@ -31,7 +33,7 @@ impl ResourceMetadata {
         }
         // The members of RFC 9728 section 2.
         let document = format!(
-            r#"{{"resource":{}{}{},"bearer_methods_supported":["header"]}}"#,
+            r#"{{"resource":{}{}{},"bearer_methods_supported":["header"]{proofs}}}"#,
             json::quoted(identifier),
             list("authorization_servers", &issuers),
             list("scopes_supported", &scopes),

@@ -12,6 +12,10 @@ const MAX_TIMEOUT_SECONDS: u32 = 60;
 pub(super) const MAX_TTL_SECONDS: u32 = 86_400;
 /// Largest `cache_entries`: more do not fit the memory of a WebAssembly instance.
 const MAX_CACHE_ENTRIES: u32 = 1_000_000;
+/// Shortest times of `jwks_ttl` and `jwks_min_interval`, in seconds: issuers serve keys to everybody.
+const MIN_JWKS_SECONDS: u32 = 5;
+/// Longest `jwks_max_age`, in seconds: a week.
+const MAX_JWKS_AGE_SECONDS: u32 = 604_800;
 /// Bounds of `max_token_bytes`, in bytes: issuers' tokens are shorter than the minimum, and servers
 /// accept no longer header lines than the maximum.
 const TOKEN_BYTES: (u32, u32) = (256, 65_536);
@@ -24,6 +28,11 @@ const MAX_BREAKER_FAULTS: u32 = 1000;
 const MAX_CALLS_LIMIT: u32 = 10_000;
 /// Largest `max_waiting`: at 4 KB each, more do not fit the memory of a WebAssembly instance.
 const MAX_WAITING_LIMIT: u32 = 100_000;
+
+/// Longest `dpop_window`, in seconds: a proof is good for one request, which is sent at once.
+const MAX_PROOF_SECONDS: u32 = 300;
+/// The words of the Envoy filter's `filter_state`: only refused requests get filter state, or all.
+pub const FILTER_STATE: [&str; 2] = ["refused", "all"];
 
 /// One setting. Its environment variable is `WORKOUT18_` and the key in upper case, its Spin
 /// variable `auth_` and the key.
@@ -146,10 +155,12 @@ macro_rules! settings {
         },)*];
 
         /// Positions in [`SETTINGS`].
+        #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "settings of JWTs"))]
         #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of constants")]
         enum At { $($name,)* }
 
         $(
+            #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "settings of JWTs"))]
             #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
             pub(super) const $name: &Setting = &SETTINGS[At::$name as usize];
         )*
@@ -158,11 +169,33 @@ macro_rules! settings {
 
 settings! {
     INTROSPECT_URL: "introspect_url", Kind::String, None,
-        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback.";
+        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
-        "The client id of Service B at the issuer.";
+        "The client id of Service B at the issuer. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
-        "The client secret of Service B at the issuer; not needed with `client_auth` = `none`. In Envoy only from the environment: see docs/envoy.md.";
+        "The client secret of Service B at the issuer; not needed with `client_auth` = `private_key_jwt`, `bearer`, `tls_client_auth` and `none`, and with `strategy` = `jwt`. In Envoy only from the environment: see docs/envoy.md.";
+    STRATEGY: "strategy", Kind::Choice(&["introspect", "jwt", "auto", "both"]), Some("introspect"),
+        "How a token is checked: {}. `jwt`: here, by its signature. `auto`: JWTs so, all others by introspection. `both`: by its signature, then by introspection. See docs/strategies.md.";
+    JWKS_URL: "jwks_url", Kind::String, Some(""),
+        "Where the issuer publishes the keys that verify its JWTs (a JWK set, RFC 7517): `https`, or `http` on loopback.";
+    JWKS: "jwks", Kind::String, Some(""),
+        "The JWK set itself, as JSON, in place of `jwks_url`: nothing is fetched.";
+    JWKS_ORIGIN: "jwks_origin", Kind::String, Some(""),
+        "Spin only: `scheme://host[:port]` of `jwks_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+    ALGORITHMS: "algorithms", Kind::List, Some("RS256 PS256 ES256 EdDSA"),
+        "Signature algorithms of JWTs that are accepted, separated by spaces; also `RS384`, `RS512`, `PS384`, `PS512`.";
+    REQUIRE_AT_JWT: "require_at_jwt", Kind::Boolean, Some("false"),
+        "`true`: a JWT must say `at+jwt` in `typ` (RFC 9068). `false`: `JWT` and no `typ` are accepted too.";
+    CLIENT_ID_CLAIM: "client_id_claim", Kind::String, Some("client_id"),
+        "The claim of a JWT that holds the client id: `client_id` by RFC 9068, with some issuers `azp`, `appid` or `cid`.";
+    SCOPE_CLAIM: "scope_claim", Kind::String, Some("scope"),
+        "The claim of a JWT that holds the scopes: `scope` by RFC 9068, with some issuers `scp`.";
+    JWKS_TTL: "jwks_ttl", seconds(MIN_JWKS_SECONDS, MAX_TTL_SECONDS), Some("600"),
+        "How long keys are used before they are fetched again, {}. A key that the issuer has removed ends by then, and what it signed.";
+    JWKS_MIN_INTERVAL: "jwks_min_interval", seconds(MIN_JWKS_SECONDS, MAX_TTL_SECONDS), Some("30"),
+        "Interval in which tokens with unknown keys cause one fetch at most, per Envoy worker or Spin instance, {}.";
+    JWKS_MAX_AGE: "jwks_max_age", seconds(MIN_JWKS_SECONDS, MAX_JWKS_AGE_SECONDS), Some("7200"),
+        "How long keys are used at most while they cannot be fetched again, {}; never shorter than `jwks_ttl`.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
         "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),
@@ -181,8 +214,14 @@ settings! {
         "Values of `token_type` to accept in addition to the known ones of access tokens, separated by spaces.";
     RULES: "rules", Kind::Rules, Some(""),
         "Per-route requirements that replace the settings above, as JSON: see docs/rules.md.";
-    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "none"]), Some("basic"),
-        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `none`, something on the way to the issuer adds the credentials: see docs/envoy.md.";
+    CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "client_secret_jwt", "private_key_jwt", "bearer", "tls_client_auth", "none"]), Some("basic"),
+        "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `tls_client_auth` the host presents a client certificate, and with `none` something on the way to the issuer adds the credentials: see docs/client-auth.md.";
+    CLIENT_KEY: "client_key", Kind::Secret, Some(""),
+        "For `client_auth` = `private_key_jwt`: the private key, as a JWK (RFC 7517) of type EC with `crv` P-256, or OKP with `crv` Ed25519. Its `kid` is sent if it has one.";
+    INTROSPECT_TOKEN: "introspect_token", Kind::Secret, Some(""),
+        "For `client_auth` = `bearer`: the access token with which Service B calls the introspection endpoint (RFC 7662 section 2.1).";
+    ASSERTION_AUDIENCE: "assertion_audience", Kind::String, Some(""),
+        "For `client_auth` = `client_secret_jwt` and `private_key_jwt`: the `aud` of assertions (RFC 7523 section 3). If not set, `expected_issuer`, and without that `introspect_url`.";
     LEEWAY: "leeway", seconds(0, MAX_LEEWAY_SECONDS), Some("30"),
         "Tolerated clock difference to the issuer, {}.";
     TIMEOUT: "timeout", seconds(1, MAX_TIMEOUT_SECONDS), Some("5"),
@@ -215,6 +254,18 @@ settings! {
         "Spin only: label of the key-value store in which instances share cached results.";
     CACHE_KEY: "cache_key", Kind::Secret, Some(""),
         "A random string of 32 characters or more. Cached results that instances share, and the digests in audit lines, are protected with a key derived from it; if not set, from the client secret, which takes some milliseconds at the start.";
+    CERTIFICATE_BINDING: "certificate_binding", Kind::Choice(&["off", "connection", "header"]), Some("off"),
+        "Where the client certificate is found to which a token is bound (RFC 8705): {}. `connection`: in Envoy, the caller's TLS connection. `header`: in `certificate_header`. `off`: such tokens are refused. See docs/bound-tokens.md.";
+    CERTIFICATE_HEADER: "certificate_header", Kind::String, Some(""),
+        "The header with the client certificate: `client-cert` (RFC 9440), `x-forwarded-client-cert`, or another one that holds its SHA-256 in hexadecimal. Every caller who can set it is believed: a proxy in front must overwrite it.";
+    DPOP: "dpop", Kind::Choice(&["off", "accept", "require"]), Some("off"),
+        "Whether tokens bound to a key are accepted with a DPoP proof (RFC 9449): {}. `accept`: Bearer tokens too. `require`: no other tokens. See docs/bound-tokens.md.";
+    DPOP_WINDOW: "dpop_window", seconds(5, MAX_PROOF_SECONDS), Some("60"),
+        "How old a DPoP proof may be, {}.";
+    DPOP_NONCE: "dpop_nonce", Kind::Boolean, Some("false"),
+        "`true`: a DPoP proof must contain a nonce that this service gave lately.";
+    PUBLIC_ORIGIN: "public_origin", Kind::String, Some(""),
+        "`scheme://host[:port]` of the URLs that callers use, which DPoP proofs name. Must be set with `dpop`.";
     AUDIT: "audit", Kind::Boolean, Some("false"),
         "`true`: log one line of JSON per decision.";
     REALM: "realm", Kind::String, Some("service-b"),
@@ -226,7 +277,7 @@ settings! {
     CLAIMS_HEADER: "claims_header", Kind::List, Some("all"),
         "The claims that `x-auth-claims` holds: `all`, `none`, or names separated by spaces. Over 8000 bytes of it are refused (`claims_too_long`).";
     ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
-        "`true`: `introspect_url` and `resource_identifier` may be plain `http` to any host. Dangerous.";
+        "`true`: `introspect_url`, `resource_identifier` and `public_origin` may be plain `http` to any host. Dangerous.";
 }
 
 /// What only the Envoy filter reads, in addition to [`SETTINGS`].
@@ -240,7 +291,7 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "filter_state",
-        kind: Kind::Choice(&["refused", "all"]),
+        kind: Kind::Choice(&FILTER_STATE),
         default: Some("refused"),
         #[cfg(not(target_family = "wasm"))]
         meaning: "Which requests get filter state, for access logs and other filters: {}. Cheaper for granted ones is their header `x-auth-client-id`.",

@@ -8,6 +8,8 @@ use super::requirements::RequirementKind;
 use super::rules::RulesError;
 use super::settings::{Kind, Range, SETTINGS};
 use super::unclean::Unclean;
+#[cfg(feature = "jwt")]
+use crate::jose::PrivateKeyProblem;
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,16 @@ pub enum Problem {
     /// A client id with a colon, which ends the id in Basic credentials without form-encoding (RFC
     /// 7617 section 2).
     ColonInClientId,
+    /// Of no use without this value of `client_auth`.
+    NeedsClientAuth(&'static str),
+    /// Not a token that an Authorization header can have (RFC 6750 section 2.1).
+    NotABearerToken,
+    /// Not a private key that can sign.
+    #[cfg(feature = "jwt")]
+    PrivateKey(PrivateKeyProblem),
+    /// A value of `client_auth` that signs, in a build that cannot.
+    #[cfg(not(feature = "jwt"))]
+    CannotSign,
     /// Neither `true` nor `false`.
     NotABoolean,
     /// In JSON: a number that is not whole.
@@ -62,8 +74,43 @@ pub enum Problem {
     NotPrintable,
     /// A key with fewer characters than this.
     ShortKey(usize),
-    /// Is not exactly the origin of `introspect_url`, which is this.
-    NotTheOrigin(String),
+    /// Is not exactly the origin of this setting.
+    NotTheOrigin {
+        /// The setting.
+        of: &'static str,
+        /// Its origin.
+        origin: String,
+    },
+    /// Not a signature algorithm that is verified here.
+    UnknownAlgorithm {
+        /// The word.
+        word: String,
+        /// The one that was probably meant.
+        near: Option<&'static str>,
+    },
+    /// The document is no JWK set, or none of its keys can be used.
+    NotAKeySet,
+    /// JWTs are to be verified, and this setting and `jwks_url` are both set, or neither is.
+    OneKeySource,
+    /// This build cannot verify signatures.
+    WithoutJwt,
+    /// JWTs are verified here, and a requirement of this kind is not configured.
+    NeededForJwt {
+        /// The kind.
+        kind: RequirementKind,
+        /// As in [`Problem::NotRequired`].
+        rule: Option<String>,
+    },
+    /// Not only scheme, host and port.
+    NotAnOrigin,
+    /// Nonces need a secret to derive them from.
+    NeedsKeys,
+    /// This build cannot verify proofs.
+    WithoutProofs,
+    /// Not the name of a header.
+    NotAHeaderName,
+    /// This host does not tell about the connection of a caller.
+    NoConnection,
     /// Rules that cannot be used.
     Rules(RulesError),
     /// Not a kind of requirement.
@@ -198,6 +245,16 @@ impl fmt::Display for SettingsError {
             Problem::ColonInClientId => f.write_str(
                 "has a colon, at which `client_auth` = `basic-raw` would truncate it: use `basic` or `post`",
             ),
+            Problem::NeedsClientAuth(word) => write!(f, "needs `client_auth` = `{word}`"),
+            Problem::NotABearerToken => f.write_str(
+                "is not an access token (RFC 6750 section 2.1): letters, digits and `-._~+/!`, then `=`",
+            ),
+            #[cfg(feature = "jwt")]
+            Problem::PrivateKey(problem) => problem.fmt(f),
+            #[cfg(not(feature = "jwt"))]
+            Problem::CannotSign => f.write_str(
+                "must be another one: this build signs nothing (cargo feature `jwt`)",
+            ),
             Problem::NotABoolean => f.write_str("must be `true` or `false`"),
             Problem::NotWhole => f.write_str("has a number that is not whole"),
             Problem::OutOfRange(range) => write!(f, "must be {range}"),
@@ -207,9 +264,52 @@ impl fmt::Display for SettingsError {
                 "must have at least {least} characters, such as the output of `openssl rand -hex 32`"
             ),
             Problem::NotPrintable => f.write_str("must be printable ASCII without `\"` and `\\`"),
-            Problem::NotTheOrigin(origin) => write!(
+            Problem::NotTheOrigin { of, origin } => write!(
                 f,
-                "must be `{origin}`, the scheme, host and port of `introspect_url`, and nothing more"
+                "must be `{origin}`, the scheme, host and port of `{of}`, and nothing more"
+            ),
+            Problem::UnknownAlgorithm { word, near } => {
+                write!(f, "has the unknown word `{}`: ", Visible(word))?;
+                match near {
+                    Some(near) => write!(f, "did you mean `{near}`?"),
+                    None => f.write_str(
+                        "use `RS256`, `PS256`, `ES256` and `EdDSA`; `none` and HMAC are never accepted",
+                    ),
+                }
+            }
+            Problem::NotAKeySet => f.write_str(
+                "is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256 or Ed25519 (RFC 7517)",
+            ),
+            Problem::OneKeySource => f.write_str(
+                "needs the keys of the issuer: set either `jwks_url` or `jwks`",
+            ),
+            Problem::WithoutJwt => f.write_str(
+                "must be `introspect`: this build has no signatures (cargo feature `jwt`)",
+            ),
+            Problem::NeededForJwt { kind, rule } => {
+                f.write_str("has tokens verified here, ")?;
+                match rule {
+                    None => write!(f, "and no {} is required of them: ", kind.word())?,
+                    Some(rule) => write!(
+                        f,
+                        "and {rule} accepts them with any {}: require it there, or ",
+                        kind.word()
+                    )?,
+                }
+                write!(f, "set `{}`", kind.setting())?;
+                self.lost(kind.setting(), f)
+            }
+            Problem::NotAnOrigin => f.write_str("must be `scheme://host[:port]` and nothing more"),
+            Problem::NeedsKeys => f.write_str(
+                "needs a secret that all instances share, from which nonces are made: set `cache_key`",
+            ),
+            Problem::WithoutProofs => f.write_str(
+                "must be `off`: this build has no signatures (cargo feature `jwt`)",
+            ),
+            Problem::NotAHeaderName => f.write_str("is not the name of one header"),
+            Problem::NoConnection => f.write_str(
+                "cannot be `connection` in Spin, which does not tell components about TLS: use `header` behind a proxy \
+                 that terminates TLS, and let nobody else reach Spin",
             ),
             Problem::Rules(error) => write!(f, "cannot be used: {error}"),
             Problem::UnknownRequirement { word, near } => {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::names::near_key;
-use super::settings::{Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting};
+use super::settings::{CLIENT_KEY, JWKS, Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting};
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::unclean::Unclean;
 use crate::json::{self, Json};
@@ -208,9 +208,9 @@ impl SettingValues {
     }
 }
 
-/// Rules are JSON: white space has no meaning there, and their parser checks the rest.
+/// Rules and keys are JSON: white space has no meaning there, and their parsers check the rest.
 fn check_clean(key: &str, value: &str) -> Result<(), SettingsError> {
-    if key == RULES.key {
+    if [RULES.key, JWKS.key, CLIENT_KEY.key].contains(&key) {
         return Ok(());
     }
     Unclean::check(value).map_err(|unclean| SettingsError::new(key, Problem::Unclean(unclean)))

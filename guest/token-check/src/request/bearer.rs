@@ -1,19 +1,38 @@
-//! Finds the bearer token of a request (RFC 6750 section 2). Works on bytes, since callers may send
-//! any.
+//! Finds the access token of a request (RFC 6750 section 2, RFC 9449 section 7.1). Works on bytes,
+//! since callers may send any.
 
 use super::RequestHead;
 use crate::grammar::is_tchar;
 use crate::reason::Reason;
 
+/// The scheme of credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    #[default]
+    Bearer,
+    /// With a proof in another header.
+    Dpop,
+}
+
+/// The credentials of a request.
+pub(crate) struct Credentials<'a> {
+    pub(crate) scheme: Scheme,
+    pub(crate) token: &'a [u8],
+}
+
 /// `max_bytes`: longer tokens are not hashed, kept or introspected.
-pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&'a [u8], Reason> {
+pub(crate) fn credentials<'a>(
+    request: &RequestHead<'a>,
+    max_bytes: usize,
+    accepts_dpop: bool,
+) -> Result<Credentials<'a>, Reason> {
     let value = match request.authorization {
         [] => return Err(Reason::NoCredentials),
         [value] => *value,
         // The app might read the other one, and see another caller than the one that was checked.
         _ => return Err(Reason::RepeatedAuthorization),
     };
-    let token = credential(value, max_bytes).map_err(|reason| {
+    let credentials = credential(value, max_bytes, accepts_dpop).map_err(|reason| {
         // A value that parses as one credential cannot hide a second; look only after a parse
         // error.
         if holds_two_credentials(value) {
@@ -26,11 +45,15 @@ pub(crate) fn token<'a>(request: &RequestHead<'a>, max_bytes: usize) -> Result<&
     if query_has_token(request.path_and_query.unwrap_or_default()) {
         return Err(Reason::TokenInQuery);
     }
-    Ok(token)
+    Ok(credentials)
 }
 
-/// The token of one well-formed credential.
-fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
+/// One well-formed credential.
+fn credential(
+    value: &[u8],
+    max_bytes: usize,
+    accepts_dpop: bool,
+) -> Result<Credentials<'_>, Reason> {
     let value = value.trim_ascii();
     if value.is_empty() {
         return Err(Reason::MalformedAuthorization);
@@ -44,9 +67,13 @@ fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     if !scheme.iter().all(|b| is_tchar(*b)) {
         return Err(Reason::MalformedAuthorization);
     }
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    let scheme = if scheme.eq_ignore_ascii_case(b"bearer") {
+        Scheme::Bearer
+    } else if accepts_dpop && scheme.eq_ignore_ascii_case(b"dpop") {
+        Scheme::Dpop
+    } else {
         return Err(Reason::UnsupportedScheme);
-    }
+    };
     // RFC 6750 section 2.1: "Bearer" 1*SP b64token, and one character more.
     let start = rest.iter().position(|b| *b != b' ').unwrap_or(rest.len());
     let (_, token) = rest.split_at(start);
@@ -56,7 +83,7 @@ fn credential(value: &[u8], max_bytes: usize) -> Result<&[u8], Reason> {
     if !is_token(token) {
         return Err(Reason::MalformedAuthorization);
     }
-    Ok(token)
+    Ok(Credentials { scheme, token })
 }
 
 /// RFC 9110 section 5.3: intermediaries may join the lines of a field with commas, as Envoy does.
@@ -79,7 +106,7 @@ const CHUNK_BYTES: usize = 64;
 /// character, but only this one is safe to add: it is no delimiter (RFC 9110 section 5.6.2) and is
 /// never unescaped, so no parser sees two credentials, a parameter or another token. Separators and
 /// quotes (space, comma, semicolon, quotes, backslash, "=" before the end) are rejected.
-fn is_token(token: &[u8]) -> bool {
+pub(crate) fn is_token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len().saturating_sub(padding));
     let is_good = |bytes: &[u8]| bytes.iter().fold(true, |good, b| good & is_in_token(*b));
@@ -118,9 +145,11 @@ mod tests {
             method: b"GET",
             authority: None,
             path_and_query: Some(target),
+            dpop: &[],
+            client_certificate: &[],
             traceparent: &[],
         };
-        token(&head, MAX_BYTES).map(<[u8]>::to_vec)
+        credentials(&head, MAX_BYTES, false).map(|credentials| credentials.token.to_vec())
     }
 
     #[test]
@@ -176,6 +205,24 @@ mod tests {
         for (lines, reason) in rows {
             assert_eq!(read(lines, b"/data"), Err(*reason), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn rfc9449_s7_1_dpop_is_a_scheme_like_bearer_where_proofs_are_accepted() {
+        let read = |line: &[u8], accepts_dpop| {
+            let credentials = credential(line, MAX_BYTES, accepts_dpop);
+            credentials.map(|credentials| (credentials.scheme, credentials.token.to_vec()))
+        };
+        for line in [&b"DPoP abc"[..], b"dpop abc", b" DPOP   abc "] {
+            assert_eq!(read(line, true), Ok((Scheme::Dpop, b"abc".to_vec())));
+            assert_eq!(read(line, false), Err(Reason::UnsupportedScheme));
+        }
+        assert_eq!(
+            read(b"Bearer abc", true),
+            Ok((Scheme::Bearer, b"abc".to_vec()))
+        );
+        assert_eq!(read(b"DPoPabc", true), Err(Reason::UnsupportedScheme));
+        assert_eq!(read(b"DPoP a b", true), Err(Reason::MalformedAuthorization));
     }
 
     /// The grammar as it is written: 1*( ALPHA / DIGIT / ... ) *"=", with our "!".

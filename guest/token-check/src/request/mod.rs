@@ -1,9 +1,14 @@
 //! The parts of a request that the core reads.
 
 pub(crate) mod bearer;
+mod client_certificate;
 pub(crate) mod path;
 pub(crate) mod traceparent;
 
+#[cfg(feature = "jwt")]
+pub(crate) use bearer::Credentials;
+pub(crate) use bearer::Scheme;
+pub(crate) use client_certificate::CertificateFormat;
 pub use path::Ambiguity;
 
 /// The request head, as far as the core reads it.
@@ -18,6 +23,13 @@ pub struct RequestHead<'a> {
     pub authority: Option<&'a [u8]>,
     /// Path and query as received. `None` if there is no path (CONNECT).
     pub path_and_query: Option<&'a [u8]>,
+    /// Each `DPoP` field line's value (RFC 9449 section 4.1), as received. Only read if the policy
+    /// [accepts proofs](crate::Policy::accepts_dpop).
+    pub dpop: &'a [&'a [u8]],
+    /// What the host tells about the client certificate, from where
+    /// [`Policy::certificate_source`](crate::Policy::certificate_source) says: each line of that
+    /// header, or the one property. Empty if there is none, or nothing is asked for.
+    pub client_certificate: &'a [&'a [u8]],
     /// Each `traceparent` field line's value (W3C Trace Context), as received. Only read for an
     /// introspection call.
     pub traceparent: &'a [&'a [u8]],

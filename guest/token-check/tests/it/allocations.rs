@@ -28,6 +28,8 @@ fn hit(instance: &mut Instance, token: &str) -> (Verdict, AllocationInfo) {
         method: b"GET",
         authority: Some(b"service-b.example"),
         path_and_query: Some(b"/data"),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     };
     let now = instance.host.now();

@@ -161,6 +161,8 @@ fn nothing_that_a_caller_or_an_issuer_says_can_begin_another_line_or_member() {
             method: b"GET",
             authority: Some(authority),
             path_and_query: Some(b"/"),
+            dpop: &[],
+            client_certificate: &[],
             traceparent: &[],
         };
         let step = instance.check.begin(&head, clock.now());

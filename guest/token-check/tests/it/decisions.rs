@@ -762,6 +762,15 @@ fn rfc6750_s3_every_reason_has_one_response_and_none_is_below_400() {
             401 if matches!(reason, Reason::NoCredentials | Reason::UnsupportedScheme) => {
                 Some(r#"Bearer realm="service-b""#.to_owned())
             }
+            // RFC 9449 sections 7.1 and 9.
+            401 if reason.error() != "invalid_token" => Some(format!(
+                r#"DPoP realm="service-b", error="{}", error_description="{text}", algs="ES256 PS256 EdDSA""#,
+                match reason {
+                    Reason::DpopNonceNeeded => "use_dpop_nonce",
+                    Reason::DpopProofInvalid | Reason::DpopProofReplayed => "invalid_dpop_proof",
+                    other => panic!("{other:?}"),
+                }
+            )),
             401 => Some(format!(
                 r#"Bearer realm="service-b", error="invalid_token", error_description="{text}""#
             )),
@@ -886,7 +895,16 @@ fn f2_a_wrong_setting_is_refused_by_its_key() {
         (
             "client_auth",
             "digest",
-            NotAChoice(&["basic", "basic-raw", "post", "none"]),
+            NotAChoice(&[
+                "basic",
+                "basic-raw",
+                "post",
+                "client_secret_jwt",
+                "private_key_jwt",
+                "bearer",
+                "tls_client_auth",
+                "none",
+            ]),
         ),
         ("leeway", "301", out_of(Unit::Seconds, 0, 300)),
         ("leeway", "-1", out_of(Unit::Seconds, 0, 300)),

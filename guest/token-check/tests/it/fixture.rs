@@ -8,8 +8,9 @@ use std::time::Duration;
 use token_check::test_util::{self, Host};
 use token_check::{
     Action, AuthCheck, AwaitingResponse, AwaitingWake, BodyCollector, CacheStatus, CallFailure,
-    Decision, Finished, IntrospectionCall, IssuerResponse, LogEvent, Now, PendingRequest, Policy,
-    Progress, Reason, RequestHead, SettingsError, Sharing, Step, StoreFailed, StoreKey, Verdict,
+    Decision, Finished, IntrospectionCall, IssuerResponse, KeySetCall, LogEvent, Now,
+    PendingRequest, Policy, Progress, Reason, RequestHead, SettingsError, Sharing, Step,
+    StoreFailed, StoreKey, Verdict,
 };
 
 /// When each clock starts, in seconds since 1970.
@@ -40,6 +41,8 @@ pub(crate) fn head<'a>(authorization: &'a [&'a [u8]], path: &'a str) -> RequestH
         method: b"GET",
         authority: Some(b"service-b.example"),
         path_and_query: Some(path.as_bytes()),
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     }
 }
@@ -173,6 +176,8 @@ pub(crate) struct Issuer {
     script: Rc<RefCell<Vec<Outcome>>>,
     calls: Rc<Cell<usize>>,
     takes: Rc<Cell<Duration>>,
+    keys: Rc<RefCell<Outcome>>,
+    key_fetches: Rc<Cell<usize>>,
 }
 
 impl Issuer {
@@ -181,7 +186,19 @@ impl Issuer {
             script: Rc::new(RefCell::new(vec![outcome])),
             calls: Rc::default(),
             takes: Rc::default(),
+            keys: Rc::new(RefCell::new(UNREACHABLE)),
+            key_fetches: Rc::default(),
         }
+    }
+
+    /// What its key endpoint responds from now on.
+    pub(crate) fn publishes(&self, keys: Outcome) {
+        *self.keys.borrow_mut() = keys;
+    }
+
+    /// How often its keys were fetched since this was last read.
+    pub(crate) fn key_fetches(&self) -> usize {
+        self.key_fetches.take()
     }
 
     /// How long each call takes from now on.
@@ -280,6 +297,13 @@ impl Host for FakeHost {
     fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
         self.clock.advance(self.issuer.takes.get());
         self.issuer.respond()
+    }
+
+    fn fetch_keys(&mut self, _: &KeySetCall) -> Result<IssuerResponse, CallFailure> {
+        self.clock.advance(self.issuer.takes.get());
+        let fetches = &self.issuer.key_fetches;
+        fetches.set(fetches.get() + 1);
+        self.issuer.keys.borrow().response()
     }
 
     fn store_get(&mut self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {
@@ -471,6 +495,15 @@ impl Instance {
     pub(crate) fn get(&mut self, path: &str, token: &str) -> (Option<Reason>, Option<CacheStatus>) {
         let verdict = self.request(path, token);
         (reason(&verdict.decision), verdict.cache)
+    }
+
+    /// A whole request, with the errands of its host.
+    pub(crate) fn drive(&mut self, path: &str, token: &str) -> Verdict {
+        let line = format!("Bearer {token}");
+        let request = [line.as_bytes()];
+        let verdict = test_util::drive(&mut self.check, &head(&request, path), &mut self.host);
+        self.host.log_event(verdict.event.as_ref());
+        verdict
     }
 
     /// The reason of a refusal, and its `Retry-After`.

@@ -444,3 +444,28 @@ fn rfc8259_s7_a_scope_with_an_escape_in_it_is_the_same_scope() {
         assert_eq!(instance.get("/", "t").0, expected, "{scope}");
     }
 }
+
+#[test]
+fn f5_our_own_token_that_is_refused_is_not_the_callers() {
+    let settings = [
+        ("client_auth", "bearer"),
+        ("introspect_token", "our-own-token"),
+    ];
+    for (status, body) in [
+        (400, r#"{"error":"invalid_token"}"#),
+        (401, r#"{"error":"invalid_token"}"#),
+        (401, r#"{"active":false}"#),
+        (401, ""),
+    ] {
+        let seen = see(&settings, "t", &answer(status, "application/json", body));
+        let expected = Some(Reason::IssuerRejectedClient);
+        assert_eq!(seen.reason, expected, "{status} {body}");
+    }
+    // A 400 about the kind of the token is about the caller's.
+    let about = answer(
+        400,
+        "application/json",
+        r#"{"error":"unsupported_token_type"}"#,
+    );
+    assert_eq!(see(&settings, "t", &about).reason, Some(Reason::Inactive));
+}

@@ -44,6 +44,8 @@ fn head<'a>(
         method: method.as_bytes(),
         authority: authority.map(str::as_bytes),
         path_and_query: target,
+        dpop: &[],
+        client_certificate: &[],
         traceparent: &[],
     }
 }
@@ -438,6 +440,10 @@ fn h10_h11_nothing_but_method_authority_and_target_chooses_a_rule() {
         method: _,
         authority: _,
         path_and_query: _,
+        // Checked after the rule is chosen.
+        dpop: _,
+        // Compared with what the token is bound to, after the rule is chosen.
+        client_certificate: _,
         traceparent: _,
     } = head(&[], "GET", None, None);
     let mut check = check(&[("rules", r#"[{"path": {"exact": "/open"}, "public": true}]"#)]);

@@ -7,7 +7,7 @@ use token_check::{Action, CacheStatus, Decision, Reason, Sharing};
 
 use crate::fixture::{
     Clock, Instance, Issuer, Ran, SECRET, SharedStore, TIMED_OUT, UNREACHABLE, active, continues,
-    inactive,
+    inactive, reason,
 };
 
 const HIT: Option<CacheStatus> = Some(CacheStatus::Hit);
@@ -652,6 +652,63 @@ fn a_request_that_waits_for_a_dead_worker_introspects_in_time() {
     assert!(half.contains(&waited), "{waited:?}");
     let _ended = live.respond(flight);
     assert_eq!(live.resume(waiting).cache, MISS);
+}
+
+/// Its own call would have half of the timeout, in which such an issuer does not respond.
+#[test]
+fn a_request_waits_for_the_holder_of_the_lease_as_long_as_the_issuer_lately_took() {
+    for (took, is_shared) in [(2_400, false), (2_600, true), (4_000, true)] {
+        let shared = Shared::new(Sharing::CompareAndSwap);
+        let (mut first, mut second) = (shared.instance(), shared.instance());
+        let (before, calling) = second.call("/", "another");
+        shared.clock.advance_ms(took);
+        let _ended = second.respond(calling);
+        assert_eq!(second.resume(before).cache, MISS);
+        let (_leader, calling) = first.call("/", TOKEN);
+        let (follower, action) = second.lead("/", TOKEN);
+        let begun = shared.clock.now().monotonic;
+        let mut ran = second.run(action);
+        while shared.clock.now().monotonic - begun < Duration::from_millis(took.max(2_500) + 50)
+            && let Ran::Sleeps(ticket, time) = ran
+        {
+            shared.clock.advance(time);
+            let action = second.wake(ticket);
+            ran = second.run(action);
+        }
+        assert_eq!(matches!(ran, Ran::Sleeps(..)), is_shared, "{took} ms");
+        let _finished = first.respond(calling);
+        if let Ran::Sleeps(ticket, _) = ran {
+            let action = second.wake(ticket);
+            assert!(matches!(second.run(action), Ran::Finished));
+            assert_eq!(second.resume(follower).cache, SHARED);
+        }
+    }
+}
+
+/// The holder is gone, and the issuer is too slow for what time is left.
+#[test]
+fn a_request_that_waits_for_a_lease_waits_no_longer_than_its_deadline() {
+    let shared = Shared::new(Sharing::CompareAndSwap);
+    let (mut dead, mut live) = (shared.instance(), shared.instance());
+    let (before, calling) = live.call("/", "another");
+    shared.clock.advance_ms(4_000);
+    let _ended = live.respond(calling);
+    assert_eq!(live.resume(before).cache, MISS);
+    let (_waiting, _asking) = dead.call("/", TOKEN);
+    let begun = shared.clock.now().monotonic;
+    let (waiting, action) = live.lead("/", TOKEN);
+    let mut ran = live.run(action);
+    while let Ran::Sleeps(ticket, time) = ran {
+        shared.clock.advance(time);
+        let action = live.wake(ticket);
+        ran = live.run(action);
+    }
+    assert!(matches!(ran, Ran::Finished), "{ran:?}");
+    let waited = shared.clock.now().monotonic - begun;
+    let timeout = Duration::from_millis(5_000)..Duration::from_millis(5_020);
+    assert!(timeout.contains(&waited), "{waited:?}");
+    let verdict = live.resume(waiting);
+    assert_eq!(reason(&verdict.decision), Some(Reason::IssuerTimeout));
 }
 
 /// Both clocks agree; the second one was read a moment before the first one.

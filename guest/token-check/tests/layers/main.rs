@@ -22,11 +22,12 @@ const CORE: &[(&str, &[&[&str]])] = &[
     ("secret", &[]),
     ("time", &[]),
     ("request", &[VOCABULARY]),
-    ("introspection", &[VOCABULARY]),
     ("jose", &[VOCABULARY]),
+    ("proof", &[VOCABULARY, &["request", "jose"]]),
+    ("introspection", &[VOCABULARY, &["jose"]]),
     (
         "policy",
-        &[VOCABULARY, &["request", "introspection", "jose"]],
+        &[VOCABULARY, &["request", "introspection", "jose", "proof"]],
     ),
     (
         "memory",
@@ -41,7 +42,7 @@ const CORE: &[(&str, &[&[&str]])] = &[
         "check",
         &[
             VOCABULARY,
-            &["request", "introspection", "jose"],
+            &["request", "introspection", "jose", "proof"],
             &["policy", "memory", "decision"],
         ],
     ),

@@ -6,6 +6,7 @@
     reason = "a harness that fails is a test that fails"
 )]
 
+mod client_auth;
 mod deployment;
 mod facts;
 mod service_a;
@@ -68,6 +69,8 @@ fn main() -> ExitCode {
         eprintln!("skipped: SKIP_ISSUERS=1");
         return ExitCode::SUCCESS;
     }
+    // For `reqwest`, whichever test comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = Runtime::new().unwrap();
     let issuers = Product::ALL.map(|product| {
         Arc::new(Shared {
@@ -92,6 +95,12 @@ fn main() -> ExitCode {
             {
                 let name = format!("{}::{}", host.name(), step.name());
                 trials.push(issuer.trial(&name, async move |issuer| step.play(host, issuer).await));
+            }
+            if issuer.product == Product::NodeOidcProvider {
+                let name = format!("{}::rfc7523_assertions_are_accepted", host.name());
+                trials.push(issuer.trial(&name, async move |issuer| {
+                    client_auth::assertions_are_accepted(host, issuer).await
+                }));
             }
         }
     }

@@ -17,16 +17,18 @@ pub(crate) enum Step {
     AnotherAudienceIsRefused,
     NoAudienceIsRefused,
     AJwtThatIsNotIntrospectedIsRefused,
+    AJwtIsVerifiedHere,
     ARefusalOfOurCredentialsIsOurs,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::ServiceAIsGranted,
         Self::ARevokedTokenIsRefused,
         Self::AnotherAudienceIsRefused,
         Self::NoAudienceIsRefused,
         Self::AJwtThatIsNotIntrospectedIsRefused,
+        Self::AJwtIsVerifiedHere,
         Self::ARefusalOfOurCredentialsIsOurs,
     ];
 
@@ -37,6 +39,7 @@ impl Step {
             Self::AnotherAudienceIsRefused => "another_audience_is_refused",
             Self::NoAudienceIsRefused => "no_audience_is_refused",
             Self::AJwtThatIsNotIntrospectedIsRefused => "a_jwt_that_is_not_introspected_is_refused",
+            Self::AJwtIsVerifiedHere => "a_jwt_is_verified_here_and_other_tokens_are_introspected",
             Self::ARefusalOfOurCredentialsIsOurs => "a_refusal_of_our_credentials_is_ours",
         }
     }
@@ -47,7 +50,10 @@ impl Step {
             product,
             Product::NodeOidcProvider | Product::NodeOidcProviderHttps
         );
-        self != Self::AJwtThatIsNotIntrospectedIsRefused || node
+        node || !matches!(
+            self,
+            Self::AJwtThatIsNotIntrospectedIsRefused | Self::AJwtIsVerifiedHere
+        )
     }
 
     pub(crate) async fn play(self, host: Host, issuer: &Issuer) -> Result<()> {
@@ -62,6 +68,18 @@ impl Step {
             ("required_scope", issuers::SCOPE),
             ("allowed_clients", SERVICE_A.id),
         ];
+        let (jwks, both) = (
+            format!("{}/jwks", issuer.url()),
+            format!("{JWT_RESOURCE} {RESOURCE}"),
+        );
+        if self == Self::AJwtIsVerifiedHere {
+            settings.extend([
+                ("strategy", "auto"),
+                ("jwks_url", jwks.as_str()),
+                ("expected_issuer", issuer.url()),
+                ("expected_aud", both.as_str()),
+            ]);
+        }
         settings.extend(secret.map(|secret| ("resource_client_secret", secret)));
         let deployment = Deployment::start(host, issuer, &settings).await?;
         self.played(issuer, &deployment)
@@ -96,6 +114,23 @@ impl Step {
                 let token = service_a::token(issuer, Some(JWT_RESOURCE)).await?;
                 ensure!(token.split('.').count() == 3, "it is no JWT");
                 expect(&url, &token, 401, Some("inactive")).await
+            }
+            Self::AJwtIsVerifiedHere => {
+                let jwt = service_a::token(issuer, Some(JWT_RESOURCE)).await?;
+                let opaque = service_a::token(issuer, Some(RESOURCE)).await?;
+                for token in [&jwt, &opaque, &jwt] {
+                    expect(&url, token, 200, None).await?;
+                }
+                let (signed, _) = jwt.rsplit_once('.').context("it is no JWT")?;
+                expect(
+                    &url,
+                    &format!("{signed}.AAAA"),
+                    401,
+                    Some("invalid_signature"),
+                )
+                .await?;
+                issuer.revoke(&opaque).await?;
+                expect(&url, &opaque, 401, Some("inactive")).await
             }
             Self::ARefusalOfOurCredentialsIsOurs => {
                 let token = service_a::token(issuer, Some(RESOURCE)).await?;
@@ -142,7 +177,12 @@ pub(crate) async fn service_a_is_told_of_a_wrong_secret(issuer: &Issuer) -> Resu
 }
 
 /// Calls Service B once.
-async fn expect(url: &str, token: &str, status: u16, reason: Option<&str>) -> Result<()> {
+pub(crate) async fn expect(
+    url: &str,
+    token: &str,
+    status: u16,
+    reason: Option<&str>,
+) -> Result<()> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])

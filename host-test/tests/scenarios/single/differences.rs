@@ -41,6 +41,7 @@ const UTF8: &str =
 const CONNECT: &str =
     "Spin routes by path, and a CONNECT has none: it closes the connection without an answer";
 const ESCAPED: &str = "path_with_escaped_slashes_action: REJECT_REQUEST";
+const NO_CONNECTION: &str = "WASI does not tell about TLS, so Spin has no such setting";
 const NORMALIZED: &str =
     "normalize_path: the check and the upstream see /data, and /data is what is checked";
 
@@ -60,6 +61,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     at(
         "envoy",
         "f2_an_address_that_is_none_refuses_every_request",
+        HostDifference::RefusesToStart,
+        WRONG_SETTINGS,
+    ),
+    at(
+        "envoy",
+        "rfc9449_proofs_need_the_origin_of_the_service",
         HostDifference::RefusesToStart,
         WRONG_SETTINGS,
     ),
@@ -122,6 +129,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "a_delete_character_in_a_token_is_malformed",
         HostDifference::Answers(400),
         PARSER,
+    ),
+    at(
+        "component",
+        "j9_a_forged_header_while_the_connection_counts",
+        HostDifference::Refuses(503, "misconfigured", 0),
+        NO_CONNECTION,
+    ),
+    at(
+        "spin",
+        "j9_a_forged_header_while_the_connection_counts",
+        HostDifference::Refuses(503, "misconfigured", 0),
+        NO_CONNECTION,
     ),
     at(
         "component",

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use token_check::IntrospectionCall;
 use tokio::net::TcpSocket;
 use verify_stub::{Endpoint, Reaction, StubClient, StubOptions, StubResponse, VerifyStub};
 
-use crate::fixture::{CLIENT_ID, CLIENT_SECRET};
-use crate::single::scenario::{Answer, Issuer, Scenario};
+use crate::fixture::{CLIENT_ID, CLIENT_SECRET, with_times};
+use crate::single::scenario::{Answer, Issuer, NOW, Scenario};
+use crate::single::table::client_auth;
 
 /// Between two bytes of an answer that drips: never done within the timeout, never silent as long
 /// as it.
@@ -25,8 +27,10 @@ pub(crate) struct SharedStub {
 
 impl SharedStub {
     pub(crate) async fn start() -> Self {
+        let mut clients = client_auth::clients();
+        clients.push(StubClient::new("service-b").with_credentials(CLIENT_ID, CLIENT_SECRET));
         let options = StubOptions {
-            clients: vec![StubClient::new("service-b").with_credentials(CLIENT_ID, CLIENT_SECRET)],
+            clients,
             ..StubOptions::default()
         };
         let stub = VerifyStub::start(options).await.unwrap();
@@ -50,6 +54,11 @@ impl SharedStub {
     /// Tells the stub what to do when it is called about the scenario's token.
     pub(crate) fn prepare(&self, scenario: &Scenario, token: &str) {
         let reaction = match &scenario.issuer {
+            Issuer::Authenticates(document) => {
+                let document = with_times(document, *NOW);
+                let document = serde_json::from_str(&document).unwrap();
+                return self.stub.register(token, &document);
+            }
             Issuer::Answers(answer) => Reaction::respond(stub_answer(answer)),
             Issuer::Drops => Reaction::drop_connection(),
             Issuer::Resets => Reaction::reset(),
@@ -66,9 +75,22 @@ impl SharedStub {
         self.stub.introspections_of(token)
     }
 
+    /// What the issuer responds to this call, without a network.
+    pub(crate) fn responds(&self, call: &IntrospectionCall) -> StubResponse {
+        let mut headers = HeaderMap::new();
+        for (name, value) in call.headers() {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        self.stub.introspect(headers, call.body().to_vec())
+    }
+
     /// Whether the introspection call was put as RFC 7662 section 2.1 and RFC 6749 section 2.3.1
     /// say.
     pub(crate) fn check_call(&self, scenario: &Scenario, token: &str) -> Result<(), String> {
+        if let Issuer::Authenticates(_) = scenario.issuer {
+            // The stub has checked it.
+            return Ok(());
+        }
         let requests = self.stub.requests();
         let Some(call) = requests
             .iter()

@@ -7,7 +7,7 @@ mod issuer;
 mod log_lines;
 mod observed;
 mod scenario;
-mod table;
+pub(crate) mod table;
 
 use std::sync::{Arc, OnceLock};
 
@@ -91,7 +91,7 @@ impl Hosts {
         // One issuer per host, since a scenario has the same token in all of them.
         let stub = || Arc::new(runtime.block_on(SharedStub::start()));
         let mut drivers: Vec<Arc<dyn Driver>> = vec![
-            Arc::new(Core::default()),
+            Arc::new(Core::new(stub())),
             Arc::new(Component::new(runtime.clone(), stub(), log.clone())),
         ];
         if !envoy_runner::is_skipped() {

@@ -211,6 +211,12 @@ pub(crate) fn check(
                 &observed.header("www-authenticate"),
                 &challenge.iter().map(String::as_str).collect(),
             )?;
+            let nonces = observed.header("dpop-nonce").len();
+            same(
+                "nonces",
+                &nonces,
+                &usize::from(*reason == "dpop_nonce_needed"),
+            )?;
             let retry_after = if *status == 503 { vec!["1"] } else { vec![] };
             same("retry-after", &observed.header("retry-after"), &retry_after)?;
         }
@@ -231,6 +237,11 @@ fn error(status: u16, reason: &str) -> &'static str {
         // RFC 6749 section 4.1.2.1: no token would help.
         403 if DENIED.contains(&reason) => "access_denied",
         400 => "invalid_request",
+        // RFC 9449 sections 7.1 and 9.
+        401 if ["dpop_proof_invalid", "dpop_proof_replayed"].contains(&reason) => {
+            "invalid_dpop_proof"
+        }
+        401 if reason == "dpop_nonce_needed" => "use_dpop_nonce",
         401 => "invalid_token",
         403 => "insufficient_scope",
         503 => "temporarily_unavailable",
@@ -247,16 +258,34 @@ fn challenge(
     text: &str,
     scope: Option<&str>,
 ) -> Option<String> {
-    let realm = scenario
-        .settings
-        .iter()
-        .find(|(key, _)| *key == "realm")
-        .map_or("service-b", |(_, value)| value);
-    let mut challenge = format!(r#"Bearer realm="{realm}""#);
+    let setting = |wanted| {
+        let mut settings = scenario.settings.iter().rev();
+        let setting = settings.find(|(key, _)| *key == wanted);
+        setting.map(|(_, value)| value.as_str())
+    };
     if status == 503 || DENIED.contains(&reason) {
         return None;
     }
-    if !["no_credentials", "unsupported_scheme"].contains(&reason) {
+    let realm = setting("realm").unwrap_or("service-b");
+    let (bearer, dpop) = (
+        format!(r#"Bearer realm="{realm}""#),
+        format!(r#"DPoP realm="{realm}""#),
+    );
+    // RFC 9449 section 7.1.
+    let algorithms = r#", algs="ES256 PS256 EdDSA""#;
+    let is_choice = setting("dpop") == Some("accept");
+    let has_scheme = |wanted: &str| {
+        let mut headers = scenario.request.headers.iter();
+        headers
+            .any(|(name, value)| *name == "authorization" && value.starts_with(wanted.as_bytes()))
+    };
+    let is_dpop = setting("dpop") == Some("require") || (is_choice && has_scheme("DPoP"));
+    let is_bare = ["no_credentials", "unsupported_scheme"].contains(&reason);
+    if is_choice && is_bare {
+        return Some(format!("{bearer}, {dpop}{algorithms}"));
+    }
+    let mut challenge = if is_dpop { dpop.clone() } else { bearer };
+    if !is_bare {
         let _ = write!(
             challenge,
             r#", error="{}", error_description="{text}""#,
@@ -265,6 +294,11 @@ fn challenge(
     }
     if let Some(scope) = scope {
         let _ = write!(challenge, r#", scope="{scope}""#);
+    }
+    if is_dpop {
+        challenge.push_str(algorithms);
+    } else if is_choice && reason == "proof_of_possession_missing" {
+        let _ = write!(challenge, ", {dpop}{algorithms}");
     }
     // RFC 9728 section 5.1. Each row with metadata has the same identifier.
     if scenario

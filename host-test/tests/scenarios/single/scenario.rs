@@ -19,7 +19,7 @@ pub(crate) const TIMEOUT: &str = "1";
 pub(crate) struct Scenario {
     /// The row of ATTACKS.md or the clause, and what it pins.
     pub(crate) name: &'static str,
-    /// On top of issuer, client and [`TIMEOUT`].
+    /// On top of issuer, client and [`TIMEOUT`]. `{issuer}` in a value is the issuer's origin.
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) request: Request,
     pub(crate) issuer: Issuer,
@@ -44,6 +44,8 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Issuer {
     Answers(Answer),
+    /// Checks the credentials of the auth check as IBM Verify does, and knows this of the token.
+    Authenticates(&'static str),
     /// Closes the connection without a word.
     Drops,
     /// Resets it.
@@ -213,6 +215,11 @@ impl Scenario {
         }
         self.issuer = issuer;
         self
+    }
+
+    /// The issuer checks our credentials, and knows [`IBM`] of the token.
+    pub(crate) fn authenticates(self) -> Self {
+        self.issuer(Issuer::Authenticates(IBM))
     }
 
     /// Granted, with these identity headers and the claims header of `document`.

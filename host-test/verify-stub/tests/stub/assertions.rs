@@ -162,3 +162,86 @@ async fn a_client_with_a_key_signs_with_it_and_not_with_its_secret() {
     assert_eq!(active.json()["active"], true);
     assert_eq!(stub.requests()[2].endpoint, Endpoint::Introspect);
 }
+
+async fn introspect(stub: &VerifyStub, token: &str, assertion: &str) -> Response {
+    let body = form(&[
+        ("token", token),
+        ("client_assertion_type", TYPE),
+        ("client_assertion", assertion),
+    ]);
+    post(stub, stub.introspect_url(), &[], &body).await
+}
+
+#[tokio::test]
+async fn rfc7523_s3_the_introspection_endpoint_checks_assertions_too() {
+    let stub = start(StubOptions::default()).await;
+    let token = stub.issue(TokenSpec::default());
+    let secret = &stub.client("service-a").secret;
+    let changes: [(&str, Value, u16); 9] = [
+        ("jti", json!("1"), 200),
+        ("jti", json!("1"), 401),
+        ("aud", json!(stub.introspect_url()), 200),
+        ("aud", json!("https://other.example"), 401),
+        ("iat", json!(now()), 200),
+        ("iat", json!(now() - 30), 200),
+        ("iat", json!(now() + 30), 401),
+        ("iat", json!("now"), 401),
+        ("exp", json!(now() - 1), 401),
+    ];
+    for (number, (name, value, status)) in changes.into_iter().enumerate() {
+        let mut changed = claims(&stub, &format!("number {number}"));
+        changed[name] = value.clone();
+        let response = introspect(&stub, &token, &by_secret(secret, &changed)).await;
+        assert_eq!(response.status, status, "{name} {value}");
+        if status == 401 {
+            assert_eq!(response.json()["error"], "request_unauthorized");
+        }
+    }
+    // What was refused has not used up its `jti`.
+    let wrong = by_secret("wrong", &claims(&stub, "2"));
+    assert_eq!(introspect(&stub, &token, &wrong).await.status, 401);
+    let good = by_secret(secret, &claims(&stub, "2"));
+    assert_eq!(introspect(&stub, &token, &good).await.status, 200);
+    assert_eq!(stub.counters().introspect, 11);
+}
+
+#[tokio::test]
+async fn the_clock_by_which_a_clients_assertions_are_judged_can_be_ahead() {
+    for (ahead, status) in [(0, 200), (-4, 200), (-30, 401), (50, 200), (70, 401)] {
+        let stub = start(StubOptions {
+            clients: vec![StubClient::new("service-a").with_clock_ahead(ahead)],
+            ..StubOptions::default()
+        })
+        .await;
+        let mut claims = claims(&stub, "1");
+        claims["iat"] = json!(now());
+        let assertion = by_secret(&stub.client("service-a").secret, &claims);
+        let response = introspect(&stub, "x", &assertion).await;
+        assert_eq!(response.status, status, "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn rfc7662_s2_1_a_client_may_introspect_with_an_access_token_and_do_nothing_else() {
+    let stub = start(StubOptions {
+        clients: vec![StubClient::new("service-b").with_token("t0k3n")],
+        ..StubOptions::default()
+    })
+    .await;
+    let body = form(&[("token", "x"), ("grant_type", "client_credentials")]);
+    for (line, at_introspection) in [
+        ("authorization: Bearer t0k3n", 200),
+        ("authorization: bearer t0k3n", 200),
+        ("authorization: Bearer t0k3", 401),
+        ("authorization: Bearer ", 401),
+    ] {
+        for (url, status) in [
+            (stub.introspect_url(), at_introspection),
+            (stub.revoke_url(), 401),
+            (stub.token_url(), 401),
+        ] {
+            let response = post(&stub, url, &[line], &body).await;
+            assert_eq!(response.status, status, "{line} {url}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct Stream {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) trailers: Vec<(String, Vec<u8>)>,
     pub(crate) protocol: &'static str,
+    /// SHA-256 of the caller's certificate, in hexadecimal.
+    pub(crate) client_certificate: Option<&'static str>,
     /// How the filter edited the response: the new value of a header, or `None` if it is removed.
     pub(crate) response_edits: Vec<(String, Option<String>)>,
     /// Whether Envoy refuses to edit headers and trailers.
@@ -331,6 +333,11 @@ impl Host for FakeHost {
 
     fn request_protocol(&self) -> Option<String> {
         Some(self.stream("request_protocol").protocol.to_owned())
+    }
+
+    fn client_certificate(&self) -> Option<Vec<u8>> {
+        let digest = self.stream("client_certificate").client_certificate;
+        digest.map(Into::into)
     }
 
     fn set_response_header(&self, name: &str, value: &str) {

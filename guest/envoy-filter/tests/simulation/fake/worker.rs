@@ -133,6 +133,7 @@ impl Worker {
             headers,
             trailers: Vec::new(),
             protocol: "HTTP/1.1",
+            client_certificate: None,
             response_edits: Vec::new(),
             is_read_only: false,
             exists: true,

@@ -21,8 +21,9 @@ pub(crate) async fn targets(bench: &Bench) -> Result<Vec<Target>> {
     }
     let counted = match on_path("valgrind") {
         Some(valgrind) => {
-            let filter = Guest::EnvoyFilter.build_alone()?;
-            Some(count(&valgrind, &find_envoy()?, &filter).await?)
+            let filter = Guest::EnvoyFilter.build()?;
+            let floors = Guest::BenchFloors.build()?;
+            Some(count(&valgrind, &find_envoy()?, &filter, &floors).await?)
         }
         None => None,
     };
@@ -42,6 +43,26 @@ pub(crate) async fn targets(bench: &Bench) -> Result<Vec<Target>> {
             "instructions that a miss adds",
             Limit::AtMost(170_000.0),
             value(counted.as_ref().map(|counted| counted.miss)),
+        ),
+        Target::new(
+            "the same by a filter that only reads headers",
+            None,
+            value(counted.as_ref().map(|counted| counted.floors.reads)),
+        ),
+        Target::new(
+            "by one with the host calls of a hit",
+            None,
+            value(counted.as_ref().map(|counted| counted.floors.calls)),
+        ),
+        Target::new(
+            "by one that only calls the issuer",
+            None,
+            value(counted.as_ref().map(|counted| counted.floors.asks)),
+        ),
+        Target::new(
+            "by one with the host calls of a miss",
+            None,
+            value(counted.as_ref().map(|counted| counted.floors.asks_calls)),
         ),
     ])
 }

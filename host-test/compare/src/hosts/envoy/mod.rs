@@ -221,7 +221,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(NO_AUTH, "no auth", Filter::None, &one, None, NEVER),
         plan(
             FLOOR_READS,
-            "wasm filter that only reads Authorization",
+            "wasm filter that only reads the headers",
             floor("reads"),
             &one,
             None,

@@ -203,6 +203,8 @@ impl Host for RunningHost {
             method: b"GET",
             authority: Some(deployment.host().as_bytes()),
             path_and_query: Some(path.as_bytes()),
+            dpop: &[],
+            client_certificate: &[],
             traceparent: &[],
         };
         let now = self.time();

@@ -1,23 +1,35 @@
 //! The core alone, with a host played by this driver.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use token_check::test_util::{Host, run_action};
+use token_check::test_util::{Host, run_action, run_flight};
 use token_check::{
-    AuthCheck, BodyCollector, CallFailure, Decision, Finished, Grant, IntrospectionCall,
-    IssuerResponse, LogEvent, Now, Policy, Progress, RequestHead, Response, Step,
-    is_identity_header,
+    AuthCheck, BodyCollector, CallFailure, CertificateSource, Decision, Finished, Grant,
+    IntrospectionCall, IssuerResponse, KeySetCall, LogEvent, Now, Policy, Progress, RequestHead,
+    Response, Step, is_identity_header,
 };
+use verify_stub::StubResponse;
 
 use super::{Driver, settings};
+use crate::fixture::unix_seconds;
+use crate::single::issuer::SharedStub;
 use crate::single::observed::{Observed, Seen, SeenBody};
-use crate::single::scenario::{Answer, Issuer, NOW, Scenario};
+use crate::single::scenario::{Answer, Issuer, NOW, Scenario, answer};
 
-#[derive(Default)]
 pub(crate) struct Core {
+    stub: Arc<SharedStub>,
     /// The Debug output of everything the core hands out.
     printed: Mutex<Vec<String>>,
+}
+
+impl Core {
+    pub(crate) fn new(stub: Arc<SharedStub>) -> Self {
+        Self {
+            stub,
+            printed: Mutex::default(),
+        }
+    }
 }
 
 impl Driver for Core {
@@ -30,7 +42,14 @@ impl Driver for Core {
             Issuer::SpeaksNoTls => "https://127.0.0.1:9/oauth2/introspect",
             _ => "http://127.0.0.1:9/oauth2/introspect",
         };
-        let policy = match Policy::new(settings(scenario, url)) {
+        let url = match scenario.issuer {
+            Issuer::Authenticates(_) => {
+                self.stub.prepare(scenario, &scenario.credential());
+                self.stub.introspect_url(scenario)
+            }
+            _ => url.to_owned(),
+        };
+        let policy = match Policy::new(settings(scenario, &url)) {
             Ok(policy) => policy,
             Err(error) => {
                 self.print(&error);
@@ -50,12 +69,19 @@ impl Driver for Core {
                 .collect()
         };
         let (authorization, traceparent) = (values("authorization"), values("traceparent"));
+        let dpop = values("dpop");
+        let certificate = match check.policy().certificate_source() {
+            CertificateSource::Header(name) => values(name),
+            CertificateSource::None | CertificateSource::Connection => Vec::new(),
+        };
         // As hosts hand over several of them.
         let hosts = [vec![b"service-b.test".to_vec()], values("host")].concat();
         let authority = hosts.join(&b", "[..]);
         let target = scenario.filled(request.target.as_bytes());
         let head = RequestHead {
             authorization: &authorization.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            dpop: &dpop.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            client_certificate: &certificate.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             method: request.method.as_bytes(),
             authority: Some(&authority),
             traceparent: &traceparent.iter().map(Vec::as_slice).collect::<Vec<_>>(),
@@ -94,6 +120,7 @@ impl Core {
     ) -> Result<Decision, String> {
         let mut host = FakeHost {
             issuer: &scenario.issuer,
+            stub: &self.stub,
             calls: 0,
             printed: &self.printed,
         };
@@ -121,7 +148,12 @@ impl Core {
                     host.finished(&finished);
                     check.resume(request, host.now())
                 }
-                Step::Join(_) => return Err("there is no flight to join".to_owned()),
+                Step::Join(request) => {
+                    let errand = check.errand(host.now());
+                    let errand = errand.ok_or("there is no flight to join")?;
+                    let _woken = run_flight(check, errand, &mut host).woken;
+                    check.resume(request, host.now())
+                }
             };
         };
         *introspections += host.calls;
@@ -138,6 +170,7 @@ impl Core {
 
 struct FakeHost<'a> {
     issuer: &'a Issuer,
+    stub: &'a SharedStub,
     /// Calls that reach the issuer.
     calls: u64,
     printed: &'a Mutex<Vec<String>>,
@@ -152,15 +185,28 @@ impl FakeHost<'_> {
 
 impl Host for FakeHost<'_> {
     fn now(&self) -> Now {
+        let seconds = match self.issuer {
+            // The stub has a clock of its own.
+            Issuer::Authenticates(_) => unix_seconds(),
+            _ => *NOW,
+        };
         Now {
-            unix: Duration::from_secs((*NOW).try_into().unwrap()),
+            unix: Duration::from_secs(seconds.try_into().unwrap()),
             monotonic: Duration::from_secs(1),
         }
     }
 
-    fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+    fn introspect(&mut self, call: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
         self.calls += u64::from(!matches!(self.issuer, Issuer::Gone | Issuer::SpeaksNoTls));
-        response(self.issuer)
+        response(self.issuer, || self.stub.responds(call))
+    }
+
+    /// In every row that fetches keys, they are no keys.
+    fn fetch_keys(&mut self, _: &KeySetCall) -> Result<IssuerResponse, CallFailure> {
+        Ok(IssuerResponse {
+            status: 200,
+            ..IssuerResponse::default()
+        })
     }
 
     fn finished<W>(&mut self, finished: &Finished<W>) {
@@ -226,12 +272,20 @@ fn answered(scenario: &Scenario, response: Response, introspections: u64) -> Obs
 }
 
 /// What a host reports of the issuer's behaviour.
-fn response(issuer: &Issuer) -> Result<IssuerResponse, CallFailure> {
+fn response(
+    issuer: &Issuer,
+    authenticates: impl FnOnce() -> StubResponse,
+) -> Result<IssuerResponse, CallFailure> {
     match issuer {
+        Issuer::Authenticates(_) => {
+            let response = authenticates();
+            let answer = answer(response.status.as_u16(), "application/json", response.body);
+            Ok(collected(&answer, answer.body.chunks(1000)))
+        }
         Issuer::Answers(answer) => Ok(collected(answer, answer.body.chunks(1000))),
         Issuer::Floods(bytes) => {
             let piece = [b' '; 64 * 1024];
-            let answer = crate::single::scenario::answer(200, "application/json", "");
+            let answer = answer(200, "application/json", "");
             let pieces = bytes / (64 * 1024);
             Ok(collected(&answer, (0..pieces).map(|_| piece.as_slice())))
         }

@@ -34,10 +34,12 @@ fn settings(scenario: &Scenario, introspect_url: &str) -> Vec<(String, String)> 
     let origin = introspect_url
         .strip_suffix("/oauth2/introspect")
         .filter(|origin| origin.starts_with("https:"));
+    let (at, _) = introspect_url.rsplit_once("/oauth2").unwrap();
+    let filled = |(key, value): &(&'static str, String)| (*key, value.replace("{issuer}", at));
     let more = [("timeout", TIMEOUT.to_owned())]
         .into_iter()
         .chain(origin.map(|origin| ("introspect_origin", origin.to_owned())))
-        .chain(scenario.settings.iter().cloned());
+        .chain(scenario.settings.iter().map(filled));
     fixture::settings(introspect_url, more)
         .into_iter()
         .collect()

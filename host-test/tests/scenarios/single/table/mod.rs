@@ -2,9 +2,12 @@
 //! clause they pin.
 
 mod answers;
+mod bound_tokens;
+pub(crate) mod client_auth;
 mod failures;
 mod headers;
 mod issuers;
+mod jwt;
 mod metadata;
 mod policy;
 mod requests;
@@ -16,9 +19,12 @@ use crate::single::scenario::Scenario;
 
 pub(crate) fn all() -> Vec<Scenario> {
     let mut table = answers::rows();
+    table.extend(bound_tokens::rows());
+    table.extend(client_auth::rows());
     table.extend(failures::rows());
     table.extend(headers::rows());
     table.extend(issuers::rows());
+    table.extend(jwt::rows());
     table.extend(metadata::rows());
     table.extend(policy::rows());
     table.extend(requests::rows());

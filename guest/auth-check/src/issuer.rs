@@ -1,4 +1,4 @@
-//! Sends an introspection call and collects the response, capped while it streams.
+//! Sends a call to the issuer and collects the response, capped while it streams.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use spin_sdk::wasip3::http::types::{
 };
 use spin_sdk::wasip3::wit_bindgen::StreamResult;
 use spin_sdk::wasip3::{wit_future, wit_stream};
-use token_check::{BodyCollector, CallFailure, IntrospectionCall, IssuerResponse};
+use token_check::{BodyCollector, CallFailure, IssuerCall, IssuerResponse};
 
 use crate::clock::sleep_until;
 
@@ -18,8 +18,8 @@ use crate::clock::sleep_until;
 const READ_BYTES: usize = 4 * 1024;
 
 /// Sends the call. It ends at `deadline` on the monotonic clock, whatever the issuer does.
-pub(crate) async fn introspect(
-    call: &IntrospectionCall,
+pub(crate) async fn send(
+    call: &impl IssuerCall,
     body: BodyCollector,
     deadline: Duration,
 ) -> Result<IssuerResponse, CallFailure> {
@@ -56,20 +56,22 @@ fn failure(code: &ErrorCode) -> CallFailure {
 }
 
 async fn exchange(
-    call: &IntrospectionCall,
+    call: &impl IssuerCall,
     collected: BodyCollector,
 ) -> Result<IssuerResponse, ErrorCode> {
     let (mut body, contents) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let has_body = !call.body().is_empty();
     let (request, _sent) = Request::new(
         fields(call)?,
-        Some(contents),
+        has_body.then_some(contents),
         no_trailers,
         Some(options(call)),
     );
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    let method = if has_body { Method::Post } else { Method::Get };
     request
-        .set_method(&Method::Post)
+        .set_method(&method)
         .map_err(|()| ErrorCode::HttpRequestMethodInvalid)?;
     let scheme = if call.is_https() {
         Scheme::Https
@@ -86,7 +88,9 @@ async fn exchange(
 
     let write = async move {
         // A write error is fine: the issuer may respond before it reads the whole body.
-        let _unread = body.write_all(call.body().to_vec()).await;
+        if has_body {
+            let _unread = body.write_all(call.body().to_vec()).await;
+        }
         drop(body);
         drop(trailers);
     };
@@ -94,19 +98,20 @@ async fn exchange(
     collect(response?, collected).await
 }
 
-fn fields(call: &IntrospectionCall) -> Result<Fields, ErrorCode> {
+fn fields(call: &impl IssuerCall) -> Result<Fields, ErrorCode> {
     let length = call.body().len().to_string();
+    let length = (!call.body().is_empty()).then_some(("content-length", length.as_str()));
     let fields: Vec<_> = call
         .headers()
-        .chain([("content-length", length.as_str())])
+        .chain(length)
         .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
         .collect();
     Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)
 }
 
-/// The timeouts of the host. A host may ignore those it does not support: [`introspect`] limits the
-/// whole call anyway.
-fn options(call: &IntrospectionCall) -> RequestOptions {
+/// The timeouts of the host. A host may ignore those it does not support: [`send`] limits the whole
+/// call anyway.
+fn options(call: &impl IssuerCall) -> RequestOptions {
     let options = RequestOptions::new();
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).ok();
     let _ = options.set_connect_timeout(nanoseconds(call.connect_timeout()));

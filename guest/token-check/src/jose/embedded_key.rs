@@ -1,0 +1,21 @@
+//! The key that a proof of possession brings in its header (RFC 9449 section 4.2).
+
+use super::{Jws, Key, jws};
+use crate::json::{self, Json};
+
+impl Jws<'_> {
+    /// The key in `jwk`. `None`: there is none, or it cannot be used, such as one with a private
+    /// member. Anybody can bring a key: a signature by it proves nothing but that its sender has it.
+    #[must_use]
+    pub fn embedded_key(&self) -> Option<Key> {
+        let header = self.signing_input().split(|byte| *byte == b'.').next()?;
+        let header = jws::decode(core::str::from_utf8(header).ok()?)?;
+        let Ok(Json::Object(members)) = json::examine(core::str::from_utf8(&header).ok()?) else {
+            return None;
+        };
+        match members.iter().find(|(name, _)| name == "jwk")? {
+            (_, Json::Object(jwk)) => Key::read(jwk).ok(),
+            _ => None,
+        }
+    }
+}

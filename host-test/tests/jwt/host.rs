@@ -1,0 +1,175 @@
+//! The auth check in each host, with settings that verify JWTs.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use envoy_runner::{Envoy, EnvoyOptions};
+use host_test::spin::{SpinApp, SpinOptions, SpinProgram, find_spin};
+use host_test::wire;
+use programs::{Guest, repository};
+use serde_json::json;
+use spin_host::{App, Running};
+use tempfile::TempDir;
+use verify_stub::{StubOptions, VerifyStub};
+
+use crate::support;
+
+pub(crate) enum Host {
+    Envoy(Box<Envoy>),
+    Component(Running),
+    /// And where it keeps its logs and stores.
+    Spin(
+        Box<SpinApp>,
+        #[expect(dead_code, reason = "removed when it is dropped")] TempDir,
+    ),
+}
+
+/// An issuer, and a host whose auth check calls it.
+pub(crate) struct World {
+    pub(crate) stub: VerifyStub,
+    pub(crate) host: Host,
+    /// How many rings of keys there are: one per worker. Every instance of Spin has its own.
+    pub(crate) rings: u64,
+}
+
+/// What a request got: its status, and the reason of a refusal.
+pub(crate) type Got = (u16, String);
+
+pub(crate) fn granted() -> Got {
+    (200, String::new())
+}
+
+pub(crate) fn refused(status: u16, reason: &str) -> Got {
+    (status, reason.to_owned())
+}
+
+impl World {
+    /// Two workers of Envoy, among which connections are dealt out evenly.
+    pub(crate) async fn envoy(options: StubOptions, settings: &[(&str, &str)]) -> Option<Self> {
+        if envoy_runner::is_skipped() {
+            eprintln!("skipped: SKIP_ENVOY=1");
+            return None;
+        }
+        let stub = VerifyStub::start(options).await.unwrap();
+        let balance = "/static_resources/listeners/service_b/connection_balance_config";
+        let options = EnvoyOptions {
+            settings: all_settings(&stub, settings),
+            concurrency: 2,
+            overrides: vec![(balance.to_owned(), json!({ "exact_balance": {} }))],
+            ..EnvoyOptions::default()
+        };
+        let host = Host::Envoy(Box::new(Envoy::start(options).await.unwrap()));
+        Some(Self {
+            stub,
+            host,
+            rings: 2,
+        })
+    }
+
+    /// spin.toml as it ships, in one instance.
+    pub(crate) async fn component(options: StubOptions, settings: &[(&str, &str)]) -> Option<Self> {
+        static APP: OnceLock<App> = OnceLock::new();
+        let app =
+            APP.get_or_init(|| support::load(&repository().join("spin.toml"), Guest::ServiceB));
+        let stub = VerifyStub::start(options).await.unwrap();
+        let mut serve = support::options(&stub, &[]);
+        serve.variables = all_settings(&stub, settings).into_iter().collect();
+        let running = app.serve(serve).await.unwrap();
+        Some(Self {
+            stub,
+            host: Host::Component(running),
+            rings: 1,
+        })
+    }
+
+    /// The same in Spin itself.
+    pub(crate) async fn spin(options: StubOptions, settings: &[(&str, &str)]) -> Option<Self> {
+        let Some(program) = find_spin() else {
+            eprintln!("skipped: there is no Spin");
+            return None;
+        };
+        programs::components(Guest::ServiceB).unwrap();
+        let stub = VerifyStub::start(options).await.unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let options = SpinOptions {
+            settings: all_settings(&stub, settings),
+            state: Some(state.path().to_owned()),
+            // One instance, as long as requests come one after the other.
+            arguments: ["--max-instance-reuse-count", "1000000"]
+                .map(str::to_owned)
+                .into(),
+            ..SpinOptions::default()
+        };
+        let app = SpinApp::start(&SpinProgram::Spin(program), &options)
+            .await
+            .unwrap();
+        Some(Self {
+            stub,
+            host: Host::Spin(Box::new(app), state),
+            rings: 1,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.host {
+            Host::Envoy(envoy) => envoy.address(),
+            Host::Component(running) => running.address(),
+            Host::Spin(app, _) => app.address(),
+        }
+    }
+
+    pub(crate) async fn get(&self, token: &str) -> Got {
+        get(self.address(), token).await
+    }
+
+    /// In Envoy, enough requests that every worker gets one. All get the same.
+    pub(crate) async fn get_everywhere(&self, token: &str) -> Got {
+        let first = self.get(token).await;
+        for _ in 0..3 {
+            assert_eq!(self.get(token).await, first);
+        }
+        first
+    }
+
+    /// Nothing has failed that must not.
+    pub(crate) async fn finish(self) {
+        match self.host {
+            Host::Envoy(envoy) => {
+                assert_eq!(envoy.vms().await.unwrap(), envoy.vms_at_start());
+                envoy.stop().await.unwrap();
+            }
+            Host::Component(running) => assert_eq!(running.stats().traps, 0),
+            Host::Spin(app, _) => assert!(!app.log().contains("wasm trap"), "{}", app.log()),
+        }
+    }
+}
+
+pub(crate) async fn get(to: SocketAddr, token: &str) -> Got {
+    let request = wire::get("/data", format!("Bearer {token}"));
+    let reply = wire::exchange(to, &request).await.unwrap();
+    let reason = if reply.status == 200 {
+        String::new()
+    } else {
+        reply.reason()
+    };
+    (reply.status, reason)
+}
+
+fn all_settings(
+    stub: &VerifyStub,
+    settings: &[(&str, &str)],
+) -> std::collections::BTreeMap<String, String> {
+    let mut all = stub.resource_settings();
+    let urls = stub.urls(verify_stub::Provider::New);
+    let base = [
+        ("strategy", "jwt"),
+        ("jwks_url", urls.jwks.as_str()),
+        ("expected_issuer", stub.issuer()),
+        ("expected_aud", "service-b"),
+        ("timeout", "2"),
+    ];
+    for (key, value) in base.iter().chain(settings) {
+        all.insert((*key).to_owned(), (*value).to_owned());
+    }
+    all
+}
