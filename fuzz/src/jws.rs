@@ -78,7 +78,16 @@ fn expected(token: &str) -> Vec<Expected> {
     let problem = |problem| vec![Expected::Problem(problem)];
     let segments: Vec<&str> = token.split('.').collect();
     let [header, claims, signature] = segments[..] else {
-        return one(Expected::Opaque);
+        if matches!(segments.len(), 1 | 5) {
+            return one(Expected::Opaque);
+        }
+        // As with three segments, but a JWT is never what it is then.
+        let as_if = expected(&format!("{}.e30.e30", segments[0]));
+        let never_a_jwt = |expected| match expected {
+            Expected::Opaque => Expected::Opaque,
+            _ => Expected::Problem(JwsProblem::MalformedHeader),
+        };
+        return as_if.into_iter().map(never_a_jwt).collect();
     };
     if header.len() > MAX_HEADER {
         let start: String = header.chars().take(4).collect();
