@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 #[cfg(feature = "jwt")]
-use token_check::{AwaitingKeys, IssuerCall as _, KeySet, KeySetCall};
+use token_check::{AwaitingKeys, KeySet, KeySetCall};
 use token_check::{AwaitingResponse, CallFailure, IntrospectionCall, IssuerResponse};
 
 use crate::host::{DispatchError, Host};
@@ -30,16 +30,9 @@ impl Call {
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         match self {
-            Self::Introspect(_, call) if is_warm_up => {
-                upstream.warm_up(call.is_https(), call.authority(), timeout)
-            }
-            Self::Introspect(_, call) => upstream.send(call, timeout),
+            Self::Introspect(_, call) => upstream.send_or_warm_up(call, is_warm_up, timeout),
             #[cfg(feature = "jwt")]
-            Self::FetchKeys(_, call) if is_warm_up => {
-                upstream.warm_up(call.is_https(), call.authority(), timeout)
-            }
-            #[cfg(feature = "jwt")]
-            Self::FetchKeys(_, call) => upstream.send(call, timeout),
+            Self::FetchKeys(_, call) => upstream.send_or_warm_up(call, is_warm_up, timeout),
         }
     }
 

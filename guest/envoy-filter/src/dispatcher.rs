@@ -310,13 +310,11 @@ impl<H: Host> Dispatcher<H> {
                         self.scheduler.schedule();
                         return Poll::Pending;
                     }
-                    match self.send(call, now) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready((progress, no_connection)) => {
-                            warm_up_first = no_connection;
-                            progress
-                        }
-                    }
+                    let Some(completed) = self.calls.send(call, now.monotonic) else {
+                        return Poll::Pending;
+                    };
+                    warm_up_first = completed.no_connection;
+                    self.responded(completed, now)
                 }
                 #[cfg(feature = "jwt")]
                 Action::ReadKeys(ticket, key) => {
@@ -331,13 +329,11 @@ impl<H: Host> Dispatcher<H> {
                         call: Call::FetchKeys(ticket, call),
                         warm_up_first,
                     };
-                    match self.send(call, now) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready((progress, no_connection)) => {
-                            warm_up_first = no_connection;
-                            progress
-                        }
-                    }
+                    let Some(completed) = self.calls.send(call, now.monotonic) else {
+                        return Poll::Pending;
+                    };
+                    warm_up_first = completed.no_connection;
+                    self.responded(completed, now)
                 }
                 Action::StoreGet(ticket, key) => {
                     let value = self.host.shared_data(key.as_str()).map(|data| {
@@ -363,15 +359,6 @@ impl<H: Host> Dispatcher<H> {
                 }
             };
         }
-    }
-
-    /// Ready: the call has ended at once, maybe because there is no connection.
-    fn send(&mut self, call: FlightCall, now: Now) -> Poll<(Progress<u32>, Option<CallFailure>)> {
-        let Some(completed) = self.calls.send(call, now.monotonic) else {
-            return Poll::Pending;
-        };
-        let no_connection = completed.no_connection;
-        Poll::Ready((self.responded(completed, now), no_connection))
     }
 
     fn complete(&mut self, completed: CompletedCall, now: Now) {

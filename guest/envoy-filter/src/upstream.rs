@@ -86,11 +86,20 @@ impl<H: Host> Upstream<H> {
         self.cluster.as_deref().unwrap_or(shipped)
     }
 
-    pub(crate) fn send(
+    /// `is_warm_up`: only the way to where the call goes.
+    pub(crate) fn send_or_warm_up(
         &self,
         call: &impl IssuerCall,
+        is_warm_up: bool,
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
+        match is_warm_up {
+            true => self.warm_up(call.is_https(), call.authority(), timeout),
+            false => self.send(call, timeout),
+        }
+    }
+
+    fn send(&self, call: &impl IssuerCall, timeout: Duration) -> Result<u32, DispatchError> {
         let headers = [
             (":method", call.method()),
             (":scheme", scheme(call.is_https())),
@@ -112,7 +121,7 @@ impl<H: Host> Upstream<H> {
     /// Sends a request without a body. Envoy's dynamic forward proxy refuses a call with a body
     /// while it resolves the host name; one without a body waits for the name, and so makes the
     /// next introspection call possible.
-    pub(crate) fn warm_up(
+    fn warm_up(
         &self,
         is_https: bool,
         authority: &str,

@@ -397,6 +397,14 @@ impl<W> FlightTable<W> {
         self.flights.insert(about, entry);
     }
 
+    /// Starts a fetch of keys, which no request leads.
+    #[cfg(feature = "jwt")]
+    pub(super) fn start_keys(&mut self, ends: Duration) -> Arc<SharedResult> {
+        let result = Arc::new(SharedResult::new(About::Keys));
+        self.start(Arc::clone(&result), ends);
+        result
+    }
+
     /// A request with this deadline has joined the flight.
     pub(super) fn joined(&mut self, about: About, deadline: Duration) {
         if let Some(entry) = self.flights.get_mut(&about) {

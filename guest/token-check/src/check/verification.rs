@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::auth_check::AuthCheck;
-use super::flight::{About, FlightResult, RequestContext, SharedResult};
+use super::flight::{About, FlightResult, RequestContext};
 use super::keys::{KeysFlight, Need};
 use super::protocol::{Action, AwaitingKeys, Finished, Progress, StoreFailed};
 use super::unavailable::Unavailable;
@@ -41,9 +41,7 @@ impl<W> AuthCheck<W> {
                     return None;
                 }
                 ring.starts(why, verification, now.monotonic, ends);
-                let result = Arc::new(SharedResult::new(About::Keys));
-                self.flights.start(Arc::clone(&result), ends);
-                (result, why)
+                (self.flights.start_keys(ends), why)
             }
         };
         let flight = KeysFlight {
@@ -104,8 +102,7 @@ impl<W> AuthCheck<W> {
     /// Whether keys are fetched from time to time, so that a host that has a timer keeps it running.
     #[must_use]
     pub fn has_errands(&self) -> bool {
-        let keys = self.policy.verification().map(|how| how.keys());
-        matches!(keys, Some(KeySource::Url(_)))
+        self.policy.fetches_keys()
     }
 
     /// The key endpoint responded, with any status, or the call failed.
@@ -284,9 +281,7 @@ impl<W> AuthCheck<W> {
         } else if ring.may_fetch(why, now) {
             let ends = now.saturating_add(self.policy.timeout());
             ring.starts(why, how, now, ends);
-            let result = Arc::new(SharedResult::new(About::Keys));
-            self.flights.start(Arc::clone(&result), ends);
-            self.keys.wanted = Some((result, why));
+            self.keys.wanted = Some((self.flights.start_keys(ends), why));
             Need::Flight(About::Keys)
         } else if let Some(fault) = ring.fault() {
             let pause = ring
