@@ -56,7 +56,9 @@ impl Driver for Core {
                 return Ok(answered(scenario, Response::misconfigured(None), 0));
             }
         };
-        let mut check = AuthCheck::<()>::new(policy, [7; 16]);
+        // As in a host: with one seed for all, two instances would send one `jti` twice.
+        let seed = fastrand::u128(..).to_be_bytes();
+        let mut check = AuthCheck::<()>::new(policy, seed);
         self.print(check.policy());
         let request = &scenario.request;
         let values = |name: &str| -> Vec<Vec<u8>> {
