@@ -93,6 +93,9 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "issuer_keys_unusable" => {
             "Check WORKOUT18_JWKS_URL of Service B: what responds there is not a key set, or has no key that can be used."
         }
+        "issuer_metadata_unusable" => {
+            "Check WORKOUT18_ISSUER of Service B: its metadata name another issuer, or endpoints that Service B may not call."
+        }
         "insufficient_scope" => {
             "Request the scope that the challenge names (WORKOUT18_SCOPE, --scope), and grant it to this client at the issuer."
         }

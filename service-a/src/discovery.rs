@@ -9,6 +9,7 @@ use reqwest::{
     header::{ACCEPT, HeaderValue},
 };
 use serde::Deserialize;
+use token_check::metadata_urls;
 use url::Url;
 
 use crate::{
@@ -89,20 +90,6 @@ impl Issuer {
         url
     }
 
-    /// The URLs of the metadata in the order in which they are tried: OpenID Connect Discovery 1.0
-    /// section 4, RFC 8414 section 3.1, and that of django-oauth-toolkit.
-    fn metadata_urls(&self) -> Vec<Url> {
-        let path = self.path();
-        let mut urls = vec![
-            self.with_path(&format!("{path}/.well-known/openid-configuration")),
-            self.with_path(&format!("/.well-known/oauth-authorization-server{path}")),
-            self.with_path(&format!("{path}/.well-known/oauth-authorization-server")),
-        ];
-        // If the issuer has no path, the last two are the same.
-        urls.dedup();
-        urls
-    }
-
     /// The token endpoint if there is no metadata.
     fn fallback_endpoint(&self) -> Url {
         self.with_path(&format!("{}/token", self.path()))
@@ -137,7 +124,7 @@ async fn discover(http: &Http, issuer: &Issuer, redact: Redact<'_>) -> Result<To
         let next = advice::for_issuer(reason, Setting::Issuer);
         Failure::new(Class::IssuerRefused, reason, next)
     };
-    for url in issuer.metadata_urls() {
+    for url in metadata_urls(&issuer.url) {
         let mut request = Request::new(Method::GET, url.clone());
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(ACCEPT, json);
@@ -276,7 +263,7 @@ mod tests {
         ];
         for (text, urls, fallback) in table {
             let issuer = issuer(text);
-            let metadata = issuer.metadata_urls();
+            let metadata = metadata_urls(&issuer.url);
             let metadata: Vec<_> = metadata.iter().map(Url::as_str).collect();
             assert_eq!(metadata, urls);
             assert_eq!(issuer.fallback_endpoint().as_str(), fallback);

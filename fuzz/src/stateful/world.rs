@@ -316,7 +316,7 @@ impl World {
             }
             Action::Sleep(_, time) => assert!(!time.is_zero() && *time <= MAX_SLEEP, "{time:?}"),
             Action::StoreGet(..) | Action::StoreCompareAndSwap(..) => {}
-            Action::ReadKeys(..) | Action::FetchKeys(..) => {
+            Action::ReadDocument(..) | Action::FetchDocument(..) => {
                 unreachable!("every token is introspected")
             }
         }
@@ -371,7 +371,7 @@ impl World {
                 check.store_swapped(ticket, swapped, now)
             }
             Action::Sleep(ticket, _) => check.woke(ticket, now),
-            Action::ReadKeys(..) | Action::FetchKeys(..) => {
+            Action::ReadDocument(..) | Action::FetchDocument(..) => {
                 unreachable!("every token is introspected")
             }
         };
@@ -640,7 +640,7 @@ fn ticket(action: Action) -> Flight {
         Action::StoreGet(ticket, _) => ticket.into(),
         Action::StoreCompareAndSwap(ticket, ..) => ticket.into(),
         Action::Sleep(ticket, _) => ticket.into(),
-        Action::ReadKeys(..) | Action::FetchKeys(..) => {
+        Action::ReadDocument(..) | Action::FetchDocument(..) => {
             unreachable!("every token is introspected")
         }
     }

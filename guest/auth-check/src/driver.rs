@@ -11,7 +11,7 @@ use token_check::{
     StoreFailed, Verdict,
 };
 #[cfg(feature = "jwt")]
-use token_check::{IssuerCall as _, KeySet};
+use token_check::{DocumentCall, IssuerCall as _};
 
 use crate::host::Host;
 
@@ -25,7 +25,7 @@ pub(crate) async fn decide<H: Host>(
     loop {
         let request = match step {
             Step::Done(verdict) => {
-                run_errand(host, check, now);
+                run_fetch(host, check, now);
                 return verdict;
             }
             Step::Lead(request, action) => {
@@ -37,7 +37,7 @@ pub(crate) async fn decide<H: Host>(
                 request
             }
             Step::Join(request) => {
-                run_errand(host, check, now);
+                run_fetch(host, check, now);
                 wait(host, check, request).await
             }
         };
@@ -47,10 +47,10 @@ pub(crate) async fn decide<H: Host>(
 }
 
 /// Does what is to be done for the instance's own sake.
-fn run_errand<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, now: Now) {
-    let errand = check.borrow_mut().errand(now);
-    if let Some(errand) = errand {
-        host.run_errand(errand);
+fn run_fetch<H: Host>(host: &H, check: &RefCell<AuthCheck<H::Waker>>, now: Now) {
+    let fetch = check.borrow_mut().next_fetch(now);
+    if let Some(fetch) = fetch {
+        host.run_fetch(fetch);
     }
 }
 
@@ -101,19 +101,19 @@ pub(crate) async fn run_flight<H: Host>(
             Action::StoreCompareAndSwap(ticket, ..) => FlightGuard::new(host, check, ticket)
                 .report(|check, ticket| check.store_swapped(ticket, Err(StoreFailed), host.now())),
             #[cfg(feature = "jwt")]
-            Action::ReadKeys(ticket, key) => {
+            Action::ReadDocument(ticket, key) => {
                 let value = host.store_get(&key).await;
                 let now = host.now();
-                Some(check.borrow_mut().keys_read(ticket, value, now))
+                Some(check.borrow_mut().document_read(ticket, value, now))
             }
             // Its ticket needs no guard: whoever waits for it fetches again at the deadline, and the
             // task that runs it ends with the instance only.
             #[cfg(feature = "jwt")]
-            Action::FetchKeys(ticket, call) => {
+            Action::FetchDocument(ticket, call) => {
                 let ends = host.now().monotonic.saturating_add(call.timeout());
-                let response = host.send(&call, KeySet::MAX_DOCUMENT_BYTES, ends).await;
+                let response = host.send(&call, DocumentCall::MAX_BYTES, ends).await;
                 let now = host.now();
-                Some(check.borrow_mut().keys_responded(ticket, response, now))
+                Some(check.borrow_mut().document_responded(ticket, response, now))
             }
             Action::Sleep(ticket, time) => {
                 let guard = FlightGuard::new(host, check, ticket);

@@ -84,15 +84,15 @@ fn has_expired(bytes: &[u8]) -> bool {
     })
 }
 
-/// Runs the errand beside the requests: callers that leave do not end it.
-fn start_errand(errand: Action) {
+/// Runs the fetch beside the requests: callers that leave do not end it.
+fn start_fetch(fetch: Action) {
     let instance = INSTANCE.with(|instance| instance.get().cloned());
     let Some(instance) = instance else {
         return;
     };
     spawn(async move {
         if let Some(instance) = &*instance {
-            driver::run_flight(&instance.host, &instance.check, errand).await;
+            driver::run_flight(&instance.host, &instance.check, fetch).await;
         }
     });
 }
@@ -112,7 +112,7 @@ impl Instance {
             host: Wasi {
                 store,
                 has_expired,
-                start_errand,
+                start_fetch,
             },
         }
     }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 #[cfg(feature = "jwt")]
-use token_check::{AwaitingKeys, KeySet, KeySetCall};
+use token_check::{AwaitingDocument, DocumentCall};
 use token_check::{AwaitingResponse, CallFailure, IntrospectionCall, IssuerResponse};
 
 use crate::host::{DispatchError, Host};
@@ -19,7 +19,7 @@ const FIRST_WARM_UP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) enum Call {
     Introspect(AwaitingResponse, IntrospectionCall),
     #[cfg(feature = "jwt")]
-    FetchKeys(AwaitingKeys, KeySetCall),
+    FetchDocument(AwaitingDocument, DocumentCall),
 }
 
 impl Call {
@@ -32,7 +32,7 @@ impl Call {
         match self {
             Self::Introspect(_, call) => upstream.send_or_warm_up(call, is_warm_up, timeout),
             #[cfg(feature = "jwt")]
-            Self::FetchKeys(_, call) => upstream.send_or_warm_up(call, is_warm_up, timeout),
+            Self::FetchDocument(_, call) => upstream.send_or_warm_up(call, is_warm_up, timeout),
         }
     }
 
@@ -41,7 +41,7 @@ impl Call {
         match self {
             Self::Introspect(..) => for_introspection,
             #[cfg(feature = "jwt")]
-            Self::FetchKeys(..) => KeySet::MAX_DOCUMENT_BYTES,
+            Self::FetchDocument(..) => DocumentCall::MAX_BYTES,
         }
     }
 }

@@ -385,7 +385,7 @@ mod tests {
             empty.to_string(),
             "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
              WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
-             `configuration`"
+             `configuration`; with `issuer` it is not needed"
         );
     }
 

@@ -18,7 +18,7 @@ use token_check::{
 use crate::calls::{Call, Calls, CompletedCall, FlightCall};
 use crate::host::{Host, LogLevel};
 use crate::metrics::Metrics;
-use crate::scheduler::{ERRAND_TICK, METRICS_TICK, SHORT_TICK, Scheduler, TICK};
+use crate::scheduler::{FETCH_TICK, METRICS_TICK, SHORT_TICK, Scheduler, TICK};
 use crate::waiting::{WaitingRequest, WaitingRequests};
 
 /// A flight that waits for another worker's introspection call.
@@ -83,8 +83,8 @@ impl<H: Host> Dispatcher<H> {
     }
 
     /// Does what is to be done for the filter's own sake. Nothing of it belongs to a stream.
-    fn run_errand(&mut self, now: Now) {
-        if let Some(action) = self.check.errand(now) {
+    fn run_fetch(&mut self, now: Now) {
+        if let Some(action) = self.check.next_fetch(now) {
             self.continue_flight(self.root, Progress::Continue(action), None, now);
             self.schedule_ready();
         }
@@ -142,7 +142,7 @@ impl<H: Host> Dispatcher<H> {
             self.continue_flight(leader, progress, None, now);
         }
         self.waiting.make_overdue_ready(now.monotonic);
-        self.run_errand(now);
+        self.run_fetch(now);
     }
 
     /// The callback of a call.
@@ -197,8 +197,8 @@ impl<H: Host> Dispatcher<H> {
             TICK
         } else if self.metrics.is_pending() {
             METRICS_TICK
-        } else if self.check.has_errands() {
-            ERRAND_TICK
+        } else if self.check.fetches_documents() {
+            FETCH_TICK
         } else {
             Duration::ZERO
         };
@@ -255,7 +255,7 @@ impl<H: Host> Dispatcher<H> {
             whoami_method: whoami_method.map(<[u8]>::to_vec),
         };
         self.waiting.insert(stream, request);
-        self.run_errand(now);
+        self.run_fetch(now);
         self.set_tick_period();
         Poll::Pending
     }
@@ -317,16 +317,16 @@ impl<H: Host> Dispatcher<H> {
                     self.responded(completed, now)
                 }
                 #[cfg(feature = "jwt")]
-                Action::ReadKeys(ticket, key) => {
+                Action::ReadDocument(ticket, key) => {
                     let value = self.host.shared_data(key.as_str()).map(|data| data.value);
-                    self.check.keys_read(ticket, value, now)
+                    self.check.document_read(ticket, value, now)
                 }
                 #[cfg(feature = "jwt")]
-                Action::FetchKeys(ticket, call) => {
+                Action::FetchDocument(ticket, call) => {
                     let call = FlightCall {
                         leader,
                         deadline: now.monotonic.saturating_add(call.timeout()),
-                        call: Call::FetchKeys(ticket, call),
+                        call: Call::FetchDocument(ticket, call),
                         warm_up_first,
                     };
                     let Some(completed) = self.calls.send(call, now.monotonic) else {
@@ -376,7 +376,7 @@ impl<H: Host> Dispatcher<H> {
                 self.check.responded(ticket, result, now)
             }
             #[cfg(feature = "jwt")]
-            Call::FetchKeys(ticket, _) => self.check.keys_responded(ticket, result, now),
+            Call::FetchDocument(ticket, _) => self.check.document_responded(ticket, result, now),
         }
     }
 

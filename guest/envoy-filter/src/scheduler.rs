@@ -13,7 +13,7 @@ pub(crate) const SHORT_TICK: Duration = Duration::from_millis(2);
 /// While only counters wait to be handed to Envoy: few host calls, and metrics that are hardly late.
 pub(crate) const METRICS_TICK: Duration = Duration::from_millis(500);
 /// While keys are fetched from time to time, so that no request waits for them.
-pub(crate) const ERRAND_TICK: Duration = Duration::from_secs(1);
+pub(crate) const FETCH_TICK: Duration = Duration::from_secs(1);
 /// The first tick comes in workers only: the VM in which Envoy tries a configuration out is gone by
 /// then.
 const FIRST_TICK: Duration = Duration::from_millis(1);

@@ -25,8 +25,8 @@
 //! 3. On [`Step::Join`] another request leads a flight for the same token: [`AuthCheck::park`].
 //! 4. [`AuthCheck::resume`] consumes the [`PendingRequest`] and returns the next step.
 //!
-//! After each `begin` and `resume` the host asks for an [`AuthCheck::errand`]: a fetch of the
-//! issuer's keys, which is an action that no request leads.
+//! After each `begin` and `resume` the host asks for the [`AuthCheck::next_fetch`] of the issuer's
+//! metadata or keys, which is an action that no request leads.
 //!
 //! **Facts are cached, decisions never are.** [`Facts`] are what the issuer says about a token. A
 //! [`Decision`] is made from facts, this request, the [`Requirements`] of its route and the time,
@@ -115,7 +115,7 @@ pub mod test_util;
 mod time;
 
 #[cfg(feature = "jwt")]
-pub use check::AwaitingKeys;
+pub use check::AwaitingDocument;
 pub use check::{
     Action, AuthCheck, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, CacheStatus,
     Finished, Flight, LogEvent, Mismatch, Parked, PendingRequest, Progress, Step, StoreFailed,
@@ -123,10 +123,10 @@ pub use check::{
 };
 pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_identity_header};
 #[cfg(feature = "jwt")]
-pub use introspection::KeySetCall;
+pub use introspection::DocumentCall;
 pub use introspection::{
     BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerCall, IssuerResponse,
-    USER_AGENT,
+    USER_AGENT, metadata_urls,
 };
 #[cfg(feature = "jwt")]
 pub use jose::{

@@ -108,6 +108,8 @@ reasons! {
     IssuerFailed = "issuer_failed", Unavailable, "The issuer failed to answer.";
     /// No key of the issuer can be used.
     IssuerKeysUnusable = "issuer_keys_unusable", Unavailable, "The issuer's keys could not be used.";
+    /// The metadata of the issuer are not its own, or name an endpoint that must not be called.
+    IssuerMetadataUnusable = "issuer_metadata_unusable", Unavailable, "The issuer's metadata could not be used.";
     /// The response is not JSON.
     IssuerNotJson = "issuer_not_json", Unavailable, "The issuer's answer was not JSON.";
     /// The issuer responded with 429, or the time of its `Retry-After` is not over.

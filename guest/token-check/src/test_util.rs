@@ -23,7 +23,10 @@ pub trait Host {
     /// # Errors
     /// The issuer did not respond.
     #[cfg(feature = "jwt")]
-    fn fetch_keys(&mut self, _call: &crate::KeySetCall) -> Result<IssuerResponse, CallFailure> {
+    fn fetch_document(
+        &mut self,
+        _call: &crate::DocumentCall,
+    ) -> Result<IssuerResponse, CallFailure> {
         Err(CallFailure::Unreachable)
     }
 
@@ -62,15 +65,15 @@ pub fn drive<W>(
     host: &mut impl Host,
 ) -> Verdict {
     let mut step = check.begin(request, host.now());
-    // Before the request goes on, as in a host without a timer.
-    if matches!(step, Step::Done(_))
-        && let Some(errand) = check.errand(host.now())
-    {
-        let _woken = run_flight(check, errand, host).woken;
-    }
     loop {
         step = match step {
-            Step::Done(verdict) => return verdict,
+            Step::Done(verdict) => {
+                // As in a host without a timer.
+                if let Some(fetch) = check.next_fetch(host.now()) {
+                    let _woken = run_flight(check, fetch, host).woken;
+                }
+                return verdict;
+            }
             Step::Lead(request, action) => {
                 let _woken = run_flight(check, action, host).woken;
                 check.resume(request, host.now())
@@ -80,9 +83,9 @@ pub fn drive<W>(
                 check.resume(request, host.now())
             }
             Step::Join(request) => {
-                match check.errand(host.now()) {
-                    Some(errand) => {
-                        let _woken = run_flight(check, errand, host).woken;
+                match check.next_fetch(host.now()) {
+                    Some(fetch) => {
+                        let _woken = run_flight(check, fetch, host).woken;
                     }
                     None => host.sleep(request.deadline().saturating_sub(host.now().monotonic)),
                 }
@@ -130,14 +133,14 @@ pub fn run_action<W>(
             check.store_swapped(ticket, swapped, host.now())
         }
         #[cfg(feature = "jwt")]
-        Action::ReadKeys(ticket, key) => {
+        Action::ReadDocument(ticket, key) => {
             let value = host.store_get(&key);
-            check.keys_read(ticket, value, host.now())
+            check.document_read(ticket, value, host.now())
         }
         #[cfg(feature = "jwt")]
-        Action::FetchKeys(ticket, call) => {
-            let response = host.fetch_keys(&call);
-            check.keys_responded(ticket, response, host.now())
+        Action::FetchDocument(ticket, call) => {
+            let response = host.fetch_document(&call);
+            check.document_responded(ticket, response, host.now())
         }
         Action::Sleep(ticket, time) => {
             host.sleep(time);

@@ -165,7 +165,8 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
                 "",
                 "component shop: setting `introspect_url` (Spin variable auth_introspect_url) is missing or empty: set \
                  auth_introspect_url, or `introspect_url` in auth_settings, in [component.<app>.variables] of \
-                 spin.toml, and have \"variables\" in `inherit_configuration` of the middleware",
+                 spin.toml, and have \"variables\" in `inherit_configuration` of the middleware; with `issuer` it is not \
+                 needed",
             ),
         ];
         for (manifest, more, line) in rows {

@@ -51,6 +51,10 @@ impl World {
             return None;
         }
         let stub = VerifyStub::start(options).await.unwrap();
+        Some(Self::envoy_of(stub, settings).await)
+    }
+
+    async fn envoy_of(stub: VerifyStub, settings: &[(&str, &str)]) -> Self {
         let balance = "/static_resources/listeners/service_b/connection_balance_config";
         let options = EnvoyOptions {
             settings: all_settings(&stub, settings),
@@ -59,37 +63,45 @@ impl World {
             ..EnvoyOptions::default()
         };
         let host = Host::Envoy(Box::new(Envoy::start(options).await.unwrap()));
-        Some(Self {
+        Self {
             stub,
             host,
             rings: 2,
-        })
+        }
     }
 
     /// spin.toml as it ships, in one instance.
     pub(crate) async fn component(options: StubOptions, settings: &[(&str, &str)]) -> Option<Self> {
+        let stub = VerifyStub::start(options).await.unwrap();
+        Some(Self::component_of(stub, settings).await)
+    }
+
+    async fn component_of(stub: VerifyStub, settings: &[(&str, &str)]) -> Self {
         static APP: OnceLock<App> = OnceLock::new();
         let app =
             APP.get_or_init(|| support::load(&repository().join("spin.toml"), Guest::ServiceB));
-        let stub = VerifyStub::start(options).await.unwrap();
         let mut serve = support::options(&stub, &[]);
         serve.variables = all_settings(&stub, settings).into_iter().collect();
         let running = app.serve(serve).await.unwrap();
-        Some(Self {
+        Self {
             stub,
             host: Host::Component(running),
             rings: 1,
-        })
+        }
     }
 
     /// The same in Spin itself.
     pub(crate) async fn spin(options: StubOptions, settings: &[(&str, &str)]) -> Option<Self> {
-        let Some(program) = find_spin() else {
+        if find_spin().is_none() {
             eprintln!("skipped: there is no Spin");
             return None;
-        };
+        }
         programs::components(Guest::ServiceB).unwrap();
         let stub = VerifyStub::start(options).await.unwrap();
+        Some(Self::spin_of(stub, settings).await)
+    }
+
+    async fn spin_of(stub: VerifyStub, settings: &[(&str, &str)]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let options = SpinOptions {
             settings: all_settings(&stub, settings),
@@ -100,14 +112,32 @@ impl World {
                 .into(),
             ..SpinOptions::default()
         };
-        let app = SpinApp::start(&SpinProgram::Spin(program), &options)
-            .await
-            .unwrap();
-        Some(Self {
+        let program = SpinProgram::Spin(find_spin().unwrap());
+        let app = SpinApp::start(&program, &options).await.unwrap();
+        Self {
             stub,
             host: Host::Spin(Box::new(app), state),
             rings: 1,
-        })
+        }
+    }
+
+    /// The same issuer, and a host that starts now.
+    pub(crate) async fn restarted(self, settings: &[(&str, &str)]) -> Self {
+        let Self { stub, host, .. } = self;
+        match host {
+            Host::Envoy(envoy) => {
+                envoy.stop().await.unwrap();
+                Self::envoy_of(stub, settings).await
+            }
+            Host::Component(running) => {
+                drop(running);
+                Self::component_of(stub, settings).await
+            }
+            Host::Spin(app, _) => {
+                drop(app);
+                Self::spin_of(stub, settings).await
+            }
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -169,7 +199,7 @@ fn all_settings(
         ("timeout", "2"),
     ];
     for (key, value) in base.iter().chain(settings) {
-        all.insert((*key).to_owned(), (*value).to_owned());
+        all.insert((*key).to_owned(), value.replace("{issuer}", stub.issuer()));
     }
     all
 }

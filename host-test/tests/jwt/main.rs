@@ -43,6 +43,25 @@ const SHORT: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("jwks_max_age", "10")];
 /// Spin ends an instance that is idle, and its memory with it.
 const SHARED: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("cache_store", "default")];
 
+/// The issuer alone: its metadata name the rest.
+const DISCOVERED: [(&str, &str); 5] = [
+    ("issuer", "{issuer}"),
+    ("introspect_url", ""),
+    ("jwks_url", ""),
+    ("expected_issuer", ""),
+    ("strategy", "auto"),
+];
+
+/// The same with instances that share what they know.
+const DISCOVERED_AND_SHARED: [(&str, &str); 6] = [
+    DISCOVERED[0],
+    DISCOVERED[1],
+    DISCOVERED[2],
+    DISCOVERED[3],
+    DISCOVERED[4],
+    SHARED[2],
+];
+
 fn options(algorithms: &[SigningAlgorithm]) -> StubOptions {
     StubOptions {
         token_format: TokenFormat::Jwt(SigningAlgorithm::Es256),
@@ -99,6 +118,9 @@ on_every_host! {
     j11_unknown_keys_cause_no_more_fetches_than_documented([], []);
     a_thousand_cold_callers_cause_one_fetch([], []);
     both_introspects_what_was_verified_and_nothing_else([], [("strategy", "both")]);
+    rfc8414_the_issuer_alone_is_enough([], DISCOVERED);
+    rfc8414_s3_3_metadata_of_another_issuer_are_a_503_and_it_heals([], DISCOVERED);
+    rfc8414_metadata_outlive_an_outage_of_the_issuer([], DISCOVERED_AND_SHARED);
 }
 
 async fn every_algorithm_is_verified_and_its_forgeries_are_refused(world: World) {
@@ -277,5 +299,69 @@ async fn both_introspects_what_was_verified_and_nothing_else(world: World) {
     assert_eq!(world.stub.introspections_of(&forged), 0);
     world.stub.revoke(&token);
     assert_eq!(world.get_everywhere(&token).await, refused(401, "inactive"));
+    world.finish().await;
+}
+
+async fn rfc8414_the_issuer_alone_is_enough(world: World) {
+    let jwt = world.stub.issue(spec());
+    assert_eq!(world.get_everywhere(&jwt).await, granted());
+    let opaque = world.stub.issue(spec().opaque());
+    assert_eq!(world.get_everywhere(&opaque).await, granted());
+    let revoked = world.stub.issue(spec().opaque());
+    world.stub.revoke(&revoked);
+    assert_eq!(
+        world.get_everywhere(&revoked).await,
+        refused(401, "inactive")
+    );
+    let counters = world.stub.counters();
+    assert_eq!(counters.metadata, 0, "the first place has them");
+    match world.host {
+        // Envoy's main thread has a ring too.
+        host::Host::Envoy(_) => assert!((1..=world.rings + 1).contains(&counters.discovery)),
+        // Spin may end an instance between two requests.
+        host::Host::Component(_) | host::Host::Spin(..) => assert!(counters.discovery >= 1),
+    }
+    world.finish().await;
+}
+
+async fn rfc8414_s3_3_metadata_of_another_issuer_are_a_503_and_it_heals(world: World) {
+    let other = serde_json::json!({
+        "issuer": format!("{}/", world.stub.issuer()),
+        "introspection_endpoint": "http://127.0.0.1:1/introspect",
+        "jwks_uri": "http://127.0.0.1:1/jwks",
+    });
+    let other = StubResponse::document(other.to_string());
+    world
+        .stub
+        .script_endpoint(Endpoint::Discovery, vec![Reaction::respond(other)]);
+    let world = world.restarted(&DISCOVERED).await;
+    let (jwt, opaque) = (world.stub.issue(spec()), world.stub.issue(spec().opaque()));
+    for token in [&jwt, &opaque] {
+        assert_eq!(
+            world.get_everywhere(token).await,
+            refused(503, "issuer_metadata_unusable")
+        );
+    }
+    assert_eq!(world.stub.counters().introspect, 0);
+    world.stub.clear_scripts();
+    // At most as long as the pause after two or three attempts.
+    sleep(Duration::from_secs(9)).await;
+    for token in [&jwt, &opaque] {
+        assert_eq!(world.get_everywhere(token).await, granted());
+    }
+    world.finish().await;
+}
+
+async fn rfc8414_metadata_outlive_an_outage_of_the_issuer(world: World) {
+    assert_eq!(
+        world.get_everywhere(&world.stub.issue(spec())).await,
+        granted()
+    );
+    world.stub.down().await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(
+        world.get_everywhere(&world.stub.issue(spec())).await,
+        granted()
+    );
     world.finish().await;
 }

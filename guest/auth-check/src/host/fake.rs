@@ -27,7 +27,7 @@ pub(crate) struct FakeHost {
     pub(crate) stored: RefCell<Option<Result<Option<Vec<u8>>, StoreFailed>>>,
     pub(crate) records_written: Cell<usize>,
     /// Errands that the test runs.
-    pub(crate) errands: RefCell<Vec<Action>>,
+    pub(crate) fetches: RefCell<Vec<Action>>,
 }
 
 impl FakeHost {
@@ -87,8 +87,8 @@ impl Host for FakeHost {
         self.stored.borrow().clone().unwrap_or(Ok(None))
     }
 
-    fn run_errand(&self, errand: Action) {
-        self.errands.borrow_mut().push(errand);
+    fn run_fetch(&self, fetch: Action) {
+        self.fetches.borrow_mut().push(fetch);
     }
 
     fn finished(&self, finished: Finished<oneshot::Sender<()>>) {

@@ -37,8 +37,8 @@ pub(crate) trait Host {
         key: &StoreKey,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreFailed>>;
 
-    /// Runs an errand of the core beside the requests, whoever leaves.
-    fn run_errand(&self, errand: Action);
+    /// Runs a fetch of the core beside the requests, whoever leaves.
+    fn run_fetch(&self, fetch: Action);
 
     /// Writes the records and logs the event of a finished flight.
     fn finished(&self, finished: Finished<Self::Waker>);

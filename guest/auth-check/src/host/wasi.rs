@@ -21,8 +21,8 @@ pub(crate) struct Wasi {
     pub(crate) store: Option<Rc<KvStore>>,
     /// Whether a value of the store is an expired record.
     pub(crate) has_expired: fn(&[u8]) -> bool,
-    /// Starts an errand of this instance.
-    pub(crate) start_errand: fn(Action),
+    /// Starts a fetch of this instance.
+    pub(crate) start_fetch: fn(Action),
 }
 
 impl Host for Wasi {
@@ -61,8 +61,8 @@ impl Host for Wasi {
         }
     }
 
-    fn run_errand(&self, errand: Action) {
-        (self.start_errand)(errand);
+    fn run_fetch(&self, fetch: Action) {
+        (self.start_fetch)(fetch);
     }
 
     fn finished(&self, finished: Finished<StreamWriter<u8>>) {

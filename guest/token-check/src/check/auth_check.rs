@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::admission::{Admission, Place};
 use super::audit::{self, AuditContext};
+#[cfg(feature = "jwt")]
+use super::documents::{Documents, Need};
 use super::flight::{
     About, Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked,
     PendingRequest, Purpose, RequestContext, SharedResult, StoreRead,
 };
-#[cfg(feature = "jwt")]
-use super::keys::{Keys, Need};
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
 #[cfg(feature = "jwt")]
@@ -22,7 +22,7 @@ use super::protocol::{
 use super::unavailable::Unavailable;
 use super::verdict::{CacheStatus, Verdict, VerdictContext};
 #[cfg(not(feature = "jwt"))]
-use super::without_jwt::{Keys, Need};
+use super::without_jwt::{Documents, Need};
 use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_access};
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
 #[cfg(feature = "jwt")]
@@ -42,7 +42,7 @@ pub struct AuthCheck<W> {
     token_keys: TokenKeys,
     /// `None`: nothing needs them.
     derived_keys: Option<DerivedKeys>,
-    pub(super) keys: Keys,
+    pub(super) documents: Documents,
     pub(super) lookup: Lookup,
     pub(super) flights: FlightTable<W>,
     admission: Admission,
@@ -61,7 +61,7 @@ impl<W> AuthCheck<W> {
             .then(|| DerivedKeys::new(&policy))
             .flatten();
         Self {
-            keys: Keys::new(&policy),
+            documents: Documents::new(&policy),
             token_keys: TokenKeys::new(&seed),
             #[cfg(feature = "jwt")]
             proofs: Proofs::new(&policy, derived_keys.as_ref()),
@@ -104,16 +104,16 @@ impl<W> AuthCheck<W> {
         &self.policy
     }
 
-    /// There is nothing to do for the host's own sake.
+    /// There is nothing to fetch.
     #[cfg(not(feature = "jwt"))]
-    pub const fn errand(&mut self, _: Now) -> Option<Action> {
+    pub const fn next_fetch(&mut self, _: Now) -> Option<Action> {
         None
     }
 
     /// There never is.
     #[cfg(not(feature = "jwt"))]
     #[must_use]
-    pub const fn has_errands(&self) -> bool {
+    pub const fn fetches_documents(&self) -> bool {
         false
     }
 
@@ -168,7 +168,7 @@ impl<W> AuthCheck<W> {
             }
         };
         let key = self.token_keys.key(token);
-        let vouchers = self.keys.vouchers();
+        let vouchers = self.documents.vouchers();
         let cache = &self.lookup.cache;
         if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {
             let unix = now.unix_seconds();
@@ -371,7 +371,7 @@ impl<W> AuthCheck<W> {
     fn start_over(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let context = &request.context;
         let (cache, requirements) = (&self.lookup.cache, &context.requirements);
-        let vouchers = self.keys.vouchers();
+        let vouchers = self.documents.vouchers();
         // Another flight may have had a result since.
         let Some(facts) = cache.fresh(context.key, requirements, vouchers, &self.policy, now)
         else {
@@ -460,7 +460,7 @@ impl<W> AuthCheck<W> {
     fn join(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         let about = request.result.about();
         if !matches!(about, About::Token(_)) {
-            // Everybody waits for keys.
+            // Everybody waits for them.
             self.flights.joined(about, request.context.deadline);
             return Step::Join(request);
         }
@@ -642,7 +642,7 @@ impl<W> AuthCheck<W> {
             && let Some(facts) = (self.lookup.cache).stale(
                 context.key,
                 &context.requirements,
-                self.keys.vouchers(),
+                self.documents.vouchers(),
                 &self.policy,
                 now,
             )

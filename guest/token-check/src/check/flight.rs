@@ -1,5 +1,5 @@
 //! Flights: one lookup shared by all requests that carry the same token at the same time, and one
-//! fetch of keys shared by all that need them.
+//! fetch of a document of the issuer shared by all that need it.
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -54,6 +54,9 @@ pub(super) enum About {
     /// The keys of the issuer.
     #[cfg(feature = "jwt")]
     Keys,
+    /// The metadata of the issuer.
+    #[cfg(feature = "jwt")]
+    Metadata,
 }
 
 /// What is kept of a request while it waits.
@@ -397,10 +400,10 @@ impl<W> FlightTable<W> {
         self.flights.insert(about, entry);
     }
 
-    /// Starts a fetch of keys, which no request leads.
+    /// Starts a fetch of a document, which no request leads.
     #[cfg(feature = "jwt")]
-    pub(super) fn start_keys(&mut self, ends: Duration) -> Arc<SharedResult> {
-        let result = Arc::new(SharedResult::new(About::Keys));
+    pub(super) fn start_fetch(&mut self, about: About, ends: Duration) -> Arc<SharedResult> {
+        let result = Arc::new(SharedResult::new(about));
         self.start(Arc::clone(&result), ends);
         result
     }

@@ -7,7 +7,8 @@ use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
-    self, AssertionIds, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
+    self, AssertionIds, CallFailure, Detail, Endpoint, Fault, Introspected, IntrospectionCall,
+    IssuerResponse,
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
@@ -57,6 +58,8 @@ pub(super) struct Lookup {
     /// made yet.
     time_of_calls: Option<Duration>,
     assertion_ids: AssertionIds,
+    /// `None`: there is none, or it is not known yet.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Lookup {
@@ -70,6 +73,9 @@ impl Lookup {
             log: LogThrottle::default(),
             time_of_calls: None,
             assertion_ids: AssertionIds::new(seed),
+            endpoint: (policy.introspect_url().zip(policy.credentials())).map(
+                |(url, credentials)| Arc::new(Endpoint::new(url.clone(), Arc::clone(credentials))),
+            ),
         }
     }
 
@@ -257,7 +263,7 @@ impl Lookup {
         let latency = flight.latency(now.monotonic);
         let called = flight.last_call.unwrap_or_default();
         self.note_time_of_call(flight.time_of_call(now.monotonic));
-        let Some(endpoint) = policy.endpoint() else {
+        let Some(endpoint) = &self.endpoint else {
             return Next::Finish(FlightResult::Fault(misconfigured().into()));
         };
         let credentials = endpoint.credentials_kind();
@@ -455,7 +461,7 @@ impl Lookup {
                 &probe
             }
         };
-        let Some(endpoint) = policy.endpoint() else {
+        let Some(endpoint) = &self.endpoint else {
             return Next::Finish(FlightResult::Fault(misconfigured().into()));
         };
         let left = flight.time_left(now.monotonic);

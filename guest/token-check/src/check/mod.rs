@@ -3,9 +3,13 @@
 mod admission;
 mod audit;
 mod auth_check;
-mod flight;
 #[cfg(feature = "jwt")]
-mod keys;
+mod discovery;
+#[cfg(feature = "jwt")]
+mod documents;
+#[cfg(feature = "jwt")]
+mod fetch;
+mod flight;
 mod log_event;
 mod lookup;
 #[cfg(feature = "jwt")]
@@ -22,7 +26,7 @@ pub use auth_check::AuthCheck;
 pub use flight::{Flight, Parked, PendingRequest};
 pub use log_event::{LogEvent, Mismatch};
 #[cfg(feature = "jwt")]
-pub use protocol::AwaitingKeys;
+pub use protocol::AwaitingDocument;
 pub use protocol::{
     Action, AwaitingResponse, AwaitingSwap, AwaitingValue, AwaitingWake, Finished, Progress, Step,
     StoreFailed,

@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use super::flight::{Flight, PendingRequest};
 #[cfg(feature = "jwt")]
-use super::keys::KeysFlight;
+use super::documents::DocumentFlight;
+use super::flight::{Flight, PendingRequest};
 use super::log_event::LogEvent;
 use super::verdict::Verdict;
 #[cfg(feature = "jwt")]
-use crate::introspection::KeySetCall;
+use crate::introspection::DocumentCall;
 use crate::introspection::{Fault, IntrospectionCall};
 use crate::memory::{Record, StoreKey};
 
@@ -50,14 +50,14 @@ pub enum Action {
     /// [`Sharing::CompareAndSwap`](crate::Sharing::CompareAndSwap) get this action.
     StoreCompareAndSwap(AwaitingSwap, StoreKey, Vec<u8>),
     /// Read this key of the shared store; report to
-    /// [`AuthCheck::keys_read`](crate::AuthCheck::keys_read). Only
-    /// [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
+    /// [`AuthCheck::document_read`](crate::AuthCheck::document_read). Only
+    /// [`AuthCheck::next_fetch`](crate::AuthCheck::next_fetch) returns this action.
     #[cfg(feature = "jwt")]
-    ReadKeys(AwaitingKeys, StoreKey),
-    /// Send this call; report to [`AuthCheck::keys_responded`](crate::AuthCheck::keys_responded).
-    /// Only [`AuthCheck::errand`](crate::AuthCheck::errand) returns this action.
+    ReadDocument(AwaitingDocument, StoreKey),
+    /// Send this call; report to [`AuthCheck::document_responded`](crate::AuthCheck::document_responded).
+    /// Only [`AuthCheck::next_fetch`](crate::AuthCheck::next_fetch) returns this action.
     #[cfg(feature = "jwt")]
-    FetchKeys(AwaitingKeys, KeySetCall),
+    FetchDocument(AwaitingDocument, DocumentCall),
     /// Wait this long; report to [`AuthCheck::woke`](crate::AuthCheck::woke).
     Sleep(AwaitingWake, Duration),
 }
@@ -88,11 +88,11 @@ tickets! {
     AwaitingWake;
 }
 
-/// A fetch of keys that waits for its response. Dropping it ends the fetch, and wakes nobody.
+/// A fetch of a document that waits for its response. Dropping it ends the fetch, and wakes nobody.
 #[cfg(feature = "jwt")]
 #[must_use]
 #[derive(Debug)]
-pub struct AwaitingKeys(pub(super) KeysFlight);
+pub struct AwaitingDocument(pub(super) DocumentFlight);
 
 /// The shared store failed or timed out. The core does not use it again for a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

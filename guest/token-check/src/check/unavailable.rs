@@ -5,6 +5,8 @@ use core::time::Duration;
 use super::flight::FlightFault;
 use crate::memory::Rejected;
 use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+#[cfg(feature = "jwt")]
+use crate::time::Now;
 
 /// The issuer is unavailable for a request.
 #[derive(Clone, Copy)]
@@ -40,11 +42,18 @@ impl From<Rejected> for Unavailable {
 }
 
 impl Unavailable {
-    /// Until this time in seconds.
+    /// Until this time on the monotonic clock.
     #[cfg(feature = "jwt")]
-    pub(super) const fn for_seconds(mut self, seconds: u32) -> Self {
-        self.retry_after = seconds;
-        self
+    pub(super) fn until(self, time: Duration, now: Now) -> Self {
+        let pause = time
+            .saturating_sub(now.monotonic)
+            .as_millis()
+            .div_ceil(1000);
+        let seconds = u32::try_from(pause).unwrap_or(u32::MAX);
+        Self {
+            retry_after: seconds.max(RETRY_AFTER_SECONDS),
+            ..self
+        }
     }
 
     /// Not in an outage that `stale_if_error` is for.

@@ -4,18 +4,16 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::auth_check::AuthCheck;
-use super::flight::{About, FlightResult, RequestContext};
-use super::keys::{KeysFlight, Need};
-use super::protocol::{Action, AwaitingKeys, Finished, Progress, StoreFailed};
+use super::documents::Need;
+use super::flight::{About, RequestContext};
+use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::decision::{Decision, Refusal, decide};
-use crate::introspection::{
-    CallFailure, Detail, Facts, Fault, IssuerResponse, KeySetCall, KeysFault, unexpected_status,
-};
+use crate::introspection::{Detail, Facts, Fault, IssuerResponse, KeysFault, unexpected_status};
 use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
-use crate::memory::{AGELESS, CachedFacts, Fetch, Voucher};
+use crate::memory::{AGELESS, CachedFacts, Fetch, SharedDocument, Voucher};
 use crate::policy::KeySource;
-use crate::reason::{RETRY_AFTER_SECONDS, Reason};
+use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
 /// What there is to verify a signature.
@@ -26,154 +24,55 @@ enum Found {
 }
 
 impl<W> AuthCheck<W> {
-    /// What is to be done for the host's own sake: the keys of the issuer are to be fetched. To be
-    /// asked for after each [`begin`](Self::begin) and [`resume`](Self::resume), and by a timer if
-    /// there is one. No request leads it: run it whoever leaves.
-    pub fn errand(&mut self, now: Now) -> Option<Action> {
-        let verification = self.policy.verification()?;
-        let ring = self.keys.ring.as_mut()?;
-        let ends = now.monotonic.saturating_add(self.policy.timeout());
-        let (result, why) = match self.keys.wanted.take() {
-            Some(wanted) => wanted,
-            None => {
-                let why = ring.is_due(verification, now.monotonic)?;
-                if self.flights.in_progress(About::Keys).is_some() {
-                    return None;
-                }
-                ring.starts(why, verification, now.monotonic, ends);
-                (self.flights.start_keys(ends), why)
-            }
+    /// Takes keys that another instance has fetched. Whether they are as new as they must be.
+    pub(super) fn read_keys(&mut self, value: &[u8], now: Now) -> bool {
+        let (Some(store), Some(ring), Some(how), Some(url)) = (
+            &self.lookup.store,
+            &mut self.documents.ring,
+            self.policy.verification(),
+            &self.documents.keys_url,
+        ) else {
+            return false;
         };
-        let flight = KeysFlight {
-            result,
-            called: now.monotonic,
-            ends,
-            is_retry: false,
-            // For another reason, what another instance has fetched may not do.
-            may_share: why == Fetch::Due,
-        };
-        let store = self.lookup.store.as_ref();
-        match store.filter(|store| flight.may_share && store.is_in_use(now)) {
-            Some(store) => Some(Action::ReadKeys(AwaitingKeys(flight), store.keys_key())),
-            None => self.fetch(flight, now),
+        if let Some((document, asked)) =
+            store.read_document(SharedDocument::Keys, url.as_str(), value, now)
+            && asked > ring.fetched()
+            && let Ok(set) = KeySet::parse(&document)
+        {
+            ring.learn(set, how, asked);
+            return ring.is_due(how, now.monotonic).is_none();
         }
+        false
     }
 
-    /// The shared store returned the value of the key, if there is one.
-    pub fn keys_read(
+    /// The key endpoint responded. Returns the fault, if there is one.
+    pub(super) fn keys_responded(
         &mut self,
-        ticket: AwaitingKeys,
-        value: Result<Option<Vec<u8>>, StoreFailed>,
+        response: &IssuerResponse,
+        asked: Duration,
+        finished: &mut Finished<W>,
         now: Now,
-    ) -> Progress<W> {
-        let AwaitingKeys(flight) = ticket;
-        match (value, &mut self.lookup.store) {
-            (Ok(Some(value)), Some(store)) => {
-                if let (Some(ring), Some(how)) = (&mut self.keys.ring, self.policy.verification())
-                    && let KeySource::Url(url) = how.keys()
-                    && let Some((document, asked)) = store.read_keys(url.as_str(), &value, now)
-                    && asked > ring.fetched()
-                    && let Ok(set) = KeySet::parse(&document)
-                {
-                    ring.learn(set, how, asked);
-                    if ring.is_due(how, now.monotonic).is_none() {
-                        return self.end_fetch(&flight, Finished::default());
-                    }
-                }
-            }
-            (Err(StoreFailed), Some(store)) => store.cool_down(now),
-            _ => {}
-        }
-        match self.fetch(flight, now) {
-            Some(action) => Progress::Continue(action),
-            None => Progress::Finished(Finished::default()),
-        }
-    }
-
-    /// Whoever waits looks again at what is known.
-    fn end_fetch(&mut self, flight: &KeysFlight, finished: Finished<W>) -> Progress<W> {
-        flight.result.set(FlightResult::Abandoned);
-        Progress::Finished(Finished {
-            woken: self.flights.finish(&flight.result),
-            ..finished
-        })
-    }
-
-    /// Whether keys are fetched from time to time, so that a host that has a timer keeps it running.
-    #[must_use]
-    pub fn has_errands(&self) -> bool {
-        self.policy.fetches_keys()
-    }
-
-    /// The key endpoint responded, with any status, or the call failed.
-    pub fn keys_responded(
-        &mut self,
-        ticket: AwaitingKeys,
-        response: Result<IssuerResponse, CallFailure>,
-        now: Now,
-    ) -> Progress<W> {
-        let AwaitingKeys(mut flight) = ticket;
-        let mut finished = Finished::default();
-        let fault = match response {
-            Ok(response) => match key_set(&response) {
-                Ok((set, document)) => {
-                    if let (Some(ring), Some(how)) =
-                        (&mut self.keys.ring, self.policy.verification())
-                        && let KeySource::Url(url) = how.keys()
-                    {
-                        let asked = milliseconds(flight.called);
-                        ring.learn(set, how, asked);
-                        let store = self.lookup.store.as_ref();
-                        let record = store
-                            .filter(|store| store.is_in_use(now))
-                            .and_then(|store| {
-                                store.keys_record(url.as_str(), document, asked, now)
-                            });
-                        finished.records.extend(record);
-                    }
-                    None
-                }
-                Err(fault) => Some(fault),
-            },
-            // The issuer may have closed an idle connection just as the call went out on it.
-            Err(failure)
-                if failure.reason() == Reason::IssuerUnreachable
-                    && !flight.is_retry
-                    && now.monotonic < flight.ends =>
-            {
-                flight.is_retry = true;
-                match self.fetch(flight, now) {
-                    Some(action) => return Progress::Continue(action),
-                    None => return Progress::Finished(Finished::default()),
-                }
-            }
-            Err(failure) => Some(Fault::from_call(failure)),
+    ) -> Option<Fault> {
+        let (set, document) = match key_set(response) {
+            Ok(keys) => keys,
+            Err(fault) => return Some(fault),
         };
-        if let (Some(ring), Some(fault)) = (&mut self.keys.ring, fault) {
-            match fault.is_without_keys() {
-                true => ring.end(fault, &self.policy, now.monotonic),
-                false => ring.fail(fault, &self.policy, now.monotonic),
-            }
+        if let (Some(ring), Some(how)) = (&mut self.documents.ring, self.policy.verification())
+            && let Some(url) = &self.documents.keys_url
+        {
+            ring.learn(set, how, milliseconds(asked));
+            let source = url.as_str();
+            self.share_document(SharedDocument::Keys, source, document, asked, finished, now);
         }
-        finished.fault = fault;
-        finished.event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
-        self.end_fetch(&flight, finished)
-    }
-
-    fn fetch(&self, mut flight: KeysFlight, now: Now) -> Option<Action> {
-        let KeySource::Url(url) = self.policy.verification()?.keys() else {
-            return None;
-        };
-        flight.called = now.monotonic;
-        flight.result.note_call(now.monotonic);
-        let timeouts = (self.policy).timeouts(flight.ends.saturating_sub(now.monotonic));
-        let call = KeySetCall::new(Arc::clone(url), timeouts);
-        Some(Action::FetchKeys(AwaitingKeys(flight), call))
+        None
     }
 
     /// How to learn about the token of this request.
     pub(super) fn need(&mut self, context: &mut RequestContext, now: Now) -> Need {
         let introspect = Need::Flight(About::Token(context.key));
+        if let Some(need) = self.needs_metadata(now) {
+            return need;
+        }
         let Some(how) = self.policy.verification() else {
             return introspect;
         };
@@ -251,11 +150,10 @@ impl<W> AuthCheck<W> {
 
     /// `arrived`: when the request did, on the monotonic clock.
     fn verify(&mut self, jws: &Jws<'_>, arrived: Duration, now: Now) -> Found {
-        let (Some(ring), Some(how)) = (&mut self.keys.ring, self.policy.verification()) else {
+        let (Some(ring), Some(how)) = (&mut self.documents.ring, self.policy.verification()) else {
             return Found::NoKey(Need::Refuse(Reason::UnknownKey, None));
         };
-        let now = now.monotonic;
-        let is_usable = ring.is_usable(now);
+        let is_usable = ring.is_usable(now.monotonic);
         if is_usable && let Some((key, voucher)) = ring.find(jws) {
             let is_good = key.verify(jws, &*self.signature_host);
             if !is_good {
@@ -278,22 +176,12 @@ impl<W> AuthCheck<W> {
             Need::Refuse(Reason::UnknownKey, None)
         } else if self.flights.in_progress(About::Keys).is_some() {
             Need::Flight(About::Keys)
-        } else if ring.may_fetch(why, now) {
-            let ends = now.saturating_add(self.policy.timeout());
-            ring.starts(why, how, now, ends);
-            self.keys.wanted = Some((self.flights.start_keys(ends), why));
+        } else if ring.may_fetch(why, now.monotonic) {
+            self.documents.wanted = self.start_keys(why, now);
             Need::Flight(About::Keys)
         } else if let Some(fault) = ring.fault() {
-            let pause = ring
-                .retry_at()
-                .saturating_sub(now)
-                .as_millis()
-                .div_ceil(1000);
-            let retry_after = u32::try_from(pause)
-                .unwrap_or(u32::MAX)
-                .max(RETRY_AFTER_SECONDS);
             let unavailable = Unavailable::because(fault.reason());
-            Need::Unavailable(unavailable.for_seconds(retry_after))
+            Need::Unavailable(unavailable.until(ring.retry_at(), now))
         } else {
             Need::Refuse(Reason::UnknownKey, None)
         })

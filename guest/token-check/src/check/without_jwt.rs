@@ -11,9 +11,9 @@ pub(super) enum Need {
 }
 
 /// There are none.
-pub(super) struct Keys(Vouchers);
+pub(super) struct Documents(Vouchers);
 
-impl Keys {
+impl Documents {
     pub(super) fn new(_: &Policy) -> Self {
         Self(Vouchers::default())
     }

@@ -55,23 +55,22 @@ pub(crate) enum CredentialsKind {
     Certificate,
 }
 
-/// What all calls have in common.
-pub(crate) struct Endpoint {
-    url: Url,
+/// How this service authenticates each call.
+pub(crate) struct Credentials {
     /// RFC 6749 section 2.3.1: credentials go into this header, or to the end of the form.
     authorization: Option<Zeroizing<String>>,
-    credentials: Zeroizing<String>,
+    form: Zeroizing<String>,
     assertions: Option<ClientAssertions>,
     kind: CredentialsKind,
 }
 
-impl Endpoint {
-    pub(crate) fn new(url: Url, id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
+impl Credentials {
+    pub(crate) fn new(id: &str, secret: &ClientSecret, auth: ClientAuth) -> Self {
         let mut kind = CredentialsKind::Secret {
             encoding_changes_them: false,
         };
         let (mut authorization, mut assertions) = (None, None);
-        let mut credentials = Zeroizing::new(String::new());
+        let mut in_form = Zeroizing::new(String::new());
         let form_id = form(id.as_bytes());
         let form_secret = Zeroizing::new(form(secret.secret().as_bytes()));
         match auth {
@@ -84,7 +83,7 @@ impl Endpoint {
             ClientAuth::BasicRaw => authorization = Some(basic(id, secret.secret())),
             ClientAuth::Post => {
                 let parts = ["&client_id=", &form_id, "&client_secret=", &*form_secret];
-                credentials = Zeroizing::new(parts.concat());
+                in_form = Zeroizing::new(parts.concat());
             }
             ClientAuth::Assertion(signed) => {
                 kind = match signed.has_key() {
@@ -99,31 +98,44 @@ impl Endpoint {
             }
             ClientAuth::Tls => {
                 kind = CredentialsKind::Certificate;
-                credentials = Zeroizing::new(["&client_id=", &form_id].concat());
+                in_form = Zeroizing::new(["&client_id=", &form_id].concat());
             }
             ClientAuth::None => {}
         }
         Self {
-            url,
             authorization,
-            credentials,
+            form: in_form,
             assertions,
             kind,
         }
     }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials([redacted])")
+    }
+}
+
+/// What all calls have in common.
+pub(crate) struct Endpoint {
+    url: Url,
+    credentials: Arc<Credentials>,
+}
+
+impl Endpoint {
+    pub(crate) const fn new(url: Url, credentials: Arc<Credentials>) -> Self {
+        Self { url, credentials }
+    }
 
     /// What an operator has to check if the issuer rejects our credentials.
-    pub(crate) const fn credentials_kind(&self) -> CredentialsKind {
-        self.kind
+    pub(crate) fn credentials_kind(&self) -> CredentialsKind {
+        self.credentials.kind
     }
 
     /// What authenticates one call and no other.
     pub(crate) fn assertion(&self, ids: &mut AssertionIds, now: Now) -> Option<Zeroizing<String>> {
-        self.assertions.as_ref()?.parameters(ids, now)
-    }
-
-    pub(crate) const fn url(&self) -> &Url {
-        &self.url
+        (self.credentials.assertions.as_ref())?.parameters(ids, now)
     }
 }
 
@@ -131,12 +143,6 @@ fn basic(id: &str, secret: &str) -> Zeroizing<String> {
     let pair = Zeroizing::new([id, ":", secret].concat());
     let encoded = Zeroizing::new(STANDARD.encode_to_string(pair.as_bytes()));
     Zeroizing::new(["Basic ", &*encoded].concat())
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Endpoint").field(&self.url.as_str()).finish()
-    }
 }
 
 fn form(bytes: &[u8]) -> String {
@@ -172,7 +178,7 @@ impl IntrospectionCall {
         traceparent: Option<Box<str>>,
         timeouts: Timeouts,
     ) -> Self {
-        let credentials = assertion.as_ref().unwrap_or(&endpoint.credentials);
+        let credentials = assertion.as_ref().unwrap_or(&endpoint.credentials.form);
         // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a
         // copy of the token behind.
         let mut body = Zeroizing::new(String::with_capacity(
@@ -219,8 +225,7 @@ impl IntrospectionCall {
         ]
         .into_iter()
         .chain(
-            self.endpoint
-                .authorization
+            (self.endpoint.credentials.authorization)
                 .as_ref()
                 .map(|value| ("authorization", value.as_str())),
         )

@@ -32,6 +32,8 @@ pub(crate) enum Detail {
     Call(CallFailure),
     #[cfg(feature = "jwt")]
     Keys(KeysFault),
+    #[cfg(feature = "jwt")]
+    Metadata(MetadataFault),
 }
 
 /// What is wrong with the response of the key endpoint.
@@ -61,6 +63,57 @@ impl fmt::Display for KeysFault {
             Self::TooLarge => f.write_str("the JWK set at jwks_url is longer than 128 KiB"),
             Self::TooManyKeys => f.write_str("the JWK set at jwks_url has over 64 keys"),
         }
+    }
+}
+
+/// What is wrong with the metadata of the issuer.
+#[cfg(feature = "jwt")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetadataFault {
+    /// They name another issuer than the one that was asked (RFC 8414 section 3.3).
+    AnotherIssuer,
+    /// The endpoint has another origin than the issuer, or none that may be called.
+    ForeignIntrospectionEndpoint,
+    ForeignKeys,
+    Malformed,
+    NoIntrospectionEndpoint,
+    NoKeys,
+    /// There are none; the HTTP status of the last place.
+    NotThere(u16),
+    /// HTTP status.
+    Status(u16),
+    TooLarge,
+}
+
+#[cfg(feature = "jwt")]
+impl fmt::Display for MetadataFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AnotherIssuer => {
+                "the metadata name another issuer: write `issuer` exactly as they do"
+            }
+            Self::ForeignIntrospectionEndpoint => {
+                "the introspection endpoint in the metadata has another origin than `issuer`: set introspect_origin to allow that, or introspect_url"
+            }
+            Self::ForeignKeys => {
+                "the jwks_uri in the metadata has another origin than `issuer`: set jwks_origin to allow that, or jwks_url"
+            }
+            Self::Malformed => "the metadata have no issuer, or a URL that is not a string",
+            Self::NoIntrospectionEndpoint => {
+                "the metadata name no introspection endpoint: set introspect_url, or strategy = jwt"
+            }
+            Self::NoKeys => "the metadata name no jwks_uri: set jwks_url",
+            Self::NotThere(status) => {
+                return write!(
+                    f,
+                    "the issuer has no metadata under .well-known, the last response had HTTP status {status}: check `issuer`, or set introspect_url and jwks_url"
+                );
+            }
+            Self::Status(status) => {
+                return write!(f, "the issuer responded with HTTP status {status} when asked for its metadata");
+            }
+            Self::TooLarge => "the metadata are longer than 128 KiB",
+        })
     }
 }
 
@@ -371,6 +424,8 @@ impl fmt::Display for Fault {
             }
             #[cfg(feature = "jwt")]
             Detail::Keys(fault) => fault.fmt(f),
+            #[cfg(feature = "jwt")]
+            Detail::Metadata(fault) => fault.fmt(f),
         }
     }
 }

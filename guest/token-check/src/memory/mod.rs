@@ -8,6 +8,8 @@ mod derived_keys;
 mod key_ring;
 mod known_tokens;
 #[cfg(feature = "jwt")]
+mod metadata_schedule;
+#[cfg(feature = "jwt")]
 mod proof_nonces;
 mod shared_store;
 mod token_key;
@@ -24,7 +26,11 @@ pub(crate) use derived_keys::DerivedKeys;
 pub(crate) use key_ring::{Fetch, KeyRing};
 pub(crate) use known_tokens::KnownTokens;
 #[cfg(feature = "jwt")]
+pub(crate) use metadata_schedule::MetadataSchedule;
+#[cfg(feature = "jwt")]
 pub(crate) use proof_nonces::ProofNonces;
+#[cfg(feature = "jwt")]
+pub(crate) use shared_store::SharedDocument;
 pub use shared_store::{Record, Sharing, StoreKey};
 pub(crate) use shared_store::{SharedStore, SharedToken, SlotState};
 pub(crate) use token_key::{BuildPassThroughHasher, TokenKey, TokenKeys};

@@ -19,12 +19,10 @@ use crate::time::{Now, milliseconds};
 
 /// The first bytes of a record, with its version: records of another version are not read.
 const RECORD: &[u8; 4] = b"ttf2";
-/// The first bytes of a key set.
+/// The longest document of the issuer shared, in bytes: it bounds what a store has to take as one
+/// value.
 #[cfg(feature = "jwt")]
-const KEYS: &[u8; 4] = b"ttk1";
-/// The longest key set shared, in bytes: it bounds what a store has to take as one value.
-#[cfg(feature = "jwt")]
-const MAX_SHARED_KEYS_BYTES: usize = 32 * 1024;
+const MAX_SHARED_DOCUMENT_BYTES: usize = 32 * 1024;
 /// The first bytes of a lease.
 const LEASE: &[u8; 4] = b"ttl2";
 /// Milliseconds since 1970, in bytes.
@@ -52,6 +50,33 @@ pub enum Sharing {
     Plain,
     /// It also writes conditionally, so that one instance at a time holds the lease to introspect.
     CompareAndSwap,
+}
+
+/// A document of the issuer that instances share.
+#[cfg(feature = "jwt")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharedDocument {
+    Keys,
+    Metadata,
+}
+
+#[cfg(feature = "jwt")]
+impl SharedDocument {
+    /// In the name of its record.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Metadata => "metadata",
+        }
+    }
+
+    /// The first bytes of its record, with its version.
+    const fn kind(self) -> &'static [u8; 4] {
+        match self {
+            Self::Keys => b"ttk1",
+            Self::Metadata => b"ttm1",
+        }
+    }
 }
 
 /// A key of the shared store. There is a fixed number of keys, so that the store is bounded.
@@ -151,7 +176,7 @@ pub(crate) struct SharedStore {
     leeway_seconds: i64,
     claims_header: ClaimsHeader,
     supports_leases: bool,
-    /// Facts are shared, and not only keys.
+    /// Facts are shared, and not only documents.
     shares_facts: bool,
     cools_down_until: Duration,
     is_paused: bool,
@@ -165,7 +190,7 @@ impl SharedStore {
         keys: Option<DerivedKeys>,
     ) -> Option<Self> {
         let shares_facts = policy.caches_facts();
-        if sharing == Sharing::None || !(shares_facts || policy.fetches_keys()) {
+        if sharing == Sharing::None || !(shares_facts || policy.fetches_documents()) {
             return None;
         }
         let keys = keys.or_else(|| DerivedKeys::new(policy))?;
@@ -201,41 +226,48 @@ impl SharedStore {
         self.shares_facts && self.is_in_use(now)
     }
 
-    /// Where instances share the keys of the issuer.
+    /// Where instances share this document.
     #[cfg(feature = "jwt")]
-    pub(crate) fn keys_key(&self) -> StoreKey {
-        StoreKey(format!("trust-triangle.keys.{}0", self.salt))
+    pub(crate) fn document_key(&self, document: SharedDocument) -> StoreKey {
+        StoreKey(format!("trust-triangle.{}.{}0", document.word(), self.salt))
     }
 
-    /// The record of the keys that were fetched from this URL; `None` if they are too long to share.
+    /// The record of a document; `None` if it is too long to share. `source`: where it is from.
     /// `asked`: in milliseconds of the monotonic clock.
     #[cfg(feature = "jwt")]
-    pub(crate) fn keys_record(
+    pub(crate) fn document_record(
         &self,
-        url: &str,
-        document: &[u8],
+        document: SharedDocument,
+        source: &str,
+        bytes: &[u8],
         asked: i64,
         now: Now,
     ) -> Option<Record> {
-        if document.len() > MAX_SHARED_KEYS_BYTES {
+        if bytes.len() > MAX_SHARED_DOCUMENT_BYTES {
             return None;
         }
         let age = milliseconds(now.monotonic).saturating_sub(asked);
         let called = milliseconds(now.unix).saturating_sub(age).saturating_sub(1);
         // A URL has no NUL.
-        let value = [&called.to_be_bytes(), url.as_bytes(), b"\0", document].concat();
-        let key = self.keys_key();
-        let bytes = self.keys.seal(KEYS, &value)?;
+        let value = [&called.to_be_bytes(), source.as_bytes(), b"\0", bytes].concat();
+        let key = self.document_key(document);
+        let bytes = self.keys.seal(document.kind(), &value)?;
         Some(Record { key, bytes })
     }
 
-    /// The keys that an instance fetched from this URL, and when it did, in milliseconds of our
+    /// The document that an instance fetched from there, and when it did, in milliseconds of our
     /// monotonic clock.
     #[cfg(feature = "jwt")]
-    pub(crate) fn read_keys(&self, url: &str, bytes: &[u8], now: Now) -> Option<(Vec<u8>, i64)> {
-        let value = self.keys.open(KEYS, bytes)?;
+    pub(crate) fn read_document(
+        &self,
+        document: SharedDocument,
+        source: &str,
+        bytes: &[u8],
+        now: Now,
+    ) -> Option<(Vec<u8>, i64)> {
+        let value = self.keys.open(document.kind(), bytes)?;
         let (&called, rest) = value.split_first_chunk::<TIME_BYTES>()?;
-        let document = rest.strip_prefix(url.as_bytes())?.strip_prefix(b"\0")?;
+        let document = rest.strip_prefix(source.as_bytes())?.strip_prefix(b"\0")?;
         let age = milliseconds(now.unix).saturating_sub(i64::from_be_bytes(called));
         // From the future: another machine's clock is ahead of ours, so the age is unknown.
         let asked = milliseconds(now.monotonic).saturating_sub(age);

@@ -9,10 +9,12 @@ use crate::introspection::ClientAuth;
 use crate::request::bearer;
 use crate::secret::{ClientSecret, IntrospectToken};
 
-/// `required`: the value of a setting, or the error that it is missing.
+/// `issuer`: the one that tokens must name. `required`: the value of a setting, or the error that it
+/// is missing.
 pub(super) fn read<'v>(
     values: &'v SettingValues,
     client_id: &str,
+    issuer: Option<&'v str>,
     required: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<(ClientAuth, ClientSecret), SettingsError> {
     let word = values.choice(CLIENT_AUTH)?;
@@ -40,7 +42,7 @@ pub(super) fn read<'v>(
         }
         "basic-raw" => ClientAuth::BasicRaw,
         "post" => ClientAuth::Post,
-        "client_secret_jwt" | "private_key_jwt" => assertions(values, client_id, required)?,
+        "client_secret_jwt" | "private_key_jwt" => assertions(values, client_id, issuer, required)?,
         "bearer" => ClientAuth::Bearer(introspect_token(required(INTROSPECT_TOKEN)?)?),
         "tls_client_auth" => ClientAuth::Tls,
         "none" => ClientAuth::None,
@@ -63,9 +65,10 @@ fn introspect_token(value: &str) -> Result<IntrospectToken, SettingsError> {
 fn assertions<'v>(
     values: &'v SettingValues,
     client_id: &str,
+    issuer: Option<&'v str>,
     required: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<ClientAuth, SettingsError> {
-    use super::settings::{ASSERTION_AUDIENCE, EXPECTED_ISSUER, INTROSPECT_URL};
+    use super::settings::{ASSERTION_AUDIENCE, INTROSPECT_URL};
     use crate::introspection::{AssertionSigner, ClientAssertions};
     use crate::jose::PrivateKey;
 
@@ -82,9 +85,7 @@ fn assertions<'v>(
     };
     // The issuer before its endpoint: an assertion for an endpoint could be meant for another
     // issuer's (draft-ietf-oauth-rfc7523bis).
-    let audience = values
-        .optional(ASSERTION_AUDIENCE)
-        .or_else(|| values.optional(EXPECTED_ISSUER));
+    let audience = values.optional(ASSERTION_AUDIENCE).or(issuer);
     let audience = match audience {
         Some(audience) => audience,
         None => required(INTROSPECT_URL)?,
@@ -97,6 +98,7 @@ fn assertions<'v>(
 fn assertions<'v>(
     _: &'v SettingValues,
     _: &str,
+    _: Option<&'v str>,
     _: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<ClientAuth, SettingsError> {
     Err(SettingsError::new(CLIENT_AUTH.key, Problem::CannotSign))

@@ -1,8 +1,9 @@
 //! Which DPoP proofs are accepted (RFC 9449).
 
+use super::SettingValues;
 use super::settings::{ALLOW_HTTP, DPOP, DPOP_NONCE, DPOP_WINDOW, PUBLIC_ORIGIN};
 use super::settings_error::{Problem, SettingsError};
-use super::{SettingValues, http_url};
+use super::urls::http_url;
 use crate::proof::PublicOrigin;
 
 /// How proofs are checked.

@@ -5,6 +5,7 @@ mod client_auth;
 #[cfg(feature = "jwt")]
 mod dpop;
 mod environment;
+mod issuer;
 mod names;
 mod requirements;
 mod resource_metadata;
@@ -13,6 +14,7 @@ mod settings;
 mod settings_error;
 mod summary;
 mod unclean;
+mod urls;
 mod values;
 #[cfg(feature = "jwt")]
 mod verification;
@@ -24,13 +26,15 @@ mod without_jwt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use url::{Host, Url};
+use url::Url;
 
 pub(crate) use bound_tokens::BoundTokens;
 pub use bound_tokens::CertificateSource;
 #[cfg(feature = "jwt")]
 pub(crate) use dpop::DpopPolicy;
 pub use environment::{UnknownVariable, unknown_variable};
+#[cfg(feature = "jwt")]
+pub(crate) use issuer::{Discovered, Discovery};
 pub use names::{PREFIX, SPIN_PREFIX, variable};
 pub use requirements::{RequirementKind, Requirements};
 pub(crate) use resource_metadata::ResourceMetadata;
@@ -52,10 +56,11 @@ pub(crate) use without_dpop::DpopPolicy;
 pub(crate) use without_jwt::Verification;
 
 use crate::grammar::is_scope_token;
-use crate::introspection::{ClaimsHeader, ClientAuth, Endpoint, Timeouts};
+use crate::introspection::{ClaimsHeader, ClientAuth, Credentials, Timeouts};
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
+use issuer::Issuer;
 use names::near;
 use rules::Rules;
 use settings::{
@@ -66,6 +71,7 @@ use settings::{
     REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
     RESOURCE_IDENTIFIER, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
 };
+use urls::{check_origin, http_url};
 
 /// The shortest `cache_key`, in characters: in hexadecimal it has 128 bits.
 const MIN_CACHE_KEY: usize = 32;
@@ -76,7 +82,11 @@ const MIN_CLIENT_SECRET: usize = 16;
 #[derive(Debug)]
 pub struct Policy {
     /// `None`: no token is introspected.
-    endpoint: Option<Arc<Endpoint>>,
+    credentials: Option<Arc<Credentials>>,
+    /// `None`: nowhere, or where the metadata of the issuer say.
+    introspect_url: Option<Url>,
+    #[cfg(feature = "jwt")]
+    discovery: Option<Discovery>,
     verification: Option<Verification>,
     client_id: String,
     client_secret: ClientSecret,
@@ -154,9 +164,12 @@ impl Policy {
         if !required_scope.iter().all(|scope| is_scope_token(scope)) {
             return Err(SettingsError::new(REQUIRED_SCOPE.key, Problem::NotAScope));
         }
-        let expected_issuer = values.optional(EXPECTED_ISSUER).map(str::to_owned);
+        let issuer = Issuer::read(values, allow_http)?;
+        let expected_issuer = (values.optional(EXPECTED_ISSUER))
+            .or_else(|| issuer.as_ref().map(Issuer::as_str))
+            .map(str::to_owned);
         let default = Requirements {
-            issuers: Vec::from_iter(expected_issuer).into(),
+            issuers: Vec::from_iter(expected_issuer.clone()).into(),
             audiences: values.list(EXPECTED_AUD)?.into(),
             clients: values.list(ALLOWED_CLIENTS)?.into(),
             grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
@@ -170,11 +183,15 @@ impl Policy {
         };
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
-        let verification = Verification::read(values, allow_http, &default, &rules)?;
+        let has_issuer = issuer.is_some();
+        let verification = Verification::read(values, allow_http, has_issuer, &default, &rules)?;
         let introspects =
             !(verification.as_ref()).is_some_and(Verification::replaces_introspection);
-        let introspect_url = introspects.then(|| introspect_url(values, allow_http));
-        let introspect_url = introspect_url.transpose()?;
+        let introspect_url = match introspects {
+            true if has_issuer && values.optional(INTROSPECT_URL).is_none() => None,
+            true => Some(introspect_url(values, allow_http)?),
+            false => None,
+        };
         let required = |setting| values.required(setting);
         let client_id = match introspects {
             true => required(RESOURCE_CLIENT_ID)?,
@@ -182,7 +199,7 @@ impl Policy {
         };
         let client_id = client_id.to_owned();
         let (client_auth, client_secret) = match introspects {
-            true => client_auth::read(values, &client_id, required)?,
+            true => client_auth::read(values, &client_id, expected_issuer.as_deref(), required)?,
             false => {
                 let secret = values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default();
                 (ClientAuth::None, ClientSecret::new(secret.to_owned()))
@@ -199,10 +216,27 @@ impl Policy {
             &rules,
             &proof_members(dpop.as_ref(), &bound_tokens),
         )?;
-        let endpoint =
-            introspect_url.map(|url| Endpoint::new(url, &client_id, &client_secret, client_auth));
+        let finds_endpoint = introspects && introspect_url.is_none();
+        #[cfg(not(feature = "jwt"))]
+        if finds_endpoint {
+            return Err(SettingsError::new(
+                settings::ISSUER.key,
+                Problem::WithoutDiscovery,
+            ));
+        }
+        let credentials =
+            introspects.then(|| Credentials::new(&client_id, &client_secret, client_auth));
         Ok(Self {
-            endpoint: endpoint.map(Arc::new),
+            credentials: credentials.map(Arc::new),
+            introspect_url,
+            #[cfg(feature = "jwt")]
+            discovery: discovery(
+                values,
+                issuer,
+                finds_endpoint,
+                verification.as_ref(),
+                allow_http,
+            )?,
             verification,
             client_id,
             client_secret,
@@ -373,9 +407,20 @@ impl Policy {
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
-    /// Where tokens are introspected. `None`: nowhere.
-    pub(crate) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.endpoint.as_ref()
+    /// How calls authenticate. `None`: no token is introspected.
+    pub(crate) const fn credentials(&self) -> Option<&Arc<Credentials>> {
+        self.credentials.as_ref()
+    }
+
+    /// Where tokens are introspected. `None`: nowhere, or where the metadata of the issuer say.
+    pub(crate) const fn introspect_url(&self) -> Option<&Url> {
+        self.introspect_url.as_ref()
+    }
+
+    /// What is to be found in the metadata of the issuer. `None`: nothing.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn discovery(&self) -> Option<&Discovery> {
+        self.discovery.as_ref()
     }
 
     /// How JWTs are verified here. `None`: not at all.
@@ -383,8 +428,12 @@ impl Policy {
         self.verification.as_ref()
     }
 
-    /// Whether keys are fetched.
-    pub(crate) fn fetches_keys(&self) -> bool {
+    /// Whether keys or metadata are fetched.
+    pub(crate) fn fetches_documents(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        if self.discovery.is_some() {
+            return true;
+        }
         self.jwks_url().is_some()
     }
 
@@ -394,14 +443,15 @@ impl Policy {
         self.verification.is_some()
     }
 
-    /// The URL by which the issuer is reached first: of introspection, else of the keys. `None`:
-    /// never.
+    /// The URL by which the issuer is reached first: of its metadata, else of introspection, else of
+    /// the keys. `None`: never.
     #[must_use]
     pub fn issuer_url(&self) -> Option<&Url> {
-        self.endpoint
-            .as_ref()
-            .map(|endpoint| endpoint.url())
-            .or_else(|| self.jwks_url())
+        #[cfg(feature = "jwt")]
+        if let Some(discovery) = &self.discovery {
+            return Some(discovery.url());
+        }
+        self.introspect_url().or_else(|| self.jwks_url())
     }
 
     /// Where keys are fetched.
@@ -486,45 +536,23 @@ impl Policy {
     }
 }
 
-/// Parses a URL in the form that RFC 3986 gives it. The parser would take more: it encodes spaces
-/// and letters, and decodes a host name, in which it then meets letters that it has no tables for.
-fn parse_url(value: &str) -> Result<Url, Problem> {
-    if !value.is_ascii() {
-        return Err(Problem::NonAsciiUrl);
+/// What the metadata of the issuer are needed for, if for anything.
+#[cfg(feature = "jwt")]
+fn discovery(
+    values: &SettingValues,
+    issuer: Option<Issuer>,
+    finds_endpoint: bool,
+    verification: Option<&Verification>,
+    allow_http: bool,
+) -> Result<Option<Discovery>, SettingsError> {
+    let keys = verification.map(Verification::keys);
+    let finds_keys = matches!(keys, Some(KeySource::Discovered));
+    match issuer.filter(|_| finds_endpoint || finds_keys) {
+        None => Ok(None),
+        Some(issuer) => {
+            Discovery::read(values, issuer, finds_endpoint, finds_keys, allow_http).map(Some)
+        }
     }
-    let (scheme, rest) = value.split_once("://").ok_or(Problem::NotAnHttpUrl)?;
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    if scheme.contains(':')
-        || host.is_empty()
-        || host.contains('%')
-        || !value.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Err(Problem::NotAnHttpUrl);
-    }
-    Url::parse(value).map_err(|_| Problem::NotAnHttpUrl)
-}
-
-/// The value of a setting that is a URL: `https`, or `http` to this machine.
-fn http_url(setting: &Setting, value: &str, allow_http: bool) -> Result<Url, SettingsError> {
-    let error = |problem| SettingsError::new(setting.key, problem);
-    let url = parse_url(value).map_err(error)?;
-    let on_this_machine = match url.host() {
-        None => return Err(error(Problem::NotAnHttpUrl)),
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if on_this_machine || allow_http => {}
-        "http" => return Err(error(Problem::PlainHttp)),
-        _ => return Err(error(Problem::NotAnHttpUrl)),
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(error(Problem::UrlWithExtras));
-    }
-    Ok(url)
 }
 
 fn introspect_url(values: &SettingValues, allow_http: bool) -> Result<Url, SettingsError> {
@@ -615,26 +643,6 @@ fn claims_header(values: &SettingValues) -> Result<ClaimsHeader, SettingsError> 
         return Err(SettingsError::new(CLAIMS_HEADER.key, Problem::AllOrNone));
     }
     Ok(ClaimsHeader::Names(names))
-}
-
-/// Checks what Spin takes as an outbound host: no path, since Spin denies all hosts if one is
-/// invalid.
-fn check_origin(
-    setting: &Setting,
-    value: &str,
-    of: &'static str,
-    url: &Url,
-) -> Result<(), SettingsError> {
-    let expected = url.origin();
-    let (_, authority) = value.split_once("://").unwrap_or_default();
-    let is_bare = !authority.contains(['/', '?', '#', '@', '\\', ' ']);
-    let is_same = parse_url(value).is_ok_and(|url| url.origin() == expected);
-    if is_bare && is_same {
-        return Ok(());
-    }
-    let origin = expected.ascii_serialization();
-    let problem = Problem::NotTheOrigin { of, origin };
-    Err(SettingsError::new(setting.key, problem))
 }
 
 /// Checks that everything that accepts tokens has the kinds of requirements that `require` lists.

@@ -168,8 +168,10 @@ macro_rules! settings {
 }
 
 settings! {
+    ISSUER: "issuer", Kind::String, Some(""),
+        "The issuer, exactly as its metadata name it: `https`, or `http` on loopback. Its metadata (RFC 8414, OpenID Connect Discovery) then name what `introspect_url` and `jwks_url` do not, and `expected_issuer` defaults to it. Without effect if `introspect_url` is set and `strategy` is `introspect`.";
     INTROSPECT_URL: "introspect_url", Kind::String, None,
-        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback. Not needed with `strategy` = `jwt`.";
+        "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback. Not needed with `issuer`, or with `strategy` = `jwt`.";
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,
         "The client id of Service B at the issuer. Not needed with `strategy` = `jwt`.";
     RESOURCE_CLIENT_SECRET: "resource_client_secret", Kind::Secret, None,
@@ -181,7 +183,7 @@ settings! {
     JWKS: "jwks", Kind::String, Some(""),
         "The JWK set itself, as JSON, in place of `jwks_url`: nothing is fetched.";
     JWKS_ORIGIN: "jwks_origin", Kind::String, Some(""),
-        "Spin only: `scheme://host[:port]` of `jwks_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+        "`scheme://host[:port]` of `jwks_url`: in Spin allowed as outbound host, and with `issuer` allowed for keys of another origin. Not needed for IBM Verify and loopback.";
     ALGORITHMS: "algorithms", Kind::List, Some("RS256 PS256 ES256 EdDSA"),
         "Signature algorithms of JWTs that are accepted, separated by spaces; also `RS384`, `RS512`, `PS384`, `PS512`.";
     REQUIRE_AT_JWT: "require_at_jwt", Kind::Boolean, Some("false"),
@@ -196,12 +198,14 @@ settings! {
         "Interval in which tokens with unknown keys cause one fetch at most, per Envoy worker or Spin instance, {}.";
     JWKS_MAX_AGE: "jwks_max_age", seconds(MIN_JWKS_SECONDS, MAX_JWKS_AGE_SECONDS), Some("7200"),
         "How long keys are used at most while they cannot be fetched again, {}; never shorter than `jwks_ttl`.";
+    ISSUER_ORIGIN: "issuer_origin", Kind::String, Some(""),
+        "Spin only: `scheme://host[:port]` of `issuer`, allowed as outbound host. Not needed for IBM Verify and loopback.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
-        "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+        "`scheme://host[:port]` of `introspect_url`: in Spin allowed as outbound host, and with `issuer` allowed for an endpoint of another origin. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),
         "Audiences, separated by spaces; the token must have one of them.";
     EXPECTED_ISSUER: "expected_issuer", Kind::String, Some(""),
-        "The `iss` that the token must have.";
+        "The `iss` that the token must have; `issuer` if not set.";
     REQUIRED_SCOPE: "required_scope", Kind::List, Some(""),
         "Scopes, separated by spaces; the token must have all of them.";
     ALLOWED_CLIENTS: "allowed_clients", Kind::List, Some(""),

@@ -6,7 +6,7 @@ use core::fmt;
 use super::names::{SPIN_PREFIX, Visible, variable};
 use super::requirements::RequirementKind;
 use super::rules::RulesError;
-use super::settings::{Kind, Range, SETTINGS};
+use super::settings::{INTROSPECT_URL, Kind, Range, SETTINGS};
 use super::unclean::Unclean;
 #[cfg(feature = "jwt")]
 use crate::jose::PrivateKeyProblem;
@@ -94,6 +94,8 @@ pub enum Problem {
     OneKeySource,
     /// This build cannot verify signatures.
     WithoutJwt,
+    /// This build reads no metadata.
+    WithoutDiscovery,
     /// JWTs are verified here, and a requirement of this kind is not configured.
     NeededForJwt {
         /// The kind.
@@ -281,10 +283,13 @@ impl fmt::Display for SettingsError {
                 "is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256 or Ed25519 (RFC 7517)",
             ),
             Problem::OneKeySource => f.write_str(
-                "needs the keys of the issuer: set either `jwks_url` or `jwks`",
+                "needs the keys of the issuer: set one of `issuer`, `jwks_url` and `jwks`",
             ),
             Problem::WithoutJwt => f.write_str(
                 "must be `introspect`: this build has no signatures (cargo feature `jwt`)",
+            ),
+            Problem::WithoutDiscovery => f.write_str(
+                "is not enough: this build reads no metadata (cargo feature `jwt`), so set `introspect_url`",
             ),
             Problem::NeededForJwt { kind, rule } => {
                 f.write_str("has tokens verified here, ")?;
@@ -355,6 +360,14 @@ impl SettingsError {
 
     /// What to do about a missing setting: an exported variable may still not arrive here.
     fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.not_here(f)?;
+        match self.key == INTROSPECT_URL.key {
+            true => f.write_str("; with `issuer` it is not needed"),
+            false => Ok(()),
+        }
+    }
+
+    fn not_here(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = Visible(&self.key);
         match self.source {
             SettingSource::Environment => f.write_str("is missing or empty: set it"),

@@ -13,7 +13,8 @@ use super::settings::{
     JWKS_URL, REQUIRE_AT_JWT, SCOPE_CLAIM, STRATEGY,
 };
 use super::settings_error::{Problem, SettingsError};
-use super::{Requirements, SettingValues, check_origin, http_url, lacking};
+use super::urls::{check_origin, http_url};
+use super::{Requirements, SettingValues, lacking};
 use crate::introspection::ClaimNames;
 use crate::jose::{Algorithm, Algorithms, KeySet};
 
@@ -44,6 +45,8 @@ enum Strategy {
 /// Where the keys are.
 pub(crate) enum KeySource {
     Url(Arc<Url>),
+    /// The metadata of the issuer say.
+    Discovered,
     Set(KeySet),
 }
 
@@ -51,6 +54,7 @@ impl core::fmt::Debug for KeySource {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Url(_) => "KeySource::Url",
+            Self::Discovered => "KeySource::Discovered",
             Self::Set(_) => "KeySource::Set",
         })
     }
@@ -61,6 +65,7 @@ impl Verification {
     pub(super) fn read(
         values: &SettingValues,
         allow_http: bool,
+        has_issuer: bool,
         default: &Requirements,
         rules: &Rules,
     ) -> Result<Option<Self>, SettingsError> {
@@ -80,7 +85,7 @@ impl Verification {
         let ttl = values.duration(JWKS_TTL)?;
         Ok(Some(Self {
             strategy,
-            keys: keys(values, allow_http)?,
+            keys: keys(values, allow_http, has_issuer)?,
             algorithms: algorithms(values)?,
             requires_at_jwt: values.boolean(REQUIRE_AT_JWT)?,
             claim_names: ClaimNames {
@@ -141,7 +146,11 @@ impl Verification {
     }
 }
 
-fn keys(values: &SettingValues, allow_http: bool) -> Result<KeySource, SettingsError> {
+fn keys(
+    values: &SettingValues,
+    allow_http: bool,
+    has_issuer: bool,
+) -> Result<KeySource, SettingsError> {
     match (values.optional(JWKS_URL), values.optional(JWKS)) {
         (Some(url), None) => {
             let url = http_url(JWKS_URL, url, allow_http)?;
@@ -154,6 +163,7 @@ fn keys(values: &SettingValues, allow_http: bool) -> Result<KeySource, SettingsE
             .map(KeySource::Set)
             .map_err(|_| SettingsError::new(JWKS.key, Problem::NotAKeySet)),
         (Some(_), Some(_)) => Err(SettingsError::new(JWKS.key, Problem::OneKeySource)),
+        (None, None) if has_issuer => Ok(KeySource::Discovered),
         (None, None) => Err(SettingsError::new(STRATEGY.key, Problem::OneKeySource)),
     }
 }

@@ -1,4 +1,4 @@
-//! Without the feature `jwt`, no token is verified here.
+//! Without the feature `jwt`, no token is verified here, and no metadata are read.
 
 use super::rules::Rules;
 use super::settings::STRATEGY;
@@ -13,6 +13,7 @@ impl Verification {
     /// Every strategy but introspection is an error: nothing may seem to be verified.
     pub(super) fn read(
         values: &SettingValues,
+        _: bool,
         _: bool,
         _: &Requirements,
         _: &Rules,

@@ -574,8 +574,7 @@ fn rfc6749_s2_3_1_the_call_is_form_encoded_before_basic_or_in_the_body() {
     assert!(post.headers().all(|(name, _)| name != "authorization"));
     assert_eq!(format!("{basic:?}"), "IntrospectionCall([redacted])");
     let policy = format!("{:?}", check(&[]).policy());
-    let endpoint = r#"Endpoint("https://tenant.verify.ibm.com/oauth2/introspect")"#;
-    assert!(policy.contains(endpoint), "{policy}");
+    assert!(policy.contains("Credentials([redacted])"), "{policy}");
     for printed in [format!("{basic:?}"), policy] {
         assert!(
             !printed.contains("s3cr3t") && !printed.contains("a+/"),

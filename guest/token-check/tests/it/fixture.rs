@@ -8,7 +8,7 @@ use std::time::Duration;
 use token_check::test_util::{self, Host};
 use token_check::{
     Action, AuthCheck, AwaitingResponse, AwaitingWake, BodyCollector, CacheStatus, CallFailure,
-    Decision, Finished, IntrospectionCall, IssuerResponse, KeySetCall, LogEvent, Now,
+    Decision, DocumentCall, Finished, IntrospectionCall, IssuerCall, IssuerResponse, LogEvent, Now,
     PendingRequest, Policy, Progress, Reason, RequestHead, SettingsError, Sharing, Step,
     StoreFailed, StoreKey, Verdict,
 };
@@ -178,6 +178,9 @@ pub(crate) struct Issuer {
     takes: Rc<Cell<Duration>>,
     keys: Rc<RefCell<Outcome>>,
     key_fetches: Rc<Cell<usize>>,
+    /// By URL.
+    metadata: Rc<RefCell<BTreeMap<String, Outcome>>>,
+    urls: Rc<RefCell<Vec<String>>>,
 }
 
 impl Issuer {
@@ -188,7 +191,43 @@ impl Issuer {
             takes: Rc::default(),
             keys: Rc::new(RefCell::new(UNREACHABLE)),
             key_fetches: Rc::default(),
+            metadata: Rc::default(),
+            urls: Rc::default(),
         }
+    }
+
+    /// What it responds at this URL of metadata from now on; 404 at all others.
+    pub(crate) fn describes(&self, url: &str, metadata: Outcome) {
+        self.metadata.borrow_mut().insert(url.to_owned(), metadata);
+    }
+
+    /// The URLs that were called since this was last read, if it has metadata.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.urls.take()
+    }
+
+    fn note_url(&self, call: &impl IssuerCall) {
+        // Tests of memory count what is allocated.
+        if self.metadata.borrow().is_empty() {
+            return;
+        }
+        let scheme = if call.is_https() { "https" } else { "http" };
+        let (authority, path) = (call.authority(), call.path_and_query());
+        let url = format!("{scheme}://{authority}{path}");
+        self.urls.borrow_mut().push(url);
+    }
+
+    fn document(&self, call: &DocumentCall) -> Result<IssuerResponse, CallFailure> {
+        self.note_url(call);
+        if call.path_and_query().contains("/.well-known/") {
+            let urls = self.urls.borrow();
+            let metadata = self.metadata.borrow();
+            let outcome = urls.last().and_then(|url| metadata.get(url));
+            let absent = Outcome::http(404, "text/html", "<p>Not found</p>");
+            return outcome.unwrap_or(&absent).response();
+        }
+        self.key_fetches.set(self.key_fetches.get() + 1);
+        self.keys.borrow().response()
     }
 
     /// What its key endpoint responds from now on.
@@ -294,16 +333,15 @@ impl Host for FakeHost {
         self.clock.now()
     }
 
-    fn introspect(&mut self, _: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+    fn introspect(&mut self, call: &IntrospectionCall) -> Result<IssuerResponse, CallFailure> {
+        self.issuer.note_url(call);
         self.clock.advance(self.issuer.takes.get());
         self.issuer.respond()
     }
 
-    fn fetch_keys(&mut self, _: &KeySetCall) -> Result<IssuerResponse, CallFailure> {
+    fn fetch_document(&mut self, call: &DocumentCall) -> Result<IssuerResponse, CallFailure> {
         self.clock.advance(self.issuer.takes.get());
-        let fetches = &self.issuer.key_fetches;
-        fetches.set(fetches.get() + 1);
-        self.issuer.keys.borrow().response()
+        self.issuer.document(call)
     }
 
     fn store_get(&mut self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreFailed> {
@@ -497,7 +535,7 @@ impl Instance {
         (reason(&verdict.decision), verdict.cache)
     }
 
-    /// A whole request, with the errands of its host.
+    /// A whole request, with the fetches of its host.
     pub(crate) fn drive(&mut self, path: &str, token: &str) -> Verdict {
         let line = format!("Bearer {token}");
         let request = [line.as_bytes()];

@@ -558,7 +558,7 @@ fn settings_of_jwts_are_checked_at_the_start() {
         ),
         (
             &[("strategy", "jwt"), required[0], required[1]],
-            "setting `strategy` (WORKOUT18_STRATEGY) needs the keys of the issuer: set either `jwks_url` or `jwks`",
+            "setting `strategy` (WORKOUT18_STRATEGY) needs the keys of the issuer: set one of `issuer`, `jwks_url` and `jwks`",
         ),
         (
             &[
@@ -568,7 +568,7 @@ fn settings_of_jwts_are_checked_at_the_start() {
                 url,
                 ("jwks", &good),
             ],
-            "setting `jwks` (WORKOUT18_JWKS) needs the keys of the issuer: set either `jwks_url` or `jwks`",
+            "setting `jwks` (WORKOUT18_JWKS) needs the keys of the issuer: set one of `issuer`, `jwks_url` and `jwks`",
         ),
         (
             &[

@@ -1,16 +1,16 @@
 //! When the keys of the issuer are fetched, and what happens while they cannot be.
 
 use token_check::{
-    Action, AwaitingKeys, CallFailure, IssuerCall as _, Parked, PendingRequest, Progress, Reason,
-    Sharing, Step,
+    Action, AwaitingDocument, CallFailure, IssuerCall as _, Parked, PendingRequest, Progress,
+    Reason, Sharing, Step,
 };
 
 use crate::fixture::{Instance, Outcome, SharedStore, UNREACHABLE, finishes, reason};
 use crate::jwt_fixture::{HIT, Key, VERIFIED, World, refused, set, set_document, unavailable};
 
-fn fetch(instance: &mut Instance) -> AwaitingKeys {
-    match instance.check.errand(now(instance)) {
-        Some(Action::FetchKeys(ticket, call)) => {
+fn fetch(instance: &mut Instance) -> AwaitingDocument {
+    match instance.check.next_fetch(now(instance)) {
+        Some(Action::FetchDocument(ticket, call)) => {
             assert_eq!((call.method(), call.body()), ("GET", &b""[..]));
             assert_eq!(call.authority(), "issuer.example");
             assert_eq!(call.path_and_query(), "/jwks");
@@ -43,10 +43,10 @@ fn a_thousand_cold_callers_with_tokens_of_their_own_cause_one_fetch() {
         .collect();
     let ticket = fetch(instance);
     assert!(
-        instance.check.errand(now(instance)).is_none(),
+        instance.check.next_fetch(now(instance)).is_none(),
         "one is under way"
     );
-    let finished = finishes(instance.check.keys_responded(
+    let finished = finishes(instance.check.document_responded(
         ticket,
         set(&[&key]).response(),
         now(instance),
@@ -56,7 +56,7 @@ fn a_thousand_cold_callers_with_tokens_of_their_own_cause_one_fetch() {
         let verdict = instance.resume(request);
         assert_eq!((reason(&verdict.decision), verdict.cache), VERIFIED);
     }
-    assert!(instance.check.errand(now(instance)).is_none());
+    assert!(instance.check.next_fetch(now(instance)).is_none());
 }
 
 #[test]
@@ -345,12 +345,19 @@ fn an_idle_connection_that_the_issuer_has_closed_costs_a_second_call_and_no_refu
     let request = join(instance, &token, 7);
     let ticket = fetch(instance);
     let broken = Err(CallFailure::BrokenOff);
-    let again = match instance.check.keys_responded(ticket, broken, now(instance)) {
-        Progress::Continue(Action::FetchKeys(ticket, _)) => ticket,
+    let again = match instance
+        .check
+        .document_responded(ticket, broken, now(instance))
+    {
+        Progress::Continue(Action::FetchDocument(ticket, _)) => ticket,
         other => panic!("{other:?}"),
     };
     let keys = set(&[&world.key]).response();
-    let finished = finishes(instance.check.keys_responded(again, keys, now(instance)));
+    let finished = finishes(
+        instance
+            .check
+            .document_responded(again, keys, now(instance)),
+    );
     assert_eq!((finished.woken, finished.fault), (vec![7], None));
     let verdict = instance.resume(request);
     assert_eq!((reason(&verdict.decision), verdict.cache), VERIFIED);
@@ -366,7 +373,11 @@ fn a_fetch_that_the_host_drops_is_made_again_for_the_next_caller() {
     let second = join(instance, &token, 2);
     let ticket = fetch(instance);
     let keys = set(&[&world.key]).response();
-    let finished = finishes(instance.check.keys_responded(ticket, keys, now(instance)));
+    let finished = finishes(
+        instance
+            .check
+            .document_responded(ticket, keys, now(instance)),
+    );
     assert_eq!(finished.woken, [1, 2]);
     for request in [first, second] {
         assert_eq!(reason(&instance.resume(request).decision), None);
@@ -383,9 +394,13 @@ fn callers_that_leave_do_not_end_a_fetch() {
     let finished = instance.check.leave(request, now(instance));
     assert!(finished.woken.is_empty());
     let request = join(instance, &token, 2);
-    assert!(instance.check.errand(now(instance)).is_none());
+    assert!(instance.check.next_fetch(now(instance)).is_none());
     let keys = set(&[&world.key]).response();
-    let finished = finishes(instance.check.keys_responded(ticket, keys, now(instance)));
+    let finished = finishes(
+        instance
+            .check
+            .document_responded(ticket, keys, now(instance)),
+    );
     assert_eq!(finished.woken, [1, 2]);
     assert_eq!(reason(&instance.resume(request).decision), None);
 }
@@ -409,7 +424,7 @@ fn a_request_that_its_host_resumes_late_is_verified_all_the_same() {
     let ticket = fetch(&mut world.instance);
     let keys = set(&[&world.key]).response();
     let now_ = now(&world.instance);
-    let _ = finishes(world.instance.check.keys_responded(ticket, keys, now_));
+    let _ = finishes(world.instance.check.document_responded(ticket, keys, now_));
     world.advance(6);
     assert_eq!(reason(&world.instance.resume(request).decision), None);
     // With a key that would have to be fetched, it is too late.
@@ -424,10 +439,10 @@ fn a_request_that_its_host_resumes_late_is_verified_all_the_same() {
 #[test]
 fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_timer() {
     let mut world = World::new("jwt", &[]);
-    assert!(world.instance.check.has_errands());
+    assert!(world.instance.check.fetches_documents());
     let ticket = fetch(&mut world.instance);
     let keys = set(&[&world.key]);
-    let _ = finishes(world.instance.check.keys_responded(
+    let _ = finishes(world.instance.check.document_responded(
         ticket,
         keys.response(),
         now(&world.instance),
@@ -435,7 +450,13 @@ fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_t
     assert_eq!(world.get_good(), VERIFIED);
     assert_eq!(world.issuer.key_fetches(), 0);
     world.advance(479);
-    assert!(world.instance.check.errand(now(&world.instance)).is_none());
+    assert!(
+        world
+            .instance
+            .check
+            .next_fetch(now(&world.instance))
+            .is_none()
+    );
     world.advance(1);
     let ticket = fetch(&mut world.instance);
     // Meanwhile nobody waits.
@@ -444,12 +465,17 @@ fn keys_are_fetched_at_the_start_and_before_they_are_too_old_if_the_host_has_a_t
         Step::Done(verdict) => assert_eq!(reason(&verdict.decision), None),
         other => panic!("{other:?}"),
     }
-    let _ = finishes(world.instance.check.keys_responded(
+    let _ = finishes(world.instance.check.document_responded(
         ticket,
         keys.response(),
         now(&world.instance),
     ));
-    assert!(!World::new("introspect", &[]).instance.check.has_errands());
+    assert!(
+        !World::new("introspect", &[])
+            .instance
+            .check
+            .fetches_documents()
+    );
 }
 
 /// The reason of a refusal.
@@ -531,7 +557,11 @@ fn keys_in_the_store_count_only_if_they_are_sealed_and_of_the_same_url() {
         store.write(&name, value);
         let mut other = world.beside(&[], &store);
         assert_eq!(get(&mut other, &forged), Some(Reason::InvalidSignature));
-        assert_eq!(world.issuer.key_fetches(), 1, "the issuer was asked");
+        assert_eq!(
+            world.issuer.key_fetches(),
+            2,
+            "the issuer was asked, and again because of the signature"
+        );
     }
     store.write(&name, &sealed);
     for settings in [

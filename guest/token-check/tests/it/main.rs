@@ -14,6 +14,7 @@ mod certificate_binding;
 mod circuit_breaker;
 mod client_auth;
 mod decisions;
+mod discovery;
 mod dpop;
 mod event_order;
 mod fixture;

@@ -378,24 +378,25 @@ fn a_setting_is_called_what_it_is_called_where_it_stands() {
     let missing = [
         (
             Environment,
-            "setting `introspect_url` (WORKOUT18_INTROSPECT_URL) is missing or empty: set it",
+            "setting `introspect_url` (WORKOUT18_INTROSPECT_URL) is missing or empty: set it; with `issuer` it is not needed",
         ),
         (
             EnvoyEnvironment,
             "setting `introspect_url` (WORKOUT18_INTROSPECT_URL) is missing or empty: export WORKOUT18_INTROSPECT_URL \
-             and list it in `host_env_keys`, or put `introspect_url` into the plugin's `configuration`",
+             and list it in `host_env_keys`, or put `introspect_url` into the plugin's `configuration`; with \
+             `issuer` it is not needed",
         ),
         (
             EnvoyConfiguration,
             "setting `introspect_url` (in the plugin's configuration) is missing or empty: export \
              WORKOUT18_INTROSPECT_URL and list it in `host_env_keys`, or put `introspect_url` into the plugin's \
-             `configuration`",
+             `configuration`; with `issuer` it is not needed",
         ),
         (
             SpinVariable,
             "setting `introspect_url` (Spin variable auth_introspect_url) is missing or empty: set \
              auth_introspect_url, or `introspect_url` in auth_settings, in [component.<app>.variables] of spin.toml, \
-             and have \"variables\" in `inherit_configuration` of the middleware",
+             and have \"variables\" in `inherit_configuration` of the middleware; with `issuer` it is not needed",
         ),
     ];
     for (place, line) in missing {

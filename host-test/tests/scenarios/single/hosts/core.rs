@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use token_check::test_util::{Host, run_action, run_flight};
 use token_check::{
-    AuthCheck, BodyCollector, CallFailure, CertificateSource, Decision, Finished, Grant,
-    IntrospectionCall, IssuerResponse, KeySetCall, LogEvent, Now, Policy, Progress, RequestHead,
+    AuthCheck, BodyCollector, CallFailure, CertificateSource, Decision, DocumentCall, Finished,
+    Grant, IntrospectionCall, IssuerResponse, LogEvent, Now, Policy, Progress, RequestHead,
     Response, Step, is_identity_header,
 };
 use verify_stub::StubResponse;
@@ -151,9 +151,9 @@ impl Core {
                     check.resume(request, host.now())
                 }
                 Step::Join(request) => {
-                    let errand = check.errand(host.now());
-                    let errand = errand.ok_or("there is no flight to join")?;
-                    let _woken = run_flight(check, errand, &mut host).woken;
+                    let fetch = check.next_fetch(host.now());
+                    let fetch = fetch.ok_or("there is no flight to join")?;
+                    let _woken = run_flight(check, fetch, &mut host).woken;
                     check.resume(request, host.now())
                 }
             };
@@ -204,7 +204,7 @@ impl Host for FakeHost<'_> {
     }
 
     /// In every row that fetches keys, they are no keys.
-    fn fetch_keys(&mut self, _: &KeySetCall) -> Result<IssuerResponse, CallFailure> {
+    fn fetch_document(&mut self, _: &DocumentCall) -> Result<IssuerResponse, CallFailure> {
         Ok(IssuerResponse {
             status: 200,
             ..IssuerResponse::default()

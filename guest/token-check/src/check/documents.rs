@@ -1,0 +1,113 @@
+//! What is known of what the issuer publishes: its metadata and its keys.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::flight::{About, FlightResult, SharedResult};
+use super::log_event::LogEvent;
+use super::unavailable::Unavailable;
+use crate::introspection::Facts;
+use crate::memory::{KeyRing, MetadataSchedule, Vouchers};
+use crate::policy::{KeySource, Policy};
+use crate::reason::Reason;
+
+/// How to learn about the token of a request.
+pub(super) enum Need {
+    /// By this flight.
+    Flight(About),
+    /// It is known: its signature was verified.
+    Facts(Facts),
+    /// Not at all: it is refused.
+    Refuse(Reason, Option<LogEvent>),
+    /// Not now.
+    Unavailable(Unavailable),
+}
+
+/// What is known of what the issuer publishes.
+pub(super) struct Documents {
+    /// `None`: no metadata are needed.
+    pub(super) metadata: Option<MetadataSchedule>,
+    /// Where the keys are; `None`: not known, or nowhere.
+    pub(super) keys_url: Option<Arc<Url>>,
+    /// `None`: all tokens are introspected.
+    pub(super) ring: Option<KeyRing>,
+    none: Vouchers,
+    /// A fetch for which requests wait, and that the host has not begun.
+    pub(super) wanted: Option<DocumentFlight>,
+}
+
+/// A document that the issuer publishes.
+#[derive(Clone, Copy)]
+pub(super) enum Document {
+    Keys,
+    Metadata {
+        /// The position of the URL: metadata may be in one of several places.
+        place: usize,
+    },
+}
+
+/// A fetch of a document. When it is dropped, those that wait for it fetch again.
+pub(super) struct DocumentFlight {
+    pub(super) document: Document,
+    pub(super) result: Arc<SharedResult>,
+    /// When the current call was sent.
+    pub(super) called: Duration,
+    pub(super) ends: Duration,
+    pub(super) is_retry: bool,
+    /// Another instance may have fetched what is needed.
+    pub(super) may_share: bool,
+}
+
+impl DocumentFlight {
+    pub(super) const fn new(
+        document: Document,
+        result: Arc<SharedResult>,
+        ends: Duration,
+        may_share: bool,
+    ) -> Self {
+        Self {
+            document,
+            result,
+            called: Duration::ZERO,
+            ends,
+            is_retry: false,
+            may_share,
+        }
+    }
+}
+
+impl Drop for DocumentFlight {
+    fn drop(&mut self) {
+        // Whoever waits looks again at what is known.
+        self.result.set(FlightResult::Abandoned);
+    }
+}
+
+impl core::fmt::Debug for DocumentFlight {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("DocumentFlight").finish_non_exhaustive()
+    }
+}
+
+impl Documents {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let keys = policy.verification().map(|how| how.keys());
+        Self {
+            metadata: policy.discovery().map(|_| MetadataSchedule::default()),
+            keys_url: match keys {
+                Some(KeySource::Url(url)) => Some(Arc::clone(url)),
+                Some(KeySource::Discovered | KeySource::Set(_)) | None => None,
+            },
+            ring: policy.verification().map(KeyRing::new),
+            none: Vouchers::default(),
+            wanted: None,
+        }
+    }
+
+    /// The keys that vouch for facts.
+    pub(super) fn vouchers(&self) -> &Vouchers {
+        self.ring.as_ref().map_or(&self.none, KeyRing::vouchers)
+    }
+}
