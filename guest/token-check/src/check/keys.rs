@@ -30,6 +30,8 @@ pub(super) struct Keys {
     none: Vouchers,
     /// A fetch for which requests wait, and that the host has not begun, and why.
     pub(super) wanted: Option<(Arc<SharedResult>, Fetch)>,
+    /// The issuer has signed a response with a key that is being fetched.
+    pub(super) is_rotating: bool,
 }
 
 /// A fetch of keys. When it is dropped, those that wait for it fetch again.
@@ -62,6 +64,7 @@ impl Keys {
             ring: policy.verification().map(KeyRing::new),
             none: Vouchers::default(),
             wanted: None,
+            is_rotating: false,
         }
     }
 

@@ -7,7 +7,8 @@ use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
-    self, AssertionIds, CallFailure, Detail, Fault, Introspected, IntrospectionCall, IssuerResponse,
+    self, AssertionIds, CallFailure, Detail, Fault, Introspected, IntrospectionCall,
+    IssuerResponse, ResponseContent,
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
@@ -251,6 +252,7 @@ impl Lookup {
         &mut self,
         flight: &mut FlightState,
         response: &IssuerResponse,
+        content: ResponseContent,
         policy: &Policy,
         now: Now,
     ) -> Next {
@@ -261,7 +263,8 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(misconfigured().into()));
         };
         let credentials = endpoint.credentials_kind();
-        let interpreted = introspection::interpret(response, policy.claims_header(), credentials);
+        let claims_header = policy.claims_header();
+        let interpreted = introspection::interpret(response, content, claims_header, credentials);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }
@@ -304,6 +307,15 @@ impl Lookup {
             is_outage: false,
         };
         self.failed(flight, fault, policy, now)
+    }
+
+    /// The issuer responded with what nobody can read yet: whoever waits looks again at what is
+    /// known.
+    pub(super) fn responded_too_early(&mut self, flight: &FlightState, now: Now) -> Next {
+        self.note_time_of_call(flight.time_of_call(now.monotonic));
+        self.breaker.note_answer(now);
+        (self.breaker).record_response(flight.last_call.unwrap_or_default());
+        Next::Finish(FlightResult::Abandoned)
     }
 
     /// `fault`: what was wrong with the response.

@@ -93,6 +93,7 @@ impl<W> AuthCheck<W> {
     /// Whoever waits looks again at what is known.
     fn end_fetch(&mut self, flight: &KeysFlight, finished: Finished<W>) -> Progress<W> {
         flight.result.set(FlightResult::Abandoned);
+        self.keys.is_rotating = false;
         Progress::Finished(Finished {
             woken: self.flights.finish(&flight.result),
             ..finished
@@ -171,10 +172,11 @@ impl<W> AuthCheck<W> {
         Some(Action::FetchKeys(AwaitingKeys(flight), call))
     }
 
-    /// How to learn about the token of this request.
-    pub(super) fn need(&mut self, context: &mut RequestContext, now: Now) -> Need {
+    /// How to learn about the token of this request, whatever it takes to read a response about it.
+    pub(super) fn need_of_token(&mut self, context: &mut RequestContext, now: Now) -> Need {
         let introspect = Need::Flight(About::Token(context.key));
-        let Some(how) = self.policy.verification() else {
+        let how = self.policy.verification();
+        let Some(how) = how.filter(|how| !how.introspects_all()) else {
             return introspect;
         };
         let token = Arc::clone(&context.token);
@@ -254,17 +256,13 @@ impl<W> AuthCheck<W> {
         let (Some(ring), Some(how)) = (&mut self.keys.ring, self.policy.verification()) else {
             return Found::NoKey(Need::Refuse(Reason::UnknownKey, None));
         };
-        let now = now.monotonic;
-        let is_usable = ring.is_usable(now);
+        let is_usable = ring.is_usable(now.monotonic);
         if is_usable && let Some((key, voucher)) = ring.find(jws) {
             let is_good = key.verify(jws, &*self.signature_host);
             if !is_good {
                 ring.doubt();
             }
             return Found::Verified(is_good, voucher);
-        }
-        if self.flights.was_dropped(About::Keys) {
-            ring.forget_attempt();
         }
         // Keys that were fetched for this request are all that there are.
         let is_final = matches!(how.keys(), KeySource::Set(_))
@@ -276,27 +274,46 @@ impl<W> AuthCheck<W> {
         };
         Found::NoKey(if is_final {
             Need::Refuse(Reason::UnknownKey, None)
-        } else if self.flights.in_progress(About::Keys).is_some() {
+        } else if self.fetches_keys(why, now) {
             Need::Flight(About::Keys)
-        } else if ring.may_fetch(why, now) {
-            let ends = now.saturating_add(self.policy.timeout());
-            ring.starts(why, how, now, ends);
-            self.keys.wanted = Some((self.flights.start_keys(ends), why));
-            Need::Flight(About::Keys)
-        } else if let Some(fault) = ring.fault() {
-            let pause = ring
-                .retry_at()
-                .saturating_sub(now)
-                .as_millis()
-                .div_ceil(1000);
-            let retry_after = u32::try_from(pause)
-                .unwrap_or(u32::MAX)
-                .max(RETRY_AFTER_SECONDS);
-            let unavailable = Unavailable::because(fault.reason());
-            Need::Unavailable(unavailable.for_seconds(retry_after))
+        } else if let Some(unavailable) = self.keys_unavailable(now) {
+            Need::Unavailable(unavailable)
         } else {
             Need::Refuse(Reason::UnknownKey, None)
         })
+    }
+
+    /// Whether keys are being fetched, from now on or already: for this reason they may be.
+    pub(super) fn fetches_keys(&mut self, why: Fetch, now: Now) -> bool {
+        let (Some(ring), Some(how)) = (&mut self.keys.ring, self.policy.verification()) else {
+            return false;
+        };
+        if matches!(how.keys(), KeySource::Set(_)) {
+            return false;
+        }
+        if self.flights.was_dropped(About::Keys) {
+            ring.forget_attempt();
+        }
+        if self.flights.in_progress(About::Keys).is_some() {
+            return true;
+        }
+        let now = now.monotonic;
+        if !ring.may_fetch(why, now) {
+            return false;
+        }
+        let ends = now.saturating_add(self.policy.timeout());
+        ring.starts(why, how, now, ends);
+        self.keys.wanted = Some((self.flights.start_keys(ends), why));
+        true
+    }
+
+    /// What there is to say while keys cannot be fetched, if it is the issuer's fault.
+    pub(super) fn keys_unavailable(&self, now: Now) -> Option<Unavailable> {
+        let ring = self.keys.ring.as_ref()?;
+        let unavailable = Unavailable::because(ring.fault()?.reason());
+        let pause = ring.retry_at().saturating_sub(now.monotonic);
+        let pause = u32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Some(unavailable.for_seconds(pause.max(RETRY_AFTER_SECONDS)))
     }
 }
 

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use super::call::CredentialsKind;
+#[cfg(feature = "jwt")]
+use super::signature_fault::SignatureFault;
 use crate::json::JsonType;
 use crate::reason::Reason;
 
@@ -32,6 +34,8 @@ pub(crate) enum Detail {
     Call(CallFailure),
     #[cfg(feature = "jwt")]
     Keys(KeysFault),
+    #[cfg(feature = "jwt")]
+    Signature(SignatureFault),
 }
 
 /// What is wrong with the response of the key endpoint.
@@ -371,6 +375,8 @@ impl fmt::Display for Fault {
             }
             #[cfg(feature = "jwt")]
             Detail::Keys(fault) => fault.fmt(f),
+            #[cfg(feature = "jwt")]
+            Detail::Signature(fault) => fault.fmt(f),
         }
     }
 }

@@ -13,6 +13,10 @@ mod key_set_call;
 mod members;
 mod response;
 mod retry_after;
+#[cfg(feature = "jwt")]
+mod signature_fault;
+#[cfg(feature = "jwt")]
+mod signed_response;
 #[cfg(not(feature = "jwt"))]
 mod without_jwt;
 
@@ -31,11 +35,15 @@ pub(crate) use fault::KeysFault;
 pub use fault::{CallFailure, Fault};
 #[cfg(feature = "jwt")]
 pub(crate) use interpret::unexpected_status;
-pub(crate) use interpret::{Introspected, interpret};
+pub(crate) use interpret::{Introspected, ResponseContent, interpret};
 pub use issuer_call::IssuerCall;
 #[cfg(feature = "jwt")]
 pub use key_set_call::KeySetCall;
 pub use response::{BodyCollector, IssuerResponse};
 pub(crate) use retry_after::{requested_wait, retry_after_seconds};
+#[cfg(feature = "jwt")]
+pub(crate) use signature_fault::SignatureFault;
+#[cfg(feature = "jwt")]
+pub(crate) use signed_response::{ExpectedResponse, read_signed, unsigned};
 #[cfg(not(feature = "jwt"))]
 pub(crate) use without_jwt::AssertionIds;

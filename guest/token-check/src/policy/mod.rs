@@ -199,8 +199,12 @@ impl Policy {
             &rules,
             &proof_members(dpop.as_ref(), &bound_tokens),
         )?;
-        let endpoint =
-            introspect_url.map(|url| Endpoint::new(url, &client_id, &client_secret, client_auth));
+        let endpoint = introspect_url.map(|url| {
+            let is_signed =
+                (verification.as_ref()).is_some_and(Verification::wants_signed_responses);
+            Endpoint::new(url, &client_id, &client_secret, client_auth)
+                .with_signed_responses(is_signed)
+        });
         Ok(Self {
             endpoint: endpoint.map(Arc::new),
             verification,
@@ -378,7 +382,8 @@ impl Policy {
         self.endpoint.as_ref()
     }
 
-    /// How JWTs are verified here. `None`: not at all.
+    /// How JWTs and responses are verified here. `None`: neither is.
+    #[cfg(feature = "jwt")]
     pub(crate) const fn verification(&self) -> Option<&Verification> {
         self.verification.as_ref()
     }
@@ -388,10 +393,16 @@ impl Policy {
         self.jwks_url().is_some()
     }
 
-    /// Whether any token is verified here, so that a host does not prepare for it in vain.
+    /// Whether any token or response is verified here, so that a host does not prepare for it in
+    /// vain.
     #[must_use]
     pub const fn verifies(&self) -> bool {
         self.verification.is_some()
+    }
+
+    /// Whether any token is verified here.
+    pub(crate) fn verifies_tokens(&self) -> bool {
+        (self.verification.as_ref()).is_some_and(|how| !how.introspects_all())
     }
 
     /// The URL by which the issuer is reached first: of introspection, else of the keys. `None`:

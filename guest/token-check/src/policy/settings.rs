@@ -196,6 +196,8 @@ settings! {
         "Interval in which tokens with unknown keys cause one fetch at most, per Envoy worker or Spin instance, {}.";
     JWKS_MAX_AGE: "jwks_max_age", seconds(MIN_JWKS_SECONDS, MAX_JWKS_AGE_SECONDS), Some("7200"),
         "How long keys are used at most while they cannot be fetched again, {}; never shorter than `jwks_ttl`.";
+    SIGNED_INTROSPECTION: "signed_introspection", Kind::Boolean, Some("false"),
+        "`true`: the issuer must sign its introspection responses (RFC 9701); one that it has not signed accepts no token. Needs `jwks_url` or `jwks`, and `expected_issuer`. See docs/strategies.md.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
         "Spin only: `scheme://host[:port]` of `introspect_url`, allowed as outbound host. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),

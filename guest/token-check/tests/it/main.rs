@@ -32,3 +32,4 @@ mod rules;
 mod schema;
 mod settings;
 mod shared_store;
+mod signed_introspection;
