@@ -118,6 +118,9 @@ pub(crate) fn for_service_b(reason: &str, status: u16) -> &'static str {
         "issuer_rejected_client" => {
             "Check WORKOUT18_RESOURCE_CLIENT_ID, WORKOUT18_CLIENT_AUTH and what it needs (WORKOUT18_RESOURCE_CLIENT_SECRET, WORKOUT18_CLIENT_KEY, WORKOUT18_INTROSPECT_TOKEN) of Service B: the issuer rejects its credentials. Its log says more."
         }
+        "issuer_response_unsigned" => {
+            "Have the issuer sign the introspection responses for WORKOUT18_RESOURCE_CLIENT_ID of Service B with a key at WORKOUT18_JWKS_URL, or unset WORKOUT18_SIGNED_INTROSPECTION of Service B. Its log says more."
+        }
         "issuer_unreachable" => {
             "Check WORKOUT18_INTROSPECT_URL of Service B and the network between it and its issuer."
         }

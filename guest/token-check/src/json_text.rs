@@ -79,6 +79,18 @@ pub(crate) fn select_members(object: &str, names: &[String]) -> Option<String> {
     Some(selected)
 }
 
+/// The value of the member of an object that has this name, as it is written there. `None`: there is
+/// none, or it is not an object.
+#[cfg(feature = "jwt")]
+pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let members = members(object)?;
+    let (written, member) = members.into_iter().find(
+        |(written, _)| matches!(json::read(written), Ok(Json::Text(written)) if written == name),
+    )?;
+    // The name ends before the colon.
+    Some(member.get(written.len().checked_add(1)?..)?.trim_ascii())
+}
+
 /// The members of a JSON object: the name, and all of it.
 fn members(object: &str) -> Option<Vec<(&str, &str)>> {
     let (mut scanner, mut depth) = (Scanner::default(), 0_usize);
@@ -159,5 +171,24 @@ mod tests {
         assert_eq!(select(&["d"]).unwrap(), r#"{"d":1}"#);
         assert_eq!(select(&[]).unwrap(), "{}");
         assert_eq!(select_members("{}", &[]).unwrap(), "{}");
+    }
+
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn the_value_of_a_member_is_as_it_is_written() {
+        let object = r#"{ "a:" : {"b" : 1} ,"\u0062"	:	"}\"," , "c":[ 1e999 ],"d":null,"b,":1 }"#;
+        for (name, value) in [
+            ("a:", Some(r#"{"b" : 1}"#)),
+            ("b", Some(r#""}\",""#)),
+            ("c", Some("[ 1e999 ]")),
+            ("d", Some("null")),
+            ("b,", Some("1")),
+            ("e", None),
+            ("1", None),
+        ] {
+            assert_eq!(member(object, name), value, "{name}");
+        }
+        assert_eq!(member("{}", "a"), None);
+        assert_eq!(member("[1]", "a"), None);
     }
 }

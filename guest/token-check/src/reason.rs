@@ -119,6 +119,8 @@ reasons! {
     IssuerRedirected = "issuer_redirected", Unavailable, "The issuer answered with a redirect.";
     /// The issuer rejected the credentials of *this service*.
     IssuerRejectedClient = "issuer_rejected_client", Unavailable, "The issuer rejected the credentials of this service.";
+    /// The response is not signed by the issuer for this service (RFC 9701 section 5).
+    IssuerResponseUnsigned = "issuer_response_unsigned", Unavailable, "The issuer's answer is not signed as this service needs it.";
     /// The issuer did not respond in time.
     IssuerTimeout = "issuer_timeout", Unavailable, "The issuer did not answer in time.";
     /// The issuer responded with a status that RFC 7662 does not define.

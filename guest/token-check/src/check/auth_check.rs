@@ -24,6 +24,8 @@ use super::verdict::{CacheStatus, Verdict, VerdictContext};
 #[cfg(not(feature = "jwt"))]
 use super::without_jwt::{Documents, Need};
 use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_access};
+#[cfg(not(feature = "jwt"))]
+use crate::introspection::ResponseContent;
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
 #[cfg(feature = "jwt")]
 use crate::jose::{NoSignatureHost, SignatureHost};
@@ -121,6 +123,13 @@ impl<W> AuthCheck<W> {
     #[expect(clippy::unused_self, reason = "as with the feature")]
     const fn need(&mut self, context: &mut RequestContext, _: Now) -> Need {
         Need::Flight(About::Token(context.key))
+    }
+
+    /// No response is signed.
+    #[cfg(not(feature = "jwt"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    const fn open(&self, _: &FlightState, _: &IssuerResponse, _: Now) -> Option<ResponseContent> {
+        Some(ResponseContent::Plain)
     }
 
     /// A request has arrived.
@@ -242,10 +251,15 @@ impl<W> AuthCheck<W> {
         now: Now,
     ) -> Progress<W> {
         let AwaitingResponse(mut flight) = ticket;
-        let (state, policy) = (&mut *flight.0, &self.policy);
+        let state = &mut *flight.0;
         let next = match response {
-            Ok(response) => self.lookup.responded(state, &response, policy, now),
-            Err(failure) => self.lookup.call_failed(state, failure, policy, now),
+            Ok(response) => match self.open(state, &response, now) {
+                Some(content) => {
+                    (self.lookup).responded(state, &response, content, &self.policy, now)
+                }
+                None => self.lookup.responded_too_early(state, now),
+            },
+            Err(failure) => (self.lookup).call_failed(state, failure, &self.policy, now),
         };
         self.advance(flight, next, now)
     }

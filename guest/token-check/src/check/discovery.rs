@@ -9,7 +9,7 @@ use super::flight::About;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::introspection::{
-    Detail, Endpoint, Fault, IssuerResponse, Metadata, MetadataFault, unexpected_status,
+    Detail, Fault, IssuerResponse, Metadata, MetadataFault, unexpected_status,
 };
 use crate::memory::SharedDocument;
 use crate::policy::Discovered;
@@ -95,11 +95,8 @@ impl<W> AuthCheck<W> {
     }
 
     fn learn_metadata(&mut self, discovered: Discovered, asked: i64) {
-        if let (Some(url), Some(credentials)) =
-            (discovered.introspection_endpoint, self.policy.credentials())
-        {
-            let endpoint = Endpoint::new(url, Arc::clone(credentials));
-            self.lookup.endpoint = Some(Arc::new(endpoint));
+        if let Some(url) = discovered.introspection_endpoint {
+            self.lookup.endpoint = self.policy.endpoint_at(url).map(Arc::new);
         }
         if let Some(url) = discovered.keys {
             self.documents.keys_url = Some(Arc::new(url));

@@ -36,6 +36,8 @@ pub(super) struct Documents {
     none: Vouchers,
     /// A fetch for which requests wait, and that the host has not begun.
     pub(super) wanted: Option<DocumentFlight>,
+    /// The issuer has signed a response with a key that is being fetched.
+    pub(super) is_rotating: bool,
 }
 
 /// A document that the issuer publishes.
@@ -103,6 +105,7 @@ impl Documents {
             ring: policy.verification().map(KeyRing::new),
             none: Vouchers::default(),
             wanted: None,
+            is_rotating: false,
         }
     }
 

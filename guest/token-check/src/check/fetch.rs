@@ -174,6 +174,9 @@ impl<W> AuthCheck<W> {
     /// Whoever waits looks again at what is known.
     fn end_fetch(&mut self, flight: &DocumentFlight, finished: Finished<W>) -> Progress<W> {
         flight.result.set(FlightResult::Abandoned);
+        if matches!(flight.document, Document::Keys) {
+            self.documents.is_rotating = false;
+        }
         Progress::Finished(Finished {
             woken: self.flights.finish(&flight.result),
             ..finished

@@ -176,6 +176,12 @@ pub(super) enum StoreRead {
 }
 
 impl FlightState {
+    /// Whether the current introspection call is about the token, and not the probe's.
+    #[cfg(feature = "jwt")]
+    pub(super) const fn is_about_token(&self) -> bool {
+        matches!(self.purpose, Purpose::Token)
+    }
+
     /// Since the first introspection call was sent.
     pub(super) fn latency(&self, now: Duration) -> Option<Duration> {
         Some(now.saturating_sub(self.result.first_call()?))

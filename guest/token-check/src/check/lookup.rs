@@ -8,7 +8,7 @@ use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
 use crate::introspection::{
     self, AssertionIds, CallFailure, Detail, Endpoint, Fault, Introspected, IntrospectionCall,
-    IssuerResponse,
+    IssuerResponse, ResponseContent,
 };
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
@@ -73,9 +73,7 @@ impl Lookup {
             log: LogThrottle::default(),
             time_of_calls: None,
             assertion_ids: AssertionIds::new(seed),
-            endpoint: (policy.introspect_url().zip(policy.credentials())).map(
-                |(url, credentials)| Arc::new(Endpoint::new(url.clone(), Arc::clone(credentials))),
-            ),
+            endpoint: policy.endpoint().map(Arc::new),
         }
     }
 
@@ -257,6 +255,7 @@ impl Lookup {
         &mut self,
         flight: &mut FlightState,
         response: &IssuerResponse,
+        content: ResponseContent,
         policy: &Policy,
         now: Now,
     ) -> Next {
@@ -267,7 +266,8 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(misconfigured().into()));
         };
         let credentials = endpoint.credentials_kind();
-        let interpreted = introspection::interpret(response, policy.claims_header(), credentials);
+        let claims_header = policy.claims_header();
+        let interpreted = introspection::interpret(response, content, claims_header, credentials);
         if !matches!(flight.purpose, Purpose::Token) {
             return self.probe_responded(flight, response, interpreted.err(), policy, now);
         }
@@ -310,6 +310,15 @@ impl Lookup {
             is_outage: false,
         };
         self.failed(flight, fault, policy, now)
+    }
+
+    /// The issuer responded with what nobody can read yet: whoever waits looks again at what is
+    /// known.
+    pub(super) fn responded_too_early(&mut self, flight: &FlightState, now: Now) -> Next {
+        self.note_time_of_call(flight.time_of_call(now.monotonic));
+        self.breaker.note_answer(now);
+        (self.breaker).record_response(flight.last_call.unwrap_or_default());
+        Next::Finish(FlightResult::Abandoned)
     }
 
     /// `fault`: what was wrong with the response.

@@ -15,6 +15,8 @@ mod lookup;
 #[cfg(feature = "jwt")]
 mod proofs;
 mod protocol;
+#[cfg(feature = "jwt")]
+mod signed_responses;
 mod unavailable;
 mod verdict;
 #[cfg(feature = "jwt")]

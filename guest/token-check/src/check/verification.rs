@@ -67,13 +67,14 @@ impl<W> AuthCheck<W> {
         None
     }
 
-    /// How to learn about the token of this request.
-    pub(super) fn need(&mut self, context: &mut RequestContext, now: Now) -> Need {
+    /// How to learn about the token of this request, whatever it takes to read a response about it.
+    pub(super) fn need_of_token(&mut self, context: &mut RequestContext, now: Now) -> Need {
         let introspect = Need::Flight(About::Token(context.key));
         if let Some(need) = self.needs_metadata(now) {
             return need;
         }
-        let Some(how) = self.policy.verification() else {
+        let how = self.policy.verification();
+        let Some(how) = how.filter(|how| !how.introspects_all()) else {
             return introspect;
         };
         let token = Arc::clone(&context.token);
@@ -161,9 +162,6 @@ impl<W> AuthCheck<W> {
             }
             return Found::Verified(is_good, voucher);
         }
-        if self.flights.was_dropped(About::Keys) {
-            ring.forget_attempt();
-        }
         // Keys that were fetched for this request are all that there are.
         let is_final = matches!(how.keys(), KeySource::Set(_))
             || (is_usable && ring.fault().is_none() && ring.fetched() >= milliseconds(arrived));
@@ -174,17 +172,41 @@ impl<W> AuthCheck<W> {
         };
         Found::NoKey(if is_final {
             Need::Refuse(Reason::UnknownKey, None)
-        } else if self.flights.in_progress(About::Keys).is_some() {
+        } else if self.fetches_keys(why, now) {
             Need::Flight(About::Keys)
-        } else if ring.may_fetch(why, now.monotonic) {
-            self.documents.wanted = self.start_keys(why, now);
-            Need::Flight(About::Keys)
-        } else if let Some(fault) = ring.fault() {
-            let unavailable = Unavailable::because(fault.reason());
-            Need::Unavailable(unavailable.until(ring.retry_at(), now))
+        } else if let Some(unavailable) = self.keys_unavailable(now) {
+            Need::Unavailable(unavailable)
         } else {
             Need::Refuse(Reason::UnknownKey, None)
         })
+    }
+
+    /// Whether keys are being fetched, from now on or already: for this reason they may be.
+    pub(super) fn fetches_keys(&mut self, why: Fetch, now: Now) -> bool {
+        let Some(ring) = &mut self.documents.ring else {
+            return false;
+        };
+        if self.documents.keys_url.is_none() {
+            return false;
+        }
+        if self.flights.was_dropped(About::Keys) {
+            ring.forget_attempt();
+        }
+        if self.flights.in_progress(About::Keys).is_some() {
+            return true;
+        }
+        if !ring.may_fetch(why, now.monotonic) {
+            return false;
+        }
+        self.documents.wanted = self.start_keys(why, now);
+        true
+    }
+
+    /// What there is to say while keys cannot be fetched, if it is the issuer's fault.
+    pub(super) fn keys_unavailable(&self, now: Now) -> Option<Unavailable> {
+        let ring = self.documents.ring.as_ref()?;
+        let unavailable = Unavailable::because(ring.fault()?.reason());
+        Some(unavailable.until(ring.retry_at(), now))
     }
 }
 

@@ -21,6 +21,9 @@ pub const USER_AGENT: &str = concat!("trust-triangle/", env!("CARGO_PKG_VERSION"
 /// RFC 7662 section 2.1: saves the issuer a search among its refresh tokens.
 const HINT: &str = "&token_type_hint=access_token";
 
+/// RFC 9701 section 5.
+pub(super) const SIGNED_MEDIA_TYPE: &str = "application/token-introspection+jwt";
+
 /// How we authenticate at the issuer.
 #[derive(Debug)]
 pub(crate) enum ClientAuth {
@@ -121,11 +124,21 @@ impl fmt::Debug for Credentials {
 pub(crate) struct Endpoint {
     url: Url,
     credentials: Arc<Credentials>,
+    /// The media type of the responses.
+    accept: &'static str,
 }
 
 impl Endpoint {
-    pub(crate) const fn new(url: Url, credentials: Arc<Credentials>) -> Self {
-        Self { url, credentials }
+    /// `are_signed`: the issuer is to sign its responses (RFC 9701 section 4).
+    pub(crate) const fn new(url: Url, credentials: Arc<Credentials>, are_signed: bool) -> Self {
+        Self {
+            url,
+            credentials,
+            accept: match are_signed {
+                true => SIGNED_MEDIA_TYPE,
+                false => "application/json",
+            },
+        }
     }
 
     /// What an operator has to check if the issuer rejects our credentials.
@@ -218,7 +231,7 @@ impl IntrospectionCall {
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
         [
             ("content-type", "application/x-www-form-urlencoded"),
-            ("accept", "application/json"),
+            ("accept", self.endpoint.accept),
             // Without it a proxy may compress the response (RFC 9110 section 12.5.3).
             ("accept-encoding", "identity"),
             ("user-agent", USER_AGENT),

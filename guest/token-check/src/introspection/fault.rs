@@ -3,6 +3,8 @@
 use core::fmt;
 
 use super::call::CredentialsKind;
+#[cfg(feature = "jwt")]
+use super::signature_fault::SignatureFault;
 use crate::json::JsonType;
 use crate::reason::Reason;
 
@@ -34,6 +36,8 @@ pub(crate) enum Detail {
     Keys(KeysFault),
     #[cfg(feature = "jwt")]
     Metadata(MetadataFault),
+    #[cfg(feature = "jwt")]
+    Signature(SignatureFault),
 }
 
 /// What is wrong with the response of the key endpoint.
@@ -426,6 +430,8 @@ impl fmt::Display for Fault {
             Detail::Keys(fault) => fault.fmt(f),
             #[cfg(feature = "jwt")]
             Detail::Metadata(fault) => fault.fmt(f),
+            #[cfg(feature = "jwt")]
+            Detail::Signature(fault) => fault.fmt(f),
         }
     }
 }

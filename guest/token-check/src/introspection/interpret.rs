@@ -20,10 +20,20 @@ pub(crate) struct Introspected {
     pub(crate) error_status: Option<u16>,
 }
 
+/// Whose words the content of a response is.
+pub(crate) enum ResponseContent {
+    /// Whoever responds to `introspect_url` is believed.
+    Plain,
+    /// What the issuer has signed, or what is wrong with that.
+    #[cfg(feature = "jwt")]
+    Signed(Result<String, Fault>),
+}
+
 /// `credentials`: what the call had.
 /// `claims_header`: see [`Facts::parse`].
 pub(crate) fn interpret(
     response: &IssuerResponse,
+    content: ResponseContent,
     claims_header: &ClaimsHeader,
     credentials: CredentialsKind,
 ) -> Result<Introspected, Fault> {
@@ -33,6 +43,8 @@ pub(crate) fn interpret(
         200 => {}
         400 | 401 | 403 => {
             return match subject(response, credentials) {
+                #[cfg(feature = "jwt")]
+                Subject::Token if let ResponseContent::Signed(Err(fault)) = &content => Err(*fault),
                 Subject::Token => Ok(Introspected {
                     facts: Facts::INACTIVE,
                     error_status: Some(status),
@@ -50,6 +62,18 @@ pub(crate) fn interpret(
         _ => return unexpected(unexpected_status(status)),
     }
     let malformed = |detail| Fault::new(Reason::IssuerAnswerMalformed, detail);
+    let parse = |document: &str| {
+        let facts = Facts::parse(document, claims_header);
+        facts.map(|facts| Introspected {
+            facts,
+            error_status: None,
+        })
+    };
+    match content {
+        ResponseContent::Plain => {}
+        #[cfg(feature = "jwt")]
+        ResponseContent::Signed(document) => return parse(&document?).map_err(malformed),
+    }
     if let Some(coding) = response.coding() {
         return Err(malformed(Detail::Coding(coding)));
     }
@@ -61,11 +85,7 @@ pub(crate) fn interpret(
         .ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, too_large))?;
     core::str::from_utf8(body)
         .map_err(|_| Detail::Document(Document::NotUtf8))
-        .and_then(|document| Facts::parse(document, claims_header))
-        .map(|facts| Introspected {
-            facts,
-            error_status: None,
-        })
+        .and_then(parse)
         .map_err(malformed)
 }
 

@@ -70,7 +70,7 @@ pub(crate) const fn member_fault(member: &'static str, fault: MemberFault) -> De
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 /// The members that are used. A fault names no other member.
-const USED_MEMBERS: [&str; 14] = [
+const USED_MEMBERS: [&str; 15] = [
     "active",
     "aud",
     "client_id",
@@ -82,6 +82,7 @@ const USED_MEMBERS: [&str; 14] = [
     "nbf",
     "scope",
     "sub",
+    "token_introspection",
     "token_type",
     "token_use",
     "typ",

@@ -14,6 +14,10 @@ mod members;
 mod metadata;
 mod response;
 mod retry_after;
+#[cfg(feature = "jwt")]
+mod signature_fault;
+#[cfg(feature = "jwt")]
+mod signed_response;
 #[cfg(not(feature = "jwt"))]
 mod without_jwt;
 
@@ -34,12 +38,16 @@ pub use fault::{CallFailure, Fault};
 pub(crate) use fault::{KeysFault, MetadataFault};
 #[cfg(feature = "jwt")]
 pub(crate) use interpret::unexpected_status;
-pub(crate) use interpret::{Introspected, interpret};
+pub(crate) use interpret::{Introspected, ResponseContent, interpret};
 pub use issuer_call::IssuerCall;
 #[cfg(feature = "jwt")]
 pub(crate) use metadata::Metadata;
 pub use metadata::metadata_urls;
 pub use response::{BodyCollector, IssuerResponse};
 pub(crate) use retry_after::{requested_wait, retry_after_seconds};
+#[cfg(feature = "jwt")]
+pub(crate) use signature_fault::SignatureFault;
+#[cfg(feature = "jwt")]
+pub(crate) use signed_response::{ExpectedResponse, read_signed, unsigned};
 #[cfg(not(feature = "jwt"))]
 pub(crate) use without_jwt::AssertionIds;

@@ -1,5 +1,7 @@
 //! The issuer's HTTP response, as a host collects it.
 
+#[cfg(feature = "jwt")]
+use super::call::SIGNED_MEDIA_TYPE;
 use super::fault::{Coding, Media};
 
 /// Default of `max_answer_bytes`, in bytes. A typical response has 400; one that lists many groups
@@ -96,12 +98,23 @@ pub struct IssuerResponse {
 }
 
 impl IssuerResponse {
+    /// The media type without parameters.
+    fn media_type(&self) -> &[u8] {
+        let value = self.content_type.as_deref().unwrap_or_default();
+        let essence = value.split(|b| *b == b';').next();
+        essence.unwrap_or_default().trim_ascii()
+    }
+
+    /// Whether it has the media type of a signed response.
+    #[cfg(feature = "jwt")]
+    pub(super) fn says_it_is_signed(&self) -> bool {
+        (self.media_type()).eq_ignore_ascii_case(SIGNED_MEDIA_TYPE.as_bytes())
+    }
+
     /// The media type, unless it is `application/json` or has the `+json` suffix (RFC 9110 section
     /// 8.3; parameters are ignored).
     pub(crate) fn media_unless_json(&self) -> Option<Media> {
-        let value = self.content_type.as_deref().unwrap_or_default();
-        let essence = value.split(|b| *b == b';').next();
-        let essence = essence.unwrap_or_default().trim_ascii();
+        let essence = self.media_type();
         let mut known = MEDIA_TYPES.iter();
         if let Some((_, media)) = known.find(|(name, _)| name.eq_ignore_ascii_case(essence)) {
             return *media;

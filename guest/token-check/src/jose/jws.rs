@@ -75,12 +75,22 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// Reads a JWS of another kind, whose `typ` must be this one, in lower case and without
-    /// `application/`: a proof of possession is a `dpop+jwt` (RFC 9449 section 4.2). It may bring
+    /// Reads a proof of possession, whose `typ` must be this one, in lower case and without
+    /// `application/`: that of RFC 9449 section 4.2 is a `dpop+jwt`. It may bring
     /// its key in `jwk`, which is not read here.
     #[must_use]
-    pub fn parse_other(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
+    pub fn parse_proof(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
         Self::read(token, &REFUSED_BESIDE_A_KEY, |found| {
+            (found == Some(typ)).then_some(Typ::Jwt)
+        })
+    }
+
+    /// Reads a JWS whose `typ` must be this one, in lower case and without `application/`, and which
+    /// does not bring its key: an introspection response is a `token-introspection+jwt` (RFC 9701
+    /// section 5).
+    #[must_use]
+    pub fn parse_as(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
+        Self::read(token, &REFUSED_MEMBERS, |found| {
             (found == Some(typ)).then_some(Typ::Jwt)
         })
     }

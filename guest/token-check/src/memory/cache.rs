@@ -120,7 +120,7 @@ pub(crate) struct FactsCache {
 impl FactsCache {
     pub(crate) fn new(policy: &Policy) -> Self {
         let segment = || {
-            let is_on = policy.caches_facts() || policy.verification().is_some();
+            let is_on = policy.caches_facts() || policy.verifies_tokens();
             is_on.then(|| segment(policy.cache_entries())).flatten()
         };
         Self {

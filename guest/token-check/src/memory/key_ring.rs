@@ -32,6 +32,9 @@ pub(crate) struct KeyRing {
     /// Before this time bad signatures cause no fetch: they must not use up what is for unknown
     /// keys, or a forger could have the first tokens of a new key refused.
     next_for_bad: Duration,
+    /// Before this time responses with unknown keys cause no fetch: what callers send must not use up
+    /// what is for the issuer's own responses.
+    next_for_response: Duration,
     /// When the last attempt began.
     attempted: Duration,
     /// Failed attempts in a row.
@@ -49,6 +52,8 @@ pub(crate) struct KeyRing {
 pub(crate) enum Fetch {
     /// There are none, or they are old.
     Due,
+    /// The issuer has signed a response with a key that is not there.
+    Response,
     /// A token names a key that is not there.
     Unknown,
     /// A signature was bad, although its key is known.
@@ -66,6 +71,7 @@ impl KeyRing {
             retry_at: Duration::ZERO,
             next_for_unknown: Duration::ZERO,
             next_for_bad: Duration::ZERO,
+            next_for_response: Duration::ZERO,
             attempted: Duration::ZERO,
             failures: 0,
             is_ended: false,
@@ -116,6 +122,7 @@ impl KeyRing {
         now >= self.retry_at
             && match why {
                 Fetch::Due => true,
+                Fetch::Response => now >= self.next_for_response,
                 Fetch::Unknown => now >= self.next_for_unknown,
                 Fetch::BadSignature => self.is_doubted && now >= self.next_for_bad,
             }
@@ -132,7 +139,7 @@ impl KeyRing {
         let is_old = self.set.is_none() || milliseconds(now) >= end;
         let is_reason = |why: &Fetch| match why {
             Fetch::Due => is_old && self.may_fetch(*why, now),
-            Fetch::Unknown | Fetch::BadSignature => self.may_fetch(*why, now),
+            Fetch::Unknown | Fetch::Response | Fetch::BadSignature => self.may_fetch(*why, now),
         };
         [Fetch::BadSignature, Fetch::Due]
             .into_iter()
@@ -154,6 +161,7 @@ impl KeyRing {
         let next = now.saturating_add(verification.min_interval());
         match why {
             Fetch::Due => {}
+            Fetch::Response => self.next_for_response = next,
             Fetch::Unknown => self.next_for_unknown = next,
             Fetch::BadSignature => self.next_for_bad = next,
         }
@@ -167,6 +175,7 @@ impl KeyRing {
         let next = self.attempted.saturating_add(GRACE);
         self.next_for_unknown = self.next_for_unknown.min(next);
         self.next_for_bad = self.next_for_bad.min(next);
+        self.next_for_response = self.next_for_response.min(next);
     }
 
     /// A signature was bad, although its key is known.

@@ -5,7 +5,7 @@ use url::Url;
 
 #[cfg(feature = "jwt")]
 use super::settings::{INTROSPECT_ORIGIN, JWKS_ORIGIN, JWKS_URL};
-use super::settings::{INTROSPECT_URL, ISSUER, ISSUER_ORIGIN, STRATEGY};
+use super::settings::{INTROSPECT_URL, ISSUER, ISSUER_ORIGIN, SIGNED_INTROSPECTION, STRATEGY};
 use super::settings_error::{Problem, SettingsError};
 #[cfg(feature = "jwt")]
 use super::urls::bare_origin;
@@ -39,8 +39,9 @@ impl Issuer {
         if let Some(origin) = values.optional(ISSUER_ORIGIN) {
             check_origin(ISSUER_ORIGIN, origin, ISSUER.key, &url)?;
         }
-        let is_used =
-            values.optional(INTROSPECT_URL).is_none() || values.choice(STRATEGY)? != "introspect";
+        let is_used = values.optional(INTROSPECT_URL).is_none()
+            || values.choice(STRATEGY)? != "introspect"
+            || values.boolean(SIGNED_INTROSPECTION)?;
         Ok(is_used.then(|| Self {
             text: text.to_owned(),
             #[cfg(feature = "jwt")]

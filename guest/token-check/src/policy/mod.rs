@@ -56,7 +56,7 @@ pub(crate) use without_dpop::DpopPolicy;
 pub(crate) use without_jwt::Verification;
 
 use crate::grammar::is_scope_token;
-use crate::introspection::{ClaimsHeader, ClientAuth, Credentials, Timeouts};
+use crate::introspection::{ClaimsHeader, ClientAuth, Credentials, Endpoint, Timeouts};
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
@@ -407,14 +407,17 @@ impl Policy {
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
-    /// How calls authenticate. `None`: no token is introspected.
-    pub(crate) const fn credentials(&self) -> Option<&Arc<Credentials>> {
-        self.credentials.as_ref()
+    /// Where tokens are introspected. `None`: nowhere, or where the metadata of the issuer say.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        self.endpoint_at(self.introspect_url.clone()?)
     }
 
-    /// Where tokens are introspected. `None`: nowhere, or where the metadata of the issuer say.
-    pub(crate) const fn introspect_url(&self) -> Option<&Url> {
-        self.introspect_url.as_ref()
+    /// The introspection endpoint with this URL. `None`: no token is introspected.
+    pub(crate) fn endpoint_at(&self, url: Url) -> Option<Endpoint> {
+        let verification = self.verification.as_ref();
+        let are_signed = verification.is_some_and(Verification::wants_signed_responses);
+        let credentials = Arc::clone(self.credentials.as_ref()?);
+        Some(Endpoint::new(url, credentials, are_signed))
     }
 
     /// What is to be found in the metadata of the issuer. `None`: nothing.
@@ -423,7 +426,8 @@ impl Policy {
         self.discovery.as_ref()
     }
 
-    /// How JWTs are verified here. `None`: not at all.
+    /// How JWTs and responses are verified here. `None`: neither is.
+    #[cfg(feature = "jwt")]
     pub(crate) const fn verification(&self) -> Option<&Verification> {
         self.verification.as_ref()
     }
@@ -437,10 +441,16 @@ impl Policy {
         self.jwks_url().is_some()
     }
 
-    /// Whether any token is verified here, so that a host does not prepare for it in vain.
+    /// Whether any token or response is verified here, so that a host does not prepare for it in
+    /// vain.
     #[must_use]
     pub const fn verifies(&self) -> bool {
         self.verification.is_some()
+    }
+
+    /// Whether any token is verified here.
+    pub(crate) fn verifies_tokens(&self) -> bool {
+        (self.verification.as_ref()).is_some_and(|how| !how.introspects_all())
     }
 
     /// The URL by which the issuer is reached first: of its metadata, else of introspection, else of
@@ -451,7 +461,7 @@ impl Policy {
         if let Some(discovery) = &self.discovery {
             return Some(discovery.url());
         }
-        self.introspect_url().or_else(|| self.jwks_url())
+        (self.introspect_url.as_ref()).or_else(|| self.jwks_url())
     }
 
     /// Where keys are fetched.

@@ -200,6 +200,8 @@ settings! {
         "How long keys are used at most while they cannot be fetched again, {}; never shorter than `jwks_ttl`.";
     ISSUER_ORIGIN: "issuer_origin", Kind::String, Some(""),
         "Spin only: `scheme://host[:port]` of `issuer`, allowed as outbound host. Not needed for IBM Verify and loopback.";
+    SIGNED_INTROSPECTION: "signed_introspection", Kind::Boolean, Some("false"),
+        "`true`: the issuer must sign its introspection responses (RFC 9701); one that it has not signed accepts no token. Needs the keys (`issuer`, `jwks_url` or `jwks`) and `expected_issuer`. See docs/strategies.md.";
     INTROSPECT_ORIGIN: "introspect_origin", Kind::String, Some(""),
         "`scheme://host[:port]` of `introspect_url`: in Spin allowed as outbound host, and with `issuer` allowed for an endpoint of another origin. Not needed for IBM Verify and loopback.";
     EXPECTED_AUD: "expected_aud", Kind::List, Some(""),

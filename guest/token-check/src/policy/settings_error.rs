@@ -90,12 +90,16 @@ pub enum Problem {
     },
     /// The document is no JWK set, or none of its keys can be used.
     NotAKeySet,
-    /// JWTs are to be verified, and this setting and `jwks_url` are both set, or neither is.
+    /// Signatures are to be verified, and this setting and `jwks_url` are both set, or neither is.
     OneKeySource,
+    /// Responses are to be signed, and nothing says by whom.
+    SignedByWhom,
     /// This build cannot verify signatures.
     WithoutJwt,
     /// This build reads no metadata.
     WithoutDiscovery,
+    /// The same, of responses.
+    WithoutSignedResponses,
     /// JWTs are verified here, and a requirement of this kind is not configured.
     NeededForJwt {
         /// The kind.
@@ -284,6 +288,13 @@ impl fmt::Display for SettingsError {
             ),
             Problem::OneKeySource => f.write_str(
                 "needs the keys of the issuer: set one of `issuer`, `jwks_url` and `jwks`",
+            ),
+            Problem::SignedByWhom => {
+                f.write_str("needs the `iss` of the responses: set `expected_issuer`")?;
+                self.lost("expected_issuer", f)
+            }
+            Problem::WithoutSignedResponses => f.write_str(
+                "must be `false`: this build has no signatures (cargo feature `jwt`)",
             ),
             Problem::WithoutJwt => f.write_str(
                 "must be `introspect`: this build has no signatures (cargo feature `jwt`)",

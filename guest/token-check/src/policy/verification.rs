@@ -1,4 +1,4 @@
-//! Which tokens are verified here, and with which keys.
+//! What is verified here, tokens or the issuer's responses about them, and with which keys.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::requirements::RequirementKind;
 use super::rules::Rules;
 use super::settings::{
     ALGORITHMS, CLIENT_ID_CLAIM, JWKS, JWKS_MAX_AGE, JWKS_MIN_INTERVAL, JWKS_ORIGIN, JWKS_TTL,
-    JWKS_URL, REQUIRE_AT_JWT, SCOPE_CLAIM, STRATEGY,
+    JWKS_URL, REQUIRE_AT_JWT, SCOPE_CLAIM, SIGNED_INTROSPECTION, STRATEGY, Setting,
 };
 use super::settings_error::{Problem, SettingsError};
 use super::urls::{check_origin, http_url};
@@ -18,10 +18,12 @@ use super::{Requirements, SettingValues, lacking};
 use crate::introspection::ClaimNames;
 use crate::jose::{Algorithm, Algorithms, KeySet};
 
-/// How JWTs are verified.
+/// How JWTs and responses are verified.
 #[derive(Debug)]
 pub(crate) struct Verification {
     strategy: Strategy,
+    /// Who may sign introspection responses. `None`: they are not signed.
+    response_issuers: Option<Box<[String]>>,
     keys: KeySource,
     algorithms: Algorithms,
     requires_at_jwt: bool,
@@ -34,6 +36,8 @@ pub(crate) struct Verification {
 /// Which tokens are verified, and which are introspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strategy {
+    /// None are verified, but the responses about them.
+    Introspect,
     /// All are verified, so all must be JWTs.
     Jwt,
     /// JWTs are verified, others are introspected.
@@ -61,7 +65,7 @@ impl core::fmt::Debug for KeySource {
 }
 
 impl Verification {
-    /// `None`: every token is introspected.
+    /// `None`: every token is introspected, and nothing is signed.
     pub(super) fn read(
         values: &SettingValues,
         allow_http: bool,
@@ -73,19 +77,34 @@ impl Verification {
             "jwt" => Strategy::Jwt,
             "auto" => Strategy::Auto,
             "both" => Strategy::Both,
-            _ => return Ok(None),
+            _ => Strategy::Introspect,
         };
+        let is_signed = values.boolean(SIGNED_INTROSPECTION)? && strategy != Strategy::Jwt;
         // Issuers sign for many services with one key, and some for many realms: RFC 9068 section 4.
-        for kind in [RequirementKind::Issuer, RequirementKind::Audience] {
+        let needed: &[_] = match (strategy, is_signed) {
+            (Strategy::Introspect, false) => return Ok(None),
+            (Strategy::Introspect, true) => &[],
+            (Strategy::Jwt | Strategy::Auto | Strategy::Both, _) => {
+                &[RequirementKind::Issuer, RequirementKind::Audience]
+            }
+        };
+        for &kind in needed {
             if let Some(rule) = lacking(kind, default, rules) {
                 let problem = Problem::NeededForJwt { kind, rule };
                 return Err(SettingsError::new(STRATEGY.key, problem));
             }
         }
+        let by_whom = match strategy {
+            Strategy::Introspect => SIGNED_INTROSPECTION,
+            Strategy::Jwt | Strategy::Auto | Strategy::Both => STRATEGY,
+        };
+        let keys = keys(values, allow_http, has_issuer, by_whom)?;
+        let response_issuers = is_signed.then(|| response_issuers(default, rules));
         let ttl = values.duration(JWKS_TTL)?;
         Ok(Some(Self {
             strategy,
-            keys: keys(values, allow_http, has_issuer)?,
+            response_issuers: response_issuers.transpose()?,
+            keys,
             algorithms: algorithms(values)?,
             requires_at_jwt: values.boolean(REQUIRE_AT_JWT)?,
             claim_names: ClaimNames {
@@ -101,6 +120,21 @@ impl Verification {
     /// Whether no token is introspected.
     pub(super) fn replaces_introspection(&self) -> bool {
         self.strategy == Strategy::Jwt
+    }
+
+    /// Whether no token is verified.
+    pub(crate) fn introspects_all(&self) -> bool {
+        self.strategy == Strategy::Introspect
+    }
+
+    /// Whether introspection responses must be signed.
+    pub(super) const fn wants_signed_responses(&self) -> bool {
+        self.response_issuers.is_some()
+    }
+
+    /// Who may sign introspection responses. `None`: they are not signed.
+    pub(crate) fn response_issuers(&self) -> Option<&[String]> {
+        self.response_issuers.as_deref()
     }
 
     /// Whether tokens that are no JWTs are introspected.
@@ -146,10 +180,31 @@ impl Verification {
     }
 }
 
+/// The issuers that some route accepts tokens from. There is one introspection endpoint and one set
+/// of keys for all of them, and facts are shared by all routes; each route checks the `iss` of the
+/// token by itself.
+fn response_issuers(default: &Requirements, rules: &Rules) -> Result<Box<[String]>, SettingsError> {
+    let in_rules = rules.with_requirements();
+    let all = [default].into_iter().chain(in_rules.map(|(_, one)| one));
+    let mut issuers: Vec<_> = all
+        .flat_map(|requirements| requirements.issuers.as_slice())
+        .cloned()
+        .collect();
+    issuers.sort_unstable();
+    issuers.dedup();
+    if issuers.is_empty() {
+        let problem = Problem::SignedByWhom;
+        return Err(SettingsError::new(SIGNED_INTROSPECTION.key, problem));
+    }
+    Ok(issuers.into())
+}
+
+/// `needs`: the setting that needs keys.
 fn keys(
     values: &SettingValues,
     allow_http: bool,
     has_issuer: bool,
+    needs: &Setting,
 ) -> Result<KeySource, SettingsError> {
     match (values.optional(JWKS_URL), values.optional(JWKS)) {
         (Some(url), None) => {
@@ -164,7 +219,7 @@ fn keys(
             .map_err(|_| SettingsError::new(JWKS.key, Problem::NotAKeySet)),
         (Some(_), Some(_)) => Err(SettingsError::new(JWKS.key, Problem::OneKeySource)),
         (None, None) if has_issuer => Ok(KeySource::Discovered),
-        (None, None) => Err(SettingsError::new(STRATEGY.key, Problem::OneKeySource)),
+        (None, None) => Err(SettingsError::new(needs.key, Problem::OneKeySource)),
     }
 }
 

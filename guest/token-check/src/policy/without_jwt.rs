@@ -1,7 +1,7 @@
 //! Without the feature `jwt`, no token is verified here, and no metadata are read.
 
 use super::rules::Rules;
-use super::settings::STRATEGY;
+use super::settings::{SIGNED_INTROSPECTION, STRATEGY};
 use super::settings_error::{Problem, SettingsError};
 use super::{Requirements, SettingValues};
 
@@ -10,7 +10,8 @@ use super::{Requirements, SettingValues};
 pub(crate) enum Verification {}
 
 impl Verification {
-    /// Every strategy but introspection is an error: nothing may seem to be verified.
+    /// Every strategy but introspection is an error, and so are signed responses: nothing may seem to
+    /// be verified.
     pub(super) fn read(
         values: &SettingValues,
         _: bool,
@@ -18,10 +19,22 @@ impl Verification {
         _: &Requirements,
         _: &Rules,
     ) -> Result<Option<Self>, SettingsError> {
+        if values.boolean(SIGNED_INTROSPECTION)? {
+            let problem = Problem::WithoutSignedResponses;
+            return Err(SettingsError::new(SIGNED_INTROSPECTION.key, problem));
+        }
         match values.choice(STRATEGY)? {
             "introspect" => Ok(None),
             _ => Err(SettingsError::new(STRATEGY.key, Problem::WithoutJwt)),
         }
+    }
+
+    pub(super) const fn wants_signed_responses(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn introspects_all(&self) -> bool {
+        match *self {}
     }
 
     pub(super) const fn replaces_introspection(&self) -> bool {

@@ -74,7 +74,7 @@ impl Proof {
         }
         // 2 and 4
         let proof = core::str::from_utf8(proof).map_err(|_| ProofFault::Malformed)?;
-        let Some(Ok(jws)) = Jws::parse_other(proof, TYPE) else {
+        let Some(Ok(jws)) = Jws::parse_proof(proof, TYPE) else {
             return Err(ProofFault::Malformed);
         };
         // 5

@@ -642,3 +642,20 @@ fn metadata_faults_are_counted_by_their_reason() {
         Some(Reason::IssuerMetadataUnusable)
     );
 }
+
+#[test]
+fn rfc9701_the_issuer_alone_is_enough_for_signed_responses() {
+    // Also where `introspect_url` is set: somebody has to say who signs, and with which keys.
+    for introspect_url in ["", INTROSPECT] {
+        let settings = [
+            ("introspect_url", introspect_url),
+            ("signed_introspection", "true"),
+        ];
+        let mut world = World::new(&settings);
+        assert_eq!(
+            world.get("opaque"),
+            unavailable(Reason::IssuerResponseUnsigned)
+        );
+        assert_eq!(world.issuer.urls(), [OPENID, JWKS, INTROSPECT]);
+    }
+}

@@ -191,18 +191,18 @@ fn rfc9449_proofs_verify_with_the_key_that_they_bring() {
             URL_SAFE_NO_PAD.encode_to_string(key.thumbprint()),
             "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
         );
-        let jws = Jws::parse_other(&proof, "dpop+jwt").unwrap().ok().unwrap();
+        let jws = Jws::parse_proof(&proof, "dpop+jwt").unwrap().ok().unwrap();
         assert_eq!(jws.claims(), claims.as_bytes());
         assert!(key.verify(&jws, &NoSignatureHost));
         let mut wrong = proof.clone().into_bytes();
         let last = wrong.len() - 2;
         wrong[last] ^= 1;
         let wrong = String::from_utf8(wrong).unwrap();
-        let jws = Jws::parse_other(&wrong, "dpop+jwt").unwrap().ok().unwrap();
+        let jws = Jws::parse_proof(&wrong, "dpop+jwt").unwrap().ok().unwrap();
         assert!(!key.verify(&jws, &NoSignatureHost));
         // Never an access token, and never of another type.
         assert_eq!(problem(&proof), Some(JwsProblem::UnsupportedHeader));
-        let other = Jws::parse_other(&proof, "token-introspection+jwt").unwrap();
+        let other = Jws::parse_proof(&proof, "token-introspection+jwt").unwrap();
         assert_eq!(other.err(), Some(JwsProblem::WrongType));
     }
 }

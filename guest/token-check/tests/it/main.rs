@@ -33,3 +33,4 @@ mod rules;
 mod schema;
 mod settings;
 mod shared_store;
+mod signed_introspection;
