@@ -60,7 +60,7 @@ impl<H: Host> Dispatcher<H> {
         }
     }
 
-    pub(crate) const fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         self.check.policy()
     }
 
@@ -207,11 +207,15 @@ impl<H: Host> Dispatcher<H> {
 
     /// What is the issuer's fault or ours is an error; what a token lacks is a warning.
     pub(crate) fn log_event(&self, event: Option<&LogEvent>) {
+        let is_denied = |event: &LogEvent| {
+            let fault = event.fault();
+            fault.is_some_and(|fault| fault.reason() == Reason::IssuerCallDenied)
+        };
         match event {
             None => {}
-            Some(LogEvent::Fault(fault)) if fault.reason() == Reason::IssuerCallDenied => {
+            Some(event) if is_denied(event) => {
                 let cluster = self.calls.cluster();
-                let line = format!("{fault}: there is no Envoy cluster {cluster:?}");
+                let line = format!("{event}: there is no Envoy cluster {cluster:?}");
                 self.host.log(LogLevel::Error, &line);
             }
             Some(event) if event.is_error() => self.host.log(LogLevel::Error, &event.to_string()),

@@ -3,9 +3,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::auth_check::AuthCheck;
 use super::documents::Need;
 use super::flight::About;
+use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::introspection::{
@@ -16,7 +16,7 @@ use crate::policy::Discovered;
 use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
-impl<W> AuthCheck<W> {
+impl<W> IssuerCheck<W> {
     /// What a request needs before anything can be done with its token. `None`: the metadata are
     /// known, or none are needed.
     pub(super) fn needs_metadata(&mut self, now: Now) -> Option<Need> {

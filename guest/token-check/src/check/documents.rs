@@ -52,6 +52,8 @@ pub(super) enum Document {
 
 /// A fetch of a document. When it is dropped, those that wait for it fetch again.
 pub(super) struct DocumentFlight {
+    /// The number of the issuer.
+    pub(super) issuer: usize,
     pub(super) document: Document,
     pub(super) result: Arc<SharedResult>,
     /// When the current call was sent.
@@ -64,12 +66,14 @@ pub(super) struct DocumentFlight {
 
 impl DocumentFlight {
     pub(super) const fn new(
+        issuer: usize,
         document: Document,
         result: Arc<SharedResult>,
         ends: Duration,
         may_share: bool,
     ) -> Self {
         Self {
+            issuer,
             document,
             result,
             called: Duration::ZERO,

@@ -3,27 +3,18 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::auth_check::AuthCheck;
 use super::documents::{Document, DocumentFlight, Documents};
 use super::flight::{About, FlightResult};
+use super::issuer_check::IssuerCheck;
 use super::protocol::{Action, AwaitingDocument, Finished, Progress, StoreFailed};
 use crate::introspection::{CallFailure, DocumentCall, Fault, IssuerResponse};
 use crate::memory::{Fetch, SharedDocument};
 use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
-impl<W> AuthCheck<W> {
-    /// Whether documents are fetched from time to time, so that a host that has a timer keeps it
-    /// running.
-    #[must_use]
-    pub fn fetches_documents(&self) -> bool {
-        self.policy.fetches_documents()
-    }
-
-    /// What is to be fetched for the host's own sake: the metadata of the issuer, or its keys. To be
-    /// asked for after each [`begin`](Self::begin) and [`resume`](Self::resume), and by a timer if
-    /// there is one. No request leads it: run it whoever leaves.
-    pub fn next_fetch(&mut self, now: Now) -> Option<Action> {
+impl<W> IssuerCheck<W> {
+    /// What is to be fetched: the metadata of the issuer, or its keys.
+    pub(super) fn next_fetch(&mut self, now: Now) -> Option<Action> {
         let wanted = self.documents.wanted.take();
         let mut flight = wanted
             .or_else(|| self.due_metadata(now))
@@ -50,7 +41,13 @@ impl<W> AuthCheck<W> {
     pub(super) fn start_metadata(&mut self, now: Now) -> DocumentFlight {
         let ends = now.monotonic.saturating_add(self.policy.timeout());
         let result = self.flights.start_fetch(About::Metadata, ends);
-        DocumentFlight::new(Document::Metadata { place: 0 }, result, ends, true)
+        DocumentFlight::new(
+            self.number,
+            Document::Metadata { place: 0 },
+            result,
+            ends,
+            true,
+        )
     }
 
     /// The keys, if they are to be fetched although no request waits for them.
@@ -74,17 +71,22 @@ impl<W> AuthCheck<W> {
         let result = self.flights.start_fetch(About::Keys, ends);
         // For another reason, what another instance has fetched may not do.
         let may_share = why == Fetch::Due;
-        Some(DocumentFlight::new(Document::Keys, result, ends, may_share))
+        Some(DocumentFlight::new(
+            self.number,
+            Document::Keys,
+            result,
+            ends,
+            may_share,
+        ))
     }
 
     /// The shared store returned the value of the key, if there is one.
-    pub fn document_read(
+    pub(super) fn document_read(
         &mut self,
-        ticket: AwaitingDocument,
+        flight: DocumentFlight,
         value: Result<Option<Vec<u8>>, StoreFailed>,
         now: Now,
     ) -> Progress<W> {
-        let AwaitingDocument(flight) = ticket;
         match (value, &mut self.lookup.store) {
             (Ok(Some(value)), Some(_)) => {
                 let is_enough = match flight.document {
@@ -102,13 +104,12 @@ impl<W> AuthCheck<W> {
     }
 
     /// The issuer responded, with any status, or the call failed.
-    pub fn document_responded(
+    pub(super) fn document_responded(
         &mut self,
-        ticket: AwaitingDocument,
+        mut flight: DocumentFlight,
         response: Result<IssuerResponse, CallFailure>,
         now: Now,
     ) -> Progress<W> {
-        let AwaitingDocument(mut flight) = ticket;
         let mut finished = Finished::default();
         let fault = match response {
             Ok(response) => match flight.document {
@@ -142,7 +143,8 @@ impl<W> AuthCheck<W> {
             self.note_fault(flight.document, fault, now);
         }
         finished.fault = fault;
-        finished.event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
+        let event = fault.and_then(|fault| self.lookup.log.fault(fault, now));
+        finished.event = event.map(|event| self.lookup.log.named(event));
         self.end_fetch(&flight, finished)
     }
 

@@ -37,6 +37,11 @@ impl PendingRequest {
     pub const fn deadline(&self) -> Duration {
         self.context.deadline
     }
+
+    /// The number of its issuer.
+    pub(super) const fn issuer(&self) -> usize {
+        self.context.issuer
+    }
 }
 
 impl core::fmt::Debug for PendingRequest {
@@ -62,6 +67,8 @@ pub(super) enum About {
 /// What is kept of a request while it waits.
 #[derive(Clone)]
 pub(super) struct RequestContext {
+    /// The number of the issuer.
+    pub(super) issuer: usize,
     pub(super) key: TokenKey,
     pub(super) token: Arc<AccessToken>,
     pub(super) requirements: Arc<Requirements>,
@@ -119,6 +126,13 @@ impl RequestContext {
 /// sleep until their deadline.
 #[must_use]
 pub struct Flight(pub(super) Box<FlightState>);
+
+impl Flight {
+    /// The number of its issuer.
+    pub(super) const fn issuer(&self) -> usize {
+        self.0.context.issuer
+    }
+}
 
 impl Drop for Flight {
     fn drop(&mut self) {

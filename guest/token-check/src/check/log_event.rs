@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::decision::Decision;
 use crate::introspection::{Claims, Detail, Fault};
@@ -43,6 +44,13 @@ pub enum LogEvent {
     /// A DPoP proof is not good.
     #[cfg(feature = "jwt")]
     Proof(ProofFault),
+    /// One of these, where there are several issuers.
+    OfIssuer {
+        /// The issuer, as in the settings.
+        issuer: Arc<str>,
+        /// What is to be logged.
+        event: Box<Self>,
+    },
 }
 
 /// What was required of a token, and what the issuer says about it.
@@ -59,7 +67,21 @@ impl LogEvent {
     /// warning.
     #[must_use]
     pub const fn is_error(&self) -> bool {
-        matches!(self, Self::Fault(_))
+        match self {
+            Self::Fault(_) => true,
+            Self::OfIssuer { event, .. } => event.is_error(),
+            _ => false,
+        }
+    }
+
+    /// The fault, if it is one.
+    #[must_use]
+    pub const fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Fault(fault) => Some(*fault),
+            Self::OfIssuer { event, .. } => event.fault(),
+            _ => None,
+        }
     }
 }
 
@@ -97,6 +119,7 @@ impl fmt::Display for LogEvent {
             ),
             #[cfg(feature = "jwt")]
             Self::Proof(fault) => fault.fmt(f),
+            Self::OfIssuer { issuer, event } => write!(f, "{event}; issuer {issuer}"),
             Self::Stale => {
                 f.write_str("stale: cached results are used past their time while the issuer is unavailable")
             }
@@ -118,6 +141,8 @@ enum Kind {
 /// Knows what was logged lately.
 #[derive(Default)]
 pub(super) struct LogThrottle {
+    /// Whose events these are, where there are several issuers.
+    issuer: Option<Arc<str>>,
     last_logged: Vec<(Kind, Duration)>,
     inactive_streak: InactiveStreak,
 }
@@ -137,6 +162,25 @@ impl Default for InactiveStreak {
 }
 
 impl LogThrottle {
+    /// `issuer`: where there are several.
+    pub(super) fn new(issuer: Option<&str>) -> Self {
+        Self {
+            issuer: issuer.map(Into::into),
+            ..Self::default()
+        }
+    }
+
+    /// The event with its issuer, where there are several.
+    pub(super) fn named(&self, event: LogEvent) -> LogEvent {
+        match &self.issuer {
+            None => event,
+            Some(issuer) => LogEvent::OfIssuer {
+                issuer: Arc::clone(issuer),
+                event: Box::new(event),
+            },
+        }
+    }
+
     fn is_due(&mut self, kind: Kind, now: Now) -> bool {
         let is_recent = |last: Duration| now.monotonic < last.saturating_add(LOG_INTERVAL);
         self.last_logged.retain(|(_, last)| is_recent(*last));
@@ -204,6 +248,22 @@ impl LogThrottle {
         }
     }
 
+    /// A token that is for none of several issuers, and the issuer that it names.
+    #[cfg(feature = "jwt")]
+    pub(super) fn foreign(
+        &mut self,
+        reason: Reason,
+        issuer: Option<&str>,
+        requirements: &Requirements,
+        now: Now,
+    ) -> Option<LogEvent> {
+        let is_due = reason != Reason::MalformedJwt && self.is_due(Kind::Refused(reason), now);
+        is_due.then(|| {
+            let expected = requirements.issuers.as_slice();
+            mismatch(reason, "iss", &mut issuer.into_iter(), expected)
+        })
+    }
+
     /// What the log shows about a refusal and the caller does not see.
     pub(super) fn decided(
         &mut self,
@@ -253,13 +313,22 @@ impl LogThrottle {
         if !self.is_due(Kind::Refused(reason), now) {
             return None;
         }
-        Some(LogEvent::Mismatch(Mismatch {
-            reason,
-            member,
-            actual: list(actual),
-            expected: list(&mut expected.iter().map(String::as_str)),
-        }))
+        Some(mismatch(reason, member, actual, expected))
     }
+}
+
+fn mismatch(
+    reason: Reason,
+    member: &'static str,
+    actual: &mut dyn Iterator<Item = &str>,
+    expected: &[String],
+) -> LogEvent {
+    LogEvent::Mismatch(Mismatch {
+        reason,
+        member,
+        actual: list(actual),
+        expected: list(&mut expected.iter().map(String::as_str)),
+    })
 }
 
 /// The names, each quoted, separated by commas and truncated.

@@ -70,7 +70,7 @@ impl Lookup {
             known: KnownTokens::new(policy.cache_entries()),
             store: None,
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
-            log: LogThrottle::default(),
+            log: LogThrottle::new(policy.only_issuer()),
             time_of_calls: None,
             assertion_ids: AssertionIds::new(seed),
             endpoint: policy.endpoint().map(Arc::new),

@@ -4,12 +4,15 @@ mod admission;
 mod audit;
 mod auth_check;
 #[cfg(feature = "jwt")]
+mod choice;
+#[cfg(feature = "jwt")]
 mod discovery;
 #[cfg(feature = "jwt")]
 mod documents;
 #[cfg(feature = "jwt")]
 mod fetch;
 mod flight;
+mod issuer_check;
 mod log_event;
 mod lookup;
 #[cfg(feature = "jwt")]

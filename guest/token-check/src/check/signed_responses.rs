@@ -7,9 +7,9 @@
 
 use core::time::Duration;
 
-use super::auth_check::AuthCheck;
 use super::documents::Need;
 use super::flight::{About, FlightState, RequestContext};
+use super::issuer_check::IssuerCheck;
 use super::unavailable::Unavailable;
 use crate::introspection::{
     self, ExpectedResponse, Fault, IssuerResponse, ResponseContent, SignatureFault, unsigned,
@@ -26,7 +26,7 @@ enum Unverified {
     NoKey(SignatureFault),
 }
 
-impl<W> AuthCheck<W> {
+impl<W> IssuerCheck<W> {
     /// How to learn about the token of this request. Nothing is introspected without keys to verify
     /// the response.
     pub(super) fn need(&mut self, context: &mut RequestContext, now: Now) -> Need {

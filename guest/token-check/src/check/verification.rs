@@ -3,9 +3,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::auth_check::AuthCheck;
 use super::documents::Need;
 use super::flight::{About, RequestContext};
+use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::decision::{Decision, Refusal, decide};
@@ -23,7 +23,7 @@ enum Found {
     NoKey(Need),
 }
 
-impl<W> AuthCheck<W> {
+impl<W> IssuerCheck<W> {
     /// Takes keys that another instance has fetched. Whether they are as new as they must be.
     pub(super) fn read_keys(&mut self, value: &[u8], now: Now) -> bool {
         let (Some(store), Some(ring), Some(how), Some(url)) = (

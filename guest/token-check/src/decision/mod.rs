@@ -232,6 +232,11 @@ fn first_violation(
     if claims.is_unfinished() {
         return Some(Reason::UnfinishedLogin);
     }
+    // Where there are several issuers, none vouches for another one's tokens.
+    let is_own = |issuer| policy.only_issuer().is_none_or(|own| own == issuer);
+    if !claims.issuer().is_none_or(is_own) {
+        return Some(Reason::WrongIssuer);
+    }
     match match_any(requirements.issuers.as_slice(), claims.issuer()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoIssuer),

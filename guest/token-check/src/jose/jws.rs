@@ -162,6 +162,31 @@ impl<'a> Jws<'a> {
     }
 }
 
+/// Whom a token names as its issuer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ClaimedIssuer {
+    /// The claims cannot be read.
+    Malformed,
+    /// There is no `iss` that is a text.
+    None,
+    Named(String),
+}
+
+/// The `iss` of a JWT, not verified: to compare with, and for nothing else. `None`: it is no JWT by its
+/// shape.
+pub(crate) fn claimed_issuer(token: &str) -> Option<ClaimedIssuer> {
+    let jws = Jws::read(token, &[], |_| Some(Typ::Absent))?;
+    let claims = jws.ok().and_then(|jws| String::from_utf8(jws.claims).ok());
+    let Some(Ok(Json::Object(members))) = claims.as_deref().map(json::examine) else {
+        return Some(ClaimedIssuer::Malformed);
+    };
+    let issuer = members.into_iter().find(|(name, _)| name == "iss");
+    Some(match issuer {
+        Some((_, Json::Text(issuer))) => ClaimedIssuer::Named(issuer.into_owned()),
+        _ => ClaimedIssuer::None,
+    })
+}
+
 impl Header {
     /// `None`: it is not the header of a JWS.
     fn read(segment: &str, refused: &[&str]) -> Option<Result<Self, JwsProblem>> {

@@ -183,11 +183,13 @@ pub(crate) struct SharedStore {
 }
 
 impl SharedStore {
-    /// `keys`: if they are derived already, which takes a while.
+    /// `keys`: if they are derived already, which takes a while. `issuer`: its number, for names of
+    /// its own where there are several.
     pub(crate) fn new(
         policy: &Policy,
         sharing: Sharing,
         keys: Option<DerivedKeys>,
+        issuer: usize,
     ) -> Option<Self> {
         let shares_facts = policy.caches_facts();
         if sharing == Sharing::None || !(shares_facts || policy.fetches_documents()) {
@@ -198,6 +200,7 @@ impl SharedStore {
         Some(Self {
             salt: match supports_leases {
                 true => (keys.salt() + ".").into(),
+                false if issuer > 0 => format!("{issuer}.").into(),
                 // The store is ours, and must not grow with every new secret.
                 false => Arc::default(),
             },
@@ -432,7 +435,7 @@ mod tests {
             ("cache_entries", "1"),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        SharedStore::new(&Policy::new(settings).unwrap(), sharing, None).unwrap()
+        SharedStore::new(&Policy::new(settings).unwrap(), sharing, None, 0).unwrap()
     }
 
     fn leasing() -> SharedStore {

@@ -6,7 +6,10 @@ mod client_auth;
 mod dpop;
 mod environment;
 mod issuer;
+#[cfg(feature = "jwt")]
+mod issuers;
 mod names;
+mod one_of;
 mod requirements;
 mod resource_metadata;
 mod rules;
@@ -62,13 +65,14 @@ use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
 use issuer::Issuer;
 use names::near;
+use one_of::OneOf;
 use rules::Rules;
 use settings::{
     ALLOW_HTTP, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, AUDIT, BREAKER_FAULTS, CACHE_ENTRIES,
     CACHE_KEY, CACHE_STORE, CACHE_TTL, CLAIMS_HEADER, CONNECT_TIMEOUT, EXPECTED_AUD,
-    EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, LEEWAY,
-    MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL, PROBE_INTERVAL,
-    REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
+    EXPECTED_ISSUER, FIRST_BYTE_TIMEOUT, FORWARD_TOKEN, INTROSPECT_ORIGIN, INTROSPECT_URL, ISSUERS,
+    LEEWAY, MAX_ANSWER_BYTES, MAX_CALLS, MAX_TOKEN_BYTES, MAX_WAITING, NEGATIVE_CACHE_TTL,
+    PROBE_INTERVAL, REALM, REQUIRE, REQUIRED_SCOPE, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET,
     RESOURCE_IDENTIFIER, RULES, STALE_IF_ERROR, TIMEOUT, TOKEN_TYPES,
 };
 use urls::{check_origin, http_url};
@@ -93,6 +97,10 @@ pub struct Policy {
     cache_key: Option<CacheKey>,
     default: Arc<Requirements>,
     rules: Rules,
+    /// With several issuers: the one that this policy is about.
+    only_issuer: Option<String>,
+    /// With several issuers, in the policy of the first: those of the others.
+    others: Box<[Arc<Self>]>,
     token_types: Vec<String>,
     max_token_bytes: usize,
     max_answer_bytes: usize,
@@ -144,14 +152,46 @@ impl Policy {
     ) -> Result<Self, SettingsError> {
         values
             .check()
-            .and_then(|()| Self::read(values, source))
+            .and_then(|()| match values.optional(ISSUERS) {
+                None => Self::read(values, source, None),
+                #[cfg(feature = "jwt")]
+                Some(document) => Self::several(values, document, source),
+                #[cfg(not(feature = "jwt"))]
+                Some(_) => Err(SettingsError::new(ISSUERS.key, Problem::WithoutIssuers)),
+            })
             .map_err(|error| {
-                let source = values.source(&error.key).unwrap_or(source);
+                let source = values.source(error.own_key()).unwrap_or(source);
                 error.at(source)
             })
     }
 
-    fn read(values: &SettingValues, source: SettingSource) -> Result<Self, SettingsError> {
+    /// The policy of the first of several issuers, with those of the others.
+    #[cfg(feature = "jwt")]
+    fn several(
+        values: &SettingValues,
+        document: &str,
+        source: SettingSource,
+    ) -> Result<Self, SettingsError> {
+        let mut policies = Vec::new();
+        for (at, (one_of, values)) in issuers::read(values, document, source)?.iter().enumerate() {
+            let policy = Self::read(values, source, Some(one_of));
+            let policy = policy.map_err(|error| issuers::in_list(at, error))?;
+            issuers::check_rules(&policy.rules, one_of)?;
+            policies.push(policy);
+        }
+        let mut policies = policies.into_iter();
+        let missing = || SettingsError::new(ISSUERS.key, Problem::Missing);
+        let mut first = policies.next().ok_or_else(missing)?;
+        first.others = policies.map(Arc::new).collect();
+        Ok(first)
+    }
+
+    /// `one_of`: with several issuers.
+    fn read(
+        values: &SettingValues,
+        source: SettingSource,
+        one_of: Option<&OneOf>,
+    ) -> Result<Self, SettingsError> {
         let allow_http = values.boolean(ALLOW_HTTP)?;
         let realm = values.required(REALM)?.to_owned();
         if !realm
@@ -165,11 +205,16 @@ impl Policy {
             return Err(SettingsError::new(REQUIRED_SCOPE.key, Problem::NotAScope));
         }
         let issuer = Issuer::read(values, allow_http)?;
-        let expected_issuer = (values.optional(EXPECTED_ISSUER))
+        let expected_issuer = (one_of.map(|one_of| one_of.own.as_str()))
+            .or_else(|| values.optional(EXPECTED_ISSUER))
             .or_else(|| issuer.as_ref().map(Issuer::as_str))
             .map(str::to_owned);
         let default = Requirements {
-            issuers: Vec::from_iter(expected_issuer.clone()).into(),
+            issuers: match one_of {
+                Some(one_of) => one_of.all.clone(),
+                None => Vec::from_iter(expected_issuer.clone()),
+            }
+            .into(),
             audiences: values.list(EXPECTED_AUD)?.into(),
             clients: values.list(ALLOWED_CLIENTS)?.into(),
             grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
@@ -184,7 +229,8 @@ impl Policy {
         check_required_kinds(&values.list(REQUIRE)?, &default, &rules)?;
         let timeout = values.duration(TIMEOUT)?;
         let has_issuer = issuer.is_some();
-        let verification = Verification::read(values, allow_http, has_issuer, &default, &rules)?;
+        let verification =
+            Verification::read(values, allow_http, has_issuer, one_of, &default, &rules)?;
         let introspects =
             !(verification.as_ref()).is_some_and(Verification::replaces_introspection);
         let introspect_url = match introspects {
@@ -243,6 +289,8 @@ impl Policy {
             cache_key,
             default: Arc::new(default),
             rules,
+            only_issuer: one_of.map(|one_of| one_of.own.clone()),
+            others: Box::default(),
             token_types: values.list(TOKEN_TYPES)?,
             max_token_bytes: values.size(MAX_TOKEN_BYTES)?,
             max_answer_bytes: values.size(MAX_ANSWER_BYTES)?,
@@ -280,7 +328,7 @@ impl Policy {
             &self.rules,
             self.cache_ttl_seconds,
             self.caches_facts(),
-            self.can_be_guessed(),
+            self.can_be_guessed() || self.others.iter().any(|other| other.can_be_guessed()),
         )
     }
 
@@ -444,8 +492,18 @@ impl Policy {
     /// Whether any token or response is verified here, so that a host does not prepare for it in
     /// vain.
     #[must_use]
-    pub const fn verifies(&self) -> bool {
-        self.verification.is_some()
+    pub fn verifies(&self) -> bool {
+        self.verification.is_some() || self.others.iter().any(|other| other.verifies())
+    }
+
+    /// With several issuers: the one that this policy is about.
+    pub(crate) fn only_issuer(&self) -> Option<&str> {
+        self.only_issuer.as_deref()
+    }
+
+    /// With several issuers: the policies of all but the first.
+    pub(crate) const fn others(&self) -> &[Arc<Self>] {
+        &self.others
     }
 
     /// Whether any token is verified here.

@@ -170,6 +170,8 @@ macro_rules! settings {
 settings! {
     ISSUER: "issuer", Kind::String, Some(""),
         "The issuer, exactly as its metadata name it: `https`, or `http` on loopback. Its metadata (RFC 8414, OpenID Connect Discovery) then name what `introspect_url` and `jwks_url` do not, and `expected_issuer` defaults to it. Without effect if `introspect_url` is set and `strategy` is `introspect`.";
+    ISSUERS: "issuers", Kind::Secret, Some(""),
+        "Several issuers, as a JSON list of objects with the settings of one issuer each: see docs/several-issuers.md.";
     INTROSPECT_URL: "introspect_url", Kind::String, None,
         "The issuer's introspection endpoint (RFC 7662): `https`, or `http` on loopback. Not needed with `issuer`, or with `strategy` = `jwt`.";
     RESOURCE_CLIENT_ID: "resource_client_id", Kind::String, None,

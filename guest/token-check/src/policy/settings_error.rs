@@ -96,6 +96,20 @@ pub enum Problem {
     SignedByWhom,
     /// This build cannot verify signatures.
     WithoutJwt,
+    /// Not a list of this many objects at most; the error of the parser, if there is one.
+    NotIssuers(usize, Option<String>),
+    /// An element of `issuers` that is no object.
+    NotAnIssuer,
+    /// In an element of `issuers`: a setting that holds for all of them, or none.
+    NotPerIssuer,
+    /// A setting of one issuer, where there are several.
+    PerIssuer,
+    /// Another element has the same `iss`.
+    IssuerTwice,
+    /// A rule names an issuer that is not in the list.
+    UnknownToRule(String),
+    /// This build takes one issuer.
+    WithoutIssuers,
     /// This build reads no metadata.
     WithoutDiscovery,
     /// The same, of responses.
@@ -193,10 +207,15 @@ impl fmt::Display for SettingsError {
         }
         match self.source {
             SettingSource::Environment | SettingSource::EnvoyEnvironment => {
-                write!(f, "setting `{key}` ({}) ", Visible(&variable(&self.key)))
+                write!(
+                    f,
+                    "setting `{key}` ({}) ",
+                    Visible(&variable(self.own_key()))
+                )
             }
             SettingSource::SpinVariable => {
-                write!(f, "setting `{key}` (Spin variable {SPIN_PREFIX}{key}) ")
+                let own_key = Visible(self.own_key());
+                write!(f, "setting `{key}` (Spin variable {SPIN_PREFIX}{own_key}) ")
             }
             SettingSource::EnvoyConfiguration | SettingSource::SpinSettings => {
                 write!(f, "setting `{key}` (in {}) ", self.source.json())
@@ -299,6 +318,26 @@ impl fmt::Display for SettingsError {
             Problem::WithoutJwt => f.write_str(
                 "must be `introspect`: this build has no signatures (cargo feature `jwt`)",
             ),
+            Problem::NotIssuers(most, fault) => {
+                write!(f, "must be a JSON list of 1 to {most} objects, each with the settings of one issuer")?;
+                fault
+                    .as_ref()
+                    .map_or(Ok(()), |fault| write!(f, ": {fault}"))
+            }
+            Problem::NotAnIssuer => f.write_str("must be an object with the settings of one issuer"),
+            Problem::NotPerIssuer => f.write_str(
+                "is no setting of one issuer: set it beside `issuers`, or see docs/several-issuers.md",
+            ),
+            Problem::PerIssuer => f.write_str(
+                "belongs into the objects of `issuers`: with several issuers, each has its own",
+            ),
+            Problem::IssuerTwice => f.write_str("is the one of another object too"),
+            Problem::UnknownToRule(rule) => {
+                write!(f, "does not have an issuer that {rule} names: no token would do")
+            }
+            Problem::WithoutIssuers => f.write_str(
+                "must not be set: this build has no JWTs, and so cannot tell issuers apart (cargo feature `jwt`)",
+            ),
             Problem::WithoutDiscovery => f.write_str(
                 "is not enough: this build reads no metadata (cargo feature `jwt`), so set `introspect_url`",
             ),
@@ -351,6 +390,11 @@ impl fmt::Display for SettingsError {
 }
 
 impl SettingsError {
+    /// The setting that the host knows: `issuers` of `issuers[1].jwks_url`.
+    pub(super) fn own_key(&self) -> &str {
+        self.key.split('[').next().unwrap_or_default()
+    }
+
     /// Where a setting may get lost on its way here.
     fn lost(&self, key: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source {
@@ -371,6 +415,9 @@ impl SettingsError {
 
     /// What to do about a missing setting: an exported variable may still not arrive here.
     fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.own_key() != self.key {
+            return f.write_str("is missing or empty: set it");
+        }
         self.not_here(f)?;
         match self.key == INTROSPECT_URL.key {
             true => f.write_str("; with `issuer` it is not needed"),

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use super::names::near_key;
-use super::settings::{CLIENT_KEY, JWKS, Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting};
+use super::settings::{
+    CLIENT_KEY, ISSUERS, JWKS, Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting,
+};
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::unclean::Unclean;
 use crate::json::{self, Json};
@@ -80,7 +82,8 @@ impl SettingValues {
         };
         for (key, value) in members {
             let error = |problem| SettingsError::new(&key, problem).at(source);
-            if key != RULES.key && matches!(value, Json::Array(_) | Json::Object(_)) {
+            let is_json = [RULES.key, ISSUERS.key].contains(&&*key);
+            if !is_json && matches!(value, Json::Array(_) | Json::Object(_)) {
                 return Err(error(Problem::NotOneValue));
             }
             let value = value
@@ -138,6 +141,20 @@ impl SettingValues {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.check_keys(&[SETTINGS])?;
         (self.0.iter()).try_for_each(|(key, value, _)| check_clean(key, value))
+    }
+
+    /// Those of which the key is not one of these.
+    #[cfg(feature = "jwt")]
+    pub(super) fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(key, ..)| !is_left_out(key));
+        Self(kept.cloned().collect())
+    }
+
+    /// With those of `more`, which have other keys.
+    #[cfg(feature = "jwt")]
+    pub(super) fn with(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
     }
 
     /// Where the value of a key is from.
@@ -210,7 +227,7 @@ impl SettingValues {
 
 /// Rules and keys are JSON: white space has no meaning there, and their parsers check the rest.
 fn check_clean(key: &str, value: &str) -> Result<(), SettingsError> {
-    if [RULES.key, JWKS.key, CLIENT_KEY.key].contains(&key) {
+    if [RULES.key, ISSUERS.key, JWKS.key, CLIENT_KEY.key].contains(&key) {
         return Ok(());
     }
     Unclean::check(value).map_err(|unclean| SettingsError::new(key, Problem::Unclean(unclean)))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::names::near;
+use super::one_of::OneOf;
 use super::requirements::RequirementKind;
 use super::rules::Rules;
 use super::settings::{
@@ -70,6 +71,7 @@ impl Verification {
         values: &SettingValues,
         allow_http: bool,
         has_issuer: bool,
+        one_of: Option<&OneOf>,
         default: &Requirements,
         rules: &Rules,
     ) -> Result<Option<Self>, SettingsError> {
@@ -99,7 +101,10 @@ impl Verification {
             Strategy::Jwt | Strategy::Auto | Strategy::Both => STRATEGY,
         };
         let keys = keys(values, allow_http, has_issuer, by_whom)?;
-        let response_issuers = is_signed.then(|| response_issuers(default, rules));
+        let response_issuers = is_signed.then(|| match one_of {
+            Some(one_of) => Ok([one_of.own.clone()].into()),
+            None => response_issuers(default, rules),
+        });
         let ttl = values.duration(JWKS_TTL)?;
         Ok(Some(Self {
             strategy,
@@ -140,6 +145,11 @@ impl Verification {
     /// Whether tokens that are no JWTs are introspected.
     pub(crate) fn introspects_opaque(&self) -> bool {
         self.strategy == Strategy::Auto
+    }
+
+    /// Whether a token that is no JWT is introspected.
+    pub(crate) fn takes_opaque(&self) -> bool {
+        matches!(self.strategy, Strategy::Introspect | Strategy::Auto)
     }
 
     /// Whether the issuer is asked about verified tokens too.

@@ -1,5 +1,6 @@
 //! Without the feature `jwt`, no token is verified here, and no metadata are read.
 
+use super::one_of::OneOf;
 use super::rules::Rules;
 use super::settings::{SIGNED_INTROSPECTION, STRATEGY};
 use super::settings_error::{Problem, SettingsError};
@@ -16,6 +17,7 @@ impl Verification {
         values: &SettingValues,
         _: bool,
         _: bool,
+        _: Option<&OneOf>,
         _: &Requirements,
         _: &Rules,
     ) -> Result<Option<Self>, SettingsError> {

@@ -32,5 +32,6 @@ mod resource_metadata;
 mod rules;
 mod schema;
 mod settings;
+mod several_issuers;
 mod shared_store;
 mod signed_introspection;

@@ -19,6 +19,13 @@ fn property(setting: &Setting) -> Value {
             ],
         }),
         Kind::Rules => json!({ "anyOf": [{ "$ref": "rules.schema.json" }, { "type": "string" }] }),
+        Kind::Secret if setting.key == "issuers" => json!({
+            "type": ["array", "string"],
+            "minItems": 1,
+            "maxItems": 16,
+            "items": { "type": "object" },
+            "writeOnly": true,
+        }),
         Kind::Secret => json!({ "type": "string", "minLength": 1, "writeOnly": true }),
         Kind::String => json!({ "type": "string" }),
     };
