@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::sleep;
 use verify_stub::{
-    Endpoint, PublicKeyForm, Reaction, SignatureFault, SigningAlgorithm, StubOptions, StubResponse,
-    TokenFormat, TokenSpec,
+    Endpoint, PublicKeyForm, Reaction, SignatureFault, SignedResponses, SigningAlgorithm,
+    StubClient, StubOptions, StubResponse, TokenFormat, TokenSpec,
 };
 
 use crate::host::{World, get, granted, refused};
@@ -43,8 +43,21 @@ const SHORT: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("jwks_max_age", "10")];
 /// Spin ends an instance that is idle, and its memory with it.
 const SHARED: [(&str, &str); 3] = [OFTEN[0], OFTEN[1], ("cache_store", "default")];
 
+/// With which all tokens are introspected, and the responses have to be signed. Many new instances of
+/// the component take a moment on a busy machine.
+const SIGNED: [(&str, &str); 3] = [
+    ("strategy", "introspect"),
+    ("signed_introspection", "true"),
+    ("timeout", "20"),
+];
+
 fn options(algorithms: &[SigningAlgorithm]) -> StubOptions {
+    let how = SignedResponses::new(SigningAlgorithm::Es256);
     StubOptions {
+        clients: vec![
+            StubClient::new("service-a"),
+            StubClient::new("service-b").with_signed_responses(how),
+        ],
         token_format: TokenFormat::Jwt(SigningAlgorithm::Es256),
         signing_keys: algorithms.to_vec(),
         ..StubOptions::default()
@@ -99,6 +112,7 @@ on_every_host! {
     j11_unknown_keys_cause_no_more_fetches_than_documented([], []);
     a_thousand_cold_callers_cause_one_fetch([], []);
     both_introspects_what_was_verified_and_nothing_else([], [("strategy", "both")]);
+    rfc9701_a_rotation_costs_nobody_a_refusal([], SIGNED);
 }
 
 async fn every_algorithm_is_verified_and_its_forgeries_are_refused(world: World) {
@@ -277,5 +291,35 @@ async fn both_introspects_what_was_verified_and_nothing_else(world: World) {
     assert_eq!(world.stub.introspections_of(&forged), 0);
     world.stub.revoke(&token);
     assert_eq!(world.get_everywhere(&token).await, refused(401, "inactive"));
+    world.finish().await;
+}
+
+async fn rfc9701_a_rotation_costs_nobody_a_refusal(world: World) {
+    let opaque = || world.stub.issue(spec().opaque());
+    let first = opaque();
+    assert_eq!(world.get_everywhere(&first).await, granted());
+    let before = world.stub.counters();
+    world.stub.rotate_key(SigningAlgorithm::Es256);
+    world.stub.withdraw_old_keys();
+    let address = world.address();
+    let tokens: Vec<_> = (0..1000).map(|_| opaque()).collect();
+    for chunk in tokens.chunks(250) {
+        for got in join_all(chunk.iter().map(|token| get(address, token))).await {
+            assert_eq!(got, granted());
+        }
+    }
+    let after = world.stub.counters();
+    let (fetches, calls) = (
+        after.jwks - before.jwks,
+        after.introspect - before.introspect,
+    );
+    println!("{fetches} fetches and {calls} introspection calls for 1000 tokens");
+    if let host::Host::Envoy(_) = world.host {
+        assert!((1..=world.rings).contains(&fetches), "{fetches} fetches");
+    }
+    // Only those who asked before the new key was there ask again.
+    assert!((1001..=1500).contains(&calls), "{calls} calls");
+    world.stub.revoke(&first);
+    assert_eq!(world.get_everywhere(&first).await, refused(401, "inactive"));
     world.finish().await;
 }
