@@ -1,4 +1,5 @@
-// node-oidc-provider with client credentials, introspection, revocation and resource indicators, for one test.
+// node-oidc-provider with client credentials, introspection, signed too, revocation and resource indicators, for one
+// test.
 //
 // Its configuration is JSON in the variable CONFIGURATION; it prints its issuer in one line of JSON.
 import { generateKeyPairSync } from 'node:crypto';
@@ -38,6 +39,8 @@ function provider(issuer, clients, resources) {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       introspection: { enabled: true },
+      // For clients that accept it (RFC 9701), with RS256.
+      jwtIntrospection: { enabled: true },
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,

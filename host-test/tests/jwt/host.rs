@@ -10,7 +10,7 @@ use programs::{Guest, repository};
 use serde_json::json;
 use spin_host::{App, Running};
 use tempfile::TempDir;
-use verify_stub::{StubOptions, VerifyStub};
+use verify_stub::{Provider, StubOptions, VerifyStub};
 
 use crate::support;
 
@@ -190,6 +190,7 @@ fn all_settings(
     settings: &[(&str, &str)],
 ) -> std::collections::BTreeMap<String, String> {
     let mut all = stub.resource_settings();
+    let client = stub.client("service-b");
     let urls = stub.urls(verify_stub::Provider::New);
     let base = [
         ("strategy", "jwt"),
@@ -199,7 +200,12 @@ fn all_settings(
         ("timeout", "2"),
     ];
     for (key, value) in base.iter().chain(settings) {
-        all.insert((*key).to_owned(), value.replace("{issuer}", stub.issuer()));
+        let value = value
+            .replace("{issuer}", stub.issuer())
+            .replace("{other issuer}", &stub.urls(Provider::Old).issuer)
+            .replace("{client_id}", &client.id)
+            .replace("{client_secret}", &client.secret);
+        all.insert((*key).to_owned(), value);
     }
     all
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::sleep;
 use verify_stub::{
-    Endpoint, PublicKeyForm, Reaction, SignatureFault, SigningAlgorithm, StubOptions, StubResponse,
-    TokenFormat, TokenSpec,
+    Endpoint, Provider, PublicKeyForm, Reaction, SignatureFault, SignedResponses, SigningAlgorithm,
+    StubClient, StubOptions, StubResponse, TokenFormat, TokenSpec,
 };
 
 use crate::host::{World, get, granted, refused};
@@ -62,8 +62,40 @@ const DISCOVERED_AND_SHARED: [(&str, &str); 6] = [
     SHARED[2],
 ];
 
+/// Two issuers of which each finds its own endpoints: the first with opaque tokens too, the second
+/// with JWTs alone.
+const SEVERAL: [(&str, &str); 8] = [
+    (
+        "issuers",
+        r#"[
+            {"issuer":"{issuer}","strategy":"auto","resource_client_id":"{client_id}","resource_client_secret":"{client_secret}"},
+            {"issuer":"{other issuer}","strategy":"jwt","expected_aud":"at-the-other"}
+        ]"#,
+    ),
+    ("introspect_url", ""),
+    ("jwks_url", ""),
+    ("expected_issuer", ""),
+    ("resource_client_id", ""),
+    ("resource_client_secret", ""),
+    ("cache_key", "0123456789abcdef0123456789abcdef"),
+    ("cache_ttl", "60"),
+];
+
+/// With which all tokens are introspected, and the responses have to be signed. Many new instances of
+/// the component take a moment on a busy machine.
+const SIGNED: [(&str, &str); 3] = [
+    ("strategy", "introspect"),
+    ("signed_introspection", "true"),
+    ("timeout", "20"),
+];
+
 fn options(algorithms: &[SigningAlgorithm]) -> StubOptions {
+    let how = SignedResponses::new(SigningAlgorithm::Es256);
     StubOptions {
+        clients: vec![
+            StubClient::new("service-a"),
+            StubClient::new("service-b").with_signed_responses(how),
+        ],
         token_format: TokenFormat::Jwt(SigningAlgorithm::Es256),
         signing_keys: algorithms.to_vec(),
         ..StubOptions::default()
@@ -121,6 +153,8 @@ on_every_host! {
     rfc8414_the_issuer_alone_is_enough([], DISCOVERED);
     rfc8414_s3_3_metadata_of_another_issuer_are_a_503_and_it_heals([], DISCOVERED);
     rfc8414_metadata_outlive_an_outage_of_the_issuer([], DISCOVERED_AND_SHARED);
+    rfc9701_a_rotation_costs_nobody_a_refusal([], SIGNED);
+    j6_j12_each_issuer_vouches_for_its_own_tokens([], SEVERAL);
 }
 
 async fn every_algorithm_is_verified_and_its_forgeries_are_refused(world: World) {
@@ -362,6 +396,76 @@ async fn rfc8414_metadata_outlive_an_outage_of_the_issuer(world: World) {
     assert_eq!(
         world.get_everywhere(&world.stub.issue(spec())).await,
         granted()
+    );
+    world.finish().await;
+}
+
+async fn rfc9701_a_rotation_costs_nobody_a_refusal(world: World) {
+    let opaque = || world.stub.issue(spec().opaque());
+    let first = opaque();
+    assert_eq!(world.get_everywhere(&first).await, granted());
+    let before = world.stub.counters();
+    world.stub.rotate_key(SigningAlgorithm::Es256);
+    world.stub.withdraw_old_keys();
+    let address = world.address();
+    let tokens: Vec<_> = (0..1000).map(|_| opaque()).collect();
+    for chunk in tokens.chunks(250) {
+        for got in join_all(chunk.iter().map(|token| get(address, token))).await {
+            assert_eq!(got, granted());
+        }
+    }
+    let after = world.stub.counters();
+    let (fetches, calls) = (
+        after.jwks - before.jwks,
+        after.introspect - before.introspect,
+    );
+    println!("{fetches} fetches and {calls} introspection calls for 1000 tokens");
+    if let host::Host::Envoy(_) = world.host {
+        assert!((1..=world.rings).contains(&fetches), "{fetches} fetches");
+    }
+    // Only those who asked before the new key was there ask again.
+    assert!((1001..=1500).contains(&calls), "{calls} calls");
+    world.stub.revoke(&first);
+    assert_eq!(world.get_everywhere(&first).await, refused(401, "inactive"));
+    world.finish().await;
+}
+
+async fn j6_j12_each_issuer_vouches_for_its_own_tokens(world: World) {
+    let other = world.stub.urls(Provider::Old).issuer.clone();
+    let of_other = |audience: &'static str| {
+        let spec = TokenSpec::default().audience([audience]);
+        spec.member("iss", other.as_str())
+    };
+    let jwt = world.stub.issue(spec());
+    let of_the_other = world.stub.issue(of_other("at-the-other"));
+    for token in [&jwt, &of_the_other] {
+        assert_eq!(world.get_everywhere(token).await, granted());
+    }
+    // Each requires its own audience.
+    for token in [
+        world.stub.issue(of_other("service-b")),
+        world
+            .stub
+            .issue(TokenSpec::default().audience(["at-the-other"])),
+    ] {
+        assert_eq!(
+            world.get_everywhere(&token).await,
+            refused(401, "wrong_audience")
+        );
+    }
+    let stranger = world.stub.issue(spec().member("iss", format!("{other}/")));
+    assert_eq!(
+        world.get_everywhere(&stranger).await,
+        refused(401, "wrong_issuer")
+    );
+    assert_eq!(world.stub.counters().introspect, 0);
+    // The first one is asked about what names no issuer, and says only whose it is itself.
+    let opaque = world.stub.issue(spec().opaque());
+    assert_eq!(world.get_everywhere(&opaque).await, granted());
+    let of_nobody = world.stub.issue(of_other("service-b").opaque());
+    assert_eq!(
+        world.get_everywhere(&of_nobody).await,
+        refused(401, "wrong_issuer")
     );
     world.finish().await;
 }

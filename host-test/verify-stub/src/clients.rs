@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::tokens::random;
+use super::{signed_responses::SignedResponses, tokens::random};
 
 /// An OAuth client of the stub.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct StubClient {
     pub token: Option<String>,
     /// How far the clock by which its assertions are judged is ahead, in seconds.
     pub clock_ahead: i64,
+    /// How introspection responses are signed for it, if it asks for that.
+    pub signed_responses: Option<SignedResponses>,
 }
 
 impl StubClient {
@@ -36,6 +38,7 @@ impl StubClient {
             key: None,
             token: None,
             clock_ahead: 0,
+            signed_responses: None,
         }
     }
 
@@ -63,6 +66,15 @@ impl StubClient {
     pub fn with_clock_ahead(self, clock_ahead: i64) -> Self {
         Self {
             clock_ahead,
+            ..self
+        }
+    }
+
+    /// The same with introspection responses signed if it asks for that.
+    #[must_use]
+    pub fn with_signed_responses(self, how: SignedResponses) -> Self {
+        Self {
+            signed_responses: Some(how),
             ..self
         }
     }

@@ -15,6 +15,7 @@ use super::{
     jwt::SigningAlgorithm,
     reaction::StubResponse,
     record::{Endpoint, RecordedRequest},
+    signed_responses::signed,
     state::{State, TokenStatus},
     tokens::{TokenSpec, seconds},
     urls::Provider,
@@ -139,7 +140,7 @@ fn token(state: &State, provider: Provider, request: &RecordedRequest) -> Outcom
     .with_client(client)
 }
 
-/// RFC 7662 section 2.
+/// RFC 7662 section 2, and RFC 9701 for clients that are registered for it.
 fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> Outcome {
     let (client, token) = match client_and_token(state, provider, request) {
         Ok(found) => found,
@@ -151,6 +152,11 @@ fn introspect(state: &State, provider: Provider, request: &RecordedRequest) -> O
         TokenStatus::Expired => (StubResponse::inactive(), "inactive: expired"),
         TokenStatus::Revoked => (StubResponse::inactive(), "inactive: revoked"),
         TokenStatus::OtherClient => (StubResponse::inactive(), "inactive: another client's"),
+    };
+    let issuer = &state.urls(provider).issuer;
+    let Ok(response) = signed(state, issuer, client, &request.headers, response) else {
+        let response = StubResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
+        return Outcome::new(response, "not signed").with_client(client);
     };
     Outcome::new(no_store(response), note).with_client(client)
 }
@@ -190,6 +196,7 @@ fn discovery(state: &State, provider: Provider) -> StubResponse {
             "response_types_supported": ["none"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
+            "introspection_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
             "dpop_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "token_endpoint_auth_methods_supported": authentication,
             "token_endpoint_auth_signing_alg_values_supported": algorithms,

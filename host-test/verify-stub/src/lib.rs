@@ -36,6 +36,7 @@ mod jwt;
 mod reaction;
 mod record;
 mod server;
+mod signed_responses;
 mod state;
 mod stub;
 mod tables;
@@ -51,6 +52,7 @@ pub use self::{
     jwt::{DpopKey, DpopProof, PublicKeyForm, SignatureFault, SigningAlgorithm, TokenFormat},
     reaction::{Reaction, ReactionKind, StubResponse},
     record::{Endpoint, RecordedRequest},
+    signed_responses::{ResponseFault, SignedResponses},
     stub::{StubOptions, VerifyStub},
     tls::{ClientCertificate, StubCertificate, StubTls},
     tokens::TokenSpec,

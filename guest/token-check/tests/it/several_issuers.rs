@@ -342,10 +342,7 @@ fn a_request_without_a_token_is_told_once() {
     let list = issuers(&Key::new("one", 1), &Key::new("one", 2));
     let settings = base(&list).into_iter().chain([
         ("resource_identifier", "https://service-b.example"),
-        (
-            "rules",
-            r#"[{"path":{"exact":"/open"},"public":true}]"#,
-        ),
+        ("rules", r#"[{"path":{"exact":"/open"},"public":true}]"#),
     ]);
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let policy = Policy::new(settings).unwrap();

@@ -9,6 +9,10 @@ use crate::{
     service_a,
 };
 
+/// RFC 8037 appendix A.2.
+const ANY_KEY: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
 /// What is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -18,17 +22,19 @@ pub(crate) enum Step {
     NoAudienceIsRefused,
     AJwtThatIsNotIntrospectedIsRefused,
     AJwtIsVerifiedHere,
+    ASignedResponseIsDemanded,
     ARefusalOfOurCredentialsIsOurs,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::ServiceAIsGranted,
         Self::ARevokedTokenIsRefused,
         Self::AnotherAudienceIsRefused,
         Self::NoAudienceIsRefused,
         Self::AJwtThatIsNotIntrospectedIsRefused,
         Self::AJwtIsVerifiedHere,
+        Self::ASignedResponseIsDemanded,
         Self::ARefusalOfOurCredentialsIsOurs,
     ];
 
@@ -40,20 +46,18 @@ impl Step {
             Self::NoAudienceIsRefused => "no_audience_is_refused",
             Self::AJwtThatIsNotIntrospectedIsRefused => "a_jwt_that_is_not_introspected_is_refused",
             Self::AJwtIsVerifiedHere => "a_jwt_is_verified_here_and_other_tokens_are_introspected",
+            Self::ASignedResponseIsDemanded => "a_signed_response_is_demanded",
             Self::ARefusalOfOurCredentialsIsOurs => "a_refusal_of_our_credentials_is_ours",
         }
     }
 
     /// Whether the issuer has what it takes.
     pub(crate) fn applies_to(self, product: Product) -> bool {
-        let node = matches!(
-            product,
-            Product::NodeOidcProvider | Product::NodeOidcProviderHttps
-        );
-        node || !matches!(
-            self,
-            Self::AJwtThatIsNotIntrospectedIsRefused | Self::AJwtIsVerifiedHere
-        )
+        is_node(product)
+            || !matches!(
+                self,
+                Self::AJwtThatIsNotIntrospectedIsRefused | Self::AJwtIsVerifiedHere
+            )
     }
 
     pub(crate) async fn play(self, host: Host, issuer: &Issuer) -> Result<()> {
@@ -79,6 +83,17 @@ impl Step {
                 ("expected_issuer", issuer.url()),
                 ("expected_aud", both.as_str()),
             ]);
+        }
+        if self == Self::ASignedResponseIsDemanded {
+            settings.extend([
+                ("signed_introspection", "true"),
+                ("expected_issuer", issuer.url()),
+            ]);
+            settings.push(match is_node(issuer.product()) {
+                true => ("jwks_url", &jwks),
+                // Nothing is signed, so the key does not matter.
+                false => ("jwks", ANY_KEY),
+            });
         }
         settings.extend(secret.map(|secret| ("resource_client_secret", secret)));
         let deployment = Deployment::start(host, issuer, &settings).await?;
@@ -132,6 +147,15 @@ impl Step {
                 issuer.revoke(&opaque).await?;
                 expect(&url, &opaque, 401, Some("inactive")).await
             }
+            Self::ASignedResponseIsDemanded => {
+                let token = service_a::token(issuer, Some(RESOURCE)).await?;
+                if !is_node(issuer.product()) {
+                    return expect(&url, &token, 503, Some("issuer_response_unsigned")).await;
+                }
+                expect(&url, &token, 200, None).await?;
+                issuer.revoke(&token).await?;
+                expect(&url, &token, 401, Some("inactive")).await
+            }
             Self::ARefusalOfOurCredentialsIsOurs => {
                 let token = service_a::token(issuer, Some(RESOURCE)).await?;
                 expect(&url, &token, 503, Some("issuer_rejected_client")).await
@@ -140,16 +164,23 @@ impl Step {
     }
 }
 
+const fn is_node(product: Product) -> bool {
+    matches!(
+        product,
+        Product::NodeOidcProvider | Product::NodeOidcProviderHttps
+    )
+}
+
 /// The whole triangle, as a user sees it.
 async fn service_a_is_granted(issuer: &Issuer, url: &str) -> Result<()> {
     let flags = ["--service-b-url", url, "--resource", RESOURCE];
     let ended = service_a::run(issuer, &flags, SERVICE_A.secret).await?;
     ensure!(ended.code == Some(0), "{ended:?}");
-    let names_itself = matches!(
-        issuer.product(),
-        Product::NodeOidcProvider | Product::NodeOidcProviderHttps
-    );
-    let iss = if names_itself { issuer.url() } else { "None" };
+    let iss = if is_node(issuer.product()) {
+        issuer.url()
+    } else {
+        "None"
+    };
     let aud = match issuer.product() {
         Product::DjangoOauthToolkit => format!("['{RESOURCE}']"),
         _ => RESOURCE.to_owned(),

@@ -13,7 +13,7 @@ use verify_stub::{Endpoint, Reaction, StubClient, StubOptions, StubResponse, Ver
 
 use crate::fixture::{CLIENT_ID, CLIENT_SECRET, with_times};
 use crate::single::scenario::{Answer, Issuer, NOW, Scenario};
-use crate::single::table::client_auth;
+use crate::single::table::{client_auth, signed_introspection};
 
 /// Between two bytes of an answer that drips: never done within the timeout, never silent as long
 /// as it.
@@ -28,9 +28,11 @@ pub(crate) struct SharedStub {
 impl SharedStub {
     pub(crate) async fn start() -> Self {
         let mut clients = client_auth::clients();
+        clients.extend(signed_introspection::clients());
         clients.push(StubClient::new("service-b").with_credentials(CLIENT_ID, CLIENT_SECRET));
         let options = StubOptions {
             clients,
+            signing_keys: signed_introspection::ALGORITHMS.into(),
             ..StubOptions::default()
         };
         let stub = VerifyStub::start(options).await.unwrap();
@@ -84,6 +86,11 @@ impl SharedStub {
         self.stub.introspect(headers, call.body().to_vec())
     }
 
+    /// The keys that the issuer publishes.
+    pub(crate) fn key_set(&self) -> StubResponse {
+        StubResponse::json(StatusCode::OK, &self.stub.key_set())
+    }
+
     /// Whether the introspection call was put as RFC 7662 section 2.1 and RFC 6749 section 2.3.1
     /// say.
     pub(crate) fn check_call(&self, scenario: &Scenario, token: &str) -> Result<(), String> {
@@ -103,6 +110,11 @@ impl SharedStub {
         let post = scenario
             .settings
             .contains(&("client_auth", "post".to_owned()));
+        let signed = ("signed_introspection", "true".to_owned());
+        let accept = match scenario.settings.contains(&signed) {
+            true => "application/token-introspection+jwt",
+            false => "application/json",
+        };
         let mut body = format!("token={}&token_type_hint=access_token", form(token));
         let mut basic = Some(format!(
             "Basic {}",
@@ -133,7 +145,7 @@ impl SharedStub {
             "POST",
             "/oauth2/introspect",
             Some("application/x-www-form-urlencoded"),
-            Some("application/json"),
+            Some(accept),
             Some("identity"),
             Some(token_check::USER_AGENT),
             basic.as_deref(),

@@ -16,7 +16,7 @@ fn decode(text: &Value) -> Vec<u8> {
 }
 
 /// Header, claims, what is signed, and the signature.
-fn parts(token: &str) -> (Value, Value, String, Vec<u8>) {
+pub(crate) fn parts(token: &str) -> (Value, Value, String, Vec<u8>) {
     let parts: Vec<_> = token.split('.').collect();
     let [header, claims, signature] = parts.as_slice() else {
         panic!("{token}");
@@ -28,7 +28,7 @@ fn parts(token: &str) -> (Value, Value, String, Vec<u8>) {
 }
 
 /// The published keys.
-async fn keys(stub: &VerifyStub) -> Vec<Value> {
+pub(crate) async fn keys(stub: &VerifyStub) -> Vec<Value> {
     let set = get(stub, &stub.urls(Provider::New).jwks).await.json();
     set["keys"].as_array().unwrap().clone()
 }
@@ -40,7 +40,7 @@ async fn kids(stub: &VerifyStub) -> Vec<String> {
 }
 
 /// Whether the signature is that of this JWK by the algorithm that both name.
-fn verifies(token: &str, key: &Value) -> bool {
+pub(crate) fn verifies(token: &str, key: &Value) -> bool {
     let (header, _, input, signature) = parts(token);
     let bytes = |member: &str| decode(&key[member]);
     let verify = |algorithm: &'static dyn signature::VerificationAlgorithm, public: &[u8]| {

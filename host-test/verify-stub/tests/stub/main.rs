@@ -15,3 +15,4 @@ mod endpoints;
 mod faults;
 mod jwt;
 mod lifecycle;
+mod signed_responses;

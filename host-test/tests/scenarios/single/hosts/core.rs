@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use token_check::test_util::{Host, run_action, run_flight};
 use token_check::{
     AuthCheck, BodyCollector, CallFailure, CertificateSource, Decision, DocumentCall, Finished,
-    Grant, IntrospectionCall, IssuerResponse, LogEvent, Now, Policy, Progress, RequestHead,
-    Response, Step, is_identity_header,
+    Grant, IntrospectionCall, IssuerCall as _, IssuerResponse, LogEvent, Now, Policy, Progress,
+    RequestHead, Response, Step, is_identity_header,
 };
 use verify_stub::StubResponse;
 
@@ -203,11 +204,14 @@ impl Host for FakeHost<'_> {
         response(self.issuer, || self.stub.responds(call))
     }
 
-    /// In every row that fetches keys, they are no keys.
-    fn fetch_document(&mut self, _: &DocumentCall) -> Result<IssuerResponse, CallFailure> {
-        Ok(IssuerResponse {
-            status: 200,
-            ..IssuerResponse::default()
+    /// What is elsewhere at the issuer is no key set.
+    fn fetch_document(&mut self, call: &DocumentCall) -> Result<IssuerResponse, CallFailure> {
+        Ok(match call.path_and_query() {
+            "/oauth2/jwks" => stub_response(self.stub.key_set()),
+            _ => IssuerResponse {
+                status: 200,
+                ..IssuerResponse::default()
+            },
         })
     }
 
@@ -279,11 +283,7 @@ fn response(
     authenticates: impl FnOnce() -> StubResponse,
 ) -> Result<IssuerResponse, CallFailure> {
     match issuer {
-        Issuer::Authenticates(_) => {
-            let response = authenticates();
-            let answer = answer(response.status.as_u16(), "application/json", response.body);
-            Ok(collected(&answer, answer.body.chunks(1000)))
-        }
+        Issuer::Authenticates(_) => Ok(stub_response(authenticates())),
         Issuer::Answers(answer) => Ok(collected(answer, answer.body.chunks(1000))),
         Issuer::Floods(bytes) => {
             let piece = [b' '; 64 * 1024];
@@ -295,6 +295,19 @@ fn response(
         Issuer::Drops | Issuer::Resets | Issuer::Cuts(_) | Issuer::Gone | Issuer::SpeaksNoTls => {
             Err(CallFailure::Unreachable)
         }
+    }
+}
+
+fn stub_response(response: StubResponse) -> IssuerResponse {
+    let mut headers = response.headers.iter();
+    let content_type = headers.find(|(name, _)| name == CONTENT_TYPE);
+    let mut body = BodyCollector::default();
+    let _ = body.push(&response.body);
+    IssuerResponse {
+        status: response.status.as_u16(),
+        content_type: content_type.map(|(_, value)| value.as_bytes().to_vec()),
+        body,
+        ..IssuerResponse::default()
     }
 }
 

@@ -12,6 +12,7 @@ mod metadata;
 mod policy;
 mod requests;
 mod rules;
+pub(crate) mod signed_introspection;
 
 use std::collections::BTreeSet;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     table.extend(policy::rows());
     table.extend(requests::rows());
     table.extend(rules::rows());
+    table.extend(signed_introspection::rows());
     let names: BTreeSet<_> = table.iter().map(|row| row.name).collect();
     assert_eq!(
         names.len(),
