@@ -128,22 +128,25 @@ impl Key {
     /// Whether this key made the signature, by an algorithm that fits the key.
     #[must_use]
     pub fn verify(&self, jws: &Jws<'_>, host: &dyn SignatureHost) -> bool {
-        let fits = |algorithm: &Algorithm| self.algorithms().contains(*algorithm);
         let (message, signature) = (jws.signing_input(), jws.signature());
         jws.algorithm()
-            .filter(fits)
             .and_then(|algorithm| self.verifies(algorithm, message, signature, host))
             .unwrap_or_default()
     }
 
-    /// `None`: the signature has the wrong form, or the key is of another type.
-    pub(super) fn verifies(
+    /// Whether this key made the signature of these bytes. `None`: the signature has the wrong form,
+    /// or the algorithm does not fit the key.
+    #[must_use]
+    pub fn verifies(
         &self,
         algorithm: Algorithm,
         message: &[u8],
         signature: &[u8],
         host: &dyn SignatureHost,
     ) -> Option<bool> {
+        if !self.algorithms().contains(algorithm) {
+            return None;
+        }
         let host_verifies =
             |signature: &[u8]| host.verify(algorithm, &self.0.spki, message, signature);
         match &self.0.material {

