@@ -12,16 +12,23 @@ const MAX_DEPTH: usize = 16;
 const MAX_MEMBERS: usize = 512;
 const PRIVATE: [&str; 8] = ["d", "dp", "dq", "k", "oth", "p", "q", "qi"];
 
-/// Points of P-256: those of RFC 7515 appendix A.3 and of RFC 9449. The target cannot tell of any
+/// Points: those of RFC 7515 appendix A.3, of RFC 9449, and of RFC 6979 appendix A.2.6. The target cannot tell of any
 /// other, and the fuzzer cannot find one.
-const POINTS: [(&str, &str); 2] = [
+const POINTS: [(&str, &str, &str); 3] = [
     (
+        "P-256",
         "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     ),
     (
+        "P-256",
         "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
         "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+    ),
+    (
+        "P-384",
+        "7DpOQVtOGaRWhhgCn0J_pdqai8SukuAuBqrlKGswDGTe-PDqkFWGYGSiVFFUgLwT",
+        "gBXZty19VyROqO-awMYhiWcIpZNn-d-59UyoSz8cnbEoiyMcOuDU_nNE_SUzJkcg",
     ),
 ];
 
@@ -194,6 +201,7 @@ impl Expected {
         let prefixes: &[&str] = match (kind, curve) {
             ("RSA", _) => &["RS", "PS"],
             ("EC", Some("P-256")) => &["ES256"],
+            ("EC", Some("P-384")) => &["ES384"],
             _ => return None,
         };
         let fits = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -218,11 +226,11 @@ impl Expected {
                 vec![n.to_owned()]
             }
             _ => {
-                let point = (text("x")??, text("y")??);
+                let point = (curve?, text("x")??, text("y")??);
                 if !POINTS.contains(&point) {
                     return None;
                 }
-                vec![point.0.to_owned()]
+                vec![point.1.to_owned()]
             }
         };
         Some(Self {

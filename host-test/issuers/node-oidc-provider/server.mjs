@@ -1,11 +1,13 @@
-// node-oidc-provider with client credentials, introspection, signed too, revocation and resource indicators, for one
-// test.
+// node-oidc-provider with client credentials, introspection, signed too, revocation, resource indicators and DPoP, for
+// one test.
 //
 // Its configuration is JSON in the variable CONFIGURATION; it prints its issuer in one line of JSON.
-import { generateKeyPairSync } from 'node:crypto';
+// `PUT /keys` with a list of names rotates its keys: those are published, and the first one signs.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { json } from 'node:stream/consumers';
 
 import { Provider, errors } from 'oidc-provider';
 
@@ -16,13 +18,32 @@ function serve({ clients, signers, resources, tls }) {
     : http.createServer();
   server.listen(0, '127.0.0.1', () => {
     const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
-    server.on('request', provider(issuer, [...clients, ...signers], resources).callback());
+    // Clients and tokens are the same for every provider of this process, so only the keys change.
+    const start = (names) => provider(issuer, [...clients, ...signers], resources, names.map(key)).callback();
+    let serving = start(['first']);
+    server.on('request', async (request, response) => {
+      if (request.method !== 'PUT' || request.url !== '/keys') return serving(request, response);
+      serving = start(await json(request));
+      response.writeHead(204).end();
+    });
     console.log(JSON.stringify({ issuer }));
   });
 }
 
-function provider(issuer, clients, resources) {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const keys = new Map();
+
+// The private key of this name, which is made when it is first named.
+function key(name) {
+  if (!keys.has(name)) {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    keys.set(name, { ...privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig' });
+  }
+  return keys.get(name);
+}
+
+const nonceSecret = randomBytes(32);
+
+function provider(issuer, clients, resources, keys) {
   return new Provider(issuer, {
     clients: clients.map(({ id, secret, method = 'client_secret_basic', key }) => ({
       client_id: id,
@@ -33,11 +54,12 @@ function provider(issuer, clients, resources) {
       redirect_uris: [],
       response_types: [],
     })),
-    jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig' }] },
+    jwks: { keys },
     scopes: ['read'],
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      dPoP: { enabled: true, nonceSecret, requireNonce: () => true },
       introspection: { enabled: true },
       // For clients that accept it (RFC 9701), with RS256.
       jwtIntrospection: { enabled: true },

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use form_urlencoded::{Serializer, byte_serialize};
-use reqwest::Certificate;
+use reqwest::{Certificate, RequestBuilder, Response};
 use serde_json::Value;
 
 use crate::{Client, Issuer, SCOPE, SERVICE_A};
@@ -49,6 +49,51 @@ impl Issuer {
         Ok((token.to_owned(), answer))
     }
 
+    /// Requests a token that is bound to a key (RFC 9449 section 5). `prove` makes a proof for a POST
+    /// to this URL, with this nonce.
+    ///
+    /// # Errors
+    /// The server does not respond, does not ask for a nonce, or the response has no such token.
+    pub async fn bound_token(
+        &self,
+        resource: &str,
+        prove: impl Fn(&str, Option<&str>) -> String,
+    ) -> Result<String> {
+        let endpoint = format!("{}{}", self.url, self.token_path);
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("scope", SCOPE),
+            ("resource", resource),
+        ];
+        let send = async |nonce: Option<&str>| {
+            let request = self.request(&endpoint, SERVICE_A, self.basic(), &form)?;
+            let request = request.header("dpop", prove(&endpoint, nonce));
+            anyhow::Ok(request.send().await?)
+        };
+        let challenge = send(None).await?;
+        let nonce = challenge.headers().get("dpop-nonce");
+        let nonce = nonce.context("the issuer asks for no nonce")?.to_str()?;
+        let answer = answer(send(Some(nonce)).await?).await?;
+        let json = answer.json();
+        let member = |name| json.get(name).and_then(Value::as_str);
+        ensure!(member("token_type") == Some("DPoP"), "{answer:?}");
+        let token = member("access_token");
+        Ok(token.with_context(|| format!("{answer:?}"))?.to_owned())
+    }
+
+    /// Replaces the keys with those of these names, of which the first one signs. A key is made when
+    /// it is first named; at the start there is one, `first`. Only node-oidc-provider can do it.
+    ///
+    /// # Errors
+    /// The server does not respond, or not with 204.
+    pub async fn publish_keys(&self, names: &[&str]) -> Result<()> {
+        let url = format!("{}/keys", self.url);
+        let body = serde_json::to_string(names)?;
+        let answer = answer(self.http()?.put(&url).body(body).send().await?).await?;
+        ensure!(answer.status == 204, "{url}: {answer:?}");
+        Ok(())
+    }
+
     /// Introspects a token (RFC 7662).
     ///
     /// # Errors
@@ -86,24 +131,28 @@ impl Issuer {
         basic: Basic,
         form: &[(&str, &str)],
     ) -> Result<Answer> {
+        let request = self.request(url, client, basic, form)?;
+        answer(request.send().await.with_context(|| url.to_owned())?).await
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        client: Client,
+        basic: Basic,
+        form: &[(&str, &str)],
+    ) -> Result<RequestBuilder> {
         let encode = |value: &str| match basic {
             Basic::Encoded => byte_serialize(value.as_bytes()).collect(),
             Basic::Raw => value.to_owned(),
         };
         let body = Serializer::new(String::new()).extend_pairs(form).finish();
-        let response = self
+        Ok(self
             .http()?
             .post(url)
             .basic_auth(encode(client.id), Some(encode(client.secret)))
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await
-            .with_context(|| url.to_owned())?;
-        Ok(Answer {
-            status: response.status().as_u16(),
-            body: response.text().await?,
-        })
+            .body(body))
     }
 
     fn http(&self) -> Result<reqwest::Client> {
@@ -116,4 +165,11 @@ impl Issuer {
         let builder = reqwest::Client::builder().no_proxy();
         Ok(builder.tls_certs_only(trusted).build()?)
     }
+}
+
+async fn answer(response: Response) -> Result<Answer> {
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body: response.text().await?,
+    })
 }

@@ -28,12 +28,14 @@ pub enum Guest {
     SameCalls,
     /// The `/data` app.
     ServiceB,
+    /// The filter that verifies published signatures in Envoy.
+    SignatureVectors,
     /// The app of `examples/your-app`.
     YourApp,
 }
 
 impl Guest {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::AuthCheck,
         Self::BenchFloors,
         Self::EchoApp,
@@ -41,6 +43,7 @@ impl Guest {
         Self::PassThrough,
         Self::SameCalls,
         Self::ServiceB,
+        Self::SignatureVectors,
         Self::YourApp,
     ];
 
@@ -53,6 +56,7 @@ impl Guest {
             Self::PassThrough => "pass-through",
             Self::SameCalls => "same-calls",
             Self::ServiceB => "service-b",
+            Self::SignatureVectors => "signature-vectors",
             Self::YourApp => "your-app",
         }
     }
@@ -65,7 +69,7 @@ impl Guest {
             | Self::SameCalls
             | Self::ServiceB
             | Self::YourApp => COMPONENT,
-            Self::BenchFloors | Self::EnvoyFilter => "wasm32-wasip1",
+            Self::BenchFloors | Self::EnvoyFilter | Self::SignatureVectors => "wasm32-wasip1",
         }
     }
 

@@ -25,6 +25,7 @@ mod recipes;
 mod routes;
 mod samples;
 mod settings;
+mod signature_vectors;
 mod soak;
 mod triangle;
 mod uploads;

@@ -58,7 +58,7 @@ impl fmt::Display for KeysFault {
         match self {
             Self::Malformed => f.write_str("what jwks_url serves is no JWK set"),
             Self::NoUsableKey => f.write_str(
-                "the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256 or Ed25519",
+                "the JWK set at jwks_url has no key that can be used: RSA from 2048 bits, P-256, P-384 or Ed25519",
             ),
             Self::Status(status) => write!(
                 f,

@@ -63,13 +63,6 @@ impl Algorithm {
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
     }
-
-    /// Whether this build verifies it by itself, whatever the host can do. A setting that allows
-    /// another one is an error at start.
-    #[must_use]
-    pub const fn is_built(self) -> bool {
-        !matches!(self, Self::Es384)
-    }
 }
 
 /// A set of algorithms.

@@ -24,6 +24,16 @@ const P256: [u8; 27] = [
         BIT_STRING, 66, 0, 4,
 ];
 
+/// The same of secp384r1, with 97 bytes.
+#[rustfmt::skip]
+const P384: [u8; 24] = [
+    SEQUENCE, 118,
+        SEQUENCE, 16,
+            0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1,
+            0x06, 5, 0x2b, 0x81, 4, 0, 34,
+        BIT_STRING, 98, 0, 4,
+];
+
 /// A SubjectPublicKeyInfo before the key (RFC 8410 section 4): id-Ed25519, and a bit string of 32
 /// bytes.
 #[rustfmt::skip]
@@ -47,6 +57,11 @@ pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
 /// SubjectPublicKeyInfo of a point of P-256.
 pub(super) fn p256_key(x: &[u8; 32], y: &[u8; 32]) -> Vec<u8> {
     [P256.as_slice(), x, y].concat()
+}
+
+/// SubjectPublicKeyInfo of a point of P-384.
+pub(super) fn p384_key(x: &[u8; 48], y: &[u8; 48]) -> Vec<u8> {
+    [P384.as_slice(), x, y].concat()
 }
 
 /// SubjectPublicKeyInfo of an Ed25519 key.

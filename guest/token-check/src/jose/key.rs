@@ -7,6 +7,8 @@ use p256::AffinePoint as P256Point;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::ecdsa::{Signature as P256Signature, VerifyingKey as P256Key};
 use p256::elliptic_curve::point::AffineCoordinates as _;
+use p384::AffinePoint as P384Point;
+use p384::ecdsa::{Signature as P384Signature, VerifyingKey as P384Key};
 use triomphe::Arc;
 
 use super::hash::Hash;
@@ -43,6 +45,7 @@ struct Inner {
 enum Material {
     Rsa(RsaKey),
     P256(P256Key),
+    P384(P384Key),
     Ed25519(Ed25519Key),
 }
 
@@ -54,6 +57,7 @@ impl Key {
         let fitting: Algorithms = match (kind, curve) {
             (Some("RSA"), _) => RSA_ALGORITHMS.into_iter().collect(),
             (Some("EC"), Some("P-256")) => Algorithms::only(Algorithm::Es256),
+            (Some("EC"), Some("P-384")) => Algorithms::only(Algorithm::Es384),
             (Some("OKP"), Some("Ed25519")) => Algorithms::only(Algorithm::EdDsa),
             (Some(_), _) => return Err(Unusable::Type),
             (None, _) => return Err(Unusable::Malformed),
@@ -72,9 +76,10 @@ impl Key {
                 .map(Algorithms::only)
                 .ok_or(Unusable::Algorithm)?,
         };
-        let (material, spki) = match kind {
-            Some("RSA") => jwk.rsa()?,
-            Some("EC") => jwk.p256()?,
+        let (material, spki) = match (kind, curve) {
+            (Some("RSA"), _) => jwk.rsa()?,
+            (Some("EC"), Some("P-384")) => jwk.p384()?,
+            (Some("EC"), _) => jwk.p256()?,
             _ => jwk.ed25519()?,
         };
         Ok(Self(Arc::new(Inner {
@@ -110,6 +115,11 @@ impl Key {
                 let (x, y) = (encoded(&point.x()), encoded(&point.y()));
                 thumbprint(&[("crv", "P-256"), ("kty", "EC"), ("x", &x), ("y", &y)])
             }
+            Material::P384(key) => {
+                let point = key.as_affine();
+                let (x, y) = (encoded(&point.x()), encoded(&point.y()));
+                thumbprint(&[("crv", "P-384"), ("kty", "EC"), ("x", &x), ("y", &y)])
+            }
             Material::Ed25519(key) => {
                 let x = encoded(key.as_bytes());
                 thumbprint(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)])
@@ -128,22 +138,25 @@ impl Key {
     /// Whether this key made the signature, by an algorithm that fits the key.
     #[must_use]
     pub fn verify(&self, jws: &Jws<'_>, host: &dyn SignatureHost) -> bool {
-        let fits = |algorithm: &Algorithm| self.algorithms().contains(*algorithm);
         let (message, signature) = (jws.signing_input(), jws.signature());
         jws.algorithm()
-            .filter(fits)
             .and_then(|algorithm| self.verifies(algorithm, message, signature, host))
             .unwrap_or_default()
     }
 
-    /// `None`: the signature has the wrong form, or the key is of another type.
-    pub(super) fn verifies(
+    /// Whether this key made the signature of these bytes. `None`: the signature has the wrong form,
+    /// or the algorithm does not fit the key.
+    #[must_use]
+    pub fn verifies(
         &self,
         algorithm: Algorithm,
         message: &[u8],
         signature: &[u8],
         host: &dyn SignatureHost,
     ) -> Option<bool> {
+        if !self.algorithms().contains(algorithm) {
+            return None;
+        }
         let host_verifies =
             |signature: &[u8]| host.verify(algorithm, &self.0.spki, message, signature);
         match &self.0.material {
@@ -164,6 +177,14 @@ impl Key {
                 let parsed = P256Signature::from_slice(signature).ok()?;
                 host_verifies(&der::ecdsa_signature(signature)).or_else(|| {
                     let digest = Hash::Sha256.of(&[message]);
+                    Some(key.verify_prehash(digest.bytes(), &parsed).is_ok())
+                })
+            }
+            Material::P384(key) => {
+                // The same with 48 bytes each.
+                let parsed = P384Signature::from_slice(signature).ok()?;
+                host_verifies(&der::ecdsa_signature(signature)).or_else(|| {
+                    let digest = Hash::Sha384.of(&[message]);
                     Some(key.verify_prehash(digest.bytes(), &parsed).is_ok())
                 })
             }
@@ -256,6 +277,15 @@ impl Jwk<'_> {
         let key = point.and_then(|point| P256Key::from_affine(point).ok());
         let key = key.ok_or(Unusable::Malformed)?;
         Ok((Material::P256(key), der::p256_key(&x, &y)))
+    }
+
+    /// The same of the other curve.
+    fn p384(&self) -> Result<(Material, Vec<u8>), Unusable> {
+        let (x, y) = (self.array::<48>("x")?, self.array::<48>("y")?);
+        let point = P384Point::from_coordinates(&x.into(), &y.into()).into_option();
+        let key = point.and_then(|point| P384Key::from_affine(point).ok());
+        let key = key.ok_or(Unusable::Malformed)?;
+        Ok((Material::P384(key), der::p384_key(&x, &y)))
     }
 
     /// RFC 8037 section 2.

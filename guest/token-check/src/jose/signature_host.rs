@@ -43,11 +43,16 @@ struct Known {
 
 const KNOWN_MESSAGE: &[u8] = b"a known signature";
 
-const KNOWN: [Known; 4] = [
+const KNOWN: [Known; 5] = [
     Known {
         algorithm: Algorithm::Es256,
         spki_der: include_bytes!("known_signatures/p256.der"),
         signature: include_bytes!("known_signatures/es256.sig"),
+    },
+    Known {
+        algorithm: Algorithm::Es384,
+        spki_der: include_bytes!("known_signatures/p384.der"),
+        signature: include_bytes!("known_signatures/es384.sig"),
     },
     Known {
         algorithm: Algorithm::Rs256,

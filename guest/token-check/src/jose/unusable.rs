@@ -11,7 +11,7 @@ pub enum Unusable {
     Private,
     /// The same key is there before.
     Repeated,
-    /// `kty` or `crv` is unknown, or not built.
+    /// `kty` or `crv` is unknown.
     Type,
     /// `use` or `key_ops` says that it verifies nothing.
     Use,

@@ -187,7 +187,7 @@ settings! {
     JWKS_ORIGIN: "jwks_origin", Kind::String, Some(""),
         "`scheme://host[:port]` of `jwks_url`: in Spin allowed as outbound host, and with `issuer` allowed for keys of another origin. Not needed for IBM Verify and loopback.";
     ALGORITHMS: "algorithms", Kind::List, Some("RS256 PS256 ES256 EdDSA"),
-        "Signature algorithms of JWTs that are accepted, separated by spaces; also `RS384`, `RS512`, `PS384`, `PS512`.";
+        "Signature algorithms of JWTs that are accepted, separated by spaces; also `RS384`, `RS512`, `PS384`, `PS512`, `ES384`.";
     REQUIRE_AT_JWT: "require_at_jwt", Kind::Boolean, Some("false"),
         "`true`: a JWT must say `at+jwt` in `typ` (RFC 9068). `false`: `JWT` and no `typ` are accepted too.";
     CLIENT_ID_CLAIM: "client_id_claim", Kind::String, Some("client_id"),

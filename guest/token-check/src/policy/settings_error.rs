@@ -303,7 +303,7 @@ impl fmt::Display for SettingsError {
                 }
             }
             Problem::NotAKeySet => f.write_str(
-                "is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256 or Ed25519 (RFC 7517)",
+                "is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256, P-384 or Ed25519 (RFC 7517)",
             ),
             Problem::OneKeySource => f.write_str(
                 "needs the keys of the issuer: set one of `issuer`, `jwks_url` and `jwks`",

@@ -239,11 +239,9 @@ fn algorithms(values: &SettingValues) -> Result<Algorithms, SettingsError> {
     if words.is_empty() {
         return Err(error(Problem::Missing));
     }
-    let built = Algorithm::ALL.into_iter().filter(|known| known.is_built());
     let read = |word: &String| {
-        let algorithm = Algorithm::from_name(word).filter(|known| known.is_built());
-        algorithm.ok_or_else(|| {
-            let near = near(word, built.clone().map(Algorithm::name));
+        Algorithm::from_name(word).ok_or_else(|| {
+            let near = near(word, Algorithm::ALL.into_iter().map(Algorithm::name));
             let word = word.clone();
             error(Problem::UnknownAlgorithm { word, near })
         })

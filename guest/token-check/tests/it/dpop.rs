@@ -142,15 +142,16 @@ impl Host for At<'_> {
     }
 }
 
-/// The request of section 7.1, whose token is bound as in section 6.1.
+/// The request of section 7.1, whose token is bound as in section 6.1, and the response of section
+/// 6.2 about it.
 #[test]
 fn rfc9449_s7_1_the_example_is_granted() {
     let proof = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
-    let cnf = r#","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#;
+    let members = r#","sub":"someone@example.com","iss":"https://server.example.com","nbf":1562262611,"exp":1562266216,"cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#;
     let made = 1_562_262_618;
     let granted = |path: &str, method: &[u8], seconds: u64| {
         let settings = [("public_origin", "https://resource.example.org")];
-        let mut service = service(&settings, cnf);
+        let mut service = service(&settings, members);
         let line = format!("DPoP {TOKEN}");
         let lines = [line.as_bytes()];
         let request = RequestHead {

@@ -17,6 +17,10 @@ const EC_KEY: &str = r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMz
 const EC_SIGNATURE: &str =
     "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
 
+/// RFC 6979 appendix A.2.6.
+const P384_X: &str = "7DpOQVtOGaRWhhgCn0J_pdqai8SukuAuBqrlKGswDGTe-PDqkFWGYGSiVFFUgLwT";
+const P384_Y: &str = "gBXZty19VyROqO-awMYhiWcIpZNn-d-59UyoSz8cnbEoiyMcOuDU_nNE_SUzJkcg";
+
 /// RFC 8037 appendix A.
 const ED_KEY: &str =
     r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
@@ -34,6 +38,10 @@ fn rsa_key(members: &str) -> String {
 
 fn ec_key(members: &str) -> String {
     format!("{{{EC_KEY}{members}}}")
+}
+
+fn p384_key(x: &str, y: &str, members: &str) -> String {
+    format!(r#"{{"kty":"EC","crv":"P-384","x":"{x}","y":"{y}"{members}}}"#)
 }
 
 fn set(keys: &[String]) -> Result<KeySet, KeySetProblem> {
@@ -146,6 +154,36 @@ fn rfc8037_a_3_thumbprint_and_a_4_signature() {
             "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
         );
     }
+}
+
+/// With the thumbprint of RFC 7638 section 3.2.
+#[test]
+fn rfc6979_a_2_6_es384_verifies() {
+    let keys = set(&[p384_key(P384_X, P384_Y, r#","alg":"ES384","use":"sig""#)]).unwrap();
+    let key = keys.keys().next().unwrap();
+    assert_eq!(
+        URL_SAFE_NO_PAD.encode_to_string(key.thumbprint()),
+        "l2tfkSzhekdOr24I18E1O_-49AlK14MTo7OxJMS7-HI"
+    );
+    let verifies = |algorithm, message: &str, signature: &str| {
+        let digit = |at| u8::from_str_radix(signature.get(at..at + 2).unwrap(), 16).unwrap();
+        let signature: Vec<u8> = (0..signature.len()).step_by(2).map(digit).collect();
+        key.verifies(algorithm, message.as_bytes(), &signature, &NoSignatureHost)
+    };
+    let sample = concat!(
+        "94EDBB92A5ECB8AAD4736E56C691916B3F88140666CE9FA73D64C4EA95AD133C81A648152E44ACF96E36DD1E80FABE46",
+        "99EF4AEB15F178CEA1FE40DB2603138F130E740A19624526203B6351D0A3A94FA329C145786E679E7B82C71A38628AC8",
+    );
+    let test = concat!(
+        "8203B63D3C853E8D77227FB377BCF7B7B772E97892A80F36AB775D509D7A5FEB0542A7F0812998DA8F1DD3CA3CF023DB",
+        "DDD0760448D42D8A43AF45AF836FCE4DE8BE06B485E9B61B827C2F13173923E06A739F040649A667BF3B828246BAA5A5",
+    );
+    let es384 = |message, signature| verifies(Algorithm::Es384, message, signature);
+    assert_eq!(es384("sample", sample), Some(true));
+    assert_eq!(es384("test", test), Some(true));
+    assert_eq!(es384("sample", test), Some(false));
+    assert_eq!(es384("sample", sample.split_at(128).0), None, "as of P-256");
+    assert_eq!(verifies(Algorithm::Es256, "sample", sample), None);
 }
 
 #[test]
@@ -318,7 +356,13 @@ fn j2_an_algorithm_that_is_none_or_symmetric_or_spelt_otherwise_is_unknown() {
 
 #[test]
 fn j1_the_type_of_a_key_decides_what_it_verifies() {
-    let keys = set(&[rsa_key(""), ec_key(""), format!("{{{ED_KEY}}}")]).unwrap();
+    let keys = set(&[
+        rsa_key(""),
+        ec_key(""),
+        p384_key(P384_X, P384_Y, ""),
+        format!("{{{ED_KEY}}}"),
+    ])
+    .unwrap();
     let algorithms: Vec<Vec<_>> = keys
         .keys()
         .map(|key| key.algorithms().iter().collect())
@@ -335,6 +379,7 @@ fn j1_the_type_of_a_key_decides_what_it_verifies() {
                 Algorithm::Rs512
             ],
             vec![Algorithm::Es256],
+            vec![Algorithm::Es384],
             vec![Algorithm::EdDsa],
         ]
     );
@@ -373,6 +418,10 @@ fn j1_the_type_of_a_key_decides_what_it_verifies() {
     }
     for alg in ["HS256", "RS256", "ES384", "ES256K", "ECDH-ES"] {
         let key = ec_key(&format!(r#","kid":"2","alg":"{alg}""#));
+        assert_eq!(unusable(key), Unusable::Algorithm, "{alg}");
+    }
+    for alg in ["ES256", "ES512", "RS384"] {
+        let key = p384_key(P384_X, P384_Y, &format!(r#","alg":"{alg}""#));
         assert_eq!(unusable(key), Unusable::Algorithm, "{alg}");
     }
 }
@@ -610,7 +659,7 @@ fn rfc7517_s5_a_key_that_cannot_be_used_is_left_out_alone() {
             Unusable::Type,
         ),
         (r#"{"kty":"rsa"}"#.to_owned(), Unusable::Type),
-        (r#"{"kty":"EC","crv":"P-384"}"#.to_owned(), Unusable::Type),
+        (r#"{"kty":"EC","crv":"P-521"}"#.to_owned(), Unusable::Type),
         (
             r#"{"kty":"EC","crv":"secp256k1"}"#.to_owned(),
             Unusable::Type,
@@ -652,6 +701,24 @@ fn rfc7517_s5_a_key_that_cannot_be_used_is_left_out_alone() {
             Unusable::Malformed,
         ),
         (ec(&number(&[0xff; 32]), y), Unusable::Malformed),
+        // The coordinates of one curve are none of the other.
+        (p384_key(x, y, ""), Unusable::Malformed),
+        (ec(P384_X, P384_Y), Unusable::Malformed),
+        (p384_key(P384_X, P384_X, ""), Unusable::Malformed),
+        (p384_key(P384_X, "", ""), Unusable::Malformed),
+        (
+            p384_key(P384_X, P384_Y.split_at(63).0, ""),
+            Unusable::Malformed,
+        ),
+        (
+            p384_key(&number(&[0; 48]), &number(&[0; 48]), ""),
+            Unusable::Malformed,
+        ),
+        (
+            p384_key(&number(&[0xff; 48]), P384_Y, ""),
+            Unusable::Malformed,
+        ),
+        (p384_key(P384_X, P384_Y, r#","d":"AA""#), Unusable::Private),
         (okp(""), Unusable::Malformed),
         (
             okp(&number(&[&[1], [0; 31].as_slice()].concat())),
@@ -754,7 +821,6 @@ fn rfc7518_s3_1_algorithms_have_their_names() {
     );
     for algorithm in Algorithm::ALL {
         assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
-        assert_eq!(algorithm.is_built(), algorithm != Algorithm::Es384);
     }
     assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDsa));
     let two: Algorithms = [Algorithm::Rs256, Algorithm::Es256].into_iter().collect();

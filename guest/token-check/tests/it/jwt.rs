@@ -577,7 +577,7 @@ fn settings_of_jwts_are_checked_at_the_start() {
                 required[1],
                 ("jwks", "{}"),
             ],
-            "setting `jwks` (WORKOUT18_JWKS) is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256 or Ed25519 (RFC 7517)",
+            "setting `jwks` (WORKOUT18_JWKS) is no JWK set with a key that can be used: public keys of RSA from 2048 bits, P-256, P-384 or Ed25519 (RFC 7517)",
         ),
         (
             &[

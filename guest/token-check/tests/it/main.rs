@@ -29,6 +29,7 @@ mod limits;
 mod log;
 mod readme;
 mod resource_metadata;
+mod rfc_examples;
 mod rules;
 mod schema;
 mod settings;

@@ -1,7 +1,9 @@
 //! Service B behind its auth check, in either host.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use envoy_runner::{Envoy, EnvoyOptions};
@@ -13,6 +15,12 @@ use tokio::sync::OnceCell;
 
 /// Where the shipped configuration has the authorities that the issuer's certificate is from.
 const TRUSTED_CA: &str = "/static_resources/clusters/issuer_https/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
+
+/// Where it has the port of the public listener.
+const PORT: &str = "/static_resources/listeners/service_b/address/socket_address/port_value";
+
+/// Long enough for an instance to remember what an earlier request of a test left in it.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// The hosts of the auth check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +53,18 @@ pub(crate) enum Deployment {
 }
 
 impl Deployment {
-    /// With what a user has to set for this issuer, and these settings on top.
+    /// With what a user has to set for this issuer, and these settings on top, on a free port.
     pub(crate) async fn start(host: Host, issuer: &Issuer, more: &[(&str, &str)]) -> Result<Self> {
+        Self::start_on(0, host, issuer, more).await
+    }
+
+    /// On this port.
+    pub(crate) async fn start_on(
+        port: u16,
+        host: Host,
+        issuer: &Issuer,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut settings = settings(issuer);
         settings.extend(
             more.iter()
@@ -55,6 +73,8 @@ impl Deployment {
         match host {
             Host::Spin => {
                 let mut options = ServeOptions {
+                    listen: SocketAddr::from(([127, 0, 0, 1], port)),
+                    idle_instance_timeout: IDLE,
                     variables: settings,
                     environment: Some(BTreeMap::new()),
                     ..ServeOptions::default()
@@ -70,6 +90,7 @@ impl Deployment {
             Host::Envoy => {
                 let mut options = EnvoyOptions {
                     settings,
+                    overrides: vec![(PORT.to_owned(), port.into())],
                     ..EnvoyOptions::default()
                 };
                 if let Some(authority) = issuer.authority() {

@@ -8,7 +8,9 @@
 
 mod client_auth;
 mod deployment;
+mod dpop;
 mod facts;
+mod rotation;
 mod service_a;
 mod steps;
 
@@ -100,6 +102,17 @@ fn main() -> ExitCode {
                 let name = format!("{}::rfc7523_assertions_are_accepted", host.name());
                 trials.push(issuer.trial(&name, async move |issuer| {
                     client_auth::assertions_are_accepted(host, issuer).await
+                }));
+                let name = format!(
+                    "{}::rfc9449_a_bound_token_is_good_for_its_key_alone",
+                    host.name()
+                );
+                trials.push(issuer.trial(&name, async move |issuer| {
+                    dpop::a_bound_token_is_good_for_its_key_alone(host, issuer).await
+                }));
+                let name = format!("{}::j5_a_rotation_refuses_no_good_token", host.name());
+                trials.push(issuer.trial(&name, async move |_| {
+                    rotation::a_rotation_refuses_no_good_token(host).await
                 }));
             }
         }
