@@ -68,6 +68,15 @@ fn without_keys(name: &'static str, token: &str) -> Scenario {
     )
 }
 
+/// Nothing is at the places where the issuer should have its metadata.
+fn without_metadata(name: &'static str, strategy: &str, token: &str) -> Scenario {
+    let mut row = with_token(name, strategy, token);
+    row.settings
+        .retain(|(key, _)| !["jwks", "expected_issuer"].contains(key));
+    row.with("introspect_url", "")
+        .with("issuer", "{issuer}/nowhere")
+}
+
 fn granted(row: Scenario) -> Scenario {
     let identity = [
         ("x-auth-subject", "service-a"),
@@ -207,6 +216,20 @@ pub(crate) fn rows() -> Vec<Scenario> {
         without_keys("j7_what_is_no_key_set_is_the_issuers_fault", &good)
             .refused(503, "issuer_keys_unusable")
             .logs("issuer_keys_unusable: what jwks_url serves is no JWK set"),
+        without_metadata(
+            "rfc8414_an_issuer_without_metadata_is_at_fault",
+            "auto",
+            &good,
+        )
+        .refused(503, "issuer_metadata_unusable")
+        .logs("issuer_metadata_unusable: the issuer has no metadata under .well-known"),
+        without_metadata(
+            "rfc8414_without_metadata_nobody_is_asked_about_a_token",
+            "introspect",
+            "opaque-AAAE",
+        )
+        .refused(503, "issuer_metadata_unusable")
+        .logs("issuer_metadata_unusable: the issuer has no metadata under .well-known"),
     ];
     rows.extend(
         [
