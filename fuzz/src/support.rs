@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use token_check::{
-    Action, AuthCheck, BodyCollector, Decision, IntrospectionCall, IssuerResponse, Now,
-    PendingRequest, Policy, RequestHead, SettingsError, Step, Verdict,
+    Action, AuthCheck, BodyCollector, Decision, IntrospectionCall, IssuerCall as _, IssuerResponse,
+    Now, PendingRequest, Policy, RequestHead, SettingsError, Step, Verdict,
 };
 
 /// When each target starts, in seconds since 1970.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use token_check::{
-    Action, AuthCheck, CallFailure, Decision, Finished, Flight, Now, Parked, PendingRequest,
-    Progress, Step,
+    Action, AuthCheck, CallFailure, Decision, Finished, Flight, IssuerCall as _, Now, Parked,
+    PendingRequest, Progress, Step,
 };
 
 use super::event::{

@@ -6,12 +6,12 @@ use std::pin::pin;
 
 use futures::future::{Either, select};
 use scopeguard::{ScopeGuard, guard};
-use token_check::{
-    Action, AuthCheck, Flight, Now, Parked, PendingRequest, Progress, RequestHead, Step,
-    StoreFailed, Verdict,
-};
 #[cfg(feature = "jwt")]
-use token_check::{DocumentCall, IssuerCall as _};
+use token_check::DocumentCall;
+use token_check::{
+    Action, AuthCheck, Flight, IssuerCall as _, Now, Parked, PendingRequest, Progress, RequestHead,
+    Step, StoreFailed, Verdict,
+};
 
 use crate::host::Host;
 

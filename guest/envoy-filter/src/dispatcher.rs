@@ -8,11 +8,9 @@
 use core::task::Poll;
 use core::time::Duration;
 
-#[cfg(feature = "jwt")]
-use token_check::IssuerCall as _;
 use token_check::{
-    Action, AuthCheck, AwaitingWake, CallFailure, Finished, LogEvent, Now, Parked, PendingRequest,
-    Policy, Progress, Reason, RequestHead, Step, StoreFailed, Verdict,
+    Action, AuthCheck, AwaitingWake, CallFailure, Finished, IssuerCall as _, LogEvent, Now, Parked,
+    PendingRequest, Policy, Progress, Reason, RequestHead, Step, StoreFailed, Verdict,
 };
 
 use crate::calls::{Call, Calls, CompletedCall, FlightCall};

@@ -48,7 +48,8 @@
 //! ```
 //! use core::time::Duration;
 //! use token_check::{
-//!     Action, AuthCheck, BodyCollector, Decision, IssuerResponse, Now, Policy, Progress, RequestHead, Step,
+//!     Action, AuthCheck, BodyCollector, Decision, IssuerCall as _, IssuerResponse, Now, Policy, Progress,
+//!     RequestHead, Step,
 //! };
 //!
 //! let settings = [

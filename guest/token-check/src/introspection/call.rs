@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "jwt")]
 use super::client_assertion::{AssertionIds, ClientAssertions};
+use super::issuer_call::IssuerCall;
 #[cfg(not(feature = "jwt"))]
 use super::without_jwt::{AssertionIds, ClientAssertions};
 use crate::secret::{AccessToken, ClientSecret, IntrospectToken};
@@ -208,27 +209,26 @@ impl IntrospectionCall {
             timeouts,
         }
     }
+}
 
-    /// Whether to use TLS.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
+impl IssuerCall for IntrospectionCall {
+    fn method(&self) -> &'static str {
+        "POST"
+    }
+
+    fn is_https(&self) -> bool {
         self.endpoint.url.scheme() == "https"
     }
 
-    /// Host and port, as for the Host header.
-    #[must_use]
-    pub fn authority(&self) -> &str {
+    fn authority(&self) -> &str {
         &self.endpoint.url[Position::BeforeHost..Position::BeforePath]
     }
 
-    /// Path and query.
-    #[must_use]
-    pub fn path_and_query(&self) -> &str {
+    fn path_and_query(&self) -> &str {
         &self.endpoint.url[Position::BeforePath..]
     }
 
-    /// Header fields to send; names in lower case.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
+    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", self.endpoint.accept),
@@ -249,27 +249,19 @@ impl IntrospectionCall {
         )
     }
 
-    /// The form to send.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
+    fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// How long the whole call may take.
-    #[must_use]
-    pub const fn timeout(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         self.timeouts.total
     }
 
-    /// How long connecting may take, no longer than the whole call.
-    #[must_use]
-    pub const fn connect_timeout(&self) -> Duration {
+    fn connect_timeout(&self) -> Duration {
         self.timeouts.connect
     }
 
-    /// How long the first byte of the response may take, no longer than the whole call.
-    #[must_use]
-    pub const fn first_byte_timeout(&self) -> Duration {
+    fn first_byte_timeout(&self) -> Duration {
         self.timeouts.first_byte
     }
 }

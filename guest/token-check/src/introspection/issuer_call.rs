@@ -2,8 +2,6 @@
 
 use core::time::Duration;
 
-use super::IntrospectionCall;
-
 /// A call to the issuer, for the host to send once, without following redirects.
 pub trait IssuerCall {
     /// `GET` or `POST`.
@@ -32,42 +30,4 @@ pub trait IssuerCall {
 
     /// How long the first byte of the response may take, no longer than the whole call.
     fn first_byte_timeout(&self) -> Duration;
-}
-
-impl IssuerCall for IntrospectionCall {
-    fn method(&self) -> &'static str {
-        "POST"
-    }
-
-    fn is_https(&self) -> bool {
-        self.is_https()
-    }
-
-    fn authority(&self) -> &str {
-        self.authority()
-    }
-
-    fn path_and_query(&self) -> &str {
-        self.path_and_query()
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
-        self.headers()
-    }
-
-    fn body(&self) -> &[u8] {
-        self.body()
-    }
-
-    fn timeout(&self) -> Duration {
-        self.timeout()
-    }
-
-    fn connect_timeout(&self) -> Duration {
-        self.connect_timeout()
-    }
-
-    fn first_byte_timeout(&self) -> Duration {
-        self.first_byte_timeout()
-    }
 }

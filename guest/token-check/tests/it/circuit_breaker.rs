@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use token_check::{
-    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, Progress, Reason, Sharing, Step,
+    Action, CacheStatus, CallFailure, Fault, IntrospectionCall, IssuerCall as _, Progress, Reason,
+    Sharing, Step,
 };
 
 use crate::fixture::{

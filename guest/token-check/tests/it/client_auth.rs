@@ -8,6 +8,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use token_check::IssuerCall as _;
 use token_check::test_util::{self, Host};
 use token_check::{
     AuthCheck, CallFailure, Finished, IntrospectionCall, IssuerResponse, Jws, KeySet,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64_simd::URL_SAFE_NO_PAD;
 use token_check::{
-    ALL_REASONS, Action, AuthCheck, AwaitingResponse, BodyCollector, Decision, IssuerResponse, Now,
-    Parked, PendingRequest, Problem, Range, Reason, RequestHead, Response, SETTINGS, SettingsError,
-    Step, USER_AGENT, Unit,
+    ALL_REASONS, Action, AuthCheck, AwaitingResponse, BodyCollector, Decision, IssuerCall as _,
+    IssuerResponse, Now, Parked, PendingRequest, Problem, Range, Reason, RequestHead, Response,
+    SETTINGS, SettingsError, Step, USER_AGENT, Unit,
 };
 
 use crate::fixture::{

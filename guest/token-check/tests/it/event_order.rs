@@ -4,7 +4,7 @@ use crate::fixture::{
     Clock, Instance, Issuer, Outcome, SharedStore, TIMED_OUT, active, inactive, introspects,
 };
 use std::time::Duration;
-use token_check::{CacheStatus, CallFailure, Reason, Sharing, Step};
+use token_check::{CacheStatus, CallFailure, IssuerCall as _, Reason, Sharing, Step};
 
 #[test]
 fn an_instance_that_saw_a_token_inactive_ignores_older_records() {

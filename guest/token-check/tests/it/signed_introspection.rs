@@ -1,6 +1,6 @@
 //! Introspection responses that the issuer must sign (RFC 9701).
 
-use token_check::{Action, CacheStatus, Parked, Reason, Sharing, Step};
+use token_check::{Action, CacheStatus, IssuerCall as _, Parked, Reason, Sharing, Step};
 
 use crate::fixture::{
     Outcome, START, SharedStore, TIMED_OUT, UNREACHABLE, finishes, inactive, introspects, reason,

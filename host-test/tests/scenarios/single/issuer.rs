@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use token_check::IntrospectionCall;
+use token_check::{IntrospectionCall, IssuerCall as _};
 use tokio::net::TcpSocket;
 use verify_stub::{Endpoint, Reaction, StubClient, StubOptions, StubResponse, VerifyStub};
 

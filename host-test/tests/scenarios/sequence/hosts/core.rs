@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spin_host::{KeyValueStore, StoreFault};
+use token_check::IssuerCall as _;
 use token_check::test_util::{self, drive};
 use token_check::{
     AuthCheck, BodyCollector, CallFailure, Decision, Finished, IntrospectionCall, IssuerResponse,
