@@ -154,7 +154,7 @@ fn list(data: &[u8]) -> Result<Vec<Value>, KeySetProblem> {
 }
 
 /// The members of the largest object.
-fn most_members(value: &Value) -> usize {
+pub(crate) fn most_members(value: &Value) -> usize {
     let inner = |values: &mut dyn Iterator<Item = &Value>| values.map(most_members).max();
     match value {
         Value::Array(values) => inner(&mut values.iter()).unwrap_or_default(),

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod header_map;
 pub mod jwk_set;
 pub mod jws;
+pub mod metadata;
 pub mod routes;
 pub mod rules_document;
 pub mod settings;
@@ -24,7 +25,7 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("bearer", bearer::run),
     ("dpop_proof", dpop_proof::run),
     ("envoy_scheduling", envoy_scheduling::run),
@@ -32,6 +33,7 @@ pub const TARGETS: [Target; 12] = [
     ("header_map", header_map::run),
     ("jwk_set", jwk_set::run),
     ("jws", jws::run),
+    ("metadata", metadata::run),
     ("routes", routes::run),
     ("rules_document", rules_document::run),
     ("settings", settings::run),
