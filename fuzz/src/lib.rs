@@ -16,6 +16,7 @@ pub mod jws;
 pub mod routes;
 pub mod rules_document;
 pub mod settings;
+pub mod signed_response;
 pub mod stateful;
 pub mod store_record;
 mod support;
@@ -24,7 +25,7 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("bearer", bearer::run),
     ("dpop_proof", dpop_proof::run),
     ("envoy_scheduling", envoy_scheduling::run),
@@ -35,6 +36,7 @@ pub const TARGETS: [Target; 12] = [
     ("routes", routes::run),
     ("rules_document", rules_document::run),
     ("settings", settings::run),
+    ("signed_response", signed_response::run),
     ("stateful", stateful::run),
     ("store_record", store_record::run),
 ];
