@@ -219,7 +219,7 @@ impl Answer {
 
 /// The document with numbers that `serde_json` reads: one out of its range becomes one that is past
 /// every time that is accepted, or before every time.
-fn in_range(text: &str) -> String {
+pub(crate) fn in_range(text: &str) -> String {
     let (mut out, mut rest, mut in_string, mut escaped) = (String::new(), text, false, false);
     while let Some(c) = rest.chars().next() {
         let is_part = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
@@ -282,7 +282,7 @@ pub(crate) fn depth(value: &Value) -> usize {
 }
 
 /// A time, if it is absent or in seconds.
-fn time(value: &Value, name: &str, round: fn(f64) -> f64) -> Option<Option<i64>> {
+pub(crate) fn time(value: &Value, name: &str, round: fn(f64) -> f64) -> Option<Option<i64>> {
     let number = match value.get(name) {
         None | Some(Value::Null) => return Some(None),
         Some(Value::Number(number)) => number,
@@ -299,7 +299,7 @@ fn time(value: &Value, name: &str, round: fn(f64) -> f64) -> Option<Option<i64>>
 }
 
 /// The strings of a member; `None` if it has another type.
-fn strings(value: &Value, name: &str) -> Option<Vec<String>> {
+pub(crate) fn strings(value: &Value, name: &str) -> Option<Vec<String>> {
     match value.get(name) {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::String(string)) => Some(vec![string.clone()]),

@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod routes;
 pub mod rules_document;
 pub mod settings;
+pub mod signed_response;
 pub mod stateful;
 pub mod store_record;
 mod support;
@@ -37,6 +38,7 @@ pub const TARGETS: [Target; 13] = [
     ("routes", routes::run),
     ("rules_document", rules_document::run),
     ("settings", settings::run),
+    ("signed_response", signed_response::run),
     ("stateful", stateful::run),
     ("store_record", store_record::run),
 ];

@@ -1,10 +1,16 @@
 //! Turns a response of the issuer into facts about the token, or into the issuer's fault.
 
+use std::borrow::Cow;
+
 use super::call::CredentialsKind;
 use super::facts::{ClaimsHeader, Facts};
 use super::fault::{Detail, Document, Fault};
 use super::members::Members;
 use super::response::IssuerResponse;
+#[cfg(feature = "jwt")]
+use super::signature_fault::SignatureFault;
+#[cfg(feature = "jwt")]
+use super::signed_response::unsigned;
 use crate::json::Json;
 use crate::reason::Reason;
 
@@ -44,7 +50,9 @@ pub(crate) fn interpret(
         400 | 401 | 403 => {
             return match subject(response, credentials) {
                 #[cfg(feature = "jwt")]
-                Subject::Token if let ResponseContent::Signed(Err(fault)) = &content => Err(*fault),
+                Subject::Token if matches!(content, ResponseContent::Signed(_)) => {
+                    Err(unsigned(SignatureFault::Error))
+                }
                 Subject::Token => Ok(Introspected {
                     facts: Facts::INACTIVE,
                     error_status: Some(status),
@@ -61,19 +69,21 @@ pub(crate) fn interpret(
         }
         _ => return unexpected(unexpected_status(status)),
     }
-    let malformed = |detail| Fault::new(Reason::IssuerAnswerMalformed, detail);
-    let parse = |document: &str| {
-        let facts = Facts::parse(document, claims_header);
-        facts.map(|facts| Introspected {
+    let document: Cow<'_, str> = match content {
+        ResponseContent::Plain => plain_document(response)?.into(),
+        #[cfg(feature = "jwt")]
+        ResponseContent::Signed(document) => document?.into(),
+    };
+    Facts::parse(&document, claims_header)
+        .map(|facts| Introspected {
             facts,
             error_status: None,
         })
-    };
-    match content {
-        ResponseContent::Plain => {}
-        #[cfg(feature = "jwt")]
-        ResponseContent::Signed(document) => return parse(&document?).map_err(malformed),
-    }
+        .map_err(malformed)
+}
+
+/// The document in a response of status 200 that is not signed.
+fn plain_document(response: &IssuerResponse) -> Result<&str, Fault> {
     if let Some(coding) = response.coding() {
         return Err(malformed(Detail::Coding(coding)));
     }
@@ -83,10 +93,11 @@ pub(crate) fn interpret(
     let too_large = Detail::Document(Document::TooLarge);
     let body = (response.body.bytes())
         .ok_or_else(|| Fault::new(Reason::IssuerAnswerTooLarge, too_large))?;
-    core::str::from_utf8(body)
-        .map_err(|_| Detail::Document(Document::NotUtf8))
-        .and_then(parse)
-        .map_err(malformed)
+    core::str::from_utf8(body).map_err(|_| malformed(Detail::Document(Document::NotUtf8)))
+}
+
+const fn malformed(detail: Detail) -> Fault {
+    Fault::new(Reason::IssuerAnswerMalformed, detail)
 }
 
 /// The reason for a status that no response of an issuer should have.

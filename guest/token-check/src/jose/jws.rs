@@ -67,7 +67,7 @@ impl<'a> Jws<'a> {
     /// the first is base64url of a JSON object with a text `alg`.
     #[must_use]
     pub fn parse(token: &'a str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_MEMBERS, |typ| match typ {
+        Self::read(token, &REFUSED_MEMBERS, &|typ| match typ {
             None => Some(Typ::Absent),
             Some("jwt") => Some(Typ::Jwt),
             Some("at+jwt") => Some(Typ::AtJwt),
@@ -80,7 +80,7 @@ impl<'a> Jws<'a> {
     /// its key in `jwk`, which is not read here.
     #[must_use]
     pub fn parse_proof(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_BESIDE_A_KEY, |found| {
+        Self::read(token, &REFUSED_BESIDE_A_KEY, &|found| {
             (found == Some(typ)).then_some(Typ::Jwt)
         })
     }
@@ -90,7 +90,7 @@ impl<'a> Jws<'a> {
     /// section 5).
     #[must_use]
     pub fn parse_as(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_MEMBERS, |found| {
+        Self::read(token, &REFUSED_MEMBERS, &|found| {
             (found == Some(typ)).then_some(Typ::Jwt)
         })
     }
@@ -98,7 +98,7 @@ impl<'a> Jws<'a> {
     fn read(
         token: &'a str,
         refused: &[&str],
-        accept: impl FnOnce(Option<&str>) -> Option<Typ>,
+        accept: &dyn Fn(Option<&str>) -> Option<Typ>,
     ) -> Option<Result<Self, JwsProblem>> {
         let segments = token.split('.').count();
         if segments != 3 {

@@ -839,8 +839,13 @@ fn keys_are_fetched_ahead_without_anybody_waiting() {
     let mut world = world("introspect", &[("cache_ttl", "0")]);
     world.says(&world.key, "one", ACTIVE);
     assert_eq!(world.get("opaque"), MISS);
+    // Nor after a rotation, for which they did.
+    let new = Key::new("two", 2);
+    world.publish(&[&new]);
+    world.says(&new, "two", ACTIVE);
+    assert_eq!(world.get("opaque"), MISS);
     world.advance(480);
-    world.says(&world.key, "one", ACTIVE);
+    world.says(&new, "two", ACTIVE);
     // A fetch is due, and the request leads its own call.
     let (_request, _ticket) = world.instance.call("/", "opaque");
     let fetch = world.instance.check.next_fetch(world.clock.now());
