@@ -24,7 +24,7 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("bearer", bearer::run),
     ("dpop_proof", dpop_proof::run),
     ("envoy_scheduling", envoy_scheduling::run),
@@ -36,5 +36,6 @@ pub const TARGETS: [Target; 12] = [
     ("rules_document", rules_document::run),
     ("settings", settings::run),
     ("stateful", stateful::run),
+    ("stateful_keys", stateful::keys::run),
     ("store_record", store_record::run),
 ];
