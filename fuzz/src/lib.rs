@@ -40,5 +40,6 @@ pub const TARGETS: [Target; 13] = [
     ("settings", settings::run),
     ("signed_response", signed_response::run),
     ("stateful", stateful::run),
+    ("stateful_keys", stateful::keys::run),
     ("store_record", store_record::run),
 ];

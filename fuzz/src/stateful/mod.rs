@@ -11,6 +11,7 @@
 
 mod event;
 mod issuer;
+pub mod keys;
 mod model;
 mod store;
 mod world;
