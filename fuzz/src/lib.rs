@@ -26,7 +26,7 @@ mod support;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("bearer", bearer::run),
     ("dpop_proof", dpop_proof::run),
     ("envoy_scheduling", envoy_scheduling::run),

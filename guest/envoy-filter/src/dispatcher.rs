@@ -16,7 +16,7 @@ use token_check::{
 use crate::calls::{Call, Calls, CompletedCall, FlightCall};
 use crate::host::{Host, LogLevel};
 use crate::metrics::Metrics;
-use crate::scheduler::{FETCH_TICK, METRICS_TICK, SHORT_TICK, Scheduler, TICK};
+use crate::scheduler::{FETCH_TICK, METRICS_INTERVAL, METRICS_TICK, SHORT_TICK, Scheduler, TICK};
 use crate::waiting::{WaitingRequest, WaitingRequests};
 
 /// A flight that waits for another worker's introspection call.
@@ -175,9 +175,16 @@ impl<H: Host> Dispatcher<H> {
 
     /// Ends a callback of the root context: schedules another one if work is left.
     pub(crate) fn end_callback(&mut self) {
-        // The root context exists as long as it is called back.
+        if self.waiting.has_ready() {
+            self.return_to_root();
+            self.schedule_ready();
+        }
+    }
+
+    /// The following host calls concern the root context, not a stream that was resumed.
+    pub(crate) fn return_to_root(&self) {
+        // It exists as long as it is called back.
         let _ = self.host.set_effective_context(self.root);
-        self.schedule_ready();
     }
 
     /// Counters that a request has changed are handed to Envoy by a tick.
@@ -187,11 +194,24 @@ impl<H: Host> Dispatcher<H> {
         }
     }
 
+    /// Hands counters to Envoy. While ticks come often, not in each of them.
+    pub(crate) fn flush_metrics(&self, now: Now) {
+        let interval = match self.is_busy() {
+            true => METRICS_INTERVAL,
+            false => Duration::ZERO,
+        };
+        self.metrics.flush_after(interval, now.monotonic);
+    }
+
+    /// Whether requests or calls have deadlines to be seen.
+    fn is_busy(&self) -> bool {
+        !self.waiting.is_empty() || self.calls.has_sent()
+    }
+
     pub(crate) fn set_tick_period(&mut self) {
-        let is_busy = !self.waiting.is_empty() || self.calls.has_sent();
         let period = if !self.sleeping.is_empty() {
             SHORT_TICK
-        } else if is_busy {
+        } else if self.is_busy() {
             TICK
         } else if self.metrics.is_pending() {
             METRICS_TICK

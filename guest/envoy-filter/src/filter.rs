@@ -15,6 +15,7 @@ use crate::dispatcher::Dispatcher;
 use crate::host::{HeaderMap, Host, LogLevel};
 use crate::id_map::IdMap;
 use crate::metrics::Metrics;
+use crate::request_lines::RequestLines;
 #[cfg(feature = "jwt")]
 use crate::signatures;
 use crate::upstream::Upstream;
@@ -75,27 +76,20 @@ impl<H: Host> Filter<H> {
     }
 
     /// A request has arrived. The effective context is its stream.
-    pub(crate) fn begin(&mut self, stream: u32, headers: &HeaderMap) -> Applied {
-        let mut authorization: Vec<&[u8]> = Vec::with_capacity(1);
-        let mut traceparent: Vec<&[u8]> = Vec::new();
-        let (mut authority, mut path, mut method) = (None, None, None);
-        for (name, value) in headers.iter() {
-            match name {
-                b"authorization" => authorization.push(value),
-                b"traceparent" => traceparent.push(value),
-                b":authority" => authority = Some(value),
-                b":path" => path = Some(value),
-                b":method" => method = Some(value),
-                _ => {}
-            }
-        }
-        let whoami_method = method.filter(|_| self.is_whoami(path));
+    /// `lines`: those of `headers` that matter.
+    pub(crate) fn begin(
+        &mut self,
+        stream: u32,
+        headers: &HeaderMap,
+        lines: &RequestLines<'_>,
+    ) -> Applied {
+        let whoami_method = lines.method.filter(|_| self.is_whoami(lines.path));
         let policy = self.dispatcher.policy();
         let dpop = match policy.accepts_dpop() {
             true => values(headers, "dpop"),
             false => Vec::new(),
         };
-        let (certificate, digest, lines);
+        let (certificate, digest, certificates);
         let client_certificate = match policy.certificate_source() {
             CertificateSource::None => [].as_slice(),
             CertificateSource::Connection => {
@@ -104,18 +98,18 @@ impl<H: Host> Filter<H> {
                 digest.as_slice()
             }
             CertificateSource::Header(name) => {
-                lines = values(headers, name);
-                &lines
+                certificates = values(headers, name);
+                &certificates
             }
         };
         let head = RequestHead {
-            authorization: &authorization,
-            method: method.unwrap_or_default(),
-            authority,
-            path_and_query: path,
+            authorization: &lines.authorization,
+            method: lines.method.unwrap_or_default(),
+            authority: lines.authority,
+            path_and_query: lines.path,
             dpop: &dpop,
             client_certificate,
-            traceparent: &traceparent,
+            traceparent: &lines.traceparent,
         };
         let now = self.host.now();
         let applied = match self.dispatcher.begin(stream, &head, whoami_method, now) {
@@ -145,8 +139,9 @@ impl<H: Host> Filter<H> {
     pub(crate) fn on_tick(&mut self, now: Now, is_alone: bool) {
         self.dispatcher.on_tick(now, is_alone);
         self.work(now);
+        self.dispatcher.return_to_root();
         // Before the timer may stop.
-        self.flush_metrics();
+        self.dispatcher.flush_metrics(now);
         self.dispatcher.set_tick_period();
     }
 

@@ -4,15 +4,18 @@
 
 use crate::host::{HeaderMap, Host};
 
-/// Whether Envoy takes a request for gRPC that is not: gRPC is `POST` over HTTP/2 or HTTP/3 with
+/// Whether Envoy takes a request with this content type for gRPC.
+pub(crate) fn is_grpc_type(content_type: &[u8]) -> bool {
+    content_type.starts_with(b"application/grpc")
+}
+
+/// Whether a request that Envoy takes for gRPC is none: gRPC is `POST` over HTTP/2 or HTTP/3 with
 /// `te: trailers`.
 pub(crate) fn is_false(headers: &HeaderMap, protocol: impl FnOnce() -> Option<String>) -> bool {
     let has = |name: &str, is: fn(&[u8]) -> bool| {
         (headers.iter()).any(|(known, value)| known == name.as_bytes() && is(value))
     };
-    has("content-type", |value| {
-        value.starts_with(b"application/grpc")
-    }) && !(has(":method", |method| method == b"POST")
+    !(has(":method", |method| method == b"POST")
         && has("te", |te| te.eq_ignore_ascii_case(b"trailers"))
         && protocol().is_some_and(|protocol| !protocol.starts_with("HTTP/1")))
 }

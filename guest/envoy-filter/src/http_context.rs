@@ -5,6 +5,7 @@ use token_check::{Reason, Response, is_identity_header};
 use crate::filter::{Applied, SharedFilter, refuse, refused};
 use crate::grpc;
 use crate::host::{Action, Host};
+use crate::request_lines::RequestLines;
 
 /// One request and its response.
 pub struct HttpContext<H> {
@@ -33,12 +34,10 @@ impl<H: Host> HttpContext<H> {
     /// `Pause` holds the body back too, by back-pressure: the filter neither buffers nor reads it.
     pub fn on_request_headers(&mut self) -> Action {
         let headers = self.host.request_headers();
-        self.is_false_grpc = grpc::is_false(&headers, || self.host.request_protocol());
-        let is_clean = headers
-            .iter()
-            .filter(|(name, _)| is_identity_header(name))
-            .all(|(name, _)| self.host.remove_request_header(name));
-        if !is_clean {
+        let lines = RequestLines::read(&headers, |name| self.host.remove_request_header(name));
+        self.is_false_grpc =
+            lines.is_grpc_to_envoy && grpc::is_false(&headers, || self.host.request_protocol());
+        if !lines.is_clean {
             self.filter = None;
         }
         let Some(filter) = &self.filter else {
@@ -47,7 +46,7 @@ impl<H: Host> HttpContext<H> {
             let _ = refuse(&self.host, Reason::Misconfigured, &response);
             return Action::Pause;
         };
-        let applied = filter.borrow_mut().begin(self.id, &headers);
+        let applied = filter.borrow_mut().begin(self.id, &headers, &lines);
         match applied {
             Applied::Forwarded => return Action::Continue,
             Applied::Answered => {}

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
 //! | `metrics`, `scheduler`, `signatures`, `upstream`, `waiting`, `workers` | counters; queue and timer; signatures that Envoy verifies (feature `jwt`); the way to the issuer; requests that wait; whether there are other workers |
+//! | `request_lines` | the header lines of a request that matter |
 //! | `calls` | introspection calls: queued, sent, lost |
 //! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
 //! | `filter` | takes requests to their verdict, and applies it |
@@ -28,6 +29,7 @@ mod http_context;
 mod id_map;
 mod local_reply;
 mod metrics;
+mod request_lines;
 mod root_context;
 mod scheduler;
 #[cfg(feature = "jwt")]

@@ -33,6 +33,8 @@ pub(crate) struct Metrics<H> {
     metadata: Counter,
     /// Whether a counter has something pending.
     is_pending: Cell<bool>,
+    /// The last flush, on the monotonic clock.
+    flushed_at: Cell<Duration>,
 }
 
 impl<H: Host> Metrics<H> {
@@ -71,6 +73,7 @@ impl<H: Host> Metrics<H> {
             queued: counter("calls_queued"),
             metadata: counter("metadata_responses"),
             is_pending: Cell::new(false),
+            flushed_at: Cell::new(Duration::ZERO),
             host,
         }
     }
@@ -124,6 +127,14 @@ impl<H: Host> Metrics<H> {
     /// Whether [`flush`](Self::flush) has something to do.
     pub(crate) const fn is_pending(&self) -> bool {
         self.is_pending.get()
+    }
+
+    /// Tells Envoy what was counted, unless that was done within this interval.
+    pub(crate) fn flush_after(&self, interval: Duration, now: Duration) {
+        if now.saturating_sub(self.flushed_at.get()) >= interval {
+            self.flushed_at.set(now);
+            self.flush();
+        }
     }
 
     /// Tells Envoy what was counted.

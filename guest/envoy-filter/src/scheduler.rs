@@ -12,6 +12,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 pub(crate) const SHORT_TICK: Duration = Duration::from_millis(2);
 /// While only counters wait to be handed to Envoy: few host calls, and metrics that are hardly late.
 pub(crate) const METRICS_TICK: Duration = Duration::from_millis(500);
+/// How often counters are handed to Envoy while ticks come more often. Shorter than the tick before,
+/// so that a timer that fires a little early makes no metric later than that.
+pub(crate) const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 /// While keys are fetched from time to time, so that no request waits for them.
 pub(crate) const FETCH_TICK: Duration = Duration::from_secs(1);
 /// The first tick comes in workers only: the VM in which Envoy tries a configuration out is gone by

@@ -19,6 +19,8 @@ const WORKERS: &str = "trust-triangle.workers";
 const ATTEMPTS: u32 = 8;
 /// Workers start at about the same time: nobody is alone before all have had this long.
 const START: Duration = Duration::from_secs(1);
+/// How often the numbers are read: to share with a worker that has just begun can wait.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Counts {
@@ -54,6 +56,8 @@ pub(crate) struct Workers<H> {
     counted_at: Option<Duration>,
     /// Whether it is also counted among those with requests.
     is_counted_with_requests: bool,
+    /// When the numbers were read, and whether this worker was alone.
+    seen: Option<(Duration, bool)>,
 }
 
 impl<H: Host> Workers<H> {
@@ -62,6 +66,7 @@ impl<H: Host> Workers<H> {
             host,
             counted_at: None,
             is_counted_with_requests: false,
+            seen: None,
         }
     }
 
@@ -77,9 +82,17 @@ impl<H: Host> Workers<H> {
         if has_requests && !self.is_counted_with_requests {
             self.is_counted_with_requests = self.change(0, 1);
         }
-        self.is_counted_with_requests
-            && now.saturating_sub(counted_at) >= START
-            && self.counts() == Some(Counts::MAIN_THREAD_AND_ONE_WORKER)
+        if !self.is_counted_with_requests || now.saturating_sub(counted_at) < START {
+            return false;
+        }
+        if let Some((at, is_alone)) = self.seen
+            && now.saturating_sub(at) < INTERVAL
+        {
+            return is_alone;
+        }
+        let is_alone = self.counts() == Some(Counts::MAIN_THREAD_AND_ONE_WORKER);
+        self.seen = Some((now, is_alone));
+        is_alone
     }
 
     /// This VM ends.

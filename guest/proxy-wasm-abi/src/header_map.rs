@@ -10,7 +10,6 @@ const NUMBER: usize = size_of::<u32>();
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderMap {
     bytes: Vec<u8>,
-    lines: usize,
 }
 
 impl HeaderMap {
@@ -21,17 +20,17 @@ impl HeaderMap {
         if bytes.is_empty() {
             return Some(Self::default());
         }
-        let (lines, _) = number(&bytes)?;
-        let mut parts = Lines::new(&bytes, lines)?;
-        let map = Self {
-            lines,
-            bytes: Vec::new(),
-        };
-        // Every line is there, and nothing else.
-        if parts.by_ref().count() != lines || !parts.is_at_the_end() {
-            return None;
+        let (lengths, strings) = parts(&bytes)?;
+        // Every string is there with its NUL, and nothing else.
+        let mut end = 0_usize;
+        for length in lengths.as_flattened() {
+            end = end.checked_add(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            if strings.get(end) != Some(&0) {
+                return None;
+            }
+            end = end.checked_add(1)?;
         }
-        Some(Self { bytes, ..map })
+        (end == strings.len()).then_some(Self { bytes })
     }
 
     /// Serializes these lines. Lengths above 4 GiB cannot be, and are not in WebAssembly.
@@ -60,15 +59,16 @@ impl HeaderMap {
                 bytes.push(0);
             }
         }
-        Self {
-            bytes,
-            lines: count,
-        }
+        Self { bytes }
     }
 
     /// Name and value of each line, in the order in which Envoy has them.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        Lines::new(&self.bytes, self.lines).into_iter().flatten()
+        let (lengths, strings) = parts(&self.bytes).unwrap_or_default();
+        Lines {
+            lengths: lengths.iter(),
+            strings,
+        }
     }
 
     /// The value of the first line with this name, in lower case.
@@ -85,35 +85,32 @@ impl HeaderMap {
     }
 }
 
-/// A number, and what follows it.
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<NUMBER>()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+/// Lengths of a name and its value.
+type Lengths = [[u8; NUMBER]; 2];
+
+/// The lengths of each line, and what follows them.
+fn parts(bytes: &[u8]) -> Option<(&[Lengths], &[u8])> {
+    let (lines, rest) = bytes.split_first_chunk()?;
+    let lines = usize::try_from(u32::from_le_bytes(*lines)).ok()?;
+    let (lengths, strings) = rest.split_at_checked(lines.checked_mul(size_of::<Lengths>())?)?;
+    let (numbers, _) = lengths.as_chunks();
+    let (lengths, _) = numbers.as_chunks();
+    Some((lengths, strings))
 }
 
-/// The lines that are left.
+/// The lines that are left, of a map that is well-formed.
 struct Lines<'a> {
-    lengths: &'a [u8],
+    lengths: core::slice::Iter<'a, Lengths>,
     strings: &'a [u8],
 }
 
 impl<'a> Lines<'a> {
-    fn new(bytes: &'a [u8], lines: usize) -> Option<Self> {
-        let (_, rest) = bytes.split_at_checked(NUMBER)?;
-        let (lengths, strings) = rest.split_at_checked(lines.checked_mul(2 * NUMBER)?)?;
-        Some(Self { lengths, strings })
-    }
-
-    const fn is_at_the_end(&self) -> bool {
-        self.strings.is_empty()
-    }
-
-    fn string(&mut self, length: usize) -> Option<&'a [u8]> {
+    #[inline]
+    fn string(&mut self, length: [u8; NUMBER]) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
         let (string, rest) = self.strings.split_at_checked(length)?;
-        let (&0, rest) = rest.split_first()? else {
-            return None;
-        };
-        self.strings = rest;
+        // Without the NUL.
+        (_, self.strings) = rest.split_first()?;
         Some(string)
     }
 }
@@ -121,10 +118,9 @@ impl<'a> Lines<'a> {
 impl<'a> Iterator for Lines<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, rest) = number(self.lengths)?;
-        let (value, rest) = number(rest)?;
-        self.lengths = rest;
+        let [name, value] = *self.lengths.next()?;
         Some((self.string(name)?, self.string(value)?))
     }
 }
@@ -179,7 +175,8 @@ mod tests {
                 changed[at] = value;
                 // Lengths may be exchanged for others only if every string still ends with a NUL.
                 if let Some(map) = HeaderMap::new(changed) {
-                    assert_eq!(map.iter().count(), map.lines, "byte {at} is {value}");
+                    let (lengths, _) = parts(&map.bytes).unwrap();
+                    assert_eq!(map.iter().count(), lengths.len(), "byte {at} is {value}");
                 }
             }
         }

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 16;
 /// have about 15.
 const MAX_MEMBERS: usize = 512;
 
+/// Members for which the whole document has room at first.
+const TYPICAL_MEMBERS: usize = 16;
+
 /// A type of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonType {
@@ -254,7 +257,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut members: Vec<(Cow<'_, str>, _)> = Vec::new();
+        // Not in those within, of which there can be many.
+        let capacity = match self.depth {
+            MAX_DEPTH => TYPICAL_MEMBERS,
+            _ => 0,
+        };
+        let mut members: Vec<(Cow<'_, str>, _)> = Vec::with_capacity(capacity);
         while let Some(name) = map.next_key_seed(Name)? {
             if members.len() >= MAX_MEMBERS {
                 return Err(self.refuse(NotRead::TooManyMembers, "too many keys in one object"));

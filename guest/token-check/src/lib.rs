@@ -146,4 +146,4 @@ pub use proof::ProofFault;
 pub use reason::{ALL_REASONS, RETRY_AFTER_SECONDS, Reason};
 pub use request::{Ambiguity, RequestHead};
 pub use secret::{AccessToken, ClientSecret};
-pub use time::Now;
+pub use time::{Now, WallClock};

@@ -101,7 +101,7 @@ impl World {
             Event::Begin { instance, token } => {
                 self.begin(instance % self.instances.len(), token);
             }
-            Event::Timer(instance) => self.errand(instance % self.instances.len()),
+            Event::Timer(instance) => self.run_fetch(instance % self.instances.len()),
             Event::Act(place, outcome) => {
                 if let Some(place) = place.checked_rem(self.running.len()) {
                     self.act(place, outcome);
@@ -155,7 +155,7 @@ impl World {
         let instance = asked.instance;
         let now = self.clock(instance);
         for _ in 0..4 {
-            self.errand(instance);
+            self.run_fetch(instance);
             let pending = match step {
                 Step::Done(verdict) => {
                     let others = self.waiting_in(instance);
@@ -240,9 +240,9 @@ impl World {
     // Flights.
 
     /// What a host asks for after each request, and by a timer.
-    fn errand(&mut self, instance: usize) {
+    fn run_fetch(&mut self, instance: usize) {
         let now = self.clock(instance);
-        let Some(action) = self.instances[instance].check.errand(now) else {
+        let Some(action) = self.instances[instance].check.next_fetch(now) else {
             return;
         };
         let others = self
@@ -267,7 +267,9 @@ impl World {
 
     fn run(&mut self, running: Running) {
         match &running.action {
-            Action::ReadKeys(..) | Action::FetchKeys(..) => assert_eq!(running.leader, None),
+            Action::ReadDocument(..) | Action::FetchDocument(..) => {
+                assert_eq!(running.leader, None)
+            }
             Action::Introspect(_, call) => {
                 let about = token(call);
                 let expected = running.token.map(Token::text);
@@ -291,13 +293,13 @@ impl World {
         let now = self.clock(instance);
         let check = &mut self.instances[instance].check;
         let progress = match running.action {
-            Action::FetchKeys(ticket, _) => {
+            Action::FetchDocument(ticket, _) => {
                 let response =
                     (self.model).respond(instance, running.since, self.now, outcome.fetch);
-                check.keys_responded(ticket, response, now)
+                check.document_responded(ticket, response, now)
             }
-            Action::ReadKeys(ticket, key) => {
-                check.keys_read(ticket, self.store.read(key.as_str(), outcome.store), now)
+            Action::ReadDocument(ticket, key) => {
+                check.document_read(ticket, self.store.read(key.as_str(), outcome.store), now)
             }
             Action::Introspect(ticket, call) => {
                 let client = running.token.map(Token::client).unwrap_or_default();
@@ -494,7 +496,7 @@ impl World {
             .check
             .begin(&head(&lines, b"/"), now);
         loop {
-            self.errand(instance);
+            self.run_fetch(instance);
             let pending = match step {
                 Step::Done(verdict) => {
                     while !self.running.is_empty() {

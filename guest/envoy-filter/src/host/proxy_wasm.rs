@@ -1,12 +1,13 @@
 //! Envoy through the proxy-wasm ABI: one host call per method.
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::ffi::OsString;
 use std::time::Instant;
 
 use proxy_wasm_abi::HeaderMap;
 use proxy_wasm_abi::hostcalls::{self, BufferType, MapType, MetricType, Status};
-use token_check::{Now, StoreFailed};
+use token_check::{Now, StoreFailed, WallClock};
 
 use super::{DispatchError, Host, LogLevel, MetricKind, SharedData};
 
@@ -18,6 +19,10 @@ const ANY_VERSION: u32 = 0;
 
 /// The time if Envoy does not tell it, since 1970: in 2106, when no token is valid any more.
 const WITHOUT_CLOCK: Duration = Duration::from_secs(u32::MAX as u64);
+
+thread_local! {
+    static CLOCK: Cell<WallClock> = Cell::default();
+}
 
 /// The Envoy that runs this VM.
 #[derive(Clone, Copy)]
@@ -51,10 +56,12 @@ fn property(path: &str) -> Option<String> {
 
 impl Host for ProxyWasm {
     fn now(&self) -> Now {
-        Now {
-            unix: hostcalls::current_time().unwrap_or(WITHOUT_CLOCK),
-            monotonic: self.start.elapsed(),
-        }
+        let mut clock = CLOCK.get();
+        let now = clock.now(self.start.elapsed(), || {
+            hostcalls::current_time().unwrap_or(WITHOUT_CLOCK)
+        });
+        CLOCK.set(clock);
+        now
     }
 
     fn random(&self) -> Option<[u8; 16]> {

@@ -148,8 +148,9 @@ fn the_only_worker_beside_the_main_thread_shares_nothing_after_its_first_second(
     assert_eq!(shared(&store), 4);
     introspect(&mut worker, "c");
     assert_eq!(shared(&store), 4);
-    // The main thread turns out to be a worker, which the tick of the next request tells.
+    // The main thread turns out to be a worker, which a tick half a second later tells.
     introspect(&mut main_thread, "d");
+    worker.advance(ms(500));
     introspect(&mut worker, "e");
     let before = shared(&store);
     introspect(&mut worker, "f");

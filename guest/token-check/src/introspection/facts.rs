@@ -460,14 +460,15 @@ impl Strings<'_> {
             .ok_or(Detail::Document(Document::TooLarge))
     }
 
-    /// Where this string begins in the document, if it is a part of it.
+    /// Where this string begins in the document, if it is a part of it: nothing else has its
+    /// memory.
     fn position(&self, part: &str) -> Option<usize> {
         let start = part
             .as_ptr()
             .addr()
             .checked_sub(self.document.as_ptr().addr())?;
         let end = start.checked_add(part.len())?;
-        (self.document.get(start..end) == Some(part)).then_some(start)
+        (end <= self.document.len() && self.document.is_char_boundary(start)).then_some(start)
     }
 
     fn concatenated(&self) -> Cow<'_, str> {

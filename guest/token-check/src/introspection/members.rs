@@ -223,11 +223,15 @@ impl<'a> Members<'a> {
                 continue;
             };
             let is_in = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(kind));
+            // The most common one first: no type is in two of the lists.
+            if is_in(&ACCESS_TOKEN_TYPES) {
+                continue;
+            }
             if is_in(&[DPOP_TOKEN_TYPE]) {
                 types.is_dpop = true;
             } else if is_in(&OTHER_TOKEN_TYPES) {
                 types.is_other = true;
-            } else if !is_in(&ACCESS_TOKEN_TYPES) {
+            } else {
                 types.unknown.push(kind);
             }
         }

@@ -175,7 +175,7 @@ pub(crate) enum ClaimedIssuer {
 /// The `iss` of a JWT, not verified: to compare with, and for nothing else. `None`: it is no JWT by its
 /// shape.
 pub(crate) fn claimed_issuer(token: &str) -> Option<ClaimedIssuer> {
-    let jws = Jws::read(token, &[], |_| Some(Typ::Absent))?;
+    let jws = Jws::read(token, &[], &|_| Some(Typ::Absent))?;
     let claims = jws.ok().and_then(|jws| String::from_utf8(jws.claims).ok());
     let Some(Ok(Json::Object(members))) = claims.as_deref().map(json::examine) else {
         return Some(ClaimedIssuer::Malformed);

@@ -17,12 +17,12 @@ pub(crate) fn parent(lines: &[&[u8]]) -> Option<Box<str>> {
     if !complete || !sound || version == "ff" {
         return None;
     }
-    let flags = match version {
-        "00" => flags,
-        // Only the last flag of a later version is defined in version 00, which is sent.
-        _ if u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1) => "01",
-        _ => "00",
-    };
+    if version == "00" {
+        return Some(line.into());
+    }
+    // Only the last flag of a later version is defined in version 00, which is sent.
+    let is_set = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+    let flags = if is_set { "01" } else { "00" };
     Some(format!("00-{trace_id}-{parent_id}-{flags}").into())
 }
 
