@@ -26,6 +26,8 @@ struct Line<'a> {
     reason: Option<&'static str>,
     client_id: Option<&'a str>,
     subject: Option<&'a str>,
+    /// Who names both.
+    issuer: Option<&'a str>,
     /// A keyed digest, the same in every instance.
     token: Option<String>,
     cache: Option<&'static str>,
@@ -57,6 +59,7 @@ pub(super) fn line(decision: &Decision, context: AuditContext<'_>) -> Option<Str
         reason,
         client_id: verdict.claims.and_then(Claims::client_id).map(short),
         subject: verdict.claims.and_then(Claims::subject).map(short),
+        issuer: verdict.claims.and_then(Claims::issuer).map(short),
         token: context.fingerprint,
         cache: verdict.cache.map(CacheStatus::name),
         issuer_ms: verdict.latency.map(milliseconds),

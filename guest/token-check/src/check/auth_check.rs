@@ -87,8 +87,17 @@ impl<W> AuthCheck<W> {
     /// What is to be fetched for the host's own sake: the metadata of an issuer, or its keys. To be
     /// asked for after each [`begin`](Self::begin) and [`resume`](Self::resume), and by a timer if
     /// there is one. No request leads it: run it whoever leaves.
+    #[cfg(feature = "jwt")]
     pub fn next_fetch(&mut self, now: Now) -> Option<Action> {
-        self.all().find_map(|check| check.next_fetch(now))
+        // What requests wait for goes first: a host without a timer asks once per request.
+        let wanted = self.all().find_map(|check| check.wanted_fetch(now));
+        wanted.or_else(|| self.all().find_map(|check| check.due_fetch(now)))
+    }
+
+    /// There is nothing to fetch.
+    #[cfg(not(feature = "jwt"))]
+    pub const fn next_fetch(&mut self, _: Now) -> Option<Action> {
+        None
     }
 
     /// A request has arrived.

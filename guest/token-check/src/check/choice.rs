@@ -36,8 +36,8 @@ impl<W> AuthCheck<W> {
             Some(ClaimedIssuer::Malformed) => foreign(Reason::MalformedJwt, None, requirements),
             Some(ClaimedIssuer::None) => foreign(Reason::NoIssuer, None, requirements),
             Some(ClaimedIssuer::Named(issuer)) => match self.number_of(&issuer) {
-                Some(number) => Ok(number),
-                None => foreign(Reason::WrongIssuer, Some(issuer), requirements),
+                Some(number) if requirements.issuers.as_slice().contains(&issuer) => Ok(number),
+                Some(_) | None => foreign(Reason::WrongIssuer, Some(issuer), requirements),
             },
         }
     }

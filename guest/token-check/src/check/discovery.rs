@@ -16,6 +16,10 @@ use crate::policy::Discovered;
 use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
+/// How old metadata may be that another instance has fetched: who can write to the store may put an old
+/// record back.
+const MAX_SHARED_AGE: Duration = Duration::from_secs(24 * 3600);
+
 impl<W> IssuerCheck<W> {
     /// What a request needs before anything can be done with its token. `None`: the metadata are
     /// known, or none are needed.
@@ -51,7 +55,8 @@ impl<W> IssuerCheck<W> {
         else {
             return false;
         };
-        if !schedule.is_newer(asked) {
+        let is_too_old = asked < milliseconds(now.monotonic.saturating_sub(MAX_SHARED_AGE));
+        if is_too_old || !schedule.is_newer(asked) {
             return false;
         }
         let Some(Ok(metadata)) = Metadata::parse(&document) else {
@@ -99,6 +104,12 @@ impl<W> IssuerCheck<W> {
             self.lookup.endpoint = self.policy.endpoint_at(url).map(Arc::new);
         }
         if let Some(url) = discovered.keys {
+            let known = self.documents.keys_url.as_deref();
+            if known.is_some_and(|known| *known != url)
+                && let Some(ring) = &mut self.documents.ring
+            {
+                ring.move_away();
+            }
             self.documents.keys_url = Some(Arc::new(url));
         }
         if let Some(schedule) = &mut self.documents.metadata {

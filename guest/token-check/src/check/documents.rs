@@ -55,6 +55,8 @@ pub(super) struct DocumentFlight {
     /// The number of the issuer.
     pub(super) issuer: usize,
     pub(super) document: Document,
+    /// Where the keys are fetched; `None` before the call.
+    pub(super) keys_url: Option<Arc<Url>>,
     pub(super) result: Arc<SharedResult>,
     /// When the current call was sent.
     pub(super) called: Duration,
@@ -75,6 +77,7 @@ impl DocumentFlight {
         Self {
             issuer,
             document,
+            keys_url: None,
             result,
             called: Duration::ZERO,
             ends,

@@ -13,13 +13,23 @@ use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
 impl<W> IssuerCheck<W> {
-    /// What is to be fetched: the metadata of the issuer, or its keys.
-    pub(super) fn next_fetch(&mut self, now: Now) -> Option<Action> {
-        let wanted = self.documents.wanted.take();
-        let mut flight = wanted
-            .or_else(|| self.due_metadata(now))
-            .or_else(|| self.due_keys(now))?;
+    /// What requests wait for: the metadata of the issuer, or its keys.
+    pub(super) fn wanted_fetch(&mut self, now: Now) -> Option<Action> {
+        let flight = self.documents.wanted.take()?;
+        self.begin_fetch(flight, now)
+    }
+
+    /// What is to be fetched although no request waits for it.
+    pub(super) fn due_fetch(&mut self, now: Now) -> Option<Action> {
+        let metadata = self.due_metadata(now);
+        let flight = metadata.or_else(|| self.due_keys(now))?;
+        self.begin_fetch(flight, now)
+    }
+
+    fn begin_fetch(&mut self, mut flight: DocumentFlight, now: Now) -> Option<Action> {
         flight.called = now.monotonic;
+        // It has the whole time however late the host begins it.
+        flight.ends = now.monotonic.saturating_add(self.policy.timeout());
         let store = self.lookup.store.as_ref();
         match store.filter(|store| flight.may_share && store.is_in_use(now)) {
             Some(store) => {
@@ -113,6 +123,8 @@ impl<W> IssuerCheck<W> {
         let mut finished = Finished::default();
         let fault = match response {
             Ok(response) => match flight.document {
+                // They are not there any more.
+                Document::Keys if flight.keys_url != self.documents.keys_url => None,
                 Document::Keys => self.keys_responded(&response, flight.called, &mut finished, now),
                 Document::Metadata { place } => {
                     let asked = flight.called;
@@ -201,7 +213,10 @@ impl<W> IssuerCheck<W> {
         flight.called = now.monotonic;
         let timeouts = (self.policy).timeouts(flight.ends.saturating_sub(now.monotonic));
         let call = match flight.document {
-            Document::Keys => DocumentCall::keys(self.documents.keys_url.clone()?, timeouts),
+            Document::Keys => {
+                flight.keys_url.clone_from(&self.documents.keys_url);
+                DocumentCall::keys(flight.keys_url.clone()?, timeouts)
+            }
             Document::Metadata { place } => {
                 let places = self.policy.discovery()?.metadata_urls();
                 DocumentCall::metadata(Arc::new(places.into_iter().nth(place)?), timeouts)

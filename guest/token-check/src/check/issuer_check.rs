@@ -81,7 +81,7 @@ impl<W> IssuerCheck<W> {
             #[cfg(feature = "jwt")]
             proofs: Proofs::new(&policy, derived_keys.as_ref()),
             derived_keys,
-            lookup: Lookup::new(&policy, &seed),
+            lookup: Lookup::new(&policy, &seed, number),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
             #[cfg(feature = "jwt")]
@@ -99,12 +99,6 @@ impl<W> IssuerCheck<W> {
         if let Some(store) = &mut self.lookup.store {
             store.pause(is_paused);
         }
-    }
-
-    /// There is nothing to fetch.
-    #[cfg(not(feature = "jwt"))]
-    pub(super) const fn next_fetch(&mut self, _: Now) -> Option<Action> {
-        None
     }
 
     #[cfg(not(feature = "jwt"))]

@@ -63,8 +63,8 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// `seed`: random bytes.
-    pub(super) fn new(policy: &Policy, seed: &[u8; 16]) -> Self {
+    /// `seed`: random bytes. `issuer`: its number.
+    pub(super) fn new(policy: &Policy, seed: &[u8; 16], issuer: usize) -> Self {
         Self {
             cache: FactsCache::new(policy),
             known: KnownTokens::new(policy.cache_entries()),
@@ -72,7 +72,7 @@ impl Lookup {
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::new(policy.only_issuer()),
             time_of_calls: None,
-            assertion_ids: AssertionIds::new(seed),
+            assertion_ids: AssertionIds::new(seed, issuer),
             endpoint: policy.endpoint().map(Arc::new),
         }
     }

@@ -124,13 +124,17 @@ impl fmt::Debug for ClientAssertions {
 /// one. The time is in it for a host whose random bytes repeat after a restart.
 pub(crate) struct AssertionIds {
     seed: Zeroizing<[u8; 16]>,
+    /// Of the issuer: all have one seed.
+    issuer: u64,
     count: u64,
 }
 
 impl AssertionIds {
-    pub(crate) fn new(seed: &[u8; 16]) -> Self {
+    /// `issuer`: its number.
+    pub(crate) fn new(seed: &[u8; 16], issuer: usize) -> Self {
         Self {
             seed: Zeroizing::new(*seed),
+            issuer: u64::try_from(issuer).unwrap_or(u64::MAX),
             count: 0,
         }
     }
@@ -140,6 +144,7 @@ impl AssertionIds {
         let mac = HmacSha256::new_from_slice(&*self.seed).ok()?;
         let mac = mac
             .chain_update(ID_PURPOSE)
+            .chain_update(self.issuer.to_be_bytes())
             .chain_update(self.count.to_be_bytes())
             .chain_update(unix.as_nanos().to_be_bytes());
         self.count = self.count.wrapping_add(1);

@@ -26,7 +26,7 @@ impl ClientAssertions {
 pub(crate) struct AssertionIds;
 
 impl AssertionIds {
-    pub(crate) const fn new(_: &[u8; 16]) -> Self {
+    pub(crate) const fn new(_: &[u8; 16], _: usize) -> Self {
         Self
     }
 }

@@ -5,6 +5,7 @@ use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::policy::Policy;
@@ -106,8 +107,21 @@ impl DerivedKeys {
 fn main_key(policy: &Policy) -> Option<Zeroizing<[u8; DIGEST_BYTES]>> {
     let mut scope = b"trust-triangle".to_vec();
     // Lengths first, so that no two policies produce the same input.
-    let issuer = policy.issuer_url().map(|url| url.as_str());
-    for part in [issuer.unwrap_or_default(), policy.client_id()] {
+    let url = |url: Option<&Url>| url.map(|url| url.to_string()).unwrap_or_default();
+    let (issuer, endpoint) = (url(policy.issuer_url()), url(policy.introspect_url()));
+    let mut parts = vec![issuer.as_str(), policy.client_id()];
+    // What an instance believes must not depend on what another one does: at another endpoint, about
+    // another issuer, or without a signature.
+    if endpoint != issuer {
+        parts.extend(["endpoint", &endpoint]);
+    }
+    if let Some(issuer) = policy.only_issuer() {
+        parts.extend(["issuer", issuer]);
+    }
+    if policy.wants_signed_responses() {
+        parts.push("signed");
+    }
+    for part in parts {
         scope.extend(u64::try_from(part.len()).ok()?.to_be_bytes());
         scope.extend(part.as_bytes());
     }

@@ -43,6 +43,8 @@ pub(crate) struct KeyRing {
     is_ended: bool,
     /// Of the last attempt, if it failed.
     fault: Option<Fault>,
+    /// The issuer publishes its keys in another place since they were fetched.
+    has_moved: bool,
     /// A signature was bad: the issuer may have given a new key an old name.
     is_doubted: bool,
 }
@@ -76,6 +78,7 @@ impl KeyRing {
             failures: 0,
             is_ended: false,
             fault: None,
+            has_moved: false,
             is_doubted: false,
         };
         if let KeySource::Set(set) = verification.keys() {
@@ -136,7 +139,7 @@ impl KeyRing {
         }
         let fresh = verification.ttl().saturating_mul(4) / 5;
         let end = self.fetched.saturating_add(milliseconds(fresh));
-        let is_old = self.set.is_none() || milliseconds(now) >= end;
+        let is_old = self.set.is_none() || self.has_moved || milliseconds(now) >= end;
         let is_reason = |why: &Fetch| match why {
             Fetch::Due => is_old && self.may_fetch(*why, now),
             Fetch::Unknown | Fetch::Response | Fetch::BadSignature => self.may_fetch(*why, now),
@@ -178,6 +181,11 @@ impl KeyRing {
         self.next_for_response = self.next_for_response.min(next);
     }
 
+    /// The issuer publishes its keys in another place from now on.
+    pub(crate) const fn move_away(&mut self) {
+        self.has_moved = true;
+    }
+
     /// A signature was bad, although its key is known.
     pub(crate) const fn doubt(&mut self) {
         self.is_doubted = true;
@@ -187,6 +195,7 @@ impl KeyRing {
     /// the monotonic clock.
     pub(crate) fn learn(&mut self, set: KeySet, verification: &Verification, asked: i64) {
         self.replace(set);
+        self.has_moved = false;
         self.is_ended = false;
         self.fetched = asked;
         self.retry_at = Duration::ZERO;

@@ -323,12 +323,19 @@ impl Policy {
     /// What is required of a token, for the log at the start.
     #[must_use]
     pub fn summary(&self) -> Summary {
+        let others = self.others.iter().map(|other| other.summary_of_one());
+        others.fold(self.summary_of_one(), Summary::and)
+    }
+
+    /// The same of one issuer.
+    fn summary_of_one(&self) -> Summary {
         Summary::new(
+            self.only_issuer.as_deref(),
             &self.default,
             &self.rules,
             self.cache_ttl_seconds,
             self.caches_facts(),
-            self.can_be_guessed() || self.others.iter().any(|other| other.can_be_guessed()),
+            self.can_be_guessed(),
         )
     }
 
@@ -460,10 +467,19 @@ impl Policy {
         self.endpoint_at(self.introspect_url.clone()?)
     }
 
+    /// The URL of introspection in the settings.
+    pub(crate) const fn introspect_url(&self) -> Option<&Url> {
+        self.introspect_url.as_ref()
+    }
+
+    /// Whether introspection responses must be signed.
+    pub(crate) fn wants_signed_responses(&self) -> bool {
+        (self.verification.as_ref()).is_some_and(Verification::wants_signed_responses)
+    }
+
     /// The introspection endpoint with this URL. `None`: no token is introspected.
     pub(crate) fn endpoint_at(&self, url: Url) -> Option<Endpoint> {
-        let verification = self.verification.as_ref();
-        let are_signed = verification.is_some_and(Verification::wants_signed_responses);
+        let are_signed = self.wants_signed_responses();
         let credentials = Arc::clone(self.credentials.as_ref()?);
         Some(Endpoint::new(url, credentials, are_signed))
     }

@@ -285,7 +285,7 @@ settings! {
     CLAIMS_HEADER: "claims_header", Kind::List, Some("all"),
         "The claims that `x-auth-claims` holds: `all`, `none`, or names separated by spaces. Over 8000 bytes of it are refused (`claims_too_long`).";
     ALLOW_HTTP: "allow_http", Kind::Boolean, Some("false"),
-        "`true`: `introspect_url`, `resource_identifier` and `public_origin` may be plain `http` to any host. Dangerous.";
+        "`true`: `resource_identifier`, `public_origin` and the URLs of the issuer, also those that its metadata name, may be plain `http` to any host. Dangerous: who is on the way then sees every token, and can change the keys.";
 }
 
 /// What only the Envoy filter reads, in addition to [`SETTINGS`].

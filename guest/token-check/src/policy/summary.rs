@@ -1,7 +1,7 @@
 //! What is required of a token, in one line for the log at the start: a setting that got lost on
 //! its way shows there, and not only when the wrong caller gets in.
 
-use super::requirements::Requirements;
+use super::requirements::{Issuers, Requirements};
 use super::rules::{self, Rules};
 use crate::json;
 
@@ -18,15 +18,31 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// `ttl_seconds`: of the default policy. `caches_facts`: on any route. `can_be_guessed`: the client
+    /// `only_issuer`: where there are several, which is no requirement of its own. `ttl_seconds`: of the default policy. `caches_facts`: on any route. `can_be_guessed`: the client
     /// secret.
     pub(super) fn new(
+        only_issuer: Option<&str>,
         default: &Requirements,
         rules: &Rules,
         ttl_seconds: u32,
         caches_facts: bool,
         can_be_guessed: bool,
     ) -> Self {
+        let of_one;
+        let default = match only_issuer {
+            None => default,
+            Some(issuer) => {
+                let mut requirements = Requirements {
+                    issuers: Issuers::default(),
+                    ..default.clone()
+                };
+                if !requirements.is_empty() {
+                    requirements.issuers = vec![issuer.to_owned()].into();
+                }
+                of_one = requirements;
+                &of_one
+            }
+        };
         let open: Vec<_> = rules
             .with_requirements()
             .filter(|(_, requirements)| requirements.is_empty())
@@ -64,9 +80,19 @@ impl Summary {
         } else {
             ""
         };
+        let issuer = only_issuer.map(|issuer| format!("{}: ", json::quoted(issuer)));
+        let issuer = issuer.unwrap_or_default();
         Self {
-            line: format!("{required}; rules: {rules}; cache: {cache}{secret}"),
+            line: format!("{issuer}{required}; rules: {rules}; cache: {cache}{secret}"),
             is_warning: is_default_open || !open.is_empty() || can_be_guessed,
+        }
+    }
+
+    /// What both require.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            line: format!("{}. {}", self.line, other.line),
+            is_warning: self.is_warning || other.is_warning,
         }
     }
 }

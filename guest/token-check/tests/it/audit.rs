@@ -38,15 +38,15 @@ fn a_line_says_who_was_let_in_where_and_why() {
     let fingerprint = line(&mut instance, "/", token)["token"].clone();
     let hex = fingerprint.as_str().unwrap();
     assert!(hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    let none = None::<&str>;
     let expected = |decision, reason, rule, cache, issuer_ms: Option<u64>| {
         let ms = START * 1000 + 7;
         json!({
             "unix_ms": ms, "host": "service-b.example", "rule": rule, "decision": decision,
-            "reason": reason, "client_id": "c", "subject": "s", "token": fingerprint,
+            "reason": reason, "client_id": "c", "subject": "s", "issuer": none, "token": fingerprint,
             "cache": cache, "issuer_ms": issuer_ms,
         })
     };
-    let none = None::<&str>;
     assert_eq!(
         line(&mut instance, "/", token),
         expected("granted", none, none, "hit", None)

@@ -1,6 +1,8 @@
 //! With `issuer`, its metadata name the endpoints (RFC 8414, OpenID Connect Discovery 1.0).
 
-use token_check::{Action, AwaitingDocument, CacheStatus, Fault, Policy, Reason, Sharing};
+use token_check::{
+    Action, AwaitingDocument, CacheStatus, Fault, IssuerCall as _, Policy, Reason, Sharing,
+};
 
 use crate::fixture::{
     Clock, Instance, Issuer, Outcome, SharedStore, UNREACHABLE, active, finishes, reason,
@@ -658,4 +660,84 @@ fn rfc9701_the_issuer_alone_is_enough_for_signed_responses() {
         );
         assert_eq!(world.issuer.urls(), [OPENID, JWKS, INTROSPECT]);
     }
+}
+
+#[test]
+fn keys_from_a_place_that_the_issuer_has_left_are_not_learnt() {
+    let store = SharedStore::default();
+    let mut world = World::sharing(&[("strategy", "jwt")], Sharing::Plain, &store);
+    assert_eq!(world.get_jwt(), VERIFIED);
+    world.advance(3600);
+    store.slots.borrow_mut().clear();
+    let read = |world: &mut World| match world.instance.check.next_fetch(world.clock.now()) {
+        Some(Action::ReadDocument(ticket, _)) => {
+            let now = world.clock.now();
+            let progress = world.instance.check.document_read(ticket, Ok(None), now);
+            match crate::fixture::continues(progress) {
+                Action::FetchDocument(ticket, call) => (ticket, call.path_and_query().to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+        other => panic!("{other:?}"),
+    };
+    // Both are under way when the metadata name another place.
+    let (metadata_ticket, _) = read(&mut world);
+    let (keys_ticket, path) = read(&mut world);
+    assert_eq!(path, "/oauth2/jwks");
+    let moved = [("jwks_uri", r#""https://issuer.example/v2/jwks""#)];
+    let now = world.clock.now();
+    let check = &mut world.instance.check;
+    let progress = check.document_responded(metadata_ticket, metadata(&moved).response(), now);
+    assert_eq!(finishes(progress).records.len(), 1);
+    let old = set(&[&Key::new("old", 9)]).response();
+    let finished = finishes(check.document_responded(keys_ticket, old, now));
+    assert!(
+        finished.records.is_empty(),
+        "nobody else learns them either"
+    );
+    let (_ticket, path) = read(&mut world);
+    assert_eq!(
+        path, "/v2/jwks",
+        "those of the new place are fetched at once"
+    );
+}
+
+#[test]
+fn metadata_that_are_a_day_old_are_not_taken_from_the_store() {
+    let store = SharedStore::default();
+    let mut world = World::sharing(&[], Sharing::Plain, &store);
+    assert_eq!(world.get("opaque"), MISS);
+    world.issuer.describes(OPENID, UNREACHABLE);
+    for (hours, expected) in [(23, None), (25, Some(Reason::IssuerUnreachable))] {
+        let mut other = world.beside(&[], &store);
+        world.clock.advance_ms(hours * 3_600_000);
+        assert_eq!(
+            reason(&other.drive("/", "opaque").decision),
+            expected,
+            "{hours}"
+        );
+        world.clock.advance(core::time::Duration::ZERO);
+    }
+}
+
+#[test]
+fn instances_share_no_facts_of_another_endpoint_or_without_a_signature() {
+    let store = SharedStore::default();
+    let caches = [("strategy", "auto"), ("cache_ttl", "60")];
+    let by_hand = |url| [&caches[..], &[("introspect_url", url)]].concat();
+    let mut world = World::sharing(&by_hand("https://issuer.example/a"), Sharing::Plain, &store);
+    assert_eq!(world.get("opaque"), MISS);
+    let shared = (None, Some(CacheStatus::Shared));
+    let get = |settings: &[(&str, &str)]| {
+        let verdict = world.beside(settings, &store).drive("/", "opaque");
+        (reason(&verdict.decision), verdict.cache)
+    };
+    assert_eq!(get(&by_hand("https://issuer.example/a")), shared);
+    assert_eq!(get(&by_hand("https://issuer.example/b")), MISS);
+    let signed = [
+        &by_hand("https://issuer.example/a")[..],
+        &[("signed_introspection", "true")],
+    ]
+    .concat();
+    assert_eq!(get(&signed), unavailable(Reason::IssuerResponseUnsigned));
 }
