@@ -55,7 +55,9 @@ impl<W> IssuerCheck<W> {
         else {
             return false;
         };
-        let is_too_old = asked < milliseconds(now.monotonic.saturating_sub(MAX_SHARED_AGE));
+        // Our clock may have begun after the call.
+        let age = milliseconds(now.monotonic).saturating_sub(asked);
+        let is_too_old = age > milliseconds(MAX_SHARED_AGE);
         if is_too_old || !schedule.is_newer(asked) {
             return false;
         }
