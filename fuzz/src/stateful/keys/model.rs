@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use base64_simd::URL_SAFE_NO_PAD;
 use token_check::{CacheStatus, CallFailure, Decision, IssuerResponse, Reason, Sharing, Verdict};
 
 use super::event::{Config, FetchOutcome, KEYS, SHORT_LIVED, Token};
-use crate::jws::encode;
 use crate::stateful::model::LOST_AFTER;
 use crate::support::{START, json, response};
 
@@ -86,6 +86,11 @@ impl Token {
             }
         ) && now.as_secs() >= SHORT_LIFE
     }
+}
+
+/// Not the naive one of another target, which would take most of the time.
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
 fn named(kid: usize) -> String {
@@ -290,14 +295,19 @@ impl Model {
         })
     }
 
-    /// Whether these keys may count now.
+    /// Whether these keys may count now. With `both` the signature was verified before the issuer was
+    /// asked, at any moment since the request came.
     fn is_usable(&self, learned: &Learned, asked: Asked, now: Duration) -> bool {
-        // With `both` the signature was verified when the request came.
-        let now = if self.config.strategy == "both" {
-            asked.begun.max(learned.received.min(now))
-        } else {
-            now
-        };
+        if self.config.strategy != "both" {
+            return self.counts_at(learned, asked, now);
+        }
+        let failures = self.failures.iter().map(|failure| failure.at);
+        let moments = failures.chain([asked.begun, learned.received, now]);
+        let mut moments = moments.filter(|at| (asked.begun..=now).contains(at));
+        moments.any(|at| self.counts_at(learned, asked, at))
+    }
+
+    fn counts_at(&self, learned: &Learned, asked: Asked, now: Duration) -> bool {
         let age = now.saturating_sub(learned.sent);
         let within = |seconds| age < Duration::from_secs(seconds) + ROUNDING;
         within(self.config.ttl)
@@ -311,12 +321,11 @@ impl Model {
                 && failure.at >= learned.received
                 && failure.at <= now
         };
-        let is_ended = learned.instance == asked.instance
-            && self
-                .failures
-                .iter()
-                .filter(own)
-                .any(|failure| failure.is_end);
+        // With `both`, at the moment of the verification, which may have come first.
+        let is_before = |failure: &Failure| self.config.strategy != "both" || failure.at < now;
+        let is_end = |failure: &Failure| failure.is_end && is_before(failure);
+        let is_ended =
+            learned.instance == asked.instance && self.failures.iter().filter(own).any(is_end);
         let mut failures = self.failures.iter().filter(own);
         !is_ended
             && failures.any(|failure| {
