@@ -28,7 +28,8 @@ impl Tokens {
         Self::of((0..DIFFERENT).map(opaque).collect())
     }
 
-    fn of(tokens: Vec<String>) -> Result<Self> {
+    /// These, in turn.
+    pub(crate) fn of(tokens: Vec<String>) -> Result<Self> {
         let mut file = NamedTempFile::new()?;
         file.write_all(tokens.join("\n").as_bytes())?;
         let first = tokens.into_iter().next().unwrap_or_default();

@@ -14,11 +14,16 @@ pub(crate) const ISSUER: &str = "https://tenant.verify.ibm.com/oauth2";
 /// The audience of the token.
 pub(crate) const AUDIENCE: &str = "service-b";
 
+/// So many tokens in turn are each seen for the first time by a cache of one entry.
+const DIFFERENT: usize = 64;
+
 /// A token signed with RS256, which is what issuers sign with unless told otherwise.
 pub(crate) struct Jwt {
     pub(crate) token: String,
     /// Of the right form, and with the signature of another token.
     pub(crate) bad: String,
+    /// Others like it.
+    pub(crate) different: Vec<String>,
     pub(crate) jwks: Value,
 }
 
@@ -40,10 +45,15 @@ impl Jwt {
         };
         let (good, signature) = signed(CLIENT)?;
         let (other, _) = signed("somebody else")?;
+        let different = (0..DIFFERENT).map(|number| {
+            let (text, signature) = signed(&format!("{CLIENT}-{number:02}"))?;
+            Ok(format!("{text}.{signature}"))
+        });
         let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
         Ok(Self {
             token: format!("{good}.{signature}"),
             bad: format!("{other}.{signature}"),
+            different: different.collect::<Result<_>>()?,
             jwks: json!({ "keys": [{
                 "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "bench",
                 "n": number(key.n_bytes()), "e": number(key.e_bytes()),

@@ -35,6 +35,8 @@ const FLOOR_CALLS: &str = "envoy/floor-calls";
 const OURS_HIT: &str = "envoy/ours-hit";
 const OURS_HIT_JWT: &str = "envoy/ours-hit-jwt";
 const OURS_MISS: &str = "envoy/ours-miss";
+const OURS_VERIFIED_HIT: &str = "envoy/ours-verified-hit";
+const OURS_VERIFIED_FIRST: &str = "envoy/ours-verified-first";
 const JWT_AUTHN: &str = "envoy/jwt-authn";
 const JWT_AUTHN_CACHE: &str = "envoy/jwt-authn-cache";
 const OURS_MISS_SHIPPED: &str = "envoy/ours-miss-shipped";
@@ -133,6 +135,16 @@ fn ratios(all: &[Achieved]) -> Vec<Target> {
         ),
         ratio("hit / jwt_authn", Some(2.3), (OURS_HIT, JWT_AUTHN)),
         ratio("hit / jwt_authn, same JWT", None, (OURS_HIT_JWT, JWT_AUTHN)),
+        ratio(
+            "JWT verified here, first sight / jwt_authn",
+            Some(1.0),
+            (OURS_VERIFIED_FIRST, JWT_AUTHN),
+        ),
+        ratio(
+            "JWT verified here, cached / the same JWT introspected, cached",
+            Some(0.98),
+            (OURS_VERIFIED_HIT, OURS_HIT_JWT),
+        ),
         ratio("miss / Lua", Some(1.0), (OURS_MISS, LUA)),
         ratio("floor that asks / Lua", None, (FLOOR_INTROSPECTS, LUA)),
         ratio(
@@ -203,7 +215,18 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     let one = Rc::new(Tokens::one(opaque(0))?);
     let different = Rc::new(Tokens::different()?);
     let signed = Rc::new(Tokens::one(jwt.token.clone())?);
+    let different_signed = Rc::new(Tokens::of(jwt.different.clone())?);
     let cached = json!({ "cache_ttl": 3600 });
+    // With one entry, each of several tokens in turn is verified.
+    let verified = |entries: u32| {
+        Filter::Ours(json!({
+            "strategy": "jwt",
+            "jwks": jwt.jwks.to_string(),
+            "expected_issuer": jwt::ISSUER,
+            "expected_aud": jwt::AUDIENCE,
+            "cache_entries": entries,
+        }))
+    };
     let plan =
         |name, what, filter, tokens: &Rc<Tokens>, bad: Option<&str>, calls_per_request| Plan {
             name,
@@ -249,6 +272,22 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
             Filter::Ours(cached.clone()),
             &signed,
             bad,
+            NEVER,
+        ),
+        plan(
+            OURS_VERIFIED_HIT,
+            "trust-triangle, JWT verified here, cached",
+            verified(1000),
+            &signed,
+            Some(&jwt.bad),
+            NEVER,
+        ),
+        plan(
+            OURS_VERIFIED_FIRST,
+            "trust-triangle, JWT verified here, each request",
+            verified(1),
+            &different_signed,
+            Some(&jwt.bad),
             NEVER,
         ),
         plan(
