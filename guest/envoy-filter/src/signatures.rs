@@ -20,6 +20,9 @@ const TEXT: u8 = 4;
 /// says why.
 const GOOD: &[u8] = &[1 << 3, 1];
 
+/// Most bytes before the value of a field: its tag, and a length of up to 35 bits.
+const MAX_FIELD_HEAD: usize = 6;
+
 /// The wire type of texts and bytes (Protocol Buffers, encoding).
 const LENGTH_DELIMITED: u8 = 2;
 
@@ -59,13 +62,15 @@ fn arguments(
         Algorithm::Rs512 => "sha512",
         Algorithm::EdDsa | Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512 => return None,
     };
-    let mut arguments = Vec::new();
-    for (field, value) in [
+    let fields = [
         (HASH_FUNCTION, hash.as_bytes()),
         (PUBLIC_KEY, spki_der),
         (SIGNATURE, signature),
         (TEXT, message),
-    ] {
+    ];
+    let length = |(_, value): &(u8, &[u8])| value.len().saturating_add(MAX_FIELD_HEAD);
+    let mut arguments = Vec::with_capacity(fields.iter().map(length).sum());
+    for (field, value) in fields {
         arguments.push(field << 3 | LENGTH_DELIMITED);
         push_length(value.len(), &mut arguments);
         arguments.extend(value);

@@ -147,6 +147,7 @@ on_every_host! {
     j5_a_withdrawn_key_takes_along_what_it_signed([], OFTEN);
     j7_keys_outlive_an_outage_of_the_issuer([], SHARED);
     j7_without_keys_every_token_is_a_503_and_it_heals([], SHORT);
+    j4_a_key_set_of_10_mb_is_the_issuers_fault_and_it_heals([], SHORT);
     j8_unusable_keys_beside_good_ones_are_left_out([], [ALL]);
     j11_unknown_keys_cause_no_more_fetches_than_documented([], []);
     a_thousand_cold_callers_cause_one_fetch([], []);
@@ -250,6 +251,24 @@ async fn j7_without_keys_every_token_is_a_503_and_it_heals(world: World) {
         world.get_everywhere(&token).await,
         refused(503, "issuer_keys_unusable")
     );
+    world.stub.clear_scripts();
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.get_everywhere(&token).await, granted());
+    world.finish().await;
+}
+
+async fn j4_a_key_set_of_10_mb_is_the_issuers_fault_and_it_heals(world: World) {
+    let token = world.stub.issue(spec());
+    let padding = "x".repeat(10 * 1024 * 1024);
+    let huge = StubResponse::document(format!(r#"{{"keys":[],"padding":"{padding}"}}"#));
+    let huge = Reaction::respond(huge);
+    world.stub.script_endpoint(Endpoint::Jwks, vec![huge]);
+    sleep(Duration::from_secs(13)).await;
+    let (status, reason) = world.get_everywhere(&token).await;
+    // Envoy breaks a call off when the response is over 1 MiB.
+    let reasons = ["issuer_keys_unusable", "issuer_unreachable"];
+    assert_eq!(status, 503);
+    assert!(reasons.contains(&reason.as_str()), "{reason}");
     world.stub.clear_scripts();
     sleep(Duration::from_secs(6)).await;
     assert_eq!(world.get_everywhere(&token).await, granted());
