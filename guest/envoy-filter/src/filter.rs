@@ -57,7 +57,9 @@ impl<H: Host> Filter<H> {
     /// `root`: the root context. `seed`: random bytes.
     pub(crate) fn new(host: H, root: u32, config: Config, seed: [u8; 16]) -> Self {
         #[cfg(feature = "jwt")]
-        let verifies = config.policy.verifies() || config.policy.accepts_dpop();
+        let policy = &config.policy;
+        #[cfg(feature = "jwt")]
+        let verifies = policy.verifies() || policy.accepts_dpop() || policy.needs_signature();
         let check = AuthCheck::new(config.policy, seed).sharing(Sharing::CompareAndSwap);
         #[cfg(feature = "jwt")]
         let check = match verifies {

@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::filter::{Filter, SharedFilter};
 use crate::host::{Host, LogLevel};
 use crate::http_context::HttpContext;
+#[cfg(feature = "jwt")]
+use crate::signatures;
 
 /// The key under which workers share the summary that was logged last.
 const LOGGED_SUMMARY: &str = "trust-triangle.summary";
@@ -88,6 +90,12 @@ impl<H: Host> RootContext<H> {
         let configuration = self.host.configuration(size);
         let config = Config::read(&configuration, self.host.environment())
             .map_err(|error| error.to_string())?;
+        #[cfg(feature = "jwt")]
+        if config.policy.needs_signature() {
+            let signatures = signatures::tested(self.host.clone());
+            let checked = config.policy.check_signatures(&signatures);
+            checked.map_err(|error| error.to_string())?;
+        }
         self.log_summary(&config.policy.summary());
         let seed = self
             .host

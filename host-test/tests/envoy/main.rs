@@ -23,6 +23,7 @@ mod observability;
 mod proxy;
 mod recipes;
 mod routes;
+mod rsa_client_key;
 mod samples;
 mod settings;
 mod signature_vectors;

@@ -49,7 +49,7 @@ impl<W> AuthCheck<W> {
     pub fn verifying_with(mut self, host: Box<dyn SignatureHost>) -> Self {
         let host: Rc<dyn SignatureHost> = host.into();
         for check in self.all() {
-            check.signature_host = Rc::clone(&host);
+            check.lookup.signature_host = Rc::clone(&host);
         }
         self
     }

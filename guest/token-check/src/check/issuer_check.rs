@@ -1,8 +1,6 @@
 //! The loop of every request to one issuer: begin, lead or join a flight, resume.
 
 use core::time::Duration;
-#[cfg(feature = "jwt")]
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::admission::{Admission, Place};
@@ -29,8 +27,6 @@ use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_
 #[cfg(not(feature = "jwt"))]
 use crate::introspection::ResponseContent;
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-#[cfg(feature = "jwt")]
-use crate::jose::{NoSignatureHost, SignatureHost};
 use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKeys};
 use crate::policy::Policy;
 #[cfg(feature = "jwt")]
@@ -65,8 +61,6 @@ pub(super) struct IssuerCheck<W> {
     admission: Admission,
     #[cfg(feature = "jwt")]
     proofs: Proofs,
-    #[cfg(feature = "jwt")]
-    pub(super) signature_host: Rc<dyn SignatureHost>,
 }
 
 impl<W> IssuerCheck<W> {
@@ -84,8 +78,6 @@ impl<W> IssuerCheck<W> {
             lookup: Lookup::new(&policy, &seed, number),
             flights: FlightTable::new(),
             admission: Admission::new(&policy),
-            #[cfg(feature = "jwt")]
-            signature_host: Rc::new(NoSignatureHost),
             policy,
         }
     }
@@ -242,7 +234,7 @@ impl<W> IssuerCheck<W> {
         let Some(dpop) = self.policy.dpop() else {
             return Ok(None);
         };
-        let host = &*self.signature_host;
+        let host = &*self.lookup.signature_host;
         self.proofs
             .check(request, credentials, dpop, &self.token_keys, host, now)
     }

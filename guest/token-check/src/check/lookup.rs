@@ -1,15 +1,21 @@
 //! The way of a flight: shared store, lease, issuer.
 
 use core::time::Duration;
+#[cfg(feature = "jwt")]
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::flight::{FlightFault, FlightResult, FlightState, Purpose, StoreRead};
 use super::log_event::{LogEvent, LogThrottle};
 use super::verdict::CacheStatus;
+#[cfg(feature = "jwt")]
+use crate::introspection::AssertionIds;
 use crate::introspection::{
-    self, AssertionIds, CallFailure, Detail, Endpoint, Fault, Introspected, IntrospectionCall,
-    IssuerResponse, ResponseContent,
+    self, CallFailure, Detail, Endpoint, Fault, Introspected, IntrospectionCall, IssuerResponse,
+    ResponseContent,
 };
+#[cfg(feature = "jwt")]
+use crate::jose::{NoSignatureHost, SignatureHost};
 use crate::memory::{
     CachedFacts, CircuitBreaker, FactsCache, KnownTokens, Permit, ProbeFirst, Record, Rejected,
     SharedStore, SlotState, StoreKey, counts_as_fault,
@@ -57,13 +63,21 @@ pub(super) struct Lookup {
     /// How long the issuer took to answer, averaged over about the last eight calls. `None`: none was
     /// made yet.
     time_of_calls: Option<Duration>,
+    #[cfg(feature = "jwt")]
     assertion_ids: AssertionIds,
+    /// What verifies and signs in place of our own code.
+    #[cfg(feature = "jwt")]
+    pub(super) signature_host: Rc<dyn SignatureHost>,
     /// `None`: there is none, or it is not known yet.
     pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Lookup {
     /// `seed`: random bytes. `issuer`: its number.
+    #[cfg_attr(
+        not(feature = "jwt"),
+        expect(unused_variables, reason = "for assertions")
+    )]
     pub(super) fn new(policy: &Policy, seed: &[u8; 16], issuer: usize) -> Self {
         Self {
             cache: FactsCache::new(policy),
@@ -72,7 +86,10 @@ impl Lookup {
             breaker: CircuitBreaker::new(policy.breaker_faults(), policy.probe_interval()),
             log: LogThrottle::new(policy.only_issuer()),
             time_of_calls: None,
+            #[cfg(feature = "jwt")]
             assertion_ids: AssertionIds::new(seed, issuer),
+            #[cfg(feature = "jwt")]
+            signature_host: Rc::new(NoSignatureHost),
             endpoint: policy.endpoint().map(Arc::new),
         }
     }
@@ -474,10 +491,17 @@ impl Lookup {
             return Next::Finish(FlightResult::Fault(misconfigured().into()));
         };
         let left = flight.time_left(now.monotonic);
+        #[cfg(feature = "jwt")]
+        let assertion = {
+            let ids = &mut self.assertion_ids;
+            endpoint.assertion(ids, &*self.signature_host, now)
+        };
+        #[cfg(not(feature = "jwt"))]
+        let assertion = None;
         Next::Introspect(IntrospectionCall::new(
             Arc::clone(endpoint),
             token,
-            endpoint.assertion(&mut self.assertion_ids, now),
+            assertion,
             flight.context.traceparent.clone(),
             policy.timeouts(left),
         ))

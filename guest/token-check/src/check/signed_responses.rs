@@ -124,7 +124,7 @@ impl<W> IssuerCheck<W> {
             .filter(|ring| ring.is_usable(now));
         let (key, _) = (ring.and_then(|ring| ring.find(&jws)))
             .ok_or(Unverified::NoKey(SignatureFault::UnknownKey))?;
-        if !key.verify(&jws, &*self.signature_host) {
+        if !key.verify(&jws, &*self.lookup.signature_host) {
             return Err(Unverified::NoKey(SignatureFault::Signature));
         }
         let document = expected.document(jws.claims());

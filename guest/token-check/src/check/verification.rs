@@ -156,7 +156,7 @@ impl<W> IssuerCheck<W> {
         };
         let is_usable = ring.is_usable(now.monotonic);
         if is_usable && let Some((key, voucher)) = ring.find(jws) {
-            let is_good = key.verify(jws, &*self.signature_host);
+            let is_good = key.verify(jws, &*self.lookup.signature_host);
             if !is_good {
                 ring.doubt();
             }

@@ -12,8 +12,11 @@ use zeroize::Zeroizing;
 use super::client_assertion::{AssertionIds, ClientAssertions};
 use super::issuer_call::IssuerCall;
 #[cfg(not(feature = "jwt"))]
-use super::without_jwt::{AssertionIds, ClientAssertions};
+use super::without_jwt::ClientAssertions;
+#[cfg(feature = "jwt")]
+use crate::jose::SignatureHost;
 use crate::secret::{AccessToken, ClientSecret, IntrospectToken};
+#[cfg(feature = "jwt")]
 use crate::time::Now;
 
 /// Some firewalls refuse requests without a `User-Agent`.
@@ -64,6 +67,7 @@ pub(crate) struct Credentials {
     /// RFC 6749 section 2.3.1: credentials go into this header, or to the end of the form.
     authorization: Option<Zeroizing<String>>,
     form: Zeroizing<String>,
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "nothing is signed"))]
     assertions: Option<ClientAssertions>,
     kind: CredentialsKind,
 }
@@ -115,6 +119,20 @@ impl Credentials {
     }
 }
 
+#[cfg(feature = "jwt")]
+impl Credentials {
+    /// Whether only a host can sign what authenticates a call.
+    pub(crate) fn need_host(&self) -> bool {
+        (self.assertions.as_ref()).is_some_and(ClientAssertions::need_host)
+    }
+
+    /// Whether a call can be authenticated where this host signs.
+    pub(crate) fn are_signed_by(&self, host: &dyn SignatureHost) -> bool {
+        let assertions = self.assertions.as_ref();
+        assertions.is_none_or(|assertions| assertions.are_signed_by(host))
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials([redacted])")
@@ -148,8 +166,14 @@ impl Endpoint {
     }
 
     /// What authenticates one call and no other.
-    pub(crate) fn assertion(&self, ids: &mut AssertionIds, now: Now) -> Option<Zeroizing<String>> {
-        (self.credentials.assertions.as_ref())?.parameters(ids, now)
+    #[cfg(feature = "jwt")]
+    pub(crate) fn assertion(
+        &self,
+        ids: &mut AssertionIds,
+        host: &dyn SignatureHost,
+        now: Now,
+    ) -> Option<Zeroizing<String>> {
+        (self.credentials.assertions.as_ref())?.parameters(ids, host, now)
     }
 }
 

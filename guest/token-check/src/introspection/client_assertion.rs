@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::jose::PrivateKey;
+use crate::jose::{PrivateKey, SignatureHost};
 use crate::json;
 use crate::secret::ClientSecret;
 use crate::time::Now;
@@ -80,7 +80,12 @@ impl ClientAssertions {
     ///
     /// `None`: nothing could be signed, see [`PrivateKey::sign`]. A call without an assertion is
     /// refused by the issuer.
-    pub(crate) fn parameters(&self, ids: &mut AssertionIds, now: Now) -> Option<Zeroizing<String>> {
+    pub(crate) fn parameters(
+        &self,
+        ids: &mut AssertionIds,
+        host: &dyn SignatureHost,
+        now: Now,
+    ) -> Option<Zeroizing<String>> {
         let (issued, id) = (now.unix_seconds(), ids.next(now.unix)?);
         let expires = issued.saturating_add(LIFETIME_SECONDS);
         let claims = format!(
@@ -96,12 +101,25 @@ impl ClientAssertions {
                 URL_SAFE_NO_PAD.encode_to_string(mac.into_bytes())
             }
             AssertionSigner::Key(key) => {
-                URL_SAFE_NO_PAD.encode_to_string(key.sign(input.as_bytes())?)
+                URL_SAFE_NO_PAD.encode_to_string(key.sign(input.as_bytes(), host)?)
             }
         };
         // No character of it needs form encoding.
         let assertion = [&*self.parameters, &input, ".", &signature].concat();
         Some(Zeroizing::new(assertion))
+    }
+
+    /// Whether only a host can sign them.
+    pub(super) fn need_host(&self) -> bool {
+        matches!(&self.signer, AssertionSigner::Key(key) if key.needs_host())
+    }
+
+    /// Whether they can be signed.
+    pub(super) fn are_signed_by(&self, host: &dyn SignatureHost) -> bool {
+        match &self.signer {
+            AssertionSigner::Secret(_) => true,
+            AssertionSigner::Key(key) => key.signs_by(host),
+        }
     }
 
     /// Whether a private key signs them, not the client secret.

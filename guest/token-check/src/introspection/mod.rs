@@ -49,5 +49,3 @@ pub(crate) use retry_after::{requested_wait, retry_after_seconds};
 pub(crate) use signature_fault::SignatureFault;
 #[cfg(feature = "jwt")]
 pub(crate) use signed_response::{ExpectedResponse, read_signed, unsigned};
-#[cfg(not(feature = "jwt"))]
-pub(crate) use without_jwt::AssertionIds;

@@ -1,7 +1,10 @@
 //! Writes what a host takes: keys and signatures in DER (X.690 section 10).
 
+use zeroize::Zeroizing;
+
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
 /// AlgorithmIdentifier of rsaEncryption (RFC 3279 section 2.3.1).
@@ -46,12 +49,20 @@ const ED25519: [u8; 12] = [
 
 /// SubjectPublicKeyInfo of an RSA key: modulus and exponent, big-endian.
 pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
-    let numbers = [integer(modulus), integer(exponent)].concat();
-    let key = [&[0], value(SEQUENCE, &numbers).as_slice()].concat();
-    value(
-        SEQUENCE,
-        &[RSA.as_slice(), &value(BIT_STRING, &key)].concat(),
-    )
+    let key = value(SEQUENCE, &[&integer(modulus), &integer(exponent)]);
+    value(SEQUENCE, &[&RSA, &value(BIT_STRING, &[&[0], &key])])
+}
+
+/// PrivateKeyInfo (RFC 5208 section 5) of an RSAPrivateKey of two primes (RFC 8017 appendix A.1.2).
+/// `numbers`: from the modulus to the coefficient, big-endian. No copy is left behind.
+pub(super) fn rsa_private_key(numbers: &[&[u8]; 8]) -> Zeroizing<Vec<u8>> {
+    let version = integer(&[0]);
+    let numbers = numbers.map(|number| Zeroizing::new(integer(number)));
+    let mut parts: Vec<&[u8]> = vec![&version];
+    parts.extend(numbers.iter().map(|number| number.as_slice()));
+    let key = Zeroizing::new(value(SEQUENCE, &parts));
+    let key = Zeroizing::new(value(OCTET_STRING, &[&key]));
+    Zeroizing::new(value(SEQUENCE, &[&version, &RSA, &key]))
 }
 
 /// SubjectPublicKeyInfo of a point of P-256.
@@ -73,7 +84,7 @@ pub(super) fn ed25519_key(key: &[u8; 32]) -> Vec<u8> {
 /// 7518 section 3.4).
 pub(super) fn ecdsa_signature(signature: &[u8]) -> Vec<u8> {
     let (r, s) = signature.split_at(signature.len() / 2);
-    value(SEQUENCE, &[integer(r), integer(s)].concat())
+    value(SEQUENCE, &[&integer(r), &integer(s)])
 }
 
 /// An INTEGER of a big-endian number that is not negative.
@@ -85,18 +96,22 @@ fn integer(number: &[u8]) -> Vec<u8> {
         Some(..0x80) => &[],
         Some(_) | None => &[0],
     };
-    value(INTEGER, &[sign, number].concat())
+    value(INTEGER, &[sign, number])
 }
 
-/// Tag, length and contents. Contents over 64 KiB are never made.
-fn value(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(contents.len())
-        .unwrap_or(u16::MAX)
-        .to_be_bytes();
+/// Tag, length and contents, which are these parts. Contents over 64 KiB are never made.
+fn value(tag: u8, contents: &[&[u8]]) -> Vec<u8> {
+    let length = contents.iter().map(|part| part.len()).sum::<usize>();
+    let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let head: &[u8] = match (high, low) {
         (0, ..0x80) => &[tag, low],
         (0, _) => &[tag, 0x81, low],
         _ => &[tag, 0x82, high, low],
     };
-    [head, contents].concat()
+    let mut value = Vec::with_capacity(head.len().saturating_add(length));
+    value.extend(head);
+    for part in contents {
+        value.extend(*part);
+    }
+    value
 }

@@ -1,6 +1,7 @@
 //! The private key with which this service signs assertions about itself (RFC 7517 section 9.1).
 //!
-//! Signatures are deterministic (RFC 6979, RFC 8032), so no host needs to provide randomness.
+//! Signatures are deterministic (RFC 6979, RFC 8032, RFC 8017 section 8.2.1), so no host needs to
+//! provide randomness. By RSA only a host signs: in WebAssembly it would take 5 ms and more.
 
 use core::fmt;
 
@@ -10,7 +11,7 @@ use p256::ecdsa::{Signature as P256Signature, SigningKey as P256Key};
 use zeroize::Zeroizing;
 
 use super::hash::Hash;
-use super::{Algorithm, Key, Unusable, jws};
+use super::{Algorithm, Key, NoSignatureHost, SignatureHost, Unusable, der, jws};
 use crate::json::{self, Json};
 
 /// Of a private key, in bytes: both curves have 256 bits.
@@ -23,7 +24,7 @@ pub enum PrivateKeyProblem {
     Malformed,
     /// It holds no private key.
     Public,
-    /// Its type is another one than P-256 and Ed25519. RSA is too slow in WebAssembly.
+    /// Its type is another one than P-256, Ed25519 and RSA.
     Type,
     /// `use`, `key_ops` or `alg` says that it does not sign, or with another algorithm.
     Use,
@@ -35,11 +36,11 @@ impl fmt::Display for PrivateKeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => {
-                "is not a private key as a JWK (RFC 7517): one JSON object with `kty`, `crv`, `d`, `x`, and `y` for EC"
+                "is not a private key as a JWK (RFC 7517): one JSON object with `kty`, `crv`, `d`, `x`, and `y` for EC; or, for RSA, with all numbers of a key of two primes"
             }
             Self::Public => "is a public key: the member `d` is missing",
             Self::Type => {
-                "must be a key of one of two types: EC with `crv` P-256, which signs by ES256, or OKP with `crv` Ed25519, by EdDSA"
+                "must be a key of one of these types: EC with `crv` P-256, which signs by ES256, OKP with `crv` Ed25519, by EdDSA, or, in Envoy, RSA, by RS256"
             }
             Self::Use => "has a `use`, `key_ops` or `alg` that does not allow to sign with it",
             Self::Mismatch => "has a public part that does not belong to its private part",
@@ -53,11 +54,23 @@ pub(crate) struct PrivateKey {
     material: Material,
 }
 
-/// Both types wipe themselves when dropped.
+/// All types wipe themselves when dropped.
 enum Material {
     P256(P256Key),
     Ed25519(Ed25519Key),
+    Rsa {
+        /// PrivateKeyInfo, for the host.
+        pkcs8: Zeroizing<Vec<u8>>,
+        public: Key,
+    },
 }
+
+/// The numbers of an RSA key that are no one's business (RFC 7518 section 6.3.2), in the order of
+/// RFC 8017 appendix A.1.2.
+const RSA_SECRETS: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
+
+/// What is signed to see whether a host can.
+const TEST_MESSAGE: &[u8] = b"a test";
 
 impl PrivateKey {
     /// Reads a JWK.
@@ -74,15 +87,14 @@ impl PrivateKey {
             _ => None,
         };
         match (text("kty"), text("crv")) {
-            (Some("EC"), Some("P-256")) | (Some("OKP"), Some("Ed25519")) => {}
+            (Some("EC"), Some("P-256")) | (Some("OKP"), Some("Ed25519")) | (Some("RSA"), None) => {}
             (None, _) | (Some("EC" | "OKP"), None) => return Err(PrivateKeyProblem::Malformed),
             (Some(_), _) => return Err(PrivateKeyProblem::Type),
         }
-        let scalar = match member("d") {
-            None => return Err(PrivateKeyProblem::Public),
-            Some(Json::Text(text)) => scalar(text).ok_or(PrivateKeyProblem::Malformed)?,
-            Some(_) => return Err(PrivateKeyProblem::Malformed),
-        };
+        let is_rsa = text("kty") == Some("RSA");
+        if member("d").is_none() {
+            return Err(PrivateKeyProblem::Public);
+        }
         let may_sign = match member("key_ops") {
             None => true,
             Some(Json::Array(operations)) => {
@@ -98,6 +110,7 @@ impl PrivateKey {
         let public: Vec<_> = members
             .iter()
             .filter(|(name, _)| name != "d" && name != "key_ops")
+            .filter(|(name, _)| !(is_rsa && RSA_SECRETS.contains(&&**name)))
             .cloned()
             .collect();
         let public = Key::read(&public).map_err(|unusable| match unusable {
@@ -107,15 +120,22 @@ impl PrivateKey {
                 PrivateKeyProblem::Malformed
             }
         })?;
-        let material = Material::new(&scalar, text("kty") == Some("EC"))
-            .ok_or(PrivateKeyProblem::Malformed)?;
+        let kid = public.kid().map(Box::from);
+        let malformed = PrivateKeyProblem::Malformed;
+        if is_rsa {
+            if !public.algorithms().contains(Algorithm::Rs256) {
+                return Err(PrivateKeyProblem::Use);
+            }
+            let pkcs8 = rsa(text).ok_or(malformed)?;
+            let material = Material::Rsa { pkcs8, public };
+            return Ok(Self { kid, material });
+        }
+        let scalar = text("d").and_then(scalar).ok_or(malformed)?;
+        let material = Material::new(&scalar, text("kty") == Some("EC")).ok_or(malformed)?;
         if !material.has_public_key(&public) {
             return Err(PrivateKeyProblem::Mismatch);
         }
-        Ok(Self {
-            kid: public.kid().map(Box::from),
-            material,
-        })
+        Ok(Self { kid, material })
     }
 
     /// `kid`.
@@ -128,19 +148,37 @@ impl PrivateKey {
         match self.material {
             Material::P256(_) => Algorithm::Es256,
             Material::Ed25519(_) => Algorithm::EdDsa,
+            Material::Rsa { .. } => Algorithm::Rs256,
         }
     }
 
-    /// A signature as JWS has it (RFC 7518 section 3.4, RFC 8037 section 3.1). `None`: ECDSA found
-    /// no signature of this message, which has a chance of one in 2^256.
-    pub(crate) fn sign(&self, message: &[u8]) -> Option<[u8; 64]> {
+    /// Whether only a host signs with it.
+    pub(crate) const fn needs_host(&self) -> bool {
+        matches!(self.material, Material::Rsa { .. })
+    }
+
+    /// Whether its signatures are good, where the host makes them.
+    pub(crate) fn signs_by(&self, host: &dyn SignatureHost) -> bool {
+        let Material::Rsa { public, .. } = &self.material else {
+            return true;
+        };
+        self.sign(TEST_MESSAGE, host).is_some_and(|signature| {
+            let host = &NoSignatureHost;
+            public.verifies(Algorithm::Rs256, TEST_MESSAGE, &signature, host) == Some(true)
+        })
+    }
+
+    /// A signature as JWS has it (RFC 7518 sections 3.3 and 3.4, RFC 8037 section 3.1). `None`: the
+    /// host cannot, or ECDSA found no signature of this message, which has a chance of one in 2^256.
+    pub(crate) fn sign(&self, message: &[u8], host: &dyn SignatureHost) -> Option<Vec<u8>> {
         match &self.material {
             Material::P256(key) => {
                 let digest = Hash::Sha256.of(&[message]);
                 let signature: P256Signature = key.sign_prehash(digest.bytes()).ok()?;
-                Some(signature.to_bytes().into())
+                Some(signature.to_bytes().to_vec())
             }
-            Material::Ed25519(key) => Some(key.sign(message).to_bytes()),
+            Material::Ed25519(key) => Some(key.sign(message).to_bytes().to_vec()),
+            Material::Rsa { pkcs8, .. } => host.sign(Algorithm::Rs256, pkcs8, message),
         }
     }
 }
@@ -158,8 +196,19 @@ impl Material {
         match self {
             Self::P256(key) => public.is_p256(key.verifying_key()),
             Self::Ed25519(key) => public.is_ed25519(&key.verifying_key()),
+            Self::Rsa { .. } => true,
         }
     }
+}
+
+/// The numbers of an RSA key as a host takes them. Whether they belong together, only a signature
+/// shows.
+fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<Vec<u8>>> {
+    let number = |name| text(name).and_then(jws::decode).map(Zeroizing::new);
+    let [n, e] = [number("n")?, number("e")?];
+    let [d, p, q, dp, dq, qi] = RSA_SECRETS.map(number);
+    let [d, p, q, dp, dq, qi] = [d?, p?, q?, dp?, dq?, qi?];
+    Some(der::rsa_private_key(&[&n, &e, &d, &p, &q, &dp, &dq, &qi]))
 }
 
 /// RFC 7518 section 6.2.2.1 and RFC 8037 section 2: in full length.
@@ -218,8 +267,8 @@ mod tests {
                  019F4113742A2B14BD25926B49C649155F267E60D3814B4C0CC84250E46F0083",
             ),
         ] {
-            let signed = key.sign(message.as_bytes()).unwrap();
-            assert_eq!(signed.to_vec(), hex(signature), "{message}");
+            let signed = key.sign(message.as_bytes(), &NoSignatureHost).unwrap();
+            assert_eq!(signed, hex(signature), "{message}");
         }
     }
 
@@ -229,7 +278,7 @@ mod tests {
         assert_eq!((key.kid(), key.algorithm()), (None, Algorithm::EdDsa));
         let input = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
         assert_eq!(
-            URL_SAFE_NO_PAD.encode_to_string(key.sign(input).unwrap()),
+            URL_SAFE_NO_PAD.encode_to_string(key.sign(input, &NoSignatureHost).unwrap()),
             "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
         );
     }
@@ -263,7 +312,7 @@ mod tests {
             (ED25519.replace("Ed25519", "X25519"), Type),
             (
                 r#"{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}"#.to_owned(),
-                Type,
+                Malformed,
             ),
             (r#"{"kty":"oct","k":"AQAB"}"#.to_owned(), Type),
             (p256(r#","use":"enc""#), Use),
@@ -283,6 +332,78 @@ mod tests {
             r#","x5c":[],"ext":true"#,
         ] {
             assert!(PrivateKey::parse(&p256(more)).is_ok(), "{more}");
+        }
+    }
+
+    /// Keeps what it is asked to sign, and answers.
+    struct Signs(Option<&'static [u8]>, core::cell::RefCell<Vec<Vec<u8>>>);
+
+    impl SignatureHost for Signs {
+        fn verify(&self, _: Algorithm, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+            None
+        }
+
+        fn sign(&self, algorithm: Algorithm, key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+            assert_eq!(algorithm, Algorithm::Rs256);
+            self.1.borrow_mut().extend([key.to_vec(), message.to_vec()]);
+            self.0.map(<[u8]>::to_vec)
+        }
+    }
+
+    /// The key, its PrivateKeyInfo and its signature of the test message are from another
+    /// implementation.
+    #[test]
+    fn rfc7518_s3_3_with_an_rsa_key_the_host_signs() {
+        let document = include_str!("test_keys/rsa.json");
+        let key = PrivateKey::parse(document).unwrap();
+        assert_eq!(
+            (key.kid(), key.algorithm(), key.needs_host()),
+            (Some("rsa"), Algorithm::Rs256, true)
+        );
+        assert_eq!(key.sign(b"message", &NoSignatureHost), None);
+        assert!(!key.signs_by(&NoSignatureHost));
+        let signature = include_bytes!("test_keys/rsa.sig");
+        let host = Signs(Some(signature), Vec::new().into());
+        assert!(key.signs_by(&host));
+        let expected = [include_bytes!("test_keys/rsa.pk8").as_slice(), b"a test"];
+        assert_eq!(*host.1.borrow(), expected);
+        // A signature of something else, of the right length and of another.
+        for bad in [[0x5a; 256].as_slice(), &signature[1..], b""] {
+            let bad: &'static [u8] = bad.to_vec().leak();
+            assert!(!key.signs_by(&Signs(Some(bad), Vec::new().into())));
+        }
+        assert!(!key.signs_by(&Signs(None, Vec::new().into())));
+    }
+
+    #[test]
+    fn rfc7518_s6_3_2_an_rsa_key_has_all_its_numbers_and_signs_by_rs256() {
+        use PrivateKeyProblem::{Malformed, Public, Use};
+        let document = include_str!("test_keys/rsa.json");
+        let with = |member: &str| document.replacen('{', &format!("{{{member},"), 1);
+        for name in RSA_SECRETS {
+            let absent =
+                document.replacen(&format!(r#""{name}": "#), &format!(r#""_{name}": "#), 1);
+            assert_ne!(absent, document);
+            let expected = if name == "d" { Public } else { Malformed };
+            assert_eq!(
+                PrivateKey::parse(&absent).map(|_| ()),
+                Err(expected),
+                "{name}"
+            );
+        }
+        let rows = [
+            (with(r#""oth":[]"#), Malformed),
+            (with(r#""crv":"P-256""#), PrivateKeyProblem::Type),
+            (with(r#""alg":"PS256""#), Use),
+            (with(r#""alg":"ES256""#), Use),
+            (with(r#""use":"enc""#), Use),
+            (with(r#""key_ops":["decrypt"]"#), Use),
+        ];
+        for (document, problem) in rows {
+            assert_eq!(PrivateKey::parse(&document).map(|_| ()), Err(problem));
+        }
+        for more in [r#""alg":"RS256""#, r#""key_ops":["sign"],"use":"sig""#] {
+            assert!(PrivateKey::parse(&with(more)).is_ok(), "{more}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Signatures that the host verifies faster than WebAssembly can.
+//! Signatures that the host verifies and makes faster than WebAssembly can.
 
 use super::{Algorithm, Algorithms};
 
-/// A host that verifies signatures, such as Envoy with `verify_signature`.
+/// A host that verifies and makes signatures, such as Envoy with `verify_signature` and `sign`.
 pub trait SignatureHost {
     /// Whether the signature is good, or `None` if the host cannot tell: then our own code does.
     ///
@@ -15,6 +15,13 @@ pub trait SignatureHost {
         message: &[u8],
         signature: &[u8],
     ) -> Option<bool>;
+
+    /// Signs. `None`: the host cannot.
+    ///
+    /// The key is a PrivateKeyInfo in DER (RFC 5208 section 5).
+    fn sign(&self, _algorithm: Algorithm, _pkcs8_der: &[u8], _message: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A host that verifies nothing.
@@ -109,5 +116,9 @@ impl<H: SignatureHost> SignatureHost for TestedSignatureHost<H> {
             return None;
         }
         self.host.verify(algorithm, spki_der, message, signature)
+    }
+    /// Whether it is right is for who has the key to test.
+    fn sign(&self, algorithm: Algorithm, pkcs8_der: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+        self.host.sign(algorithm, pkcs8_der, message)
     }
 }

@@ -4,7 +4,7 @@ use super::SettingValues;
 use super::settings::{
     CLIENT_AUTH, CLIENT_KEY, INTROSPECT_TOKEN, RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET, Setting,
 };
-use super::settings_error::{Problem, SettingsError};
+use super::settings_error::{Problem, SettingSource, SettingsError};
 use crate::introspection::ClientAuth;
 use crate::request::bearer;
 use crate::secret::{ClientSecret, IntrospectToken};
@@ -15,6 +15,7 @@ pub(super) fn read<'v>(
     values: &'v SettingValues,
     client_id: &str,
     issuer: Option<&'v str>,
+    source: SettingSource,
     required: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<(ClientAuth, ClientSecret), SettingsError> {
     let word = values.choice(CLIENT_AUTH)?;
@@ -42,7 +43,9 @@ pub(super) fn read<'v>(
         }
         "basic-raw" => ClientAuth::BasicRaw,
         "post" => ClientAuth::Post,
-        "client_secret_jwt" | "private_key_jwt" => assertions(values, client_id, issuer, required)?,
+        "client_secret_jwt" | "private_key_jwt" => {
+            assertions(values, client_id, issuer, source, required)?
+        }
         "bearer" => ClientAuth::Bearer(introspect_token(required(INTROSPECT_TOKEN)?)?),
         "tls_client_auth" => ClientAuth::Tls,
         "none" => ClientAuth::None,
@@ -66,6 +69,7 @@ fn assertions<'v>(
     values: &'v SettingValues,
     client_id: &str,
     issuer: Option<&'v str>,
+    source: SettingSource,
     required: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<ClientAuth, SettingsError> {
     use super::settings::{ASSERTION_AUDIENCE, INTROSPECT_URL};
@@ -77,7 +81,16 @@ fn assertions<'v>(
             let key = PrivateKey::parse(required(CLIENT_KEY)?);
             let problem =
                 |problem| SettingsError::new(CLIENT_KEY.key, Problem::PrivateKey(problem));
-            AssertionSigner::Key(Box::new(key.map_err(problem)?))
+            let key = key.map_err(problem)?;
+            let is_envoy = matches!(
+                source,
+                SettingSource::EnvoyEnvironment | SettingSource::EnvoyConfiguration
+            );
+            if key.needs_host() && !is_envoy {
+                let problem = Problem::OnlyEnvoySigns;
+                return Err(SettingsError::new(CLIENT_KEY.key, problem));
+            }
+            AssertionSigner::Key(Box::new(key))
         }
         _ => AssertionSigner::Secret(ClientSecret::new(
             required(RESOURCE_CLIENT_SECRET)?.to_owned(),
@@ -99,6 +112,7 @@ fn assertions<'v>(
     _: &'v SettingValues,
     _: &str,
     _: Option<&'v str>,
+    _: SettingSource,
     _: impl Fn(&'static Setting) -> Result<&'v str, SettingsError>,
 ) -> Result<ClientAuth, SettingsError> {
     Err(SettingsError::new(CLIENT_AUTH.key, Problem::CannotSign))

@@ -60,6 +60,8 @@ pub(crate) use without_jwt::Verification;
 
 use crate::grammar::is_scope_token;
 use crate::introspection::{ClaimsHeader, ClientAuth, Credentials, Endpoint, Timeouts};
+#[cfg(feature = "jwt")]
+use crate::jose::SignatureHost;
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
@@ -245,7 +247,13 @@ impl Policy {
         };
         let client_id = client_id.to_owned();
         let (client_auth, client_secret) = match introspects {
-            true => client_auth::read(values, &client_id, expected_issuer.as_deref(), required)?,
+            true => client_auth::read(
+                values,
+                &client_id,
+                expected_issuer.as_deref(),
+                source,
+                required,
+            )?,
             false => {
                 let secret = values.optional(RESOURCE_CLIENT_SECRET).unwrap_or_default();
                 (ClientAuth::None, ClientSecret::new(secret.to_owned()))
@@ -510,6 +518,31 @@ impl Policy {
     #[must_use]
     pub fn verifies(&self) -> bool {
         self.verification.is_some() || self.others.iter().any(|other| other.verifies())
+    }
+
+    /// Whether only a host can sign what authenticates a call.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn needs_signature(&self) -> bool {
+        (self.credentials.as_ref()).is_some_and(|credentials| credentials.need_host())
+            || self.others.iter().any(|other| other.needs_signature())
+    }
+
+    /// Checks that the host signs as it has to, if it has to.
+    ///
+    /// # Errors
+    /// A key with which it does not.
+    #[cfg(feature = "jwt")]
+    pub fn check_signatures(&self, host: &dyn SignatureHost) -> Result<(), SettingsError> {
+        let all = core::iter::once(self).chain(self.others.iter().map(|other| &**other));
+        for policy in all {
+            let credentials = policy.credentials.as_ref();
+            if !credentials.is_none_or(|credentials| credentials.are_signed_by(host)) {
+                let error = SettingsError::new(settings::CLIENT_KEY.key, Problem::HostSignsNot);
+                return Err(error.at(SettingSource::EnvoyEnvironment));
+            }
+        }
+        Ok(())
     }
 
     /// With several issuers: the one that this policy is about.

@@ -225,7 +225,7 @@ settings! {
     CLIENT_AUTH: "client_auth", Kind::Choice(&["basic", "basic-raw", "post", "client_secret_jwt", "private_key_jwt", "bearer", "tls_client_auth", "none"]), Some("basic"),
         "How Service B authenticates at the issuer: {}. `basic-raw` is for issuers that do not form-decode id and secret (Glewlwyd, old Keycloak, WSO2). With `tls_client_auth` the host presents a client certificate, and with `none` something on the way to the issuer adds the credentials: see docs/client-auth.md.";
     CLIENT_KEY: "client_key", Kind::Secret, Some(""),
-        "For `client_auth` = `private_key_jwt`: the private key, as a JWK (RFC 7517) of type EC with `crv` P-256, or OKP with `crv` Ed25519. Its `kid` is sent if it has one.";
+        "For `client_auth` = `private_key_jwt`: the private key, as a JWK (RFC 7517) of type EC with `crv` P-256, OKP with `crv` Ed25519, or, in Envoy, RSA. Its `kid` is sent if it has one.";
     INTROSPECT_TOKEN: "introspect_token", Kind::Secret, Some(""),
         "For `client_auth` = `bearer`: the access token with which Service B calls the introspection endpoint (RFC 7662 section 2.1).";
     ASSERTION_AUDIENCE: "assertion_audience", Kind::String, Some(""),

@@ -59,6 +59,12 @@ pub enum Problem {
     /// Not a private key that can sign.
     #[cfg(feature = "jwt")]
     PrivateKey(PrivateKeyProblem),
+    /// An RSA key, which only Envoy signs with.
+    #[cfg(feature = "jwt")]
+    OnlyEnvoySigns,
+    /// An RSA key, and this Envoy does not sign with it.
+    #[cfg(feature = "jwt")]
+    HostSignsNot,
     /// A value of `client_auth` that signs, in a build that cannot.
     #[cfg(not(feature = "jwt"))]
     CannotSign,
@@ -276,6 +282,15 @@ impl fmt::Display for SettingsError {
             ),
             #[cfg(feature = "jwt")]
             Problem::PrivateKey(problem) => problem.fmt(f),
+            #[cfg(feature = "jwt")]
+            Problem::OnlyEnvoySigns => f.write_str(
+                "is an RSA key, with which only Envoy can sign: use a key of type EC (P-256) or OKP (Ed25519)",
+            ),
+            #[cfg(feature = "jwt")]
+            Problem::HostSignsNot => f.write_str(
+                "is an RSA key, and what this Envoy signs with it is not good: its numbers do not belong together, or this \
+                 Envoy has no function `sign`; use a key of type EC (P-256) or OKP (Ed25519)",
+            ),
             #[cfg(not(feature = "jwt"))]
             Problem::CannotSign => f.write_str(
                 "must be another one: this build signs nothing (cargo feature `jwt`)",

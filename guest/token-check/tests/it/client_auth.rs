@@ -355,7 +355,8 @@ fn a_setting_that_client_auth_needs_or_does_not_use_is_an_error_at_start() {
     let public = format!("{{{}}}", P256.0);
     let key = "setting `client_key` (WORKOUT18_CLIENT_KEY) ";
     let token = "setting `introspect_token` (WORKOUT18_INTROSPECT_TOKEN) ";
-    let rsa = r#"{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}"#;
+    let rsa = include_str!("../../src/jose/test_keys/rsa.json");
+    let symmetric = r#"{"kty":"oct","k":"AQAB"}"#;
     let auth = |word| ("client_auth", word);
     let rows: &[(&[(&str, &str)], String)] = &[
         (
@@ -365,8 +366,15 @@ fn a_setting_that_client_auth_needs_or_does_not_use_is_an_error_at_start() {
         (
             &[auth("private_key_jwt"), ("client_key", rsa)],
             format!(
-                "{key}must be a key of one of two types: EC with `crv` P-256, which signs by ES256, or OKP with `crv` Ed25519, by EdDSA"
+                "{key}is an RSA key, with which only Envoy can sign: use a key of type EC (P-256) or OKP (Ed25519)"
             ),
+        ),
+        (
+            &[auth("private_key_jwt"), ("client_key", symmetric)],
+            format!(
+                "{key}must be a key of one of these types: EC with `crv` P-256, which signs by ES256, OKP with `crv` Ed25519, by EdDSA, or, in Envoy, RSA, by RS256"
+            ),
+        ),
         ),
         (
             &[auth("private_key_jwt"), ("client_key", &public)],
