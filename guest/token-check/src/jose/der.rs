@@ -7,6 +7,9 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
+/// Most bytes of an INTEGER besides the number: tag, length, and a zero before a first bit.
+const MAX_INTEGER_HEAD: usize = 5;
+
 /// AlgorithmIdentifier of rsaEncryption (RFC 3279 section 2.3.1).
 #[rustfmt::skip]
 const RSA: [u8; 15] = [
@@ -55,12 +58,17 @@ pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
 
 /// PrivateKeyInfo (RFC 5208 section 5) of an RSAPrivateKey of two primes (RFC 8017 appendix A.1.2).
 /// `numbers`: from the modulus to the coefficient, big-endian. No copy is left behind.
-pub(super) fn rsa_private_key(numbers: &[&[u8]; 8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn rsa_private_key(numbers: &[Zeroizing<Vec<u8>>]) -> Zeroizing<Vec<u8>> {
     let version = integer(&[0]);
-    let numbers = numbers.map(|number| Zeroizing::new(integer(number)));
-    let mut parts: Vec<&[u8]> = vec![&version];
-    parts.extend(numbers.iter().map(|number| number.as_slice()));
-    let key = Zeroizing::new(value(SEQUENCE, &parts));
+    let mut key = Zeroizing::new(Vec::new());
+    // As many as are in all of them, with room for signs and lengths: no copy is left behind.
+    let length: usize = numbers.iter().map(|number| number.len()).sum();
+    key.reserve(length.saturating_add(MAX_INTEGER_HEAD.saturating_mul(numbers.len() + 1)));
+    key.extend(&version);
+    for number in numbers {
+        key.extend(Zeroizing::new(integer(number)).iter());
+    }
+    let key = Zeroizing::new(value(SEQUENCE, &[&key]));
     let key = Zeroizing::new(value(OCTET_STRING, &[&key]));
     Zeroizing::new(value(SEQUENCE, &[&version, &RSA, &key]))
 }

@@ -205,10 +205,9 @@ impl Material {
 /// shows.
 fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<Vec<u8>>> {
     let number = |name| text(name).and_then(jws::decode).map(Zeroizing::new);
-    let [n, e] = [number("n")?, number("e")?];
-    let [d, p, q, dp, dq, qi] = RSA_SECRETS.map(number);
-    let [d, p, q, dp, dq, qi] = [d?, p?, q?, dp?, dq?, qi?];
-    Some(der::rsa_private_key(&[&n, &e, &d, &p, &q, &dp, &dq, &qi]))
+    let names = ["n", "e"].into_iter().chain(RSA_SECRETS);
+    let numbers: Option<Vec<_>> = names.map(number).collect();
+    Some(der::rsa_private_key(&numbers?))
 }
 
 /// RFC 7518 section 6.2.2.1 and RFC 8037 section 2: in full length.

@@ -375,7 +375,6 @@ fn a_setting_that_client_auth_needs_or_does_not_use_is_an_error_at_start() {
                 "{key}must be a key of one of these types: EC with `crv` P-256, which signs by ES256, OKP with `crv` Ed25519, by EdDSA, or, in Envoy, RSA, by RS256"
             ),
         ),
-        ),
         (
             &[auth("private_key_jwt"), ("client_key", &public)],
             format!("{key}is a public key: the member `d` is missing"),
@@ -383,7 +382,7 @@ fn a_setting_that_client_auth_needs_or_does_not_use_is_an_error_at_start() {
         (
             &[auth("private_key_jwt"), ("client_key", "service-b.pem")],
             format!(
-                "{key}is not a private key as a JWK (RFC 7517): one JSON object with `kty`, `crv`, `d`, `x`, and `y` for EC"
+                "{key}is not a private key as a JWK (RFC 7517): one JSON object with `kty`, `crv`, `d`, `x`, and `y` for EC; or, for RSA, with all numbers of a key of two primes"
             ),
         ),
         (
