@@ -30,7 +30,7 @@ fn instance(issuer: &Issuer, clock: &Clock) -> Instance {
 fn a_line_says_who_was_let_in_where_and_why() {
     let (clock, issuer) = (
         Clock::new(),
-        Issuer::new(active(r#","sub":"s","client_id":"c""#)),
+        Issuer::new(active(r#","sub":"s","client_id":"c","iss":"i""#)),
     );
     let mut instance = instance(&issuer, &clock);
     clock.advance_ms(7);
@@ -43,7 +43,7 @@ fn a_line_says_who_was_let_in_where_and_why() {
         let ms = START * 1000 + 7;
         json!({
             "unix_ms": ms, "host": "service-b.example", "rule": rule, "decision": decision,
-            "reason": reason, "client_id": "c", "subject": "s", "issuer": none, "token": fingerprint,
+            "reason": reason, "client_id": "c", "subject": "s", "issuer": "i", "token": fingerprint,
             "cache": cache, "issuer_ms": issuer_ms,
         })
     };

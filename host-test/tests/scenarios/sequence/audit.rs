@@ -20,11 +20,12 @@ pub(crate) struct Line {
     pub(crate) was_called: Option<bool>,
 }
 
-const MEMBERS: [&str; 10] = [
+const MEMBERS: [&str; 11] = [
     "cache",
     "client_id",
     "decision",
     "host",
+    "issuer",
     "issuer_ms",
     "reason",
     "rule",
