@@ -25,8 +25,8 @@ use crate::time::Now;
 /// The auth check of one policy. `W` is what the host wakes a parked request with.
 pub struct AuthCheck<W> {
     /// Of the only issuer, or of the first one. It also decides about requests without a token.
-    pub(super) first: IssuerCheck<W>,
-    pub(super) others: Vec<IssuerCheck<W>>,
+    first: IssuerCheck<W>,
+    others: Vec<IssuerCheck<W>>,
 }
 
 impl<W> AuthCheck<W> {
@@ -80,8 +80,7 @@ impl<W> AuthCheck<W> {
     /// running.
     #[must_use]
     pub fn fetches_documents(&self) -> bool {
-        let mut all = core::iter::once(&self.first).chain(&self.others);
-        all.any(|check| check.policy.fetches_documents())
+        self.each().any(|check| check.policy.fetches_documents())
     }
 
     /// What is to be fetched for the host's own sake: the metadata of an issuer, or its keys. To be
@@ -216,8 +215,12 @@ impl<W> AuthCheck<W> {
     /// erase.
     #[must_use]
     pub fn has_expired(&self, bytes: &[u8], now: Now) -> bool {
-        let mut all = core::iter::once(&self.first).chain(&self.others);
-        all.any(|check| check.has_expired(bytes, now))
+        self.each().any(|check| check.has_expired(bytes, now))
+    }
+
+    /// In the order of their numbers.
+    pub(super) fn each(&self) -> impl Iterator<Item = &IssuerCheck<W>> {
+        core::iter::once(&self.first).chain(&self.others)
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut IssuerCheck<W>> {

@@ -5,7 +5,7 @@
 //! name its issuer is shown to one issuer and to no other.
 
 use super::auth_check::AuthCheck;
-use super::issuer_check::{Foreign, IssuerCheck};
+use super::issuer_check::Foreign;
 use crate::decision::{RouteAccess, route_access};
 use crate::jose::{ClaimedIssuer, claimed_issuer};
 use crate::policy::{Requirements, Verification};
@@ -14,7 +14,7 @@ use crate::request::{RequestHead, bearer};
 
 impl<W> AuthCheck<W> {
     /// The number of the issuer that is to decide about this request.
-    pub(super) fn choose(&self, request: &RequestHead<'_>) -> Result<usize, Foreign> {
+    pub(super) fn choose<'r>(&self, request: &RequestHead<'r>) -> Result<usize, Foreign<'r>> {
         let policy = self.policy();
         let RouteAccess::NeedsToken(requirements) = route_access(request, policy) else {
             return Ok(0);
@@ -24,14 +24,16 @@ impl<W> AuthCheck<W> {
             return Ok(0);
         };
         let token = core::str::from_utf8(credentials.token).unwrap_or_default();
+        let claimed = claimed_issuer(token);
         let foreign = |reason, issuer, requirements| {
             Err(Foreign {
                 reason,
                 requirements,
                 issuer,
+                credentials,
             })
         };
-        match claimed_issuer(token) {
+        match claimed {
             None => Ok(self.for_opaque(&requirements)),
             Some(ClaimedIssuer::Malformed) => foreign(Reason::MalformedJwt, None, requirements),
             Some(ClaimedIssuer::None) => foreign(Reason::NoIssuer, None, requirements),
@@ -59,7 +61,7 @@ impl<W> AuthCheck<W> {
     }
 
     fn number_of(&self, issuer: &str) -> Option<usize> {
-        let mut all = core::iter::once(&self.first).chain(&self.others);
-        all.position(|check: &IssuerCheck<W>| check.policy.only_issuer() == Some(issuer))
+        let mut each = self.each();
+        each.position(|check| check.policy.only_issuer() == Some(issuer))
     }
 }

@@ -40,7 +40,8 @@ use crate::time::Now;
 
 /// A token of no issuer of the policy.
 #[cfg(feature = "jwt")]
-pub(super) struct Foreign {
+pub(super) struct Foreign<'r> {
+    pub(super) credentials: Credentials<'r>,
     pub(super) reason: Reason,
     pub(super) requirements: Arc<Requirements>,
     /// What it names.
@@ -191,23 +192,21 @@ impl<W> IssuerCheck<W> {
     #[cfg(feature = "jwt")]
     pub(super) fn refuse(
         &mut self,
-        foreign: Foreign,
+        foreign: Foreign<'_>,
         request: &RequestHead<'_>,
         now: Now,
     ) -> Step<W> {
-        let (max_bytes, accepts_dpop) = (self.policy.max_token_bytes(), self.policy.accepts_dpop());
-        let credentials = bearer::credentials(request, max_bytes, accepts_dpop).ok();
         let Foreign {
+            credentials,
             reason,
             requirements,
             issuer,
         } = foreign;
         let event = (self.lookup.log).foreign(reason, issuer.as_deref(), &requirements, now);
-        let scheme = credentials.as_ref().map(|credentials| credentials.scheme);
-        let refusal = Refusal::new(reason, requirements).of(scheme.unwrap_or(Scheme::Bearer));
+        let refusal = Refusal::new(reason, requirements).of(credentials.scheme);
         let context = VerdictContext {
             host: request.authority,
-            token: credentials.map(|credentials| credentials.token),
+            token: Some(credentials.token),
             ..VerdictContext::default()
         };
         self.done(Decision::Refused(refusal), context, event, now)

@@ -82,7 +82,7 @@ impl<W> IssuerCheck<W> {
             .ok()
             .and_then(Jws::parse)
         {
-            None if how.introspects_opaque() => return introspect,
+            None if how.takes_opaque() => return introspect,
             None => return Need::Refuse(Reason::NotAJwt, None),
             Some(Err(problem)) => return Need::Refuse(refused(problem), None),
             Some(Ok(jws)) => jws,

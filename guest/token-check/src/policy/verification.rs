@@ -142,11 +142,6 @@ impl Verification {
         self.response_issuers.as_deref()
     }
 
-    /// Whether tokens that are no JWTs are introspected.
-    pub(crate) fn introspects_opaque(&self) -> bool {
-        self.strategy == Strategy::Auto
-    }
-
     /// Whether a token that is no JWT is introspected.
     pub(crate) fn takes_opaque(&self) -> bool {
         matches!(self.strategy, Strategy::Introspect | Strategy::Auto)
