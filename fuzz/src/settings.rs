@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use arbitrary::Unstructured;
 use envoy_filter::config::Config;
 use token_check::{
-    ENVOY_SETTINGS, Policy, SETTINGS, SettingSource, SettingValues, spin_variables,
-    unknown_variable, variable,
+    ENVOY_SETTINGS, Policy, SETTINGS, SPIN_PREFIX, SettingSource, SettingValues, unknown_variable,
+    variable,
 };
 
 use crate::support::{SECRET, below, flag, pick, text};
@@ -98,16 +98,9 @@ fn policy(pairs: &[(String, String)]) {
 
 fn spin(input: &mut Unstructured<'_>, pairs: &[(String, String)]) {
     let document = document(input, pairs);
-    let variables = spin_variables().filter_map(|name| {
-        let value = if name == "settings" {
-            Some(&document)
-        } else {
-            let pair = pairs.iter().rfind(|(key, _)| key == name);
-            pair.map(|(_, value)| value)
-        };
-        Some((name, value?.clone()))
-    });
-    let variables: Vec<_> = variables.collect();
+    let object = ("settings".to_owned(), document);
+    let variables = pairs.iter().cloned().chain([object]);
+    let variables = variables.map(|(key, value)| (format!("{SPIN_PREFIX}{key}"), value));
     match SettingValues::from_spin_variables(variables) {
         Ok(values) => inspect(Policy::from_values(&values, SettingSource::SpinVariable)),
         Err(error) => inspect_error(&error),

@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use spin_sdk::experimental::wasi::config::store::get_all;
 use spin_sdk::variables::{self, Error};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::spawn;
@@ -119,22 +120,34 @@ impl Instance {
 }
 
 async fn policy() -> Result<Policy, SettingsError> {
+    let variables = match get_all() {
+        Ok(variables) => variables,
+        // Spin lists none if one of them cannot be read, which may be the app's, and none that this
+        // component may not read at all.
+        Err(_) => one_by_one().await?,
+    };
+    Policy::from_values(
+        &SettingValues::from_spin_variables(variables)?,
+        SettingSource::SpinVariable,
+    )
+}
+
+/// The values of our variables. A misspelt one is not seen.
+async fn one_by_one() -> Result<Vec<(String, String)>, SettingsError> {
     let mut values = Vec::new();
-    for key in spin_variables() {
-        match variables::get(format!("{SPIN_PREFIX}{key}")).await {
-            Ok(value) => values.push((key, value)),
+    for name in spin_variables() {
+        match variables::get(name.clone()).await {
+            Ok(value) => values.push((name, value)),
             // A variable that the manifest does not pass on counts as not set: the policy reports
             // the ones that it needs.
             Err(Error::Undefined(_)) => {}
             Err(_) => {
+                let key = name.strip_prefix(SPIN_PREFIX).unwrap_or(&name);
                 return Err(
                     SettingsError::new(key, Problem::Unreadable).at(SettingSource::SpinVariable)
                 );
             }
         }
     }
-    Policy::from_values(
-        &SettingValues::from_spin_variables(values)?,
-        SettingSource::SpinVariable,
-    )
+    Ok(values)
 }

@@ -84,6 +84,16 @@ enum VariablesError {
     Other(String),
 }
 
+/// `wasi:config/store.error`, in its WIT order.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+enum ConfigError {
+    #[component(name = "upstream")]
+    Upstream(String),
+    #[component(name = "io")]
+    Io(String),
+}
+
 /// A linker with every interface that a guest may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::<HostState>::new(engine);
@@ -103,6 +113,22 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
                 Ok((value,))
             })
         })?;
+    let mut config = linker.instance("wasi:config/store@0.2.0-draft-2024-09-27")?;
+    config.func_wrap(
+        "get",
+        |store: StoreContextMut<'_, HostState>, (name,): (String,)| {
+            // No name is an error here, as in Spin.
+            let value: Result<_, ConfigError> = Ok(store.data().variables.get(&name).ok());
+            Ok((value,))
+        },
+    )?;
+    config.func_wrap(
+        "get-all",
+        |store: StoreContextMut<'_, HostState>, (): ()| {
+            let values: Result<_, ConfigError> = Ok(store.data().variables.all());
+            Ok((values,))
+        },
+    )?;
     key_value_import::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use token_check::{
-    Policy, SPIN_PREFIX, SettingSource, SettingValues, Summary, spin_variables, unknown_variable,
-};
+use token_check::{Policy, SettingSource, SettingValues, Summary, unknown_variable};
 
 use super::{
     manifest::Manifest,
@@ -44,14 +42,10 @@ pub(crate) fn check(
             return Err(unknown.into());
         }
         let variables = ComponentVariables::new(manifest, &trigger.component, resolver)?;
-        let variables = Some(variables).filter(|_| sees_variables);
-        let given = spin_variables().filter_map(|key| {
-            let value = variables
-                .as_ref()?
-                .get(&format!("{SPIN_PREFIX}{key}"))
-                .ok()?;
-            Some((key, value))
-        });
+        let given = match sees_variables {
+            true => variables.all(),
+            false => Vec::new(),
+        };
         let Summary { line, is_warning } = SettingValues::from_spin_variables(given)
             .and_then(|values| Policy::from_values(&values, SettingSource::SpinVariable))
             .with_context(|| format!("component {}", trigger.component))?
@@ -147,6 +141,14 @@ auth_settings = '''{"introspect_url":"https://idp.example.com/","resource_client
                 MANIFEST.to_owned(),
                 r#","expected_audience":"shop""#,
                 "component shop: setting `expected_audience` (in the Spin variable auth_settings) is unknown: did you mean `expected_aud`?",
+            ),
+            (
+                MANIFEST.replace(
+                    "timeout = ",
+                    "auth_expected_audience = \"shop\"\ntimeout = ",
+                ),
+                "",
+                "component shop: setting `expected_audience` (Spin variable auth_expected_audience) is unknown: did you mean auth_expected_aud?",
             ),
             (
                 MANIFEST.to_owned(),

@@ -110,7 +110,7 @@ impl Resolver {
     }
 }
 
-/// The variables that one component can read through `spin:variables`.
+/// The variables that one component can read through `spin:variables` and `wasi:config`.
 #[derive(Debug)]
 pub(crate) struct ComponentVariables {
     component: String,
@@ -134,6 +134,13 @@ impl ComponentVariables {
             component: component.to_owned(),
             values,
         })
+    }
+
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
+        let values = self.values.iter();
+        values
+            .map(|(name, value)| (name.clone(), value.text.clone()))
+            .collect()
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<String, Unavailable> {
@@ -284,6 +291,7 @@ variables = { address = "{{ url }}/{{ realm }}" }
             component: "app".to_owned(),
             values: resolver(&[("url", "u")]).values,
         };
+        assert_eq!(variables.all(), [("url".to_owned(), "u".to_owned())]);
         assert_eq!(variables.get("url"), Ok("u".to_owned()));
         assert_eq!(
             variables.get("urx"),

@@ -235,3 +235,69 @@ async fn f18_spin_itself_runs_the_production_sample() {
         );
     }
 }
+
+/// What the auth check logs about a variable of this manifest that is misspelt.
+const MISSPELT: &str = "setting `expected_audience` (Spin variable auth_expected_audience) is unknown: did you mean auth_expected_aud?";
+
+/// The sample with a misspelt variable, in this folder.
+fn misspelt(folder: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(repository().join(SAMPLE)).unwrap();
+    let (right, wrong) = ("auth_expected_aud = ", "auth_expected_audience = ");
+    assert_eq!(text.matches(right).count(), 1);
+    let target = format!("\"{}/target/", repository().display());
+    let manifest = folder.join("spin.toml");
+    let text = text
+        .replace(right, wrong)
+        .replace("\"../../target/", &target);
+    std::fs::write(&manifest, text).unwrap();
+    manifest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_variable_lets_nobody_in() {
+    sample();
+    let folder = TempDir::new().unwrap();
+    let app = App::load(&misspelt(folder.path()), &BTreeMap::new()).unwrap();
+    let stub = stub().await;
+    let options = options(&stub, &[("introspect_origin", &origin(&stub))]);
+    let running = app.serve(options).await.unwrap();
+    let token = bearer(&stub.issue(TokenSpec::default()));
+    for _ in 0..2 {
+        let reply = asked(&running, "/data", &token).await;
+        let got = (reply.status, reply.reason());
+        assert_eq!(got, (503, "misconfigured".to_owned()));
+    }
+    assert_eq!(stub.counters().introspect, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_spin_itself_a_misspelt_variable_lets_nobody_in() {
+    let Some(spin) = find_spin() else {
+        eprintln!("skipped: without Spin itself");
+        return;
+    };
+    let stub = stub().await;
+    sample();
+    let state = TempDir::new().unwrap();
+    let mut settings = stub.resource_settings();
+    settings.insert("introspect_origin".to_owned(), origin(&stub));
+    let options = SpinOptions {
+        manifest: misspelt(state.path()),
+        settings,
+        state: Some(state.path().to_owned()),
+        ..SpinOptions::default()
+    };
+    let app = SpinApp::start(&SpinProgram::Spin(spin), &options)
+        .await
+        .unwrap();
+    let token = bearer(&stub.issue(TokenSpec::default()));
+    for _ in 0..2 {
+        let reply = exchange(app.address(), &get("/data", &token))
+            .await
+            .unwrap();
+        let got = (reply.status, reply.reason());
+        assert_eq!(got, (503, "misconfigured".to_owned()), "{}", app.log());
+    }
+    assert!(app.log().contains(MISSPELT), "{}", app.log());
+    assert_eq!(stub.counters().introspect, 0);
+}

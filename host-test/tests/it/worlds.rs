@@ -96,6 +96,8 @@ fn worlds() -> (Resolve, Vec<WorldId>) {
             push(&mut resolve, &file.unwrap().path(), |text| text);
         }
     }
+    let config = spin.join("wasi-runtime-config-2024-09-27");
+    resolve.push_dir(config).unwrap();
     let wasi_0_2 = dependency("wasmtime-wasi").join("src/p2/wit/deps");
     for package in ["io", "clocks", "random", "filesystem", "sockets", "cli"] {
         push(

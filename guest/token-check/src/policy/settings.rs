@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use super::names::SPIN_PREFIX;
+
 /// Longest `leeway`, in seconds: beyond five minutes it is no clock difference but a longer
 /// lifetime.
 const MAX_LEEWAY_SECONDS: u32 = 300;
@@ -345,10 +347,14 @@ pub const SERVICE_A_KEYS: &[&str] = &[
 /// The Spin variable that holds a JSON object of settings.
 pub(super) const SPIN_SETTINGS: &str = "settings";
 
-/// The variables that the middleware reads in Spin, each without
-/// [`SPIN_PREFIX`](crate::SPIN_PREFIX): one that holds a JSON object of any settings, and one for
-/// each setting.
-pub fn spin_variables() -> impl Iterator<Item = &'static str> {
+/// The variables that the middleware reads in Spin: one that holds a JSON object of any settings,
+/// and one for each setting.
+pub fn spin_variables() -> impl Iterator<Item = String> {
+    spin_keys().map(|key| format!("{SPIN_PREFIX}{key}"))
+}
+
+/// What follows [`SPIN_PREFIX`] in their names.
+pub(super) fn spin_keys() -> impl Iterator<Item = &'static str> + Clone {
     let keys = SETTINGS.iter().map(|setting| setting.key);
     [SPIN_SETTINGS].into_iter().chain(keys)
 }

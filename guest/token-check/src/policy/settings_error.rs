@@ -229,6 +229,9 @@ impl fmt::Display for SettingsError {
         }?;
         match &self.problem {
             Problem::Missing => self.missing(f),
+            Problem::Unknown(Some(near)) if self.source == SettingSource::SpinVariable => {
+                write!(f, "is unknown: did you mean {SPIN_PREFIX}{near}?")
+            }
             Problem::Unknown(Some(near)) => write!(f, "is unknown: did you mean `{near}`?"),
             Problem::Unknown(None) => f.write_str("is unknown: see the table of settings in README.md"),
             Problem::Unreadable => f.write_str("cannot be read: it must be UTF-8, and its provider must respond"),

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::names::near_key;
+use super::names::{SPIN_PREFIX, near_key};
 use super::settings::{
-    CLIENT_KEY, ISSUERS, JWKS, Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting,
+    CLIENT_KEY, ISSUERS, JWKS, Kind, REQUIRE, RULES, SETTINGS, SPIN_SETTINGS, Setting, spin_keys,
 };
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::unclean::Unclean;
@@ -21,21 +21,35 @@ impl SettingValues {
         Self(Vec::new())
     }
 
-    /// The values of a Spin component. `variables`: each with its name without
-    /// [`SPIN_PREFIX`](crate::SPIN_PREFIX), as [`spin_variables`](crate::spin_variables) lists
-    /// them.
+    /// The values of a Spin component. `variables`: those that it may read, in any order, each with
+    /// its name. Those without [`SPIN_PREFIX`] are the app's.
     ///
     /// # Errors
-    /// The JSON object of settings is not one, or a setting is given twice.
+    /// A name with the prefix is not one of [`spin_variables`](crate::spin_variables), even if its value is empty; the JSON
+    /// object of settings is not one, or a setting is given twice.
     pub fn from_spin_variables(
-        variables: impl IntoIterator<Item = (&'static str, String)>,
+        variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
+        let ours = |(name, value): (String, String)| {
+            let key = name.strip_prefix(SPIN_PREFIX)?;
+            Some((key.to_owned(), value))
+        };
+        let mut variables: Vec<_> = variables.into_iter().filter_map(ours).collect();
+        // The object first, because no variable may repeat what is in it.
+        if let Some(object) = variables.iter().position(|(key, _)| key == SPIN_SETTINGS) {
+            variables.swap(0, object);
+        }
         let mut values = Self::new();
         for (key, value) in variables {
-            match key {
-                SPIN_SETTINGS if value.is_empty() => {}
-                SPIN_SETTINGS => values.merge_json(&value, SettingSource::SpinSettings)?,
-                key => values.set_once(key, value, SettingSource::SpinVariable)?,
+            if key == SPIN_SETTINGS {
+                if !value.is_empty() {
+                    values.merge_json(&value, SettingSource::SpinSettings)?;
+                }
+            } else if SETTINGS.iter().any(|setting| setting.key == key) {
+                values.set_once(&key, value, SettingSource::SpinVariable)?;
+            } else {
+                let problem = Problem::Unknown(near_key(&key, spin_keys()));
+                return Err(SettingsError::new(&key, problem).at(SettingSource::SpinVariable));
             }
         }
         Ok(values)

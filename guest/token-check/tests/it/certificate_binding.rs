@@ -155,7 +155,7 @@ fn f2_spin_has_no_connection_and_a_header_needs_its_name() {
         ("resource_client_secret", "a secret of some length"),
         ("certificate_binding", "connection"),
     ];
-    let values = values.map(|(key, value)| (key, value.to_owned()));
+    let values = values.map(|(key, value)| (format!("auth_{key}"), value.to_owned()));
     let values = SettingValues::from_spin_variables(values).unwrap();
     let error = token_check::Policy::from_values(&values, SettingSource::SpinVariable);
     assert_eq!(

@@ -499,37 +499,90 @@ fn json_is_one_object_of_single_values() {
 
 #[test]
 fn in_spin_a_setting_is_a_variable_or_a_member_and_never_both() {
-    let of = |settings: &str, more: &[(&'static str, &str)]| {
-        let base = [
-            ("settings", settings),
-            ("introspect_url", "https://idp.example.com/"),
-            ("resource_client_id", "b"),
-            ("resource_client_secret", SECRET),
-        ];
-        let variables = base.iter().chain(more);
-        SettingValues::from_spin_variables(
-            variables.map(|(key, value)| (*key, (*value).to_owned())),
-        )
-        .and_then(|given| Policy::from_values(&given, SettingSource::SpinVariable))
-        .map(|policy| policy.timeout().as_secs())
-        .map_err(|error| error.to_string())
-    };
-    assert_eq!(of("", &[("timeout", "7")]), Ok(7));
+    let of =
+        |settings, more: &[_]| timeout_in_spin(&[&[("auth_settings", settings)], more].concat());
+    assert_eq!(of("", &[("auth_timeout", "7")]), Ok(7));
     assert_eq!(of(r#"{"timeout":7}"#, &[]), Ok(7));
     // An empty value is none, in either place.
-    assert_eq!(of(r#"{"timeout":7}"#, &[("timeout", "")]), Ok(7));
-    assert_eq!(of(r#"{"timeout":""}"#, &[("timeout", "7")]), Ok(7));
+    assert_eq!(of(r#"{"timeout":7}"#, &[("auth_timeout", "")]), Ok(7));
+    assert_eq!(of(r#"{"timeout":""}"#, &[("auth_timeout", "7")]), Ok(7));
+    let twice = "setting `timeout` (Spin variable auth_timeout) is also given in auth_settings: remove one of the two";
     assert_eq!(
-        of(r#"{"timeout":7}"#, &[("timeout", "7")]),
-        Err("setting `timeout` (Spin variable auth_timeout) is also given in auth_settings: remove one of the two".to_owned())
+        of(r#"{"timeout":7}"#, &[("auth_timeout", "7")]),
+        Err(twice.to_owned())
+    );
+    // In whatever order the host lists them.
+    assert_eq!(
+        timeout_in_spin(&[("auth_timeout", "7"), ("auth_settings", r#"{"timeout":7}"#)]),
+        Err(twice.to_owned())
     );
     let names: Vec<_> = spin_variables().collect();
-    assert_eq!(
-        names.first(),
-        Some(&"settings"),
-        "before those that may not repeat it"
-    );
+    assert_eq!(names.first().map(String::as_str), Some("auth_settings"));
     assert_eq!(names.len(), SETTINGS.len() + 1);
+}
+
+#[test]
+fn in_spin_a_variable_with_our_prefix_that_is_no_setting_is_refused() {
+    let rows = [
+        (
+            "auth_expected_audience",
+            "service-a",
+            "setting `expected_audience` (Spin variable auth_expected_audience) is unknown: did you mean auth_expected_aud?",
+        ),
+        // What it would set may be empty only here.
+        (
+            "auth_required_scopes",
+            "",
+            "setting `required_scopes` (Spin variable auth_required_scopes) is unknown: did you mean auth_required_scope?",
+        ),
+        (
+            "auth_setings",
+            r#"{"expected_aud":"service-a"}"#,
+            "setting `setings` (Spin variable auth_setings) is unknown: did you mean auth_settings?",
+        ),
+        (
+            "auth_",
+            "",
+            "setting `` (Spin variable auth_) is unknown: see the table of settings in README.md",
+        ),
+    ];
+    for (name, value, line) in rows {
+        assert_eq!(
+            timeout_in_spin(&[("auth_timeout", "7"), (name, value)]),
+            Err(line.to_owned())
+        );
+    }
+}
+
+#[test]
+fn in_spin_variables_of_the_app_are_not_ours() {
+    let of_the_app = [
+        ("timeout", "30s"),
+        ("expected_aud", "a, b"),
+        ("auth", "x"),
+        ("authority", "y"),
+    ];
+    let ours = [("auth_timeout", "7")];
+    assert_eq!(
+        timeout_in_spin(&[of_the_app.as_slice(), &ours].concat()),
+        Ok(7)
+    );
+}
+
+/// The timeout by these Spin variables and others that must be set.
+fn timeout_in_spin(more: &[(&str, &str)]) -> Result<u64, String> {
+    let base = [
+        ("auth_introspect_url", "https://idp.example.com/"),
+        ("auth_resource_client_id", "b"),
+        ("auth_resource_client_secret", SECRET),
+    ];
+    let variables = base.iter().chain(more);
+    SettingValues::from_spin_variables(
+        variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    )
+    .and_then(|given| Policy::from_values(&given, SettingSource::SpinVariable))
+    .map(|policy| policy.timeout().as_secs())
+    .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -607,6 +660,7 @@ fn the_lines_of_the_documentation_are_those_of_the_code() {
         Policy::from_values(&misspelt, SettingSource::EnvoyEnvironment)
             .unwrap_err()
             .to_string(),
+        timeout_in_spin(&[("auth_expected_audience", "b")]).unwrap_err(),
         refused(&[("require", "audience")]),
         policy(&[("require", "audience")])
             .unwrap_err()
