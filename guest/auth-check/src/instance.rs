@@ -124,7 +124,10 @@ async fn policy() -> Result<Policy, SettingsError> {
         Ok(variables) => variables,
         // Spin lists none if one of them cannot be read, which may be the app's, and none that this
         // component may not read at all.
-        Err(_) => one_by_one().await?,
+        Err(_) => {
+            log::line("warning: Spin lists no variables, so a misspelt one is not seen");
+            one_by_one().await?
+        }
     };
     Policy::from_values(
         &SettingValues::from_spin_variables(variables)?,

@@ -398,7 +398,10 @@ impl<H: Host> Dispatcher<H> {
                 self.check.responded(ticket, result, now)
             }
             #[cfg(feature = "jwt")]
-            Call::FetchDocument(ticket, _) => self.check.document_responded(ticket, result, now),
+            Call::FetchDocument(ticket, _) => {
+                self.metrics.fetched(result.as_ref().err().copied());
+                self.check.document_responded(ticket, result, now)
+            }
         }
     }
 

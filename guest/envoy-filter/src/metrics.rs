@@ -17,17 +17,53 @@ struct Counter {
     pending: Cell<u32>,
 }
 
+/// Calls, by how they ended.
+struct Outcomes {
+    answered: Counter,
+    denied: Counter,
+    timeout: Counter,
+    unreachable: Counter,
+}
+
+impl Outcomes {
+    fn define(name: &str, counter: impl Fn(&str) -> Counter) -> Self {
+        let counter = |outcome: &str| counter(&format!("{name}.outcome.{outcome}"));
+        Self {
+            answered: counter("answered"),
+            denied: counter("denied"),
+            timeout: counter("timeout"),
+            unreachable: counter("unreachable"),
+        }
+    }
+
+    fn of(&self, failure: Option<CallFailure>) -> &Counter {
+        match failure.map(CallFailure::reason) {
+            None => &self.answered,
+            Some(Reason::IssuerCallDenied) => &self.denied,
+            Some(Reason::IssuerTimeout) => &self.timeout,
+            Some(_) => &self.unreachable,
+        }
+    }
+
+    const fn all(&self) -> [&Counter; 4] {
+        [
+            &self.answered,
+            &self.denied,
+            &self.timeout,
+            &self.unreachable,
+        ]
+    }
+}
+
 pub(crate) struct Metrics<H> {
     host: H,
     granted: Counter,
     refused: Vec<(Reason, Counter)>,
     faults: Vec<(Reason, Counter)>,
     cache: [(CacheStatus, Counter); CacheStatus::ALL.len()],
-    answered: Counter,
-    denied: Counter,
-    timeout: Counter,
-    unreachable: Counter,
+    introspections: Outcomes,
     milliseconds: Option<u32>,
+    fetches: Outcomes,
     joined: Counter,
     queued: Counter,
     metadata: Counter,
@@ -54,21 +90,18 @@ impl<H: Host> Metrics<H> {
         let unavailable: Vec<_> = (ALL_REASONS.iter().copied())
             .filter(|reason| reason.status() == 503)
             .collect();
-        let introspections = |outcome: &str| counter(&format!("introspections.outcome.{outcome}"));
         Self {
             granted: counter("decisions.reason.granted"),
             refused: by_reason("decisions", ALL_REASONS),
             faults: by_reason("issuer_faults", &unavailable),
             cache: CacheStatus::ALL
                 .map(|cache| (cache, counter(&format!("cache.use.{}", cache.name())))),
-            answered: introspections("answered"),
-            denied: introspections("denied"),
-            timeout: introspections("timeout"),
-            unreachable: introspections("unreachable"),
+            introspections: Outcomes::define("introspections", counter),
             milliseconds: host.define_metric(
                 MetricKind::Histogram,
                 "trust_triangle_introspection_milliseconds",
             ),
+            fetches: Outcomes::define("fetches", counter),
             joined: counter("flights_joined"),
             queued: counter("calls_queued"),
             metadata: counter("metadata_responses"),
@@ -95,18 +128,19 @@ impl<H: Host> Metrics<H> {
         self.increment_one(&self.cache, cache);
     }
 
-    /// A call to the issuer that took `took`, and how it failed, if it did.
+    /// An introspection call that took `took`, and how it failed, if it did.
     pub(crate) fn introspected(&self, failure: Option<CallFailure>, took: Duration) {
-        self.increment(match failure.map(CallFailure::reason) {
-            None => &self.answered,
-            Some(Reason::IssuerCallDenied) => &self.denied,
-            Some(Reason::IssuerTimeout) => &self.timeout,
-            Some(_) => &self.unreachable,
-        });
+        self.increment(self.introspections.of(failure));
         if let Some(metric) = self.milliseconds {
             let milliseconds = took.as_millis().try_into().unwrap_or(u64::MAX);
             self.host.record_metric(metric, milliseconds);
         }
+    }
+
+    /// A fetch of the issuer's metadata or keys, and how it failed, if it did.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn fetched(&self, failure: Option<CallFailure>) {
+        self.increment(self.fetches.of(failure));
     }
 
     /// A request that waits for another request's flight.
@@ -145,17 +179,11 @@ impl<H: Host> Metrics<H> {
         let refused = self.refused.iter().map(|(_, counter)| counter);
         let faults = self.faults.iter().map(|(_, counter)| counter);
         let cache = self.cache.iter().map(|(_, counter)| counter);
-        let others = [
-            &self.granted,
-            &self.answered,
-            &self.denied,
-            &self.timeout,
-            &self.unreachable,
-            &self.joined,
-            &self.queued,
-            &self.metadata,
-        ];
-        for counter in refused.chain(faults).chain(cache).chain(others) {
+        let others = [&self.granted, &self.joined, &self.queued, &self.metadata];
+        let calls = self.introspections.all().into_iter();
+        let calls = calls.chain(self.fetches.all());
+        let counters = refused.chain(faults).chain(cache).chain(calls);
+        for counter in counters.chain(others) {
             let pending = counter.pending.take();
             if let (Some(id), 1..) = (counter.id, pending) {
                 self.host.increment_metric(id, pending);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use verify_stub::{Endpoint, Reaction, StubResponse};
+use verify_stub::{Endpoint, Provider, Reaction, StubResponse};
 
 use crate::{
     fixture::{Fixture, skip_without_envoy, with_two_workers},
@@ -71,6 +71,45 @@ async fn prometheus_shows_decisions_by_reason_and_introspections_by_outcome() {
         log.contains("issuer_rejected_client: the issuer responded with HTTP status 401: check ")
     );
     assert!(!log.contains("inactive"));
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn prometheus_shows_fetches_by_outcome() {
+    skip_without_envoy!();
+    let fixture = Fixture::start_with(&[("strategy", "auto")], |options, stub| {
+        // The key of RFC 7515 appendix A.3.
+        let keys = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+        let reactions = vec![
+            Reaction::reset(),
+            Reaction::reset(),
+            StubResponse::document(keys).into(),
+        ];
+        stub.script_endpoint(Endpoint::Jwks, reactions);
+        for (key, value) in [
+            ("jwks_url", stub.urls(Provider::New).jwks.clone()),
+            ("expected_issuer", stub.issuer().to_owned()),
+            ("expected_aud", "service-b".to_owned()),
+        ] {
+            options.settings.insert(key.to_owned(), value);
+        }
+    })
+    .await;
+    until(async || {
+        let text = fixture.envoy.prometheus().await.unwrap();
+        let has = |name: &str, count: u32| {
+            let line = format!("trust_triangle_{name} {count}");
+            text.lines().any(|one| one == line)
+        };
+        let answered = r#"fetches{outcome="answered"}"#;
+        // By the worker, and by Envoy's main thread, if that one does not find the worker's.
+        (has(answered, 1) || has(answered, 2))
+            && has(r#"fetches{outcome="unreachable"}"#, 2)
+            && has(r#"fetches{outcome="denied"}"#, 0)
+            && has(r#"fetches{outcome="timeout"}"#, 0)
+            && has(r#"introspections{outcome="answered"}"#, 0)
+    })
+    .await;
     fixture.finish().await;
 }
 
