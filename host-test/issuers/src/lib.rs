@@ -50,6 +50,13 @@ pub const SERVICE_B: Client = Client {
     secret: "B+%41 s:/&=y",
 };
 
+/// A client of node-oidc-provider over https whose tokens are bound to its certificate (RFC 8705
+/// section 3).
+pub const BOUND_CLIENT: Client = Client {
+    id: "service-a-bound",
+    secret: "a secret beside the certificate",
+};
+
 /// A client of node-oidc-provider that introspects tokens and signs assertions (RFC 7523).
 #[derive(Clone, Copy)]
 pub struct SigningClient {

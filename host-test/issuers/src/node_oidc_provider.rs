@@ -8,7 +8,7 @@ use programs::on_path;
 use serde_json::{Value, json};
 
 use crate::{
-    Issuer, JWT_RESOURCE, Product, RESOURCE, SIGNING_CLIENTS, SKIP, SigningClient,
+    BOUND_CLIENT, Issuer, JWT_RESOURCE, Product, RESOURCE, SIGNING_CLIENTS, SKIP, SigningClient,
     authority::Certificates, process, program,
 };
 
@@ -33,8 +33,14 @@ pub(crate) fn start(product: Product, tls: Option<Certificates>) -> Result<Issue
     fs::copy(program(NAME).join(SERVER), folder.join(SERVER))?;
     let node = on_path("node").context("there is no node")?;
     let files = |tls: &Certificates| json!({ "certificate": tls.server(), "key": tls.key() });
+    let mut clients = process::clients();
+    if let (Some(clients), Some(_)) = (clients.as_array_mut(), &tls) {
+        clients.push(json!({
+            "id": BOUND_CLIENT.id, "secret": BOUND_CLIENT.secret, "bound": true,
+        }));
+    }
     let configuration = json!({
-        "clients": process::clients(),
+        "clients": clients,
         "signers": signers()?,
         "resources": { RESOURCE: "opaque", JWT_RESOURCE: "jwt" },
         "tls": tls.as_ref().map(files),

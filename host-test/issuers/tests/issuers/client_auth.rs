@@ -1,12 +1,13 @@
-//! Service B authenticates at the introspection endpoint with signed assertions (RFC 7523), which a
-//! server that nobody here wrote checks.
+//! Both services authenticate at the issuer with signed assertions (RFC 7523), which a server that
+//! nobody here wrote checks.
 
-use anyhow::{Context as _, Result};
-use issuers::{Issuer, RESOURCE, SIGNING_CLIENTS, SigningClient};
+use anyhow::{Context as _, Result, ensure};
+use issuers::{Basic, Issuer, RESOURCE, SERVICE_B, SIGNING_CLIENTS, SigningClient};
+use serde_json::json;
 
 use crate::{
     deployment::{Deployment, Host},
-    service_a,
+    service_a::{self, Ended},
     steps::expect,
 };
 
@@ -27,6 +28,36 @@ pub(crate) async fn assertions_are_accepted(host: Host, issuer: &Issuer) -> Resu
     check(host, issuer, es256, issuer.url(), &token, None).await?;
     check(host, issuer, es256, other, &token, refused).await?;
     check(host, issuer, other_key, "", &token, refused).await
+}
+
+/// Service A, at the token endpoint.
+pub(crate) async fn service_a_signs_assertions(issuer: &Issuer) -> Result<()> {
+    let [es256, ..] = SIGNING_CLIENTS;
+    for client in SIGNING_CLIENTS {
+        let ended = token(issuer, client, &[]).await?;
+        ensure!(ended.code == Some(0), "{}: {ended:?}", client.id);
+        let answer = issuer.introspect(ended.output.trim(), SERVICE_B, Basic::Encoded);
+        let facts = answer.await?.json();
+        let got = (facts.get("active"), facts.get("client_id"));
+        let expected = (json!(true), json!(client.id));
+        ensure!(got == (Some(&expected.0), Some(&expected.1)), "{facts}");
+    }
+    let other_key = SigningClient {
+        credential: OTHER_KEY,
+        ..es256
+    };
+    let other = ["--assertion-audience", "https://other.example"];
+    for (client, flags) in [(other_key, [].as_slice()), (es256, &other)] {
+        let ended = token(issuer, client, flags).await?;
+        ensure!(ended.code == Some(4), "{flags:?}: {ended:?}");
+    }
+    Ok(())
+}
+
+async fn token(issuer: &Issuer, client: SigningClient, more: &[&str]) -> Result<Ended> {
+    let flags = ["--token-only", "--client-auth", client.client_auth];
+    let flags = [&flags, more].concat();
+    service_a::run_as(client.id, issuer, &flags, client.credential).await
 }
 
 /// `refused`: with this reason, else the token is granted.

@@ -6,6 +6,7 @@
     reason = "a harness that fails is a test that fails"
 )]
 
+mod certificates;
 mod client_auth;
 mod deployment;
 mod dpop;
@@ -90,6 +91,12 @@ fn main() -> ExitCode {
             "service_a_is_told_of_a_wrong_secret",
             steps::service_a_is_told_of_a_wrong_secret,
         ));
+        if issuer.product == Product::NodeOidcProvider {
+            trials.push(issuer.trial(
+                "rfc7523_service_a_signs_assertions",
+                client_auth::service_a_signs_assertions,
+            ));
+        }
         for host in Host::ALL.into_iter().filter(|host| !host.is_skipped()) {
             for step in Step::ALL
                 .into_iter()
@@ -97,6 +104,16 @@ fn main() -> ExitCode {
             {
                 let name = format!("{}::{}", host.name(), step.name());
                 trials.push(issuer.trial(&name, async move |issuer| step.play(host, issuer).await));
+            }
+            if issuer.product == Product::NodeOidcProviderHttps {
+                let name = format!(
+                    "{}::rfc8705_a_bound_token_is_good_with_its_certificate_alone",
+                    host.name()
+                );
+                trials.push(issuer.trial(&name, async move |issuer| {
+                    certificates::a_bound_token_is_good_with_its_certificate_alone(host, issuer)
+                        .await
+                }));
             }
             if issuer.product == Product::NodeOidcProvider {
                 let name = format!("{}::rfc7523_assertions_are_accepted", host.name());

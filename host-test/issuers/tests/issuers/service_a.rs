@@ -17,8 +17,18 @@ pub(crate) struct Ended {
     pub(crate) errors: String,
 }
 
-/// Runs it with what a user has to set for this issuer.
+/// Runs it as [`SERVICE_A`] with what a user has to set for this issuer.
 pub(crate) async fn run(issuer: &Issuer, flags: &[&str], secret: &str) -> Result<Ended> {
+    run_as(SERVICE_A.id, issuer, flags, secret).await
+}
+
+/// The same as another client. `secret`: or its private key.
+pub(crate) async fn run_as(
+    client: &str,
+    issuer: &Issuer,
+    flags: &[&str],
+    secret: &str,
+) -> Result<Ended> {
     let mut command = Command::new(program()?);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("WORKOUT18_") {
@@ -30,7 +40,7 @@ pub(crate) async fn run(issuer: &Issuer, flags: &[&str], secret: &str) -> Result
             "--issuer",
             issuer.url(),
             "--client-id",
-            SERVICE_A.id,
+            client,
             "--scope",
             SCOPE,
         ])
