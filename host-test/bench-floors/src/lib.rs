@@ -7,6 +7,7 @@
 //! | `calls` | those of the auth check for a cached token |
 //! | `asks` | sends the issuer the call of the auth check, and lets the request go on |
 //! | `asks-calls` | those of the auth check for a token that it has to ask about |
+//! | `verifies` | those of the auth check for a JWT that it verifies, with a constant signature |
 //!
 //! They are made in the order of the auth check and with as many bytes, with constants for values: see
 //! `begin` and `work` in `guest/envoy-filter/src/filter.rs`. What does not depend on the request is
@@ -27,6 +28,7 @@ use proxy_wasm_abi::{Action, Callbacks, HeaderMap};
 use identity::IDENTITY;
 
 mod identity;
+mod signature;
 
 /// The cluster of the issuer.
 const CLUSTER: &str = "issuer";
@@ -57,6 +59,7 @@ enum Floor {
     Calls,
     Asks,
     AsksCalls,
+    Verifies,
 }
 
 thread_local! {
@@ -81,6 +84,7 @@ impl Callbacks for Filter {
             Some(b"calls") => Some(Floor::Calls),
             Some(b"asks") => Some(Floor::Asks),
             Some(b"asks-calls") => Some(Floor::AsksCalls),
+            Some(b"verifies") => Some(Floor::Verifies),
             _ => None,
         };
         let is_alone = FLOOR
@@ -107,6 +111,12 @@ impl Callbacks for Filter {
                 });
                 None
             }
+            Some(Floor::Verifies) => token().and_then(|_| {
+                clock();
+                signature::verify()?;
+                hostcalls::set_property("auth_cache", b"verified").ok()?;
+                edit()
+            }),
             None => None,
         };
         match done {

@@ -10,6 +10,7 @@ mod core;
 mod counted;
 mod hosts;
 mod issuer;
+mod jwt;
 mod load;
 mod machine;
 mod options;

@@ -14,7 +14,7 @@ use programs::Process;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command, time::timeout};
 
-use crate::issuer::Issuer;
+use crate::{issuer::Issuer, jwt::Jwt};
 
 /// Requests of each kind before anything is counted, after which V8 compiles no more.
 const WARM_UP: u32 = 1200;
@@ -23,7 +23,11 @@ const SETTLE: u32 = 50;
 /// Requests that are counted.
 const COUNTED: u32 = 400;
 /// Calls that fresh tokens take.
-const CALLS: u64 = (WARM_UP + SETTLE + COUNTED) as u64;
+const CALLS: u64 = FRESH as u64;
+/// Fresh tokens that a listener takes.
+const FRESH: u32 = WARM_UP + SETTLE + COUNTED;
+/// More of them than that are cached.
+const CACHE_ENTRIES: u32 = 10_000;
 
 /// How long Envoy may take to start, in valgrind and on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -40,6 +44,20 @@ pub(crate) struct Counted {
     /// What the filter adds if the issuer is called.
     pub(crate) miss: u32,
     pub(crate) floors: Floors,
+    pub(crate) jwt: Verified,
+}
+
+/// What filters add to a request whose token is a JWT, signed with RS256.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// Ours, if it has not seen the token before.
+    pub(crate) first_sight: u32,
+    /// Ours, if the token is cached.
+    pub(crate) hit: u32,
+    /// Envoy's own, without its cache.
+    pub(crate) jwt_authn: u32,
+    /// The host calls of a first sight.
+    pub(crate) verifies: u32,
 }
 
 /// What filters add that make host calls and decide nothing: see `bench-floors`.
@@ -57,22 +75,32 @@ pub(crate) struct Floors {
 
 /// The tokens of the counted requests.
 #[derive(Clone, Copy)]
-enum Token {
+enum Token<'a> {
     /// One, of which the filter knows.
     Cached,
     /// A new one each time.
     Fresh,
+    /// One JWT.
+    Jwt(&'a Jwt),
+    /// A new one each time.
+    FreshJwt(&'a Jwt),
 }
 
-impl Token {
-    fn take(self, fresh: &mut u32) -> String {
-        match self {
+impl Token<'_> {
+    fn take(self, fresh: &mut usize) -> Result<String> {
+        Ok(match self {
             Self::Cached => "cached-token-abcdefghijklmnopqrstuvw".to_owned(),
             Self::Fresh => {
                 *fresh += 1;
                 format!("fresh-{fresh:06}-abcdefghijklmnopqrstuvwx")
             }
-        }
+            Self::Jwt(jwt) => jwt.token.clone(),
+            Self::FreshJwt(jwt) => {
+                let token = jwt.different.get(*fresh).context("too few tokens")?;
+                *fresh += 1;
+                token.clone()
+            }
+        })
     }
 }
 
@@ -104,7 +132,7 @@ pub(crate) async fn count(
         issuer.calls()
     );
     // Each in an Envoy of its own, so that what one does costs no other one.
-    let floor = async |name: &str, token: &[Token], calls: u64| {
+    let floor = async |name: &str, token: &[Token<'_>], bare: u32, calls: u64| {
         let issuer = Issuer::start().await?;
         let listeners = [(Some(wasm(name, floors, name, &json!({}))), token)];
         let counts = Envoy { valgrind, envoy }.count(&issuer, &listeners).await?;
@@ -112,15 +140,39 @@ pub(crate) async fn count(
         let count = counts.first().context("no count")?;
         Ok(count.saturating_sub(bare))
     };
+    // Envoy's own filter and ours with the same tokens, and a request that has one and no filter.
+    let jwt = Jwt::generate(FRESH)?;
+    let [same, fresh] = [Token::Jwt(&jwt), Token::FreshJwt(&jwt)];
+    let settings = jwt.settings(CACHE_ENTRIES).to_string();
+    let verifying = wasm("auth_check", filter, &settings, &json!({}));
+    let counts = Envoy { valgrind, envoy }
+        .count(
+            &issuer,
+            &[
+                (None, &[same]),
+                (Some(jwt.jwt_authn(false)), &[fresh]),
+                (Some(verifying), &[same, fresh]),
+            ],
+        )
+        .await?;
+    let [bare_jwt, jwt_authn, hit_jwt, first_sight] = counts[..] else {
+        bail!("{counts:?}");
+    };
     Ok(Counted {
         bare,
         hit: hit.saturating_sub(bare),
         miss: miss.saturating_sub(bare),
         floors: Floors {
-            reads: floor("reads", &[Token::Cached], 0).await?,
-            calls: floor("calls", &[Token::Cached], 0).await?,
-            asks: floor("asks", &[Token::Fresh], CALLS).await?,
-            asks_calls: floor("asks-calls", &[Token::Fresh], CALLS).await?,
+            reads: floor("reads", &[Token::Cached], bare, 0).await?,
+            calls: floor("calls", &[Token::Cached], bare, 0).await?,
+            asks: floor("asks", &[Token::Fresh], bare, CALLS).await?,
+            asks_calls: floor("asks-calls", &[Token::Fresh], bare, CALLS).await?,
+        },
+        jwt: Verified {
+            first_sight: first_sight.saturating_sub(bare_jwt),
+            hit: hit_jwt.saturating_sub(bare_jwt),
+            jwt_authn: jwt_authn.saturating_sub(bare_jwt),
+            verifies: floor("verifies", &[fresh], bare_jwt, 0).await?,
         },
     })
 }
@@ -135,7 +187,7 @@ impl Envoy<'_> {
     async fn count(
         self,
         issuer: &Issuer,
-        listeners: &[(Option<Value>, &[Token])],
+        listeners: &[(Option<Value>, &[Token<'_>])],
     ) -> Result<Vec<u32>> {
         let Self { valgrind, envoy } = self;
         let mut ports = Vec::new();
@@ -172,18 +224,18 @@ impl Envoy<'_> {
         for port in ports {
             streams.push(callgrind.connect(port).await?);
         }
-        let mut fresh = 0;
+        let mut fresh = vec![0; listeners.len()];
         // In the order in which they are counted, and all before callgrind has to slow them down.
-        for ((_, tokens), stream) in listeners.iter().zip(&mut streams) {
+        for (((_, tokens), stream), fresh) in listeners.iter().zip(&mut streams).zip(&mut fresh) {
             for token in *tokens {
-                send(stream, WARM_UP, || token.take(&mut fresh)).await?;
+                send(stream, WARM_UP, || token.take(fresh)).await?;
             }
         }
         callgrind.control(&["--instr=on"]).await?;
         let mut counted = Vec::new();
-        for ((_, tokens), stream) in listeners.iter().zip(&mut streams) {
+        for (((_, tokens), stream), fresh) in listeners.iter().zip(&mut streams).zip(&mut fresh) {
             for token in *tokens {
-                let count = callgrind.count(stream, || token.take(&mut fresh)).await?;
+                let count = callgrind.count(stream, || token.take(fresh)).await?;
                 counted.push(count);
             }
         }
@@ -224,7 +276,7 @@ impl Callgrind {
     async fn count(
         &mut self,
         stream: &mut TcpStream,
-        mut token: impl FnMut() -> String,
+        mut token: impl FnMut() -> Result<String>,
     ) -> Result<u32> {
         send(stream, SETTLE, &mut token).await?;
         self.control(&["--zero"]).await?;
@@ -256,9 +308,13 @@ impl Callgrind {
 }
 
 /// Sends so many requests, one after the other.
-async fn send(stream: &mut TcpStream, count: u32, mut token: impl FnMut() -> String) -> Result<()> {
+async fn send(
+    stream: &mut TcpStream,
+    count: u32,
+    mut token: impl FnMut() -> Result<String>,
+) -> Result<()> {
     for _ in 0..count {
-        stream.write_all(request(&token()).as_bytes()).await?;
+        stream.write_all(request(&token()?).as_bytes()).await?;
         let reply = read_reply(stream, false).await?;
         ensure!(reply.status == 200, "{}: {}", reply.status, reply.text());
     }

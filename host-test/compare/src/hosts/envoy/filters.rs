@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::jwt::{AUDIENCE, ISSUER, Jwt};
 use crate::issuer::{self, Issuer};
 
 /// One of the floors.
@@ -25,30 +24,6 @@ pub(crate) fn floor(name: &str, wasm: &Path) -> Value {
                     "code": { "local": { "filename": wasm } },
                 },
             },
-        },
-    })
-}
-
-/// Checks signature, issuer, audience and times, and hands the claims on as ours does.
-pub(crate) fn jwt_authn(jwt: &Jwt, with_cache: bool) -> Value {
-    let mut provider = json!({
-        "issuer": ISSUER,
-        "audiences": [AUDIENCE],
-        "local_jwks": { "inline_string": jwt.jwks.to_string() },
-        "forward_payload_header": "x-auth-claims",
-    });
-    if let (true, Some(provider)) = (with_cache, provider.as_object_mut()) {
-        provider.insert(
-            "jwt_cache_config".to_owned(),
-            json!({ "jwt_cache_size": 1000 }),
-        );
-    }
-    json!({
-        "name": "jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": { "issuer": provider },
-            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "issuer" } }],
         },
     })
 }

@@ -64,5 +64,25 @@ pub(crate) async fn targets(bench: &Bench) -> Result<Vec<Target>> {
             None,
             value(counted.as_ref().map(|counted| counted.floors.asks_calls)),
         ),
+        Target::new(
+            "instructions that a JWT adds, verified at first sight",
+            None,
+            value(counted.as_ref().map(|counted| counted.jwt.first_sight)),
+        ),
+        Target::new(
+            "the same, cached",
+            None,
+            value(counted.as_ref().map(|counted| counted.jwt.hit)),
+        ),
+        Target::new(
+            "the same by jwt_authn",
+            None,
+            value(counted.as_ref().map(|counted| counted.jwt.jwt_authn)),
+        ),
+        Target::new(
+            "by a filter with the host calls of a first sight",
+            None,
+            value(counted.as_ref().map(|counted| counted.jwt.verifies)),
+        ),
     ])
 }

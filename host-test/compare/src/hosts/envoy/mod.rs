@@ -3,7 +3,6 @@
 
 mod filters;
 mod instructions;
-mod jwt;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
@@ -12,14 +11,12 @@ use envoy_runner::{Envoy, EnvoyOptions, MANAGER, shipped_config};
 use programs::Guest;
 use serde_json::{Value, json};
 
-use self::{
-    filters::{ISSUER_CLUSTER, floor, issuer_cluster, jwt_authn, lua},
-    jwt::Jwt,
-};
+use self::filters::{ISSUER_CLUSTER, floor, issuer_cluster, lua};
 use crate::{
     Bench,
     contender::{Contender, EACH_TIME, Headers, NEVER, SELDOM, unread_headers},
     issuer::{BAD_TOKEN, Issuer},
+    jwt::Jwt,
     load::{
         steady,
         tokens::{Tokens, opaque},
@@ -37,6 +34,7 @@ const OURS_HIT_JWT: &str = "envoy/ours-hit-jwt";
 const OURS_MISS: &str = "envoy/ours-miss";
 const OURS_VERIFIED_HIT: &str = "envoy/ours-verified-hit";
 const OURS_VERIFIED_FIRST: &str = "envoy/ours-verified-first";
+const FLOOR_VERIFIES: &str = "envoy/floor-verifies";
 const JWT_AUTHN: &str = "envoy/jwt-authn";
 const JWT_AUTHN_CACHE: &str = "envoy/jwt-authn-cache";
 const OURS_MISS_SHIPPED: &str = "envoy/ours-miss-shipped";
@@ -46,6 +44,10 @@ const NO_AUTH_HEADERS: &str = "envoy/no-auth-many-headers";
 const OURS_HIT_HEADERS: &str = "envoy/ours-hit-many-headers";
 const NO_AUTH_WORKERS: &str = "envoy/no-auth-2-workers";
 const OURS_HIT_WORKERS: &str = "envoy/ours-hit-2-workers";
+
+/// So many JWTs in turn, and a cache of so few: hardly one in sixty is found there.
+const DIFFERENT_JWTS: u32 = 4096;
+const FEW_ENTRIES: u32 = 64;
 
 /// Envoy and hyper accept a hundred in all.
 const MANY_HEADERS: usize = 90;
@@ -141,6 +143,16 @@ fn ratios(all: &[Achieved]) -> Vec<Target> {
             (OURS_VERIFIED_FIRST, JWT_AUTHN),
         ),
         ratio(
+            "floor that verifies / jwt_authn",
+            None,
+            (FLOOR_VERIFIES, JWT_AUTHN),
+        ),
+        ratio(
+            "JWT verified here, first sight / floor that verifies",
+            None,
+            (OURS_VERIFIED_FIRST, FLOOR_VERIFIES),
+        ),
+        ratio(
             "JWT verified here, cached / the same JWT introspected, cached",
             Some(0.98),
             (OURS_VERIFIED_HIT, OURS_HIT_JWT),
@@ -179,7 +191,7 @@ async fn start(bench: &Bench) -> Result<(Vec<Envoy>, Vec<Contender>)> {
     let issuer = &bench.issuer;
     let mut envoys = Vec::new();
     let mut contenders = Vec::new();
-    for plan in plans(issuer, &Jwt::generate()?)? {
+    for plan in plans(issuer, &Jwt::generate(DIFFERENT_JWTS)?)? {
         let is_growth = plan.workers > 1 || !plan.headers.is_empty();
         let is_taken = if is_growth {
             bench.options.takes_growth(plan.name)
@@ -217,16 +229,7 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
     let signed = Rc::new(Tokens::one(jwt.token.clone())?);
     let different_signed = Rc::new(Tokens::of(jwt.different.clone())?);
     let cached = json!({ "cache_ttl": 3600 });
-    // With one entry, each of several tokens in turn is verified.
-    let verified = |entries: u32| {
-        Filter::Ours(json!({
-            "strategy": "jwt",
-            "jwks": jwt.jwks.to_string(),
-            "expected_issuer": jwt::ISSUER,
-            "expected_aud": jwt::AUDIENCE,
-            "cache_entries": entries,
-        }))
-    };
+    let verified = |entries| Filter::Ours(jwt.settings(entries));
     let plan =
         |name, what, filter, tokens: &Rc<Tokens>, bad: Option<&str>, calls_per_request| Plan {
             name,
@@ -285,15 +288,23 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             OURS_VERIFIED_FIRST,
             "trust-triangle, JWT verified here, each request",
-            verified(1),
+            verified(FEW_ENTRIES),
             &different_signed,
             Some(&jwt.bad),
             NEVER,
         ),
         plan(
+            FLOOR_VERIFIES,
+            "wasm filter with our host calls for a JWT, checks nothing",
+            floor("verifies"),
+            &different_signed,
+            None,
+            NEVER,
+        ),
+        plan(
             JWT_AUTHN_CACHE,
             "jwt_authn with its cache",
-            other(jwt_authn(jwt, true)),
+            other(jwt.jwt_authn(true)),
             &signed,
             Some(&jwt.bad),
             NEVER,
@@ -301,8 +312,8 @@ fn plans(issuer: &Issuer, jwt: &Jwt) -> Result<Vec<Plan>> {
         plan(
             JWT_AUTHN,
             "jwt_authn",
-            other(jwt_authn(jwt, false)),
-            &signed,
+            other(jwt.jwt_authn(false)),
+            &different_signed,
             Some(&jwt.bad),
             NEVER,
         ),

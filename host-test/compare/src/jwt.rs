@@ -1,8 +1,8 @@
-//! A token and a key for jwt_authn, made anew by every run.
+//! Tokens and a key for jwt_authn, made anew by every run, and both filters that verify them.
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rsa::{Generate as _, PrivateKey, sha2::Sha256, traits::PublicKeyParts as _};
+use rsa::{PrivateKey, sha2::Sha256, traits::PublicKeyParts as _};
 use serde_json::{Value, json};
 
 /// A client, as IBM Verify names them.
@@ -14,8 +14,8 @@ pub(crate) const ISSUER: &str = "https://tenant.verify.ibm.com/oauth2";
 /// The audience of the token.
 pub(crate) const AUDIENCE: &str = "service-b";
 
-/// So many tokens in turn are each seen for the first time by a cache of one entry.
-const DIFFERENT: usize = 64;
+/// As issuers have them. Those of `bench-floors` and of this are equally long.
+const KEY_BITS: usize = 2048;
 
 /// A token signed with RS256, which is what issuers sign with unless told otherwise.
 pub(crate) struct Jwt {
@@ -28,8 +28,9 @@ pub(crate) struct Jwt {
 }
 
 impl Jwt {
-    pub(crate) fn generate() -> Result<Self> {
-        let key = PrivateKey::generate();
+    /// `different`: how many others.
+    pub(crate) fn generate(different: u32) -> Result<Self> {
+        let key = PrivateKey::new(&mut rand::rng(), KEY_BITS)?;
         let signed = |subject: &str| -> Result<(String, String)> {
             let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "bench" });
             let claims = json!({
@@ -45,8 +46,8 @@ impl Jwt {
         };
         let (good, signature) = signed(CLIENT)?;
         let (other, _) = signed("somebody else")?;
-        let different = (0..DIFFERENT).map(|number| {
-            let (text, signature) = signed(&format!("{CLIENT}-{number:02}"))?;
+        let different = (0..different).map(|number| {
+            let (text, signature) = signed(&format!("{CLIENT}-{number:04}"))?;
             Ok(format!("{text}.{signature}"))
         });
         let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
@@ -58,6 +59,44 @@ impl Jwt {
                 "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "bench",
                 "n": number(key.n_bytes()), "e": number(key.e_bytes()),
             }] }),
+        })
+    }
+}
+
+impl Jwt {
+    /// The settings with which ours verifies them, with a cache of so many.
+    pub(crate) fn settings(&self, cache_entries: u32) -> Value {
+        json!({
+            "strategy": "jwt",
+            "jwks": self.jwks.to_string(),
+            "expected_issuer": ISSUER,
+            "expected_aud": AUDIENCE,
+            "cache_entries": cache_entries,
+        })
+    }
+
+    /// Envoy's filter: checks signature, issuer, audience and times, and hands the claims on as ours
+    /// does.
+    pub(crate) fn jwt_authn(&self, with_cache: bool) -> Value {
+        let mut provider = json!({
+            "issuer": ISSUER,
+            "audiences": [AUDIENCE],
+            "local_jwks": { "inline_string": self.jwks.to_string() },
+            "forward_payload_header": "x-auth-claims",
+        });
+        if let (true, Some(provider)) = (with_cache, provider.as_object_mut()) {
+            provider.insert(
+                "jwt_cache_config".to_owned(),
+                json!({ "jwt_cache_size": 1000 }),
+            );
+        }
+        json!({
+            "name": "jwt_authn",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+                "providers": { "issuer": provider },
+                "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "issuer" } }],
+            },
         })
     }
 }
