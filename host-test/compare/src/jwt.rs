@@ -17,7 +17,7 @@ pub(crate) const AUDIENCE: &str = "service-b";
 /// As issuers have them. Those of `bench-floors` and of this are equally long.
 const KEY_BITS: usize = 2048;
 
-/// A token signed with RS256, which is what issuers sign with unless told otherwise.
+/// A token, and others like it, that one key has signed.
 pub(crate) struct Jwt {
     pub(crate) token: String,
     /// Of the right form, and with the signature of another token.
@@ -28,11 +28,28 @@ pub(crate) struct Jwt {
 }
 
 impl Jwt {
-    /// `different`: how many others.
+    /// With RS256, which is what issuers sign with unless told otherwise. `different`: how many
+    /// others.
     pub(crate) fn generate(different: u32) -> Result<Self> {
         let key = PrivateKey::new(&mut rand::rng(), KEY_BITS)?;
+        let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = json!({
+            "kty": "RSA", "alg": "RS256", "n": number(key.n_bytes()), "e": number(key.e_bytes()),
+        });
+        Self::signed("RS256", jwk, different, |text| {
+            Ok(key.pkcs1v15_sign::<Sha256>(text)?)
+        })
+    }
+
+    /// `key`: the public one, whose name is added.
+    pub(crate) fn signed(
+        algorithm: &str,
+        mut key: Value,
+        different: u32,
+        sign: impl Fn(&[u8]) -> Result<Vec<u8>>,
+    ) -> Result<Self> {
         let signed = |subject: &str| -> Result<(String, String)> {
-            let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "bench" });
+            let header = json!({ "alg": algorithm, "typ": "JWT", "kid": "bench" });
             let claims = json!({
                 "iss": ISSUER, "sub": subject, "client_id": CLIENT, "aud": [AUDIENCE],
                 "iat": 1_767_225_600, "exp": 4_102_444_800_u64, "grant_type": "client_credentials",
@@ -41,7 +58,7 @@ impl Jwt {
             let [header, claims] =
                 [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
             let text = format!("{header}.{claims}");
-            let signature = key.pkcs1v15_sign::<Sha256>(text.as_bytes())?;
+            let signature = sign(text.as_bytes())?;
             Ok((text, URL_SAFE_NO_PAD.encode(signature)))
         };
         let (good, signature) = signed(CLIENT)?;
@@ -50,15 +67,15 @@ impl Jwt {
             let (text, signature) = signed(&format!("{CLIENT}-{number:04}"))?;
             Ok(format!("{text}.{signature}"))
         });
-        let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
+        if let Some(key) = key.as_object_mut() {
+            key.insert("kid".to_owned(), "bench".into());
+            key.insert("use".to_owned(), "sig".into());
+        }
         Ok(Self {
             token: format!("{good}.{signature}"),
             bad: format!("{other}.{signature}"),
             different: different.collect::<Result<_>>()?,
-            jwks: json!({ "keys": [{
-                "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "bench",
-                "n": number(key.n_bytes()), "e": number(key.e_bytes()),
-            }] }),
+            jwks: json!({ "keys": [key] }),
         })
     }
 }

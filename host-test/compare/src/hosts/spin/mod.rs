@@ -5,8 +5,9 @@
 mod identity;
 mod manifest;
 mod serve;
+mod signed;
 
-use std::{collections::BTreeMap, process::Stdio, rc::Rc};
+use std::{collections::BTreeMap, ops::RangeInclusive, process::Stdio, rc::Rc};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -19,6 +20,7 @@ use crate::{
     Bench,
     contender::{Contender, EACH_TIME, Headers, NEVER, SELDOM, unread_headers},
     issuer::{BAD_TOKEN, Issuer},
+    jwt::Jwt,
     load::tokens::{Tokens, opaque},
     report::Part,
     rounds::{self, Achieved},
@@ -36,6 +38,10 @@ struct Names {
     same_calls: &'static str,
     hit: &'static str,
     miss: &'static str,
+    jwt_hit: &'static str,
+    rs256: &'static str,
+    es256: &'static str,
+    eddsa: &'static str,
 }
 
 const EMBEDDED: Names = Names {
@@ -47,6 +53,10 @@ const EMBEDDED: Names = Names {
     same_calls: "embedded/same-calls",
     hit: "embedded/ours-hit",
     miss: "embedded/ours-miss",
+    jwt_hit: "embedded/ours-verified-hit",
+    rs256: "embedded/ours-verified-first-rs256",
+    es256: "embedded/ours-verified-first-es256",
+    eddsa: "embedded/ours-verified-first-eddsa",
 };
 
 const SPIN: Names = Names {
@@ -58,6 +68,10 @@ const SPIN: Names = Names {
     same_calls: "spin/same-calls",
     hit: "spin/ours-hit",
     miss: "spin/ours-miss",
+    jwt_hit: "spin/ours-verified-hit",
+    rs256: "spin/ours-verified-first-rs256",
+    es256: "spin/ours-verified-first-es256",
+    eddsa: "spin/ours-verified-first-eddsa",
 };
 
 impl Names {
@@ -69,6 +83,10 @@ impl Names {
             self.same_calls,
             self.hit,
             self.miss,
+            self.jwt_hit,
+            self.rs256,
+            self.es256,
+            self.eddsa,
         ]
         .into_iter()
     }
@@ -112,6 +130,7 @@ async fn part(host: &Host, names: &Names, bench: &Bench) -> Result<Part> {
 }
 
 fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
+    let of_hit = |measure, name| Target::ratio(measure, None, achieved, (name, names.hit));
     vec![
         Target::ratio(
             "hit / middleware that does nothing",
@@ -137,6 +156,10 @@ fn ratios(names: &Names, achieved: &[Achieved]) -> Vec<Target> {
             achieved,
             (names.hit, names.same_calls),
         ),
+        of_hit("JWT verified here, cached / hit", names.jwt_hit),
+        of_hit("the same at first sight, RS256 / hit", names.rs256),
+        of_hit("the same, ES256", names.es256),
+        of_hit("the same, EdDSA", names.eddsa),
     ]
 }
 
@@ -146,7 +169,9 @@ fn identity_headers() -> Headers {
     IDENTITY.into_iter().map(owned).collect()
 }
 
-fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> BTreeMap<String, String> {
+type Settings = BTreeMap<String, String>;
+
+fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> Settings {
     let given = [
         ("introspect_url", issuer.introspect_url()),
         ("resource_client_id", "b".to_owned()),
@@ -158,6 +183,69 @@ fn settings(issuer: &Issuer, cache_ttl: Option<&str>) -> BTreeMap<String, String
         .chain(cache_ttl)
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
+}
+
+/// With which the middleware verifies these, with a cache of so many.
+fn verifying(jwt: &Jwt, cache_entries: u32) -> Settings {
+    // The manifest asks for them.
+    let mut settings: Settings = ["resource_client_id", "resource_client_secret"]
+        .map(|key| (key.to_owned(), String::new()))
+        .into();
+    let given = jwt.settings(cache_entries);
+    for (key, value) in given.as_object().into_iter().flatten() {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        settings.insert(key.clone(), text);
+    }
+    settings
+}
+
+/// A contender and its deployment.
+struct Plan {
+    name: &'static str,
+    what: &'static str,
+    deployment: Deployment,
+    settings: Settings,
+    tokens: Rc<Tokens>,
+    bad: String,
+    calls_per_request: RangeInclusive<f64>,
+}
+
+/// JWTs that the middleware verifies: one that is cached, and others at first sight, each in turn with
+/// a cache of one.
+fn verifying_plans(names: &Names) -> Result<Vec<Plan>> {
+    let plan = |name, what, jwt: &Jwt, tokens, cache_entries| -> Result<Plan> {
+        Ok(Plan {
+            name,
+            what,
+            deployment: Deployment::AuthCheck,
+            settings: verifying(jwt, cache_entries),
+            tokens: Rc::new(Tokens::of(tokens)?),
+            bad: jwt.bad.clone(),
+            calls_per_request: NEVER,
+        })
+    };
+    let cached = signed::rs256()?;
+    let mut plans = vec![plan(
+        names.jwt_hit,
+        "trust-triangle, JWT verified here, cached",
+        &cached,
+        vec![cached.token.clone()],
+        1000,
+    )?];
+    for (name, what, jwt) in [
+        (
+            names.rs256,
+            "trust-triangle, JWT verified here, each request, RS256",
+            cached,
+        ),
+        (names.es256, "the same, ES256", signed::es256()?),
+        (names.eddsa, "the same, EdDSA", signed::eddsa()?),
+    ] {
+        plans.push(plan(name, what, &jwt, jwt.different.clone(), 1)?);
+    }
+    Ok(plans)
 }
 
 async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>, Vec<Contender>)> {
@@ -213,13 +301,30 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
             EACH_TIME,
         ),
     ];
+    let introspecting = plans.map(|(name, what, deployment, cache_ttl, tokens, calls)| Plan {
+        name,
+        what,
+        deployment,
+        settings: settings(&bench.issuer, cache_ttl),
+        tokens: Rc::clone(tokens),
+        bad: BAD_TOKEN.to_owned(),
+        calls_per_request: calls,
+    });
     let mut servers = Vec::new();
     let mut contenders = Vec::new();
-    for (name, what, deployment, cache_ttl, tokens, calls_per_request) in plans {
+    for plan in introspecting.into_iter().chain(verifying_plans(names)?) {
+        let Plan {
+            name,
+            what,
+            deployment,
+            settings,
+            tokens,
+            bad,
+            calls_per_request,
+        } = plan;
         if !bench.options.takes(name) {
             continue;
         }
-        let settings = settings(&bench.issuer, cache_ttl);
         let server = Served::start(host, deployment, &settings, &bench.machine)
             .await
             .context(name)?;
@@ -228,13 +333,13 @@ async fn start(host: &Host, names: &Names, bench: &Bench) -> Result<(Vec<Served>
             what,
             address: server.address,
             pid: server.pid,
-            tokens: Rc::clone(tokens),
+            tokens,
             headers: if name == names.identity {
                 identity_headers()
             } else {
                 unread_headers(0)
             },
-            bad: (deployment == Deployment::AuthCheck).then(|| BAD_TOKEN.to_owned()),
+            bad: (deployment == Deployment::AuthCheck).then_some(bad),
             issuer: Rc::clone(&bench.issuer),
             calls_per_request,
         });
