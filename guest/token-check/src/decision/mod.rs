@@ -242,17 +242,17 @@ fn first_violation(
         Match::Absent => return Some(Reason::NoIssuer),
         Match::OthersOnly => return Some(Reason::WrongIssuer),
     }
-    match match_any(requirements.audiences.as_slice(), claims.audiences()) {
+    match match_each(requirements.audience_lists(), || claims.audiences()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoAudience),
         Match::OthersOnly => return Some(Reason::WrongAudience),
     }
-    match match_any(requirements.clients.as_slice(), claims.client_id()) {
+    match match_each(requirements.client_lists(), || claims.client_id()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoClientId),
         Match::OthersOnly => return Some(Reason::ClientNotAllowed),
     }
-    match match_any(requirements.grant_types.as_slice(), claims.grant_type()) {
+    match match_each(requirements.grant_type_lists(), || claims.grant_type()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoGrantType),
         Match::OthersOnly => return Some(Reason::GrantTypeNotAllowed),
@@ -286,6 +286,16 @@ enum Match {
     OthersOnly,
     /// No value is present.
     Absent,
+}
+
+/// The same of lists that are all required: of the first one that is not met.
+fn match_each<'a, V: IntoIterator<Item = &'a str>>(
+    lists: [&[String]; 2],
+    values: impl Fn() -> V,
+) -> Match {
+    let mut matches = lists.into_iter().map(|list| match_any(list, values()));
+    let unmet = matches.find(|one| !matches!(one, Match::Required));
+    unmet.unwrap_or(Match::Required)
 }
 
 fn match_any<'a>(required: &[String], values: impl IntoIterator<Item = &'a str>) -> Match {

@@ -1,7 +1,9 @@
 //! Several issuers: `issuers`, a list of objects with the settings of one issuer each.
 
+use std::sync::Arc;
+
 use super::one_of::OneOf;
-use super::requirements::Requirements;
+use super::requirements::{Floor, Requirements};
 use super::rules::{self, Rules};
 use super::settings::{
     ALGORITHMS, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, ASSERTION_AUDIENCE, CLIENT_AUTH,
@@ -89,16 +91,20 @@ pub(super) fn read(
         let one = of_one(values, members, source).map_err(|error| nested(at, error))?;
         each.push(one);
     }
-    let all: Vec<_> = each.iter().map(|(own, _)| own.clone()).collect();
+    let all: Vec<_> = each.iter().map(|one| one.iss.clone()).collect();
     for (at, own) in all.iter().enumerate() {
         if all.iter().take(at).any(|before| before == own) {
             let twice = SettingsError::new(EXPECTED_ISSUER.key, Problem::IssuerTwice);
             return Err(nested(at, twice));
         }
     }
-    let each = each.into_iter().map(|(own, values)| {
-        let all = all.clone();
-        (OneOf { all, own }, values)
+    let each = each.into_iter().map(|one| {
+        let one_of = OneOf {
+            all: all.clone(),
+            own: one.iss,
+            floor: Arc::new(one.floor),
+        };
+        (one_of, one.values)
     });
     Ok(each.collect())
 }
@@ -111,12 +117,21 @@ pub(super) fn in_list(at: usize, error: SettingsError) -> SettingsError {
     }
 }
 
-/// The `iss` of an issuer, and its settings.
+/// What an object says.
+struct OfOne {
+    /// The `iss` of the issuer.
+    iss: String,
+    /// What is set in the object itself.
+    floor: Floor,
+    /// All settings of the issuer.
+    values: SettingValues,
+}
+
 fn of_one(
     values: &SettingValues,
     members: Json<'_>,
     source: SettingSource,
-) -> Result<(String, SettingValues), SettingsError> {
+) -> Result<OfOne, SettingsError> {
     let Json::Object(members) = members else {
         return Err(SettingsError::new("", Problem::NotAnIssuer));
     };
@@ -142,8 +157,16 @@ fn of_one(
     });
     let iss = (own.optional(EXPECTED_ISSUER)).or_else(|| own.optional(ISSUER));
     let iss = iss.ok_or_else(|| SettingsError::new(ISSUER.key, Problem::Missing))?;
-    let iss = iss.to_owned();
-    Ok((iss, all.with(own)))
+    Ok(OfOne {
+        iss: iss.to_owned(),
+        floor: Floor {
+            audiences: own.list(EXPECTED_AUD)?.into(),
+            clients: own.list(ALLOWED_CLIENTS)?.into(),
+            grant_types: own.list(ALLOWED_GRANT_TYPES)?.into(),
+            all_scopes: own.list(REQUIRED_SCOPE)?.into(),
+        },
+        values: all.with(own),
+    })
 }
 
 fn is_of_one(key: &str) -> bool {

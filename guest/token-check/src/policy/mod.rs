@@ -221,6 +221,7 @@ impl Policy {
             clients: values.list(ALLOWED_CLIENTS)?.into(),
             grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
             all_scopes: required_scope.into(),
+            floor: one_of.map(|one_of| Arc::clone(&one_of.floor)),
             ..Requirements::default()
         };
         let rules = match values.optional(RULES) {

@@ -583,6 +583,102 @@ fn clients_scopes_and_grant_types_may_be_tied_to_an_issuer() {
 }
 
 #[test]
+fn what_an_object_requires_a_rule_does_not_take_away() {
+    let (a, b) = (Key::new("one", 1), Key::new("one", 2));
+    let one = |issuer: &str, key: &Key, more: &str| {
+        let jwks = serde_json::to_string(&set_document(&[key])).unwrap();
+        format!(r#"{{"issuer":"{issuer}","strategy":"jwt","jwks":{jwks}{more}}}"#)
+    };
+    let own = r#","allowed_clients":"b-only","expected_aud":"at-b","allowed_grant_types":"code","required_scope":"own""#;
+    let list = format!("[{},{}]", one(A, &a, ""), one(B, &b, own));
+    let rules = r#"[
+        {"path":{"prefix":"/client"},"clients":["shop"]},
+        {"path":{"prefix":"/audience"},"audiences":["orders"]},
+        {"path":{"prefix":"/grant"},"grant_types":["password"]},
+        {"path":{"prefix":"/all"},"scopes":{"all":["read","own"]}},
+        {"path":{"prefix":"/any"},"scopes":{"any":["read"]}}
+    ]"#;
+    let settings = [&base(&list)[..], &[("rules", rules)]].concat();
+    let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    // A token that meets what B requires.
+    let good = [
+        ("iss", r#""https://b.example""#),
+        ("client_id", r#""b-only""#),
+        ("aud", r#""at-b""#),
+        ("grant_type", r#""code""#),
+        ("scope", r#""own""#),
+    ];
+    let mut check = |path, claims: &[(&str, &str)], expected| {
+        let token = b.token(&[&good[..], claims].concat());
+        let verdict = instance.drive(path, &token);
+        assert_eq!(reason(&verdict.decision), expected, "{path} {claims:?}");
+    };
+    check("/", &[], None);
+    let other = Some(Reason::ClientNotAllowed);
+    check("/client", &[("client_id", r#""shop""#)], other);
+    check("/client", &[], other);
+    let other = Some(Reason::WrongAudience);
+    check("/audience", &[("aud", r#""orders""#)], other);
+    check("/audience", &[], other);
+    check("/audience", &[("aud", r#"["orders","at-b"]"#)], None);
+    let other = Some(Reason::GrantTypeNotAllowed);
+    check("/grant", &[("grant_type", r#""password""#)], other);
+    check("/grant", &[], other);
+    let fewer = Some(Reason::InsufficientScope);
+    check("/all", &[("scope", r#""read""#)], fewer);
+    check("/all", &[], fewer);
+    check("/all", &[("scope", r#""read own""#)], None);
+    check("/any", &[("scope", r#""read""#)], fewer);
+    check("/any", &[("scope", r#""read own""#)], None);
+    // The log says which list it was.
+    let lists: Vec<_> = (instance.host.log.iter())
+        .filter(|line| line.contains("client_id"))
+        .collect();
+    assert_eq!(
+        lists,
+        [
+            r#"client_not_allowed: the token has client_id "shop"; expected "b-only"; issuer https://b.example"#
+        ]
+    );
+    // It is B's alone, and a rule still replaces what is set for all of them.
+    let of_a = |claims: &[(&str, &str)]| {
+        let iss = [("iss", r#""https://a.example""#)];
+        a.token(&[&iss[..], claims].concat())
+    };
+    for (path, claims) in [
+        ("/client", ("client_id", r#""shop""#)),
+        ("/audience", ("aud", r#""orders""#)),
+    ] {
+        let verdict = instance.drive(path, &of_a(&[claims]));
+        assert_eq!(reason(&verdict.decision), None, "{path}");
+    }
+}
+
+#[test]
+fn rfc6750_s3_the_challenge_names_the_scopes_of_the_object_and_of_the_rule() {
+    let key = Key::new("one", 1);
+    let jwks = serde_json::to_string(&set_document(&[&key])).unwrap();
+    let list = format!(
+        r#"[{{"issuer":"{A}","strategy":"jwt","jwks":{jwks},"required_scope":"own read"}}]"#
+    );
+    let rules = r#"[{"scopes":{"all":["read","write"]}}]"#;
+    let settings = [&base(&list)[..], &[("rules", rules)]].concat();
+    let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    let verdict = instance.drive("/", &token(&key, A, "service-b"));
+    let response = verdict.into_result(instance.check.policy()).unwrap_err();
+    assert_eq!(response.status, 403);
+    let mut headers = response.headers.iter();
+    let challenge = headers.find(|(name, _)| *name == "www-authenticate");
+    let (_, challenge) = challenge.unwrap();
+    assert!(
+        challenge.ends_with(r#"scope="read write own""#),
+        "{challenge}"
+    );
+}
+
+#[test]
 fn the_line_at_the_start_says_what_each_issuer_requires() {
     let list = r#"[
         {"issuer":"https://a.example","introspect_url":"https://a.example/i","resource_client_id":"b","resource_client_secret":"sixteen characters","expected_aud":"x"},
