@@ -12,4 +12,7 @@ pub(super) struct OneOf {
     pub(super) own: String,
     /// What its object requires.
     pub(super) floor: Arc<Floor>,
+    /// What its tokens begin with that are no JWTs. `None`: with anything.
+    #[cfg(feature = "jwt")]
+    pub(super) opaque_prefix: Option<String>,
 }
