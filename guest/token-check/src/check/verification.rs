@@ -8,7 +8,7 @@ use super::flight::{About, RequestContext};
 use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
-use crate::decision::{Decision, Refusal, decide};
+use crate::decision::{Decision, Refusal, decide, has_expired};
 use crate::introspection::{Detail, Facts, Fault, IssuerResponse, KeysFault, unexpected_status};
 use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
 use crate::memory::{AGELESS, CachedFacts, Fetch, SharedDocument, Voucher};
@@ -131,6 +131,11 @@ impl<W> IssuerCheck<W> {
                 }
                 Decision::Refused(_) | Decision::Answered(_) => Need::Facts(facts),
             };
+        }
+        // Whoever holds old tokens could push out those that are active, here and among the known.
+        let claims = facts.claims();
+        if claims.is_some_and(|claims| has_expired(claims, &policy, now.unix_seconds())) {
+            return Need::Facts(facts);
         }
         self.lookup.known.note(context.key, true);
         let cached = CachedFacts {

@@ -200,6 +200,11 @@ pub(crate) fn decide(
     }
 }
 
+/// RFC 7519 section 4.1.4: the time must be before `exp`. What has expired stays so.
+pub(crate) fn has_expired(claims: Claims<'_>, policy: &Policy, unix_seconds: i64) -> bool {
+    unix_seconds >= claims.expires().saturating_add(policy.leeway_seconds())
+}
+
 /// Checks the token itself first, then the requirements of the route.
 fn first_violation(
     claims: Claims<'_>,
@@ -208,12 +213,10 @@ fn first_violation(
     policy: &Policy,
     now: i64,
 ) -> Option<Reason> {
-    let leeway = policy.leeway_seconds();
-    // RFC 7519 section 4.1.4: the time must be before `exp`.
-    if now >= claims.expires().saturating_add(leeway) {
+    if has_expired(claims, policy, now) {
         return Some(Reason::Expired);
     }
-    if claims.starts() > now.saturating_add(leeway) {
+    if claims.starts() > now.saturating_add(policy.leeway_seconds()) {
         return Some(Reason::NotYetValid);
     }
     let is_configured = |token_type: &str| {
