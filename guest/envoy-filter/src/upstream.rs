@@ -165,7 +165,7 @@ impl<H: Host> Upstream<H> {
             return CallOutcome::Failed(if timed_out {
                 CallFailure::Timeout
             } else {
-                CallFailure::BrokenOff
+                CallFailure::BrokenOffOrTooLarge
             });
         }
         let mut response = IssuerResponse::default();

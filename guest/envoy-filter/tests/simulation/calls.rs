@@ -303,6 +303,7 @@ fn a_response_that_broke_off_is_retried_once_without_a_warm_up() {
     let mut worker = Worker::new(&Configuration::default());
     let stream = worker.request(request("a"));
     worker.run_posted();
+    worker.log();
     for _ in 0..2 {
         assert_eq!(methods(&worker), ["POST"]);
         worker.respond_to_only(Response::none());
@@ -310,6 +311,9 @@ fn a_response_that_broke_off_is_retried_once_without_a_warm_up() {
     assert_eq!(worker.calls().len(), 0);
     let unreachable = Some((503, "issuer_unreachable".to_owned()));
     assert_eq!(worker.stream(stream).refusal(), unreachable);
+    // Envoy does not say which of the two it was.
+    let line = "issuer_unreachable: no response from the issuer: it closed the connection before its response was complete, or its response is over Envoy's limit (runtime key http.async_response_buffer_limit)";
+    assert_eq!(worker.log(), [(LogLevel::Error, line.to_owned())]);
 }
 
 #[test]

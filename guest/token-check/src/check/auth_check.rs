@@ -102,7 +102,7 @@ impl<W> AuthCheck<W> {
     /// A request has arrived.
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         #[cfg(feature = "jwt")]
-        if !self.others.is_empty() {
+        if !self.others.is_empty() || self.first.policy.opaque_prefix().is_some() {
             return match self.choose(request) {
                 Ok(number) => self.of(number).begin(request, now),
                 Err(foreign) => self.first.refuse(foreign, request, now),

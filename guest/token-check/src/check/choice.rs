@@ -2,13 +2,13 @@
 //!
 //! The `iss` of a token that is not verified is compared with those of the policy, and nothing else
 //! is done with it: it never leads to a URL or a key (RFC 8725 section 3.8). A token that does not
-//! name its issuer is shown to one issuer and to no other.
+//! name its issuer is shown to one issuer and to no other: the settings say to which.
 
 use super::auth_check::AuthCheck;
-use super::issuer_check::Foreign;
+use super::issuer_check::{Foreign, IssuerCheck};
 use crate::decision::{RouteAccess, route_access};
 use crate::jose::{ClaimedIssuer, claimed_issuer};
-use crate::policy::{Requirements, Verification};
+use crate::policy::Requirements;
 use crate::reason::Reason;
 use crate::request::{RequestHead, bearer};
 
@@ -34,7 +34,10 @@ impl<W> AuthCheck<W> {
             })
         };
         match claimed {
-            None => Ok(self.for_opaque(&requirements)),
+            None => match self.for_opaque(token, &requirements) {
+                Some(number) => Ok(number),
+                None => foreign(Reason::WrongIssuer, None, requirements),
+            },
             Some(ClaimedIssuer::Malformed) => foreign(Reason::MalformedJwt, None, requirements),
             Some(ClaimedIssuer::None) => foreign(Reason::NoIssuer, None, requirements),
             Some(ClaimedIssuer::Named(issuer)) => match self.number_of(&issuer) {
@@ -44,20 +47,24 @@ impl<W> AuthCheck<W> {
         }
     }
 
-    /// The first issuer of the route that introspects such tokens; if none does, the first, which
-    /// refuses them.
-    fn for_opaque(&self, requirements: &Requirements) -> usize {
+    /// The issuer with whose prefix the token begins, if the route has it; else the only one of the
+    /// route that introspects such tokens and has no prefix; if none does, one that refuses them.
+    fn for_opaque(&self, token: &str, requirements: &Requirements) -> Option<usize> {
         let issuers = requirements.issuers.as_slice();
         let mut numbers = issuers.iter().filter_map(|issuer| self.number_of(issuer));
-        let introspects = |number: &usize| {
-            let verification = self.at(*number).policy.verification();
-            verification.is_none_or(Verification::takes_opaque)
+        let prefix = |number| self.at(number).policy.opaque_prefix();
+        // Prefixes do not overlap.
+        let begins = |check: &IssuerCheck<W>| {
+            let prefix = check.policy.opaque_prefix();
+            prefix.is_some_and(|prefix| token.starts_with(prefix))
         };
-        numbers
-            .clone()
-            .find(introspects)
-            .or_else(|| numbers.next())
-            .unwrap_or(0)
+        if let Some(check) = self.each().find(|check| begins(check)) {
+            return numbers.find(|number| *number == check.number);
+        }
+        let mut others = numbers.filter(|number| prefix(*number).is_none());
+        let refuses = others.clone().next();
+        let introspects = others.find(|number| self.at(*number).policy.takes_opaque());
+        introspects.or(refuses)
     }
 
     fn number_of(&self, issuer: &str) -> Option<usize> {

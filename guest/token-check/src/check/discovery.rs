@@ -12,7 +12,7 @@ use crate::introspection::{
     Detail, Fault, IssuerResponse, Metadata, MetadataFault, unexpected_status,
 };
 use crate::memory::SharedDocument;
-use crate::policy::Discovered;
+use crate::policy::{Discovered, KeySource};
 use crate::reason::Reason;
 use crate::time::{Now, milliseconds};
 
@@ -21,8 +21,8 @@ use crate::time::{Now, milliseconds};
 const MAX_SHARED_AGE: Duration = Duration::from_secs(24 * 3600);
 
 impl<W> IssuerCheck<W> {
-    /// What a request needs before anything can be done with its token. `None`: the metadata are
-    /// known, or none are needed.
+    /// What a request needs before what only the metadata name. `None`: they are known, or nobody
+    /// needs any.
     pub(super) fn needs_metadata(&mut self, now: Now) -> Option<Need> {
         let metadata = self.documents.metadata.as_ref()?;
         if metadata.is_known() {
@@ -38,6 +38,16 @@ impl<W> IssuerCheck<W> {
             let unavailable = Unavailable::because(reason.unwrap_or(Reason::IssuerUnreachable));
             Need::Unavailable(unavailable.until(metadata.retry_at(), now))
         })
+    }
+
+    /// The same before keys can be fetched.
+    pub(super) fn needs_place_of_keys(&mut self, now: Now) -> Option<Need> {
+        let is_discovered = (self.policy.verification())
+            .is_some_and(|how| matches!(how.keys(), KeySource::Discovered));
+        match is_discovered && self.documents.keys_url.is_none() {
+            true => self.needs_metadata(now),
+            false => None,
+        }
     }
 
     /// Takes metadata that another instance has fetched. Whether they are as new as they must be.

@@ -209,7 +209,8 @@ impl<W> IssuerCheck<W> {
             token: Some(credentials.token),
             ..VerdictContext::default()
         };
-        self.done(Decision::Refused(refusal), context, event, now)
+        // The event is about none of the issuers, so none is named.
+        Step::Done(self.verdict(Decision::Refused(refusal), context, event, now))
     }
 
     /// What the request shows about the keys of its caller.
@@ -709,6 +710,18 @@ impl<W> IssuerCheck<W> {
         event: Option<LogEvent>,
         now: Now,
     ) -> Step<W> {
+        let event = event.map(|event| self.lookup.log.named(event));
+        Step::Done(self.verdict(decision, context, event, now))
+    }
+
+    /// `event`: with its issuer.
+    fn verdict(
+        &self,
+        decision: Decision,
+        context: VerdictContext<'_>,
+        event: Option<LogEvent>,
+        now: Now,
+    ) -> Verdict {
         let audit = self.policy.audits().then(|| {
             let keys = self.derived_keys.as_ref();
             let context = AuditContext {
@@ -719,13 +732,13 @@ impl<W> IssuerCheck<W> {
             audit::line(&decision, context)
         });
         let audit = audit.flatten();
-        Step::Done(Verdict {
+        Verdict {
             decision,
             cache: context.cache,
             issuer_latency: context.latency,
-            event: event.map(|event| self.lookup.log.named(event)),
+            event,
             audit,
-        })
+        }
     }
 }
 

@@ -286,7 +286,8 @@ impl LogThrottle {
             Reason::NoAudience | Reason::WrongAudience => {
                 audiences = claims.audiences();
                 actual = &mut audiences;
-                ("aud", requirements.audiences.as_slice())
+                let lists = requirements.audience_lists();
+                ("aud", unmet(lists, || claims.audiences()))
             }
             Reason::NoIssuer | Reason::WrongIssuer => {
                 one = claims.issuer().into_iter();
@@ -296,12 +297,14 @@ impl LogThrottle {
             Reason::NoClientId | Reason::ClientNotAllowed => {
                 one = claims.client_id().into_iter();
                 actual = &mut one;
-                ("client_id", requirements.clients.as_slice())
+                let lists = requirements.client_lists();
+                ("client_id", unmet(lists, || claims.client_id()))
             }
             Reason::NoGrantType | Reason::GrantTypeNotAllowed => {
                 one = claims.grant_type().into_iter();
                 actual = &mut one;
-                ("grant_type", requirements.grant_types.as_slice())
+                let lists = requirements.grant_type_lists();
+                ("grant_type", unmet(lists, || claims.grant_type()))
             }
             Reason::WrongTokenType if !claims.is_other_token() && !claims.is_dpop_token() => {
                 types = claims.unknown_types();
@@ -315,6 +318,19 @@ impl LogThrottle {
         }
         Some(mismatch(reason, member, actual, expected))
     }
+}
+
+/// The first of the lists that has none of the values: what was expected.
+fn unmet<'r, 'v, V: IntoIterator<Item = &'v str>>(
+    lists: [&'r [String]; 2],
+    values: impl Fn() -> V,
+) -> &'r [String] {
+    let is_met = |list: &[String]| {
+        let mut values = values().into_iter();
+        list.is_empty() || values.any(|value| list.iter().any(|one| one == value))
+    };
+    let unmet = lists.into_iter().find(|list| !is_met(list));
+    unmet.unwrap_or_default()
 }
 
 fn mismatch(

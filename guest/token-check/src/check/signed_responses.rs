@@ -46,6 +46,9 @@ impl<W> IssuerCheck<W> {
                 false => need,
             };
         }
+        if let Some(need) = self.needs_place_of_keys(now) {
+            return need;
+        }
         if self.fetches_keys(Fetch::Due, now) {
             return Need::Flight(About::Keys);
         }

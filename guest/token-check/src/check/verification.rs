@@ -8,7 +8,7 @@ use super::flight::{About, RequestContext};
 use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
-use crate::decision::{Decision, Refusal, decide};
+use crate::decision::{Decision, Refusal, decide, has_expired};
 use crate::introspection::{Detail, Facts, Fault, IssuerResponse, KeysFault, unexpected_status};
 use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
 use crate::memory::{AGELESS, CachedFacts, Fetch, SharedDocument, Voucher};
@@ -69,20 +69,16 @@ impl<W> IssuerCheck<W> {
 
     /// How to learn about the token of this request, whatever it takes to read a response about it.
     pub(super) fn need_of_token(&mut self, context: &mut RequestContext, now: Now) -> Need {
-        let introspect = Need::Flight(About::Token(context.key));
-        if let Some(need) = self.needs_metadata(now) {
-            return need;
-        }
-        let how = self.policy.verification();
-        let Some(how) = how.filter(|how| !how.introspects_all()) else {
-            return introspect;
+        let policy = Arc::clone(&self.policy);
+        let Some(how) = (policy.verification()).filter(|how| !how.introspects_all()) else {
+            return self.introspection(context, now);
         };
         let token = Arc::clone(&context.token);
         let jws = match core::str::from_utf8(token.secret())
             .ok()
             .and_then(Jws::parse)
         {
-            None if how.takes_opaque() => return introspect,
+            None if how.takes_opaque() => return self.introspection(context, now),
             None => return Need::Refuse(Reason::NotAJwt, None),
             Some(Err(problem)) => return Need::Refuse(refused(problem), None),
             Some(Ok(jws)) => jws,
@@ -117,12 +113,9 @@ impl<W> IssuerCheck<W> {
             Found::Verified(false, _) => return Need::Refuse(Reason::InvalidSignature, None),
             Found::NoKey(need) => return need,
         };
-        let is_confirmed =
-            (self.policy.verification()).is_some_and(|how| how.introspects_verified());
-        if is_confirmed {
-            let now = now.unix_seconds();
-            let possession = &context.possession;
-            let decision = decide(&facts, &context.requirements, possession, &self.policy, now);
+        if how.introspects_verified() {
+            let (possession, unix) = (&context.possession, now.unix_seconds());
+            let decision = decide(&facts, &context.requirements, possession, &policy, unix);
             // The issuer may say to which key the token is bound where the token does not.
             let is_bound = facts.claims().is_some_and(|claims| claims.is_key_bound());
             let may_be_bound =
@@ -130,14 +123,19 @@ impl<W> IssuerCheck<W> {
             return match decision {
                 Decision::Refused(refusal) if may_be_bound(&refusal) => {
                     context.verified = Some((facts, voucher));
-                    introspect
+                    self.introspection(context, now)
                 }
                 Decision::Granted(_) => {
                     context.verified = Some((facts, voucher));
-                    introspect
+                    self.introspection(context, now)
                 }
                 Decision::Refused(_) | Decision::Answered(_) => Need::Facts(facts),
             };
+        }
+        // Whoever holds old tokens could push out those that are active, here and among the known.
+        let claims = facts.claims();
+        if claims.is_some_and(|claims| has_expired(claims, &policy, now.unix_seconds())) {
+            return Need::Facts(facts);
         }
         self.lookup.known.note(context.key, true);
         let cached = CachedFacts {
@@ -149,8 +147,18 @@ impl<W> IssuerCheck<W> {
         Need::Facts(facts)
     }
 
+    /// By a call, once it is known where to.
+    fn introspection(&mut self, context: &RequestContext, now: Now) -> Need {
+        let is_known = self.lookup.endpoint.is_some();
+        let unknown = (!is_known).then(|| self.needs_metadata(now)).flatten();
+        unknown.unwrap_or(Need::Flight(About::Token(context.key)))
+    }
+
     /// `arrived`: when the request did, on the monotonic clock.
     fn verify(&mut self, jws: &Jws<'_>, arrived: Duration, now: Now) -> Found {
+        if let Some(need) = self.needs_place_of_keys(now) {
+            return Found::NoKey(need);
+        }
         let (Some(ring), Some(how)) = (&mut self.documents.ring, self.policy.verification()) else {
             return Found::NoKey(Need::Refuse(Reason::UnknownKey, None));
         };

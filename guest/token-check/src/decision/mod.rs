@@ -200,6 +200,11 @@ pub(crate) fn decide(
     }
 }
 
+/// RFC 7519 section 4.1.4: the time must be before `exp`. What has expired stays so.
+pub(crate) fn has_expired(claims: Claims<'_>, policy: &Policy, unix_seconds: i64) -> bool {
+    unix_seconds >= claims.expires().saturating_add(policy.leeway_seconds())
+}
+
 /// Checks the token itself first, then the requirements of the route.
 fn first_violation(
     claims: Claims<'_>,
@@ -208,12 +213,10 @@ fn first_violation(
     policy: &Policy,
     now: i64,
 ) -> Option<Reason> {
-    let leeway = policy.leeway_seconds();
-    // RFC 7519 section 4.1.4: the time must be before `exp`.
-    if now >= claims.expires().saturating_add(leeway) {
+    if has_expired(claims, policy, now) {
         return Some(Reason::Expired);
     }
-    if claims.starts() > now.saturating_add(leeway) {
+    if claims.starts() > now.saturating_add(policy.leeway_seconds()) {
         return Some(Reason::NotYetValid);
     }
     let is_configured = |token_type: &str| {
@@ -242,17 +245,17 @@ fn first_violation(
         Match::Absent => return Some(Reason::NoIssuer),
         Match::OthersOnly => return Some(Reason::WrongIssuer),
     }
-    match match_any(requirements.audiences.as_slice(), claims.audiences()) {
+    match match_each(requirements.audience_lists(), || claims.audiences()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoAudience),
         Match::OthersOnly => return Some(Reason::WrongAudience),
     }
-    match match_any(requirements.clients.as_slice(), claims.client_id()) {
+    match match_each(requirements.client_lists(), || claims.client_id()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoClientId),
         Match::OthersOnly => return Some(Reason::ClientNotAllowed),
     }
-    match match_any(requirements.grant_types.as_slice(), claims.grant_type()) {
+    match match_each(requirements.grant_type_lists(), || claims.grant_type()) {
         Match::Required => {}
         Match::Absent => return Some(Reason::NoGrantType),
         Match::OthersOnly => return Some(Reason::GrantTypeNotAllowed),
@@ -286,6 +289,16 @@ enum Match {
     OthersOnly,
     /// No value is present.
     Absent,
+}
+
+/// The same of lists that are all required: of the first one that is not met.
+fn match_each<'a, V: IntoIterator<Item = &'a str>>(
+    lists: [&[String]; 2],
+    values: impl Fn() -> V,
+) -> Match {
+    let mut matches = lists.into_iter().map(|list| match_any(list, values()));
+    let unmet = matches.find(|one| !matches!(one, Match::Required));
+    unmet.unwrap_or(Match::Required)
 }
 
 fn match_any<'a>(required: &[String], values: impl IntoIterator<Item = &'a str>) -> Match {

@@ -134,6 +134,8 @@ pub enum CallFailure {
     CertificateUntrusted,
     /// The connection was closed or reset before the response was complete.
     BrokenOff,
+    /// The same, or the response is over the limit of the host, which does not say so.
+    BrokenOffOrTooLarge,
     /// Nothing listens there.
     ConnectionRefused,
     /// No connection in time.
@@ -178,6 +180,7 @@ impl CallFailure {
             | Self::CertificateRefused
             | Self::CertificateUntrusted
             | Self::BrokenOff
+            | Self::BrokenOffOrTooLarge
             | Self::ConnectionRefused
             | Self::LimitReached
             | Self::NameNotFound
@@ -204,6 +207,9 @@ impl CallFailure {
                 "its certificate was issued by an authority that is not trusted here"
             }
             Self::BrokenOff => "it closed the connection before its response was complete",
+            Self::BrokenOffOrTooLarge => {
+                "it closed the connection before its response was complete, or its response is over Envoy's limit (runtime key http.async_response_buffer_limit)"
+            }
             Self::ConnectionRefused => {
                 "it refuses the connection: nothing listens on its port, or a firewall is in between"
             }

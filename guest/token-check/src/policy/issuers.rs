@@ -1,7 +1,9 @@
 //! Several issuers: `issuers`, a list of objects with the settings of one issuer each.
 
+use std::sync::Arc;
+
 use super::one_of::OneOf;
-use super::requirements::Requirements;
+use super::requirements::{Floor, Requirements};
 use super::rules::{self, Rules};
 use super::settings::{
     ALGORITHMS, ALLOWED_CLIENTS, ALLOWED_GRANT_TYPES, ASSERTION_AUDIENCE, CLIENT_AUTH,
@@ -14,6 +16,7 @@ use super::settings::{
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::values::SettingValues;
 use crate::json::{self, Json};
+use crate::request::bearer;
 
 /// Most issuers. Each has facts, keys and calls of its own, in the memory of one WebAssembly
 /// instance.
@@ -59,6 +62,9 @@ const INHERITED: [&Setting; 15] = [
     ALLOWED_GRANT_TYPES,
 ];
 
+/// The only member of an object that is no setting: with one issuer, there is nothing to choose.
+const OPAQUE_PREFIX: &str = "opaque_prefix";
+
 /// Each issuer of the list, with its settings.
 ///
 /// # Errors
@@ -89,16 +95,22 @@ pub(super) fn read(
         let one = of_one(values, members, source).map_err(|error| nested(at, error))?;
         each.push(one);
     }
-    let all: Vec<_> = each.iter().map(|(own, _)| own.clone()).collect();
+    let all: Vec<_> = each.iter().map(|one| one.iss.clone()).collect();
     for (at, own) in all.iter().enumerate() {
         if all.iter().take(at).any(|before| before == own) {
             let twice = SettingsError::new(EXPECTED_ISSUER.key, Problem::IssuerTwice);
             return Err(nested(at, twice));
         }
     }
-    let each = each.into_iter().map(|(own, values)| {
-        let all = all.clone();
-        (OneOf { all, own }, values)
+    check_prefixes(&each)?;
+    let each = each.into_iter().map(|one| {
+        let one_of = OneOf {
+            all: all.clone(),
+            own: one.iss,
+            floor: Arc::new(one.floor),
+            opaque_prefix: one.opaque_prefix,
+        };
+        (one_of, one.values)
     });
     Ok(each.collect())
 }
@@ -111,18 +123,33 @@ pub(super) fn in_list(at: usize, error: SettingsError) -> SettingsError {
     }
 }
 
-/// The `iss` of an issuer, and its settings.
+/// What an object says.
+struct OfOne {
+    /// The `iss` of the issuer.
+    iss: String,
+    /// What is set in the object itself.
+    floor: Floor,
+    opaque_prefix: Option<String>,
+    /// All settings of the issuer.
+    values: SettingValues,
+}
+
 fn of_one(
     values: &SettingValues,
     members: Json<'_>,
     source: SettingSource,
-) -> Result<(String, SettingValues), SettingsError> {
+) -> Result<OfOne, SettingsError> {
     let Json::Object(members) = members else {
         return Err(SettingsError::new("", Problem::NotAnIssuer));
     };
     let mut own = SettingValues::new();
+    let mut prefix = None;
     for (key, value) in members {
         let error = |problem| SettingsError::new(&key, problem);
+        if key == OPAQUE_PREFIX {
+            prefix = opaque_prefix(&value)?;
+            continue;
+        }
         if !is_of_one(&key) {
             return Err(error(Problem::NotPerIssuer));
         }
@@ -142,8 +169,78 @@ fn of_one(
     });
     let iss = (own.optional(EXPECTED_ISSUER)).or_else(|| own.optional(ISSUER));
     let iss = iss.ok_or_else(|| SettingsError::new(ISSUER.key, Problem::Missing))?;
-    let iss = iss.to_owned();
-    Ok((iss, all.with(own)))
+    Ok(OfOne {
+        iss: iss.to_owned(),
+        floor: Floor {
+            audiences: own.list(EXPECTED_AUD)?.into(),
+            clients: own.list(ALLOWED_CLIENTS)?.into(),
+            grant_types: own.list(ALLOWED_GRANT_TYPES)?.into(),
+            all_scopes: own.list(REQUIRED_SCOPE)?.into(),
+        },
+        opaque_prefix: prefix,
+        values: all.with(own),
+    })
+}
+
+/// `None`: it is empty, like a setting that is not set.
+fn opaque_prefix(value: &Json<'_>) -> Result<Option<String>, SettingsError> {
+    match value {
+        Json::Null => Ok(None),
+        Json::Text(text) if text.is_empty() => Ok(None),
+        Json::Text(text) if bearer::may_begin_token(text.as_bytes()) => {
+            Ok(Some(text.clone().into_owned()))
+        }
+        _ => Err(SettingsError::new(OPAQUE_PREFIX, Problem::NotAPrefix)),
+    }
+}
+
+/// No token may begin with the prefixes of two issuers.
+fn check_prefixes(each: &[OfOne]) -> Result<(), SettingsError> {
+    let prefixes = each.iter().enumerate();
+    let prefixes: Vec<_> = prefixes
+        .filter_map(|(at, one)| Some((at, one.opaque_prefix.as_deref()?)))
+        .collect();
+    for (at, prefix) in &prefixes {
+        let overlaps = |(before, other): &&(usize, &str)| {
+            before < at && (other.starts_with(prefix) || prefix.starts_with(other))
+        };
+        if let Some((before, _)) = prefixes.iter().find(overlaps) {
+            let problem = Problem::PrefixOverlaps(*before);
+            return Err(nested(*at, SettingsError::new(OPAQUE_PREFIX, problem)));
+        }
+    }
+    Ok(())
+}
+
+/// Where a token that is no JWT may be that of either of two issuers, the second one would never be
+/// asked, and its callers kept out without a word. `each`: and whether it introspects such tokens.
+pub(super) fn check_opaque(
+    each: &[(&OneOf, bool)],
+    default: &Requirements,
+    rules: &Rules,
+) -> Result<(), SettingsError> {
+    let is_useless = |(one_of, takes): &(&OneOf, bool)| one_of.opaque_prefix.is_some() && !takes;
+    if let Some(at) = each.iter().position(is_useless) {
+        let error = SettingsError::new(OPAQUE_PREFIX, Problem::NoOpaqueTokens);
+        return Err(nested(at, error));
+    }
+    let default = rules.may_match_none().then_some((None, default));
+    let in_rules = rules.with_requirements().map(|(number, requirements)| {
+        let rule = rules::describe(number, requirements.rule());
+        (Some(rule), requirements)
+    });
+    for (rule, requirements) in default.into_iter().chain(in_rules) {
+        let issuers = requirements.issuers.as_slice();
+        let takes_any = |(one_of, takes): &(&OneOf, bool)| {
+            *takes && one_of.opaque_prefix.is_none() && issuers.contains(&one_of.own)
+        };
+        let mut all = (0..).zip(each).filter(|(_, one)| takes_any(one));
+        if let (Some((first, _)), Some((second, _))) = (all.next(), all.next()) {
+            let problem = Problem::OpaqueTwice { first, rule };
+            return Err(nested(second, SettingsError::new(STRATEGY.key, problem)));
+        }
+    }
+    Ok(())
 }
 
 fn is_of_one(key: &str) -> bool {

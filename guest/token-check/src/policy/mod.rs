@@ -101,6 +101,9 @@ pub struct Policy {
     rules: Rules,
     /// With several issuers: the one that this policy is about.
     only_issuer: Option<String>,
+    /// With several issuers: what tokens of this one begin with that are no JWTs.
+    #[cfg(feature = "jwt")]
+    opaque_prefix: Option<String>,
     /// With several issuers, in the policy of the first: those of the others.
     others: Box<[Arc<Self>]>,
     token_types: Vec<String>,
@@ -174,16 +177,23 @@ impl Policy {
         document: &str,
         source: SettingSource,
     ) -> Result<Self, SettingsError> {
+        let each = issuers::read(values, document, source)?;
         let mut policies = Vec::new();
-        for (at, (one_of, values)) in issuers::read(values, document, source)?.iter().enumerate() {
+        for (at, (one_of, values)) in each.iter().enumerate() {
             let policy = Self::read(values, source, Some(one_of));
             let policy = policy.map_err(|error| issuers::in_list(at, error))?;
             issuers::check_rules(&policy.rules, one_of)?;
             policies.push(policy);
         }
+        let each = each.iter().zip(&policies);
+        let each: Vec<_> = each
+            .map(|((one_of, _), policy)| (one_of, policy.takes_opaque()))
+            .collect();
         let mut policies = policies.into_iter();
         let missing = || SettingsError::new(ISSUERS.key, Problem::Missing);
         let mut first = policies.next().ok_or_else(missing)?;
+        // All have the same rules.
+        issuers::check_opaque(&each, &first.default, &first.rules)?;
         first.others = policies.map(Arc::new).collect();
         Ok(first)
     }
@@ -221,6 +231,7 @@ impl Policy {
             clients: values.list(ALLOWED_CLIENTS)?.into(),
             grant_types: values.list(ALLOWED_GRANT_TYPES)?.into(),
             all_scopes: required_scope.into(),
+            floor: one_of.map(|one_of| Arc::clone(&one_of.floor)),
             ..Requirements::default()
         };
         let rules = match values.optional(RULES) {
@@ -298,6 +309,8 @@ impl Policy {
             default: Arc::new(default),
             rules,
             only_issuer: one_of.map(|one_of| one_of.own.clone()),
+            #[cfg(feature = "jwt")]
+            opaque_prefix: one_of.and_then(|one_of| one_of.opaque_prefix.clone()),
             others: Box::default(),
             token_types: values.list(TOKEN_TYPES)?,
             max_token_bytes: values.size(MAX_TOKEN_BYTES)?,
@@ -548,6 +561,19 @@ impl Policy {
     /// With several issuers: the one that this policy is about.
     pub(crate) fn only_issuer(&self) -> Option<&str> {
         self.only_issuer.as_deref()
+    }
+
+    /// With several issuers: what tokens of this one begin with that are no JWTs. `None`: with
+    /// anything.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn opaque_prefix(&self) -> Option<&str> {
+        self.opaque_prefix.as_deref()
+    }
+
+    /// Whether a token that is no JWT is introspected.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn takes_opaque(&self) -> bool {
+        (self.verification.as_ref()).is_none_or(Verification::takes_opaque)
     }
 
     /// With several issuers: the policies of all but the first.

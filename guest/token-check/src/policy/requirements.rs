@@ -61,6 +61,18 @@ pub struct Requirements {
     pub(crate) all_scopes: AllScopes,
     pub(crate) any_scope: AnyScope,
     pub(crate) ttl_seconds: Option<u32>,
+    /// What the object of an issuer requires in any case. Its scopes are among `all_scopes` too.
+    pub(crate) floor: Option<Arc<Floor>>,
+}
+
+/// What an object of `issuers` requires of the tokens of its issuer on every route: names mean
+/// something at one issuer only, so a rule for the tokens of all of them must not replace these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Floor {
+    pub(crate) audiences: Audiences,
+    pub(crate) clients: Clients,
+    pub(crate) grant_types: GrantTypes,
+    pub(crate) all_scopes: AllScopes,
 }
 
 impl Requirements {
@@ -82,6 +94,8 @@ impl Requirements {
             all_scopes,
             any_scope,
             ttl_seconds: _,
+            // What it requires, a list of the same kind does too.
+            floor: _,
         } = self;
         issuers.is_empty()
             && audiences.is_empty()
@@ -89,6 +103,42 @@ impl Requirements {
             && grant_types.is_empty()
             && all_scopes.is_empty()
             && any_scope.is_empty()
+    }
+
+    /// With the scopes of the floor besides those of a rule: all of both are required.
+    pub(super) fn with_scopes_of_floor(mut self) -> Self {
+        let floor = self
+            .floor
+            .iter()
+            .flat_map(|floor| floor.all_scopes.as_slice());
+        let all = self.all_scopes.as_slice();
+        let missing: Vec<_> = floor
+            .filter(|scope| !all.contains(scope))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            self.all_scopes = [all, &missing].concat().into();
+        }
+        self
+    }
+
+    /// Lists of audiences, of each of which `aud` contains one.
+    pub(crate) fn audience_lists(&self) -> [&[String]; 2] {
+        let floor = self.floor.as_ref().map(|floor| floor.audiences.as_slice());
+        [self.audiences.as_slice(), floor.unwrap_or_default()]
+    }
+
+    /// Lists of clients, in each of which `client_id` is.
+    pub(crate) fn client_lists(&self) -> [&[String]; 2] {
+        let floor = self.floor.as_ref().map(|floor| floor.clients.as_slice());
+        [self.clients.as_slice(), floor.unwrap_or_default()]
+    }
+
+    /// Lists of grant types, in each of which `grant_type` is.
+    pub(crate) fn grant_type_lists(&self) -> [&[String]; 2] {
+        let floor = self.floor.as_ref();
+        let floor = floor.map(|floor| floor.grant_types.as_slice());
+        [self.grant_types.as_slice(), floor.unwrap_or_default()]
     }
 
     /// The `scope` of a challenge (RFC 6750 section 3). It cannot express "one of these", so it

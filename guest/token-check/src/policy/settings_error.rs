@@ -112,6 +112,19 @@ pub enum Problem {
     PerIssuer,
     /// Another element has the same `iss`.
     IssuerTwice,
+    /// An `opaque_prefix` that is no string, or that no token begins with.
+    NotAPrefix,
+    /// One of two `opaque_prefix` begins with the other: that of the element with this number.
+    PrefixOverlaps(usize),
+    /// An `opaque_prefix` where all tokens are JWTs.
+    NoOpaqueTokens,
+    /// On one route, two elements have tokens introspected that are no JWTs.
+    OpaqueTwice {
+        /// The number of the first one.
+        first: usize,
+        /// As in [`Problem::NotRequired`].
+        rule: Option<String>,
+    },
     /// A rule names an issuer that is not in the list.
     UnknownToRule(String),
     /// This build takes one issuer.
@@ -352,6 +365,28 @@ impl fmt::Display for SettingsError {
             Problem::IssuerTwice => f.write_str("is the one of another object too"),
             Problem::UnknownToRule(rule) => {
                 write!(f, "does not have an issuer that {rule} names: no token would do")
+            }
+            Problem::NotAPrefix => f.write_str(
+                "must be a string with which tokens begin: letters, digits and `-._~+/!`",
+            ),
+            Problem::PrefixOverlaps(other) => write!(
+                f,
+                "is not told apart from that of `issuers[{other}]`: one of the two begins with the other"
+            ),
+            Problem::NoOpaqueTokens => f.write_str(
+                "has no effect: with this `strategy`, all tokens must be JWTs",
+            ),
+            Problem::OpaqueTwice { first, rule } => {
+                write!(f, "has tokens introspected that are no JWTs, as has `issuers[{first}]`")?;
+                match rule {
+                    None => f.write_str(" where no rule matches"),
+                    Some(rule) => write!(f, " on the route of {rule}"),
+                }?;
+                f.write_str(
+                    ", and nothing says whose such a token is: set `opaque_prefix` in one of these objects, or \
+                     `strategy` = `jwt` or `both` where all tokens are JWTs, or name only one of the two in `issuers` of \
+                     each rule",
+                )
             }
             Problem::WithoutIssuers => f.write_str(
                 "must not be set: this build has no JWTs, and so cannot tell issuers apart (cargo feature `jwt`)",

@@ -113,6 +113,12 @@ pub(crate) fn is_token(token: &[u8]) -> bool {
     !body.is_empty() && body.chunks(CHUNK_BYTES).all(is_good)
 }
 
+/// Whether tokens can begin with these bytes, padding aside.
+#[cfg(feature = "jwt")]
+pub(crate) fn may_begin_token(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| is_in_token(*b))
+}
+
 fn is_in_token(b: u8) -> bool {
     let letter = (b | 0x20).wrapping_sub(b'a');
     // "-", ".", "/" and the digits are adjacent in ASCII.

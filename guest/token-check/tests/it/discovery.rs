@@ -7,7 +7,7 @@ use token_check::{
 use crate::fixture::{
     Clock, Instance, Issuer, Outcome, SharedStore, UNREACHABLE, active, finishes, reason,
 };
-use crate::jwt_fixture::{HIT, Key, VERIFIED, refused, set, unavailable};
+use crate::jwt_fixture::{HIT, Key, VERIFIED, refused, set, set_document, unavailable};
 
 const ISSUER: &str = "https://issuer.example/oauth2";
 const OPENID: &str = "https://issuer.example/oauth2/.well-known/openid-configuration";
@@ -165,7 +165,60 @@ fn what_is_set_is_not_discovered() {
     let mut world = World::new(&[("strategy", "auto"), jwks_url]);
     assert_eq!(world.get_jwt(), VERIFIED);
     assert_eq!(world.get("opaque"), MISS);
-    assert_eq!(world.issuer.urls(), [OPENID, jwks_url.1, INTROSPECT]);
+    assert_eq!(world.issuer.urls(), [jwks_url.1, OPENID, INTROSPECT]);
+}
+
+#[test]
+fn what_needs_no_metadata_does_not_wait_for_them() {
+    let down = |settings: &[(&str, &str)]| {
+        let settings = [
+            &[("strategy", "auto"), ("expected_issuer", ISSUER)],
+            settings,
+        ]
+        .concat();
+        let world = World::new(&settings);
+        world.issuer.describes(OPENID, UNREACHABLE);
+        world
+    };
+    let without = unavailable(Reason::IssuerUnreachable);
+    // The endpoint is set, the keys are not.
+    let mut world = down(&[("introspect_url", INTROSPECT)]);
+    assert_eq!(world.get("opaque"), MISS);
+    assert_eq!(world.get_jwt(), without);
+    // Nor does what no key could save.
+    let iss = format!("{ISSUER:?}");
+    let wrong_algorithm = (world.key).sign(r#"{"alg":"HS256","kid":"one"}"#, "{}");
+    let malformed = world.key.sign(r#"{"alg":"EdDSA","kid":"one"}"#, "[]");
+    let stranger = world.key.token(&[]);
+    for (token, why) in [
+        (wrong_algorithm, Reason::AlgorithmNotAllowed),
+        (malformed, Reason::MalformedJwt),
+        (stranger, Reason::WrongIssuer),
+    ] {
+        assert_eq!(world.get(&token), refused(why));
+    }
+    // Responses that must be signed need the keys.
+    let mut world = down(&[
+        ("introspect_url", INTROSPECT),
+        ("signed_introspection", "true"),
+    ]);
+    assert_eq!(world.get("opaque"), without);
+    assert_eq!(world.issuer.calls(), 0);
+    // The keys are set, the endpoint is not.
+    let jwks = set_document(&[&world.key]);
+    let mut world = down(&[("jwks", &jwks)]);
+    assert_eq!(world.get_jwt(), VERIFIED);
+    assert_eq!(world.get("opaque"), without);
+    // Where a good JWT is introspected too, a forged one waits for nothing.
+    let mut world = down(&[("strategy", "both"), ("jwks", &jwks)]);
+    let forged = Key::new("one", 2).token(&[("iss", &iss)]);
+    assert_eq!(world.get(&forged), refused(Reason::InvalidSignature));
+    assert_eq!(world.get_jwt(), without);
+    assert_eq!(world.issuer.calls(), 0);
+    // With them it is as ever.
+    world.issuer.describes(OPENID, metadata(&[]));
+    world.advance(60);
+    assert_eq!(world.get_jwt(), MISS);
 }
 
 #[test]

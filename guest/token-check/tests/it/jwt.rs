@@ -691,3 +691,52 @@ fn keys_that_are_given_as_a_setting_are_never_fetched() {
     assert_eq!(world.get_good(), HIT);
     assert_eq!(world.issuer.key_fetches(), 0);
 }
+
+#[test]
+fn expired_jwts_take_no_place_of_tokens_that_are_active() {
+    let mut world = World::new(
+        "auto",
+        &[
+            ("leeway", "30"),
+            ("cache_entries", "2"),
+            ("max_waiting", "4"),
+        ],
+    );
+    let claims = format!(r#","iss":"{ISSUER}","aud":"service-b""#);
+    world.issuer.responds(active(&claims));
+    assert_eq!(world.get("opaque"), MISS);
+    // Good signatures of tokens that were good once, for any service.
+    for age in 0..5 {
+        let exp = (START - 30 - age).to_string();
+        let old = world.key.token(&[("exp", &exp), ("aud", r#""elsewhere""#)]);
+        assert_eq!(world.get(&old), verified_but(Reason::Expired), "{age}");
+    }
+    let _waiting: Vec<_> = ["a", "b", "c"]
+        .map(|stranger| world.instance.call("/", stranger))
+        .into();
+    // The last place is for a token that was active lately.
+    let too_busy = (Some(Reason::TooBusy), Some(CacheStatus::Miss));
+    assert_eq!(world.instance.get("/", "d"), too_busy);
+    assert_eq!(world.instance.get("/", "opaque"), MISS);
+    // One that is good within the leeway is cached.
+    let exp = (START - 29).to_string();
+    let old = world.key.token(&[("exp", &exp)]);
+    assert_eq!(world.get(&old), VERIFIED);
+    assert_eq!(world.get(&old), HIT);
+}
+
+#[test]
+fn expired_jwts_evict_no_cached_result() {
+    let mut world = World::new("auto", &[("cache_entries", "2"), ("cache_ttl", "60")]);
+    let claims = format!(r#","iss":"{ISSUER}","aud":"service-b""#);
+    world.issuer.responds(active(&claims));
+    assert_eq!(world.get("opaque"), MISS);
+    for age in 0..50 {
+        let exp = (START - age).to_string();
+        let old = world.key.token(&[("exp", &exp)]);
+        for _ in 0..3 {
+            assert_eq!(world.get(&old).0, Some(Reason::Expired), "{age}");
+        }
+    }
+    assert_eq!(world.get("opaque"), HIT);
+}

@@ -11,6 +11,11 @@ use crate::jwt_fixture::{HIT, Key, VERIFIED, set_document};
 const A: &str = "https://a.example";
 const B: &str = "https://b.example";
 const C: &str = "https://c.example";
+/// Nothing in a token that is no JWT says whether it is A's or C's.
+const APART: &str = r#"[
+    {"path":{"prefix":"/c"},"issuers":["https://c.example"]},
+    {"issuers":["https://a.example","https://b.example"]}
+]"#;
 const MISS: (Option<Reason>, Option<CacheStatus>) = (None, Some(CacheStatus::Miss));
 
 /// A verifies and introspects, B verifies, C introspects.
@@ -77,7 +82,13 @@ fn base(list: &str) -> Vec<(&str, &str)> {
         ("issuers", list),
         ("expected_aud", "service-b"),
         ("cache_ttl", "60"),
+        ("rules", APART),
     ]
+}
+
+/// Rules, and after them one for A and B.
+fn and_others(rules: &str) -> String {
+    format!(r#"[{rules},{{"issuers":["{A}","{B}"]}}]"#)
 }
 
 fn claims(issuer: &str, audience: &str) -> [(&'static str, String); 2] {
@@ -118,9 +129,9 @@ fn each_issuer_vouches_for_its_own_tokens_in_its_own_way() {
     // A JWT of an issuer that introspects.
     let of_c = token(&world.a, C, "service-b");
     world.issuer.responds(says(C));
-    assert_eq!(world.get(&of_c), MISS);
+    assert_eq!(world.get_at("/c", &of_c), MISS);
     assert_eq!(world.calls(), ["https://c.example/introspect"]);
-    assert_eq!(world.get(&of_c), HIT);
+    assert_eq!(world.get_at("/c", &of_c), HIT);
 }
 
 #[test]
@@ -185,9 +196,8 @@ fn j12_a_token_of_an_issuer_that_is_not_configured_causes_no_call() {
             "{stranger}"
         );
         assert_eq!(world.calls(), Vec::<String>::new(), "{stranger}");
-        let line = format!(
-            r#"wrong_issuer: the token has iss {stranger:?}; expected "{A}", "{B}", "{C}"; issuer {A}"#
-        );
+        let line =
+            format!(r#"wrong_issuer: the token has iss {stranger:?}; expected "{A}", "{B}""#);
         assert_eq!(world.instance.host.log, [line]);
     }
 }
@@ -224,13 +234,13 @@ fn j12_a_jwt_that_does_not_name_one_issuer_causes_no_call() {
 
 #[test]
 fn an_opaque_token_is_shown_to_one_issuer_only() {
-    let rules = format!(
-        r#"[
-            {{"path":{{"prefix":"/c"}},"issuers":["{C}","{A}"]}},
+    let rules = and_others(&format!(
+        r#"
+            {{"path":{{"prefix":"/c"}},"issuers":["{C}"]}},
             {{"path":{{"prefix":"/bc"}},"issuers":["{B}","{C}"]}},
             {{"path":{{"prefix":"/b"}},"issuers":["{B}"]}}
-        ]"#
-    );
+        "#
+    ));
     let mut world = World::new(&[("rules", &rules)]);
     let miss = |why| (Some(why), Some(CacheStatus::Miss));
     for (path, call) in [
@@ -251,8 +261,197 @@ fn an_opaque_token_is_shown_to_one_issuer_only() {
 }
 
 #[test]
+fn a_prefix_says_whose_an_opaque_token_is() {
+    let one = |issuer: &str, prefix: &str| {
+        format!(
+            r#"{{"issuer":"{issuer}","introspect_url":"{issuer}/i","resource_client_id":"b","resource_client_secret":"a secret of Service B"{prefix}}}"#
+        )
+    };
+    let list = format!(
+        "[{},{},{}]",
+        one(A, ""),
+        one(B, r#","opaque_prefix":"bee_""#),
+        one(C, r#","opaque_prefix":"c.""#)
+    );
+    let rules = format!(
+        r#"[
+            {{"path":{{"prefix":"/ab"}},"issuers":["{A}","{B}"]}},
+            {{"path":{{"prefix":"/bc"}},"issuers":["{B}","{C}"]}}
+        ]"#
+    );
+    let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
+    issuer.describes("https://none.example/.well-known/x", inactive());
+    let settings = [&base(&list)[..], &[("rules", &rules)]].concat();
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    let mut get = |path: &str, token: &str| {
+        let refused = reason(&instance.drive(path, token).decision);
+        (refused, issuer.urls().join(" "))
+    };
+    let shown_to = |issuer: &str| (Some(Reason::Inactive), format!("{issuer}/i"));
+    let refused = |why| (Some(why), String::new());
+    for (token, whose) in [
+        ("bee_1", B),
+        ("bee_", B),
+        ("c.1", C),
+        // Letter by letter, from the first one on, and all of it.
+        ("Bee_1", A),
+        ("xbee_1", A),
+        ("bee", A),
+        ("c", A),
+        ("cx1", A),
+    ] {
+        assert_eq!(get("/", token), shown_to(whose), "{token}");
+    }
+    assert_eq!(get("/ab", "a-1"), shown_to(A));
+    assert_eq!(get("/ab", "bee_2"), shown_to(B));
+    // Of an issuer that the route does not have: it is not shown to another one.
+    assert_eq!(get("/ab", "c.2"), refused(Reason::WrongIssuer));
+    // Of nobody.
+    assert_eq!(get("/bc", "a-2"), refused(Reason::WrongIssuer));
+    assert_eq!(get("/bc", "c.3"), shown_to(C));
+    // Also where there is one issuer.
+    let list = format!("[{}]", one(B, r#","opaque_prefix":"bee_""#));
+    let settings = [&base(&list)[..], &[("rules", "")]].concat();
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    let mut get = |token: &str| reason(&instance.drive("/", token).decision);
+    assert_eq!(get("bee_1"), Some(Reason::Inactive));
+    assert_eq!(get("opaque"), Some(Reason::WrongIssuer));
+    assert_eq!(issuer.urls(), ["https://b.example/i"]);
+}
+
+#[test]
+fn opaque_tokens_that_may_be_either_of_two_issuers_are_refused_at_the_start() {
+    let error = |list: &str, rules: &str| {
+        let settings = [
+            ("issuers", list),
+            ("rules", rules),
+            ("expected_aud", "service-b"),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Policy::new(settings).err().map(|error| error.to_string())
+    };
+    let jwks = serde_json::to_string(&set_document(&[&Key::new("one", 1)])).unwrap();
+    let one = |issuer: &str, more: &str| {
+        format!(
+            r#"{{"issuer":"{issuer}","introspect_url":"{issuer}/i","jwks":{jwks},"resource_client_id":"b","resource_client_secret":"sixteen characters"{more}}}"#
+        )
+    };
+    let auto = r#","strategy":"auto""#;
+    let list = |a: &str, b: &str, c: &str| format!("[{},{},{}]", one(A, a), one(B, b), one(C, c));
+    let jwt = r#","strategy":"jwt""#;
+    let both = r#","strategy":"both""#;
+    let prefix = r#","opaque_prefix":"c_""#;
+    let ambiguous = |first: u8, second: u8, place: &str| {
+        Some(format!(
+            "setting `issuers[{second}].strategy` (WORKOUT18_ISSUERS) has tokens introspected that are no JWTs, as has \
+             `issuers[{first}]`{place}, and nothing says whose such a token is: set `opaque_prefix` in one of these \
+             objects, or `strategy` = `jwt` or `both` where all tokens are JWTs, or name only one of the two in \
+             `issuers` of each rule"
+        ))
+    };
+    assert_eq!(
+        error(&list("", "", ""), ""),
+        ambiguous(0, 1, " where no rule matches")
+    );
+    assert_eq!(
+        error(&list(auto, jwt, ""), ""),
+        ambiguous(0, 2, " where no rule matches")
+    );
+    assert_eq!(
+        error(&list(jwt, auto, auto), ""),
+        ambiguous(1, 2, " where no rule matches")
+    );
+    for good in [
+        list(auto, jwt, both),
+        list(jwt, both, ""),
+        list(auto, jwt, prefix),
+        list(jwt, r#","opaque_prefix":"b_""#, prefix),
+    ] {
+        assert_eq!(error(&good, ""), None, "{good}");
+    }
+    // On each route.
+    let rules = format!(
+        r#"[{{"path":{{"prefix":"/c"}},"issuers":["{C}","{B}"]}},{{"name":"rest","issuers":["{A}","{B}"]}}]"#
+    );
+    assert_eq!(error(&list(auto, jwt, auto), &rules), None);
+    assert_eq!(
+        error(&list(auto, auto, jwt), &rules),
+        ambiguous(0, 1, " on the route of rule 2 (\"rest\")")
+    );
+    let rules = format!(r#"[{{"path":{{"prefix":"/c"}},"issuers":["{C}"]}}]"#);
+    assert_eq!(
+        error(&list(auto, jwt, auto), &rules),
+        ambiguous(0, 2, " where no rule matches")
+    );
+    let rules = r#"[{"path":{"prefix":"/c"},"public":true,"methods":["GET"]},{"path":{"prefix":"/d"},"deny":true}]"#;
+    assert_eq!(
+        error(&list(auto, jwt, auto), rules),
+        ambiguous(0, 2, " where no rule matches")
+    );
+}
+
+#[test]
+fn prefixes_that_cannot_be_used_are_refused_at_the_start() {
+    let one = |issuer: &str, more: &str| {
+        format!(
+            r#"{{"issuer":"{issuer}","introspect_url":"{issuer}/i","resource_client_id":"b","resource_client_secret":"sixteen characters"{more}}}"#
+        )
+    };
+    let error = |a: &str, b: &str| {
+        let list = format!("[{},{}]", one(A, a), one(B, b));
+        let settings = [("issuers", list.as_str()), ("expected_aud", "service-b")];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Policy::new(settings).err().map(|error| error.to_string())
+    };
+    let setting = "setting `issuers[1].opaque_prefix` (WORKOUT18_ISSUERS)";
+    let prefix = |value: &str| format!(r#","opaque_prefix":{value}"#);
+    for wrong in [
+        r#""a b""#,
+        r#""a=""#,
+        r#""é""#,
+        "7",
+        "true",
+        r#"["b_"]"#,
+        r#""a,b""#,
+    ] {
+        assert_eq!(
+            error("", &prefix(wrong)),
+            Some(format!(
+                "{setting} must be a string with which tokens begin: letters, digits and `-._~+/!`"
+            )),
+            "{wrong}"
+        );
+    }
+    for (a, b) in [("b_", "b_"), ("b", "b_"), ("b_", "b")] {
+        let (a, b) = (format!("{a:?}"), format!("{b:?}"));
+        assert_eq!(
+            error(&prefix(&a), &prefix(&b)),
+            Some(format!(
+                "{setting} is not told apart from that of `issuers[0]`: one of the two begins with the other"
+            ))
+        );
+    }
+    assert_eq!(error(&prefix(r#""a_""#), &prefix(r#""b_""#)), None);
+    // An empty one is none.
+    assert!(error("", &prefix(r#""""#)).is_some());
+    assert!(error("", &prefix("null")).is_some());
+    let jwt = format!(
+        r#","strategy":"jwt","jwks_url":"{B}/k"{}"#,
+        prefix(r#""b_""#)
+    );
+    assert_eq!(
+        error("", &jwt),
+        Some(format!(
+            "{setting} has no effect: with this `strategy`, all tokens must be JWTs"
+        ))
+    );
+}
+
+#[test]
 fn a_rule_picks_among_the_issuers() {
-    let rules = format!(r#"[{{"path":{{"prefix":"/a"}},"issuers":["{A}"]}}]"#);
+    let rules = and_others(&format!(
+        r#"{{"path":{{"prefix":"/a"}},"issuers":["{A}"]}}"#
+    ));
     let mut world = World::new(&[("rules", &rules)]);
     let (of_a, of_b) = (
         token(&world.a, A, "service-b"),
@@ -267,8 +466,7 @@ fn a_rule_picks_among_the_issuers() {
 
 #[test]
 fn the_same_token_has_its_own_facts_at_each_issuer() {
-    let rules = format!(r#"[{{"path":{{"prefix":"/c"}},"issuers":["{C}"]}}]"#);
-    let mut world = World::new(&[("rules", &rules)]);
+    let mut world = World::new(&[]);
     world.issuer.responds(says(A));
     assert_eq!(world.get("opaque"), MISS);
     // What A says does not count at C, and C's word ends nothing at A.
@@ -287,8 +485,7 @@ fn an_issuer_that_is_down_holds_up_no_other_one() {
         ("max_calls", "1"),
         ("max_waiting", "1"),
     ];
-    let rules = format!(r#"[{{"path":{{"prefix":"/c"}},"issuers":["{C}"]}}]"#);
-    let mut world = World::new(&[settings[0], settings[1], settings[2], ("rules", &rules)]);
+    let mut world = World::new(&settings);
     // A hangs: its only place for calls and for waiting requests is taken.
     let (_waiting, _call) = world.instance.call("/", "opaque-1");
     let verdict = world.instance.request("/", "opaque-2");
@@ -296,7 +493,7 @@ fn an_issuer_that_is_down_holds_up_no_other_one() {
     world.issuer.responds(says(C));
     assert_eq!(world.get_at("/c", "opaque-3"), MISS);
     // A fails, and its circuit is open.
-    let mut world = World::new(&[settings[0], ("rules", &rules)]);
+    let mut world = World::new(&settings[..1]);
     world
         .issuer
         .responds(Outcome::Failed(CallFailure::Unreachable));
@@ -319,8 +516,7 @@ fn instances_share_what_each_issuer_says_apart() {
     let (a, b) = (Key::new("one", 1), Key::new("one", 2));
     let (clock, issuer, store) = (Clock::new(), Issuer::new(says(A)), SharedStore::default());
     let list = issuers(&a, &b);
-    let rules = format!(r#"[{{"path":{{"prefix":"/c"}},"issuers":["{C}"]}}]"#);
-    let settings = [&base(&list)[..], &[("rules", rules.as_str())]].concat();
+    let settings = base(&list);
     let instance = || Instance::sharing(&settings, &issuer, &clock, Sharing::Plain, &store);
     let get = |instance: &mut Instance, path| {
         let verdict = instance.drive(path, "opaque");
@@ -338,9 +534,12 @@ fn instances_share_what_each_issuer_says_apart() {
 #[test]
 fn a_request_without_a_token_is_told_once() {
     let list = issuers(&Key::new("one", 1), &Key::new("one", 2));
+    let rules = and_others(&format!(
+        r#"{{"path":{{"exact":"/open"}},"public":true}},{{"path":{{"prefix":"/c"}},"issuers":["{C}"]}}"#
+    ));
     let settings = base(&list).into_iter().chain([
         ("resource_identifier", "https://service-b.example"),
-        ("rules", r#"[{"path":{"exact":"/open"},"public":true}]"#),
+        ("rules", &rules),
     ]);
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let policy = Policy::new(settings).unwrap();
@@ -372,7 +571,7 @@ fn a_request_without_a_token_is_told_once() {
         panic!("there are metadata");
     };
     let document = response.body;
-    let servers = format!(r#""authorization_servers":["{A}","{B}","{C}"]"#);
+    let servers = format!(r#""authorization_servers":["{C}","{A}","{B}"]"#);
     assert!(document.contains(&servers), "{document}");
 }
 
@@ -505,7 +704,8 @@ fn what_a_request_waits_for_is_fetched_before_what_is_due() {
     let issuer = Issuer::new(inactive());
     issuer.describes("https://none.example/.well-known/x", inactive());
     let clock = Clock::new();
-    let mut instance = Instance::new(&base(&list), &issuer, &clock);
+    let settings = [&base(&list)[..], &[("rules", "")]].concat();
+    let mut instance = Instance::new(&settings, &issuer, &clock);
     let of_b = token(&Key::new("one", 2), B, "service-b");
     let request = instance.join("/", &of_b);
     assert!(instance.check.park(&request, 1).is_parked());
@@ -525,7 +725,9 @@ fn what_a_request_waits_for_is_fetched_before_what_is_due() {
 
 #[test]
 fn j12_a_jwt_of_an_issuer_that_the_route_does_not_have_causes_no_call() {
-    let rules = format!(r#"[{{"path":{{"prefix":"/a"}},"issuers":["{A}"]}}]"#);
+    let rules = and_others(&format!(
+        r#"{{"path":{{"prefix":"/a"}},"issuers":["{A}"]}}"#
+    ));
     let mut world = World::new(&[("rules", &rules)]);
     let of_c = token(&world.a, C, "service-b");
     assert_eq!(world.get_at("/a", &of_c), refused(Reason::WrongIssuer));
@@ -541,7 +743,8 @@ fn rfc7523_s3_two_issuers_get_no_equal_jti() {
         )
     };
     let list = format!("[{},{}]", one(A), one(B));
-    let rules = format!(r#"[{{"path":{{"prefix":"/b"}},"issuers":["{B}"]}}]"#);
+    let rules =
+        format!(r#"[{{"path":{{"prefix":"/b"}},"issuers":["{B}"]}},{{"issuers":["{A}"]}}]"#);
     let settings = [&base(&list)[..], &[("rules", rules.as_str())]].concat();
     let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
     let mut instance = Instance::new(&settings, &issuer, &clock);
@@ -571,7 +774,11 @@ fn clients_scopes_and_grant_types_may_be_tied_to_an_issuer() {
         one(A, r#","allowed_clients":"service-a""#),
         one(B, r#","required_scope":"admin""#)
     );
-    let settings = [&base(&list)[..], &[("allowed_clients", "none")]].concat();
+    let settings = [
+        &base(&list)[..],
+        &[("allowed_clients", "none"), ("rules", "")],
+    ]
+    .concat();
     let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
     let mut instance = Instance::new(&settings, &issuer, &clock);
     let mut get = |token: &str| reason(&instance.drive("/", token).decision);
@@ -583,10 +790,106 @@ fn clients_scopes_and_grant_types_may_be_tied_to_an_issuer() {
 }
 
 #[test]
+fn what_an_object_requires_a_rule_does_not_take_away() {
+    let (a, b) = (Key::new("one", 1), Key::new("one", 2));
+    let one = |issuer: &str, key: &Key, more: &str| {
+        let jwks = serde_json::to_string(&set_document(&[key])).unwrap();
+        format!(r#"{{"issuer":"{issuer}","strategy":"jwt","jwks":{jwks}{more}}}"#)
+    };
+    let own = r#","allowed_clients":"b-only","expected_aud":"at-b","allowed_grant_types":"code","required_scope":"own""#;
+    let list = format!("[{},{}]", one(A, &a, ""), one(B, &b, own));
+    let rules = r#"[
+        {"path":{"prefix":"/client"},"clients":["shop"]},
+        {"path":{"prefix":"/audience"},"audiences":["orders"]},
+        {"path":{"prefix":"/grant"},"grant_types":["password"]},
+        {"path":{"prefix":"/all"},"scopes":{"all":["read","own"]}},
+        {"path":{"prefix":"/any"},"scopes":{"any":["read"]}}
+    ]"#;
+    let settings = [&base(&list)[..], &[("rules", rules)]].concat();
+    let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    // A token that meets what B requires.
+    let good = [
+        ("iss", r#""https://b.example""#),
+        ("client_id", r#""b-only""#),
+        ("aud", r#""at-b""#),
+        ("grant_type", r#""code""#),
+        ("scope", r#""own""#),
+    ];
+    let mut check = |path, claims: &[(&str, &str)], expected| {
+        let token = b.token(&[&good[..], claims].concat());
+        let verdict = instance.drive(path, &token);
+        assert_eq!(reason(&verdict.decision), expected, "{path} {claims:?}");
+    };
+    check("/", &[], None);
+    let other = Some(Reason::ClientNotAllowed);
+    check("/client", &[("client_id", r#""shop""#)], other);
+    check("/client", &[], other);
+    let other = Some(Reason::WrongAudience);
+    check("/audience", &[("aud", r#""orders""#)], other);
+    check("/audience", &[], other);
+    check("/audience", &[("aud", r#"["orders","at-b"]"#)], None);
+    let other = Some(Reason::GrantTypeNotAllowed);
+    check("/grant", &[("grant_type", r#""password""#)], other);
+    check("/grant", &[], other);
+    let fewer = Some(Reason::InsufficientScope);
+    check("/all", &[("scope", r#""read""#)], fewer);
+    check("/all", &[], fewer);
+    check("/all", &[("scope", r#""read own""#)], None);
+    check("/any", &[("scope", r#""read""#)], fewer);
+    check("/any", &[("scope", r#""read own""#)], None);
+    // The log says which list it was.
+    let lists: Vec<_> = (instance.host.log.iter())
+        .filter(|line| line.contains("client_id"))
+        .collect();
+    assert_eq!(
+        lists,
+        [
+            r#"client_not_allowed: the token has client_id "shop"; expected "b-only"; issuer https://b.example"#
+        ]
+    );
+    // It is B's alone, and a rule still replaces what is set for all of them.
+    let of_a = |claims: &[(&str, &str)]| {
+        let iss = [("iss", r#""https://a.example""#)];
+        a.token(&[&iss[..], claims].concat())
+    };
+    for (path, claims) in [
+        ("/client", ("client_id", r#""shop""#)),
+        ("/audience", ("aud", r#""orders""#)),
+    ] {
+        let verdict = instance.drive(path, &of_a(&[claims]));
+        assert_eq!(reason(&verdict.decision), None, "{path}");
+    }
+}
+
+#[test]
+fn rfc6750_s3_the_challenge_names_the_scopes_of_the_object_and_of_the_rule() {
+    let key = Key::new("one", 1);
+    let jwks = serde_json::to_string(&set_document(&[&key])).unwrap();
+    let list = format!(
+        r#"[{{"issuer":"{A}","strategy":"jwt","jwks":{jwks},"required_scope":"own read"}}]"#
+    );
+    let rules = r#"[{"scopes":{"all":["read","write"]}}]"#;
+    let settings = [&base(&list)[..], &[("rules", rules)]].concat();
+    let (issuer, clock) = (Issuer::new(inactive()), Clock::new());
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    let verdict = instance.drive("/", &token(&key, A, "service-b"));
+    let response = verdict.into_result(instance.check.policy()).unwrap_err();
+    assert_eq!(response.status, 403);
+    let mut headers = response.headers.iter();
+    let challenge = headers.find(|(name, _)| *name == "www-authenticate");
+    let (_, challenge) = challenge.unwrap();
+    assert!(
+        challenge.ends_with(r#"scope="read write own""#),
+        "{challenge}"
+    );
+}
+
+#[test]
 fn the_line_at_the_start_says_what_each_issuer_requires() {
     let list = r#"[
         {"issuer":"https://a.example","introspect_url":"https://a.example/i","resource_client_id":"b","resource_client_secret":"sixteen characters","expected_aud":"x"},
-        {"issuer":"https://b.example","introspect_url":"https://b.example/i","resource_client_id":"b","resource_client_secret":"sixteen characters"}
+        {"issuer":"https://b.example","introspect_url":"https://b.example/i","resource_client_id":"b","resource_client_secret":"sixteen characters","opaque_prefix":"b_"}
     ]"#;
     let policy = Policy::new([("issuers".to_owned(), list.to_owned())]).unwrap();
     let summary = policy.summary();

@@ -38,7 +38,8 @@ const SCOPES_KEYS: &[&str] = &["all", "any"];
 type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 type IsValid = fn(&str) -> bool;
 
-/// Parses a rules document. What a rule does not set is as in `default`.
+/// Parses a rules document. What a rule does not set is as in `default`, whose floor holds in any
+/// case.
 pub(crate) fn parse(document: &str, default: &Requirements) -> Result<Rules, RulesError> {
     let whole = |fault| RulesError { rule: None, fault };
     if document.len() > MAX_RULES_BYTES {
@@ -294,7 +295,7 @@ fn parse_requirements(
     )?;
     set(scopes, "all", is_scope_token, &mut requirements.all_scopes)?;
     set(scopes, "any", is_scope_token, &mut requirements.any_scope)?;
-    Ok(requirements)
+    Ok(requirements.with_scopes_of_floor())
 }
 
 fn set<L: From<Vec<String>>>(
