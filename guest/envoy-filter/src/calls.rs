@@ -36,6 +36,14 @@ impl Call {
         }
     }
 
+    fn cluster<'u, H: Host>(&self, upstream: &'u Upstream<H>) -> &'u str {
+        match self {
+            Self::Introspect(_, call) => upstream.cluster_of(call),
+            #[cfg(feature = "jwt")]
+            Self::FetchDocument(_, call) => upstream.cluster_of(call),
+        }
+    }
+
     /// The longest response accepted, in bytes. `for_introspection`: by the settings.
     const fn max_answer_bytes(&self, for_introspection: usize) -> usize {
         match self {
@@ -77,6 +85,8 @@ struct SentCall {
 
 pub(crate) struct Calls<H> {
     upstream: Upstream<H>,
+    /// The cluster that the latest denied call would have gone through.
+    denied: String,
     /// To be sent in a callback of the root context.
     queued: Vec<FlightCall>,
     /// By Envoy's id of the call.
@@ -87,13 +97,15 @@ impl<H: Host> Calls<H> {
     pub(crate) fn new(upstream: Upstream<H>) -> Self {
         Self {
             upstream,
+            denied: String::new(),
             queued: Vec::new(),
             sent: IdMap::default(),
         }
     }
 
-    pub(crate) fn cluster(&self) -> &str {
-        self.upstream.cluster()
+    /// The cluster that Envoy does not have, for the log.
+    pub(crate) fn denied_cluster(&self) -> &str {
+        &self.denied
     }
 
     pub(crate) fn queue(&mut self, call: FlightCall) {
@@ -140,7 +152,14 @@ impl<H: Host> Calls<H> {
                 self.sent.insert(id, sent);
                 None
             }
-            Err(error) => self.complete(call, error.into(), Duration::ZERO, now),
+            Err(error) => {
+                if matches!(error, DispatchError::BadArgument) {
+                    call.call
+                        .cluster(&self.upstream)
+                        .clone_into(&mut self.denied);
+                }
+                self.complete(call, error.into(), Duration::ZERO, now)
+            }
         }
     }
 

@@ -14,12 +14,12 @@ const WHOAMI_PATH: &str = "whoami_path";
 const ISSUER_CLUSTER: &str = "issuer_cluster";
 const FILTER_STATE_KEY: &str = "filter_state";
 
-/// The cluster of an `https` issuer, as in the shipped `envoy.yaml`.
+/// The cluster for calls with `https`, as in the shipped `envoy.yaml`.
 pub const HTTPS_CLUSTER: &str = "issuer_https";
-/// The cluster of an `http` issuer, as in the shipped `envoy.yaml`.
+/// The cluster for calls with `http`, as in the shipped `envoy.yaml`.
 pub const HTTP_CLUSTER: &str = "issuer_http";
 
-/// Scheme, host and port of the issuer.
+/// Scheme, host and port of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Whether to use TLS.
@@ -35,6 +35,36 @@ impl Origin {
             authority: url[Position::BeforeHost..Position::BeforePath].to_owned(),
         }
     }
+
+    /// Whether this is where a call goes.
+    pub(crate) fn is(&self, https: bool, authority: &str) -> bool {
+        self.https == https && self.authority == authority
+    }
+}
+
+/// A cluster for the calls to one origin. It may add credentials, and may verify the certificate of
+/// one host whatever host a call is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerCluster {
+    /// Its name.
+    pub name: String,
+    /// No other call goes through it.
+    pub origin: Origin,
+}
+
+impl IssuerCluster {
+    /// `None`: it is not set, or no call is ever made.
+    fn read(name: Option<String>, policy: &Policy) -> Result<Option<Self>, Problem> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let origin = policy.only_origin()?;
+        let url = origin.and_then(|origin| Url::parse(&origin.ascii_serialization()).ok());
+        Ok(url.map(|url| Self {
+            name,
+            origin: Origin::of(&url),
+        }))
+    }
 }
 
 /// A valid configuration.
@@ -42,10 +72,10 @@ impl Origin {
 pub struct Config {
     /// What is required of a token.
     pub policy: Policy,
-    /// The issuer's origin. `None`: no call is ever made.
+    /// The origin that is called first. `None`: no call is ever made.
     pub issuer: Option<Origin>,
-    /// The cluster that reaches the issuer, if it is not one of the shipped ones.
-    pub issuer_cluster: Option<String>,
+    /// `None`: all calls go through the shipped clusters.
+    pub issuer_cluster: Option<IssuerCluster>,
     /// Whether granted requests get filter state, not only refused ones.
     pub has_filter_state: bool,
     /// The path whose requests the filter answers itself.
@@ -96,6 +126,7 @@ impl Config {
         let mut values = read_environment(environment)?;
         merge_configuration(&mut values, configuration)?;
         values.check_keys(&[SETTINGS, ENVOY_SETTINGS])?;
+        let cluster_source = values.source(ISSUER_CLUSTER).unwrap_or_default();
         let issuer_cluster = values.take(ISSUER_CLUSTER)?;
         let whoami_path = values.take(WHOAMI_PATH)?;
         let has_filter_state = has_filter_state(&mut values)?;
@@ -106,6 +137,8 @@ impl Config {
             return Err(ConfigError::NotAPath);
         }
         let policy = Policy::from_values(&values, SettingSource::EnvoyEnvironment)?;
+        let issuer_cluster = IssuerCluster::read(issuer_cluster, &policy)
+            .map_err(|problem| SettingsError::new(ISSUER_CLUSTER, problem).at(cluster_source))?;
         Ok(Self {
             issuer: policy.issuer_url().map(Origin::of),
             policy,
@@ -229,7 +262,125 @@ mod tests {
         .unwrap();
         assert_eq!(config.policy.timeout().as_secs(), 3);
         assert_eq!(config.whoami_path.as_deref(), Some("/me"));
-        assert_eq!(config.issuer_cluster.as_deref(), Some("idp"));
+        let cluster = IssuerCluster {
+            name: "idp".to_owned(),
+            origin: Origin {
+                https: true,
+                authority: "i".to_owned(),
+            },
+        };
+        assert_eq!(config.issuer_cluster, Some(cluster));
+    }
+
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn issuer_cluster_is_for_the_origin_of_introspection() {
+        let cluster_for = |more: &[(&str, &str)]| {
+            let cluster = [("WORKOUT18_ISSUER_CLUSTER", "idp")];
+            let base = ENVIRONMENT
+                .iter()
+                .filter(|(name, _)| !name.ends_with("_URL"));
+            let environment = base.chain(&cluster).chain(more);
+            let environment = environment.map(|(name, value)| ((*name).into(), (*value).into()));
+            Config::read(b"", environment)
+                .map(|config| config.issuer_cluster.map(|cluster| cluster.origin))
+                .map_err(|error| error.to_string())
+        };
+        let jwt = [
+            ("WORKOUT18_EXPECTED_AUD", "b"),
+            ("WORKOUT18_EXPECTED_ISSUER", "https://x"),
+        ];
+        let introspect = ("WORKOUT18_INTROSPECT_URL", "https://i:8443/introspect");
+        let keys = ("WORKOUT18_JWKS_URL", "http://localhost:8080/keys");
+        let (auto, only_jwt) = (
+            ("WORKOUT18_STRATEGY", "auto"),
+            ("WORKOUT18_STRATEGY", "jwt"),
+        );
+        let issuer = ("WORKOUT18_ISSUER", "https://x/oauth2");
+        let endpoint = ("WORKOUT18_INTROSPECT_ORIGIN", "https://i:443");
+        let rows: [(&[(&str, &str)], _); 6] = [
+            (&[introspect], Some((true, "i:8443"))),
+            (
+                &[introspect, keys, auto, jwt[0], jwt[1]],
+                Some((true, "i:8443")),
+            ),
+            (
+                &[keys, only_jwt, jwt[0], jwt[1]],
+                Some((false, "localhost:8080")),
+            ),
+            (&[issuer, auto, jwt[0]], Some((true, "x"))),
+            (&[issuer, endpoint, auto, jwt[0]], Some((true, "i"))),
+            (
+                &[
+                    (
+                        "WORKOUT18_JWKS",
+                        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+                    ),
+                    only_jwt,
+                    jwt[0],
+                    jwt[1],
+                ],
+                None,
+            ),
+        ];
+        for (more, origin) in rows {
+            let origin = origin.map(|(https, authority)| Origin {
+                https,
+                authority: authority.to_owned(),
+            });
+            assert_eq!(cluster_for(more), Ok(origin), "{more:?}");
+        }
+    }
+
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn issuer_cluster_is_refused_where_it_would_lead_to_several_issuers() {
+        let cluster_for = |[one, other]: [&str; 2]| {
+            let issuers = format!("[{{{one}}},{{{other}}}]");
+            let environment = [
+                ("WORKOUT18_ISSUER_CLUSTER", "idp"),
+                ("WORKOUT18_EXPECTED_AUD", "b"),
+                ("WORKOUT18_ISSUERS", issuers.as_str()),
+            ];
+            let environment = environment.map(|(name, value)| (name.into(), value.into()));
+            Config::read(b"", environment)
+                .map(|config| {
+                    config
+                        .issuer_cluster
+                        .map(|cluster| cluster.origin.authority)
+                })
+                .map_err(|error| error.to_string())
+        };
+        let basic =
+            r#""client_auth":"basic","resource_client_id":"b","resource_client_secret":"s3cr3t""#;
+        let added = r#""client_auth":"none","resource_client_id":"b""#;
+        let jwt = r#""strategy":"jwt""#;
+        let issuer = |url: &str, members: &str| format!(r#""issuer":"{url}",{members}"#);
+        let (one, one_more) = ("https://x/1", "https://x/2");
+        let several = "setting `issuer_cluster` (WORKOUT18_ISSUER_CLUSTER) must not be set with issuers at several \
+                       origins (https://x, https://y:8443), because it leads to one: leave it unset, and all calls go \
+                       through `issuer_https` and `issuer_http`";
+        let shared = "setting `issuer_cluster` (WORKOUT18_ISSUER_CLUSTER) must not be set with several issuers at one \
+                      origin of which one has `client_auth` = `none`: what the cluster adds for that one would go to \
+                      all of them";
+        let rows = [
+            ([(one, basic), (one_more, basic)], Ok("x")),
+            ([(one, added), (one_more, jwt)], Ok("x")),
+            ([(one, added), ("https://y:8443", jwt)], Ok("x")),
+            ([(one, jwt), ("https://y:8443", basic)], Ok("y:8443")),
+            ([(one, jwt), (one_more, jwt)], Ok("x")),
+            ([(one, jwt), ("https://y:8443", jwt)], Err(several)),
+            ([(one, basic), ("https://y:8443", basic)], Err(several)),
+            ([(one, added), ("https://y:8443", added)], Err(several)),
+            ([(one, added), (one_more, added)], Err(shared)),
+            ([(one, basic), (one_more, added)], Err(shared)),
+        ];
+        for (issuers, expected) in rows {
+            let members = issuers.map(|(url, members)| issuer(url, members));
+            let expected = expected.map(|origin| Some(origin.to_owned()));
+            let read = cluster_for(members.each_ref().map(String::as_str));
+            assert_eq!(read, expected.map_err(str::to_owned), "{issuers:?}");
+        }
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl<H: Host> Dispatcher<H> {
         match event {
             None => {}
             Some(event) if is_denied(event) => {
-                let cluster = self.calls.cluster();
+                let cluster = self.calls.denied_cluster();
                 let line = format!("{event}: there is no Envoy cluster {cluster:?}");
                 self.host.log(LogLevel::Error, &line);
             }

@@ -1,12 +1,12 @@
-//! The way to the issuer, an Envoy cluster: how calls are sent through it, and how to read what
-//! came back.
+//! The way to the issuer, an Envoy cluster for each call: how it is sent through it, and how to read
+//! what came back.
 
 use core::time::Duration;
 
 use smallvec::SmallVec;
 use token_check::{BodyCollector, CallFailure, IssuerCall, IssuerResponse, USER_AGENT};
 
-use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, Origin};
+use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, IssuerCluster, Origin};
 use crate::host::{DispatchError, HeaderMap, Host};
 use crate::local_reply;
 
@@ -59,15 +59,19 @@ pub(crate) struct EndedCall {
 
 pub(crate) struct Upstream<H> {
     host: H,
-    /// `None`: one of the shipped ones.
-    cluster: Option<String>,
+    /// `None`: the shipped ones alone.
+    cluster: Option<IssuerCluster>,
     /// To which the first connection is made.
     issuer: Option<Origin>,
 }
 
 impl<H: Host> Upstream<H> {
-    /// `issuer`: `None` if no call is ever made. `cluster`: if it is not one of the shipped ones.
-    pub(crate) const fn new(host: H, issuer: Option<Origin>, cluster: Option<String>) -> Self {
+    /// `issuer`: `None` if no call is ever made. `cluster`: besides the shipped ones.
+    pub(crate) const fn new(
+        host: H,
+        issuer: Option<Origin>,
+        cluster: Option<IssuerCluster>,
+    ) -> Self {
         Self {
             host,
             cluster,
@@ -75,19 +79,19 @@ impl<H: Host> Upstream<H> {
         }
     }
 
-    /// The cluster of the first connection, for the log.
-    pub(crate) fn cluster(&self) -> &str {
-        let is_https = self.issuer.as_ref().is_none_or(|issuer| issuer.https);
-        self.cluster_for(is_https)
+    /// The cluster that a call goes through.
+    pub(crate) fn cluster_of(&self, call: &impl IssuerCall) -> &str {
+        self.cluster_for(call.is_https(), call.authority())
     }
 
-    fn cluster_for(&self, is_https: bool) -> &str {
-        let shipped = if is_https {
-            HTTPS_CLUSTER
-        } else {
-            HTTP_CLUSTER
-        };
-        self.cluster.as_deref().unwrap_or(shipped)
+    /// What a cluster of the operator adds to calls, and which host it takes for the right one, is
+    /// meant for one origin.
+    fn cluster_for(&self, is_https: bool, authority: &str) -> &str {
+        match &self.cluster {
+            Some(own) if own.origin.is(is_https, authority) => &own.name,
+            _ if is_https => HTTPS_CLUSTER,
+            _ => HTTP_CLUSTER,
+        }
     }
 
     /// `is_warm_up`: only the way to where the call goes.
@@ -114,7 +118,7 @@ impl<H: Host> Upstream<H> {
         let headers: SmallVec<[_; TYPICAL_HEADERS]> =
             headers.into_iter().chain(call.headers()).collect();
         let headers = HeaderMap::from_lines(headers.iter().copied());
-        self.dispatch(call.is_https(), &headers, call.body(), timeout)
+        self.dispatch(self.cluster_of(call), &headers, call.body(), timeout)
     }
 
     /// Warms the way to the issuer up, if any call is ever made.
@@ -141,19 +145,24 @@ impl<H: Host> Upstream<H> {
             (":path", "/"),
             ("user-agent", USER_AGENT),
         ];
-        self.dispatch(is_https, &HeaderMap::from_lines(headers), b"", timeout)
+        let headers = HeaderMap::from_lines(headers);
+        self.dispatch(
+            self.cluster_for(is_https, authority),
+            &headers,
+            b"",
+            timeout,
+        )
     }
 
     fn dispatch(
         &self,
-        is_https: bool,
+        cluster: &str,
         headers: &HeaderMap,
         body: &[u8],
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
         let timeout = timeout.max(MIN_TIMEOUT);
-        self.host
-            .dispatch_call(self.cluster_for(is_https), headers, body, timeout)
+        self.host.dispatch_call(cluster, headers, body, timeout)
     }
 
     /// Reads the response to a call, in its callback.

@@ -8,7 +8,9 @@ use envoy_runner::{Envoy, EnvoyOptions, shipped_config};
 use programs::repository;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
-use verify_stub::{Endpoint, StubClient, StubOptions, StubTls, VerifyStub};
+use verify_stub::{
+    Endpoint, Provider, SigningAlgorithm, StubClient, StubOptions, StubTls, TokenSpec, VerifyStub,
+};
 
 use crate::{
     fixture::{App, Fixture, active, exports, skip_without_envoy},
@@ -345,6 +347,137 @@ async fn f14_credentials_file_a_new_file_rotates_the_secret_without_a_restart_an
         }
     }
     fixture.finish().await;
+}
+
+/// An issuer that also signs tokens.
+async fn signing_issuer() -> VerifyStub {
+    let stub = VerifyStub::start(StubOptions {
+        tls: Some(StubTls::default()),
+        host: Some("localhost".to_owned()),
+        signing_keys: vec![SigningAlgorithm::Es256],
+        ..StubOptions::default()
+    });
+    stub.await.unwrap()
+}
+
+/// What is trusted where two issuers are called.
+fn roots_of(stubs: [&VerifyStub; 2]) -> NamedTempFile {
+    let roots = NamedTempFile::new().unwrap();
+    let pems = stubs.map(|stub| stub.certificate().unwrap().pem.clone());
+    std::fs::write(roots.path(), pems.concat()).unwrap();
+    roots
+}
+
+/// Has `issuer_https` trust these roots.
+fn shipped_cluster_trusting(roots: &NamedTempFile) -> (String, Value) {
+    let context =
+        "/static_resources/clusters/issuer_https/transport_socket/typed_config/common_tls_context";
+    let file = json!({ "filename": roots.path() });
+    (format!("{context}/validation_context/trusted_ca"), file)
+}
+
+#[tokio::test]
+async fn f20_credentials_file_keys_of_another_origin_are_fetched_without_the_secret() {
+    skip_without_envoy!();
+    let (stub, other) = (signing_issuer().await, signing_issuer().await);
+    let roots = roots_of([&stub, &other]);
+    let (directory, overlay) = credentials_file(&roots);
+    let client = stub.client("service-b").clone();
+    replace(&directory, &basic(&client));
+    let settings = owned(&[
+        ("introspect_url", stub.introspect_url()),
+        ("resource_client_id", &client.id),
+        ("issuer_cluster", "issuer_with_credentials"),
+        ("client_auth", "none"),
+        ("strategy", "auto"),
+        ("jwks_url", &other.urls(Provider::New).jwks),
+        ("expected_issuer", stub.issuer()),
+        ("expected_aud", "service-b"),
+    ]);
+    let envoy = Envoy::start(EnvoyOptions {
+        settings,
+        overlay: Some(overlay),
+        overrides: vec![shipped_cluster_trusting(&roots)],
+        ..EnvoyOptions::default()
+    });
+    let envoy = envoy.await.unwrap();
+    let spec = || TokenSpec::default().audience(["service-b"]);
+    let opaque = stub.issue(spec());
+    let jwt = spec().member("iss", stub.issuer());
+    let jwt = other.issue(jwt.jwt(SigningAlgorithm::Es256));
+    for token in [&jwt, &opaque] {
+        let answer = get(envoy.address(), "/data", token).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(authorizations(&stub), [basic(&client)]);
+    assert!(other.counters().jwks >= 1);
+    for request in other.requests() {
+        assert_eq!(request.headers.get("authorization"), None, "{request:?}");
+    }
+    envoy.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn f20_credentials_file_no_issuer_gets_the_secret_of_another_one() {
+    skip_without_envoy!();
+    let (stub, other) = (signing_issuer().await, signing_issuer().await);
+    let roots = roots_of([&stub, &other]);
+    let (directory, overlay) = credentials_file(&roots);
+    let client = stub.client("service-b").clone();
+    replace(&directory, &basic(&client));
+    let start = async |strategy: &str, auth: &str| {
+        let issuers = json!([
+            {
+                "issuer": stub.issuer(),
+                "strategy": "auto",
+                "client_auth": "none",
+                "resource_client_id": client.id,
+            },
+            {
+                "issuer": other.issuer(),
+                "strategy": strategy,
+                "client_auth": auth,
+                "resource_client_id": other.client("service-b").id,
+                "resource_client_secret": other.client("service-b").secret,
+            },
+        ]);
+        Envoy::start(EnvoyOptions {
+            settings: owned(&[
+                ("issuers", &issuers.to_string()),
+                ("issuer_cluster", "issuer_with_credentials"),
+                ("expected_aud", "service-b"),
+            ]),
+            overlay: Some(overlay.clone()),
+            overrides: vec![shipped_cluster_trusting(&roots)],
+            ..EnvoyOptions::default()
+        })
+        .await
+    };
+    for auth in ["basic", "none"] {
+        let started = start("both", auth).await;
+        let output = started.err().expect("it starts").to_string();
+        let error = "setting `issuer_cluster` (WORKOUT18_ISSUER_CLUSTER) must not be set with issuers at several \
+                     origins";
+        assert!(output.contains(error), "{output}");
+    }
+    assert!(other.requests().is_empty());
+
+    let envoy = start("jwt", "basic").await.unwrap();
+    let spec = || TokenSpec::default().audience(["service-b"]);
+    let opaque = stub.issue(spec());
+    let own = stub.issue(spec().jwt(SigningAlgorithm::Es256));
+    let of_other = other.issue(spec().jwt(SigningAlgorithm::Es256));
+    for token in [&own, &of_other, &opaque] {
+        let answer = get(envoy.address(), "/data", token).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(authorizations(&stub), [basic(&client)]);
+    let counters = other.counters();
+    assert!(counters.discovery >= 1 && counters.jwks >= 1);
+    for request in other.requests() {
+        assert_eq!(request.headers.get("authorization"), None, "{request:?}");
+    }
+    envoy.stop().await.unwrap();
 }
 
 #[tokio::test]

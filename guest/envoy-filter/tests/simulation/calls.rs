@@ -346,6 +346,57 @@ fn without_a_cluster_the_call_is_denied_and_the_log_names_the_cluster() {
     assert_eq!(worker.metric("introspections.outcome.denied"), [1]);
 }
 
+#[cfg(feature = "jwt")]
+fn with_keys_at(jwks_url: &str) -> Configuration {
+    Configuration::new(json!({
+        "issuer_cluster": "idp",
+        "strategy": "auto",
+        "jwks_url": jwks_url,
+        "expected_issuer": "https://issuer.example",
+        "expected_aud": "b",
+    }))
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn f20_what_has_another_origin_than_introspection_goes_through_the_shipped_clusters() {
+    for (jwks_url, cluster) in [
+        ("https://issuer.example/keys", "idp"),
+        ("https://issuer.example:444/keys", "issuer_https"),
+        ("https://keys.issuer.example/keys", "issuer_https"),
+        ("http://localhost/keys", "issuer_http"),
+    ] {
+        let mut worker = Worker::starting(&SharedStore::default());
+        assert!(worker.configure(&with_keys_at(jwks_url)));
+        worker.advance(ms(1));
+        let _stream = worker.request(request("a"));
+        worker.run_posted();
+        let calls = worker.calls();
+        let mut calls: Vec<_> = (calls.iter())
+            .map(|call| (call.header(":method").unwrap(), call.cluster.as_str()))
+            .collect();
+        calls.sort_unstable();
+        let expected = [("GET", cluster), ("HEAD", "idp"), ("POST", "idp")];
+        assert_eq!(calls, expected, "{jwks_url}");
+    }
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn the_log_names_the_cluster_that_a_denied_call_for_keys_needs() {
+    let mut worker = Worker::starting(&SharedStore::default());
+    assert!(worker.configure(&with_keys_at("https://keys.issuer.example/keys")));
+    worker.log();
+    // The warm-up's, and that of the call.
+    worker
+        .faults()
+        .dispatch
+        .extend([DispatchError::BadArgument; 2]);
+    worker.advance(ms(1));
+    let line = r#"issuer_call_denied: no response from the issuer: this host does not allow the call: there is no Envoy cluster "issuer_https""#;
+    assert_eq!(worker.log(), [(LogLevel::Error, line.to_owned())]);
+}
+
 #[test]
 fn a_call_that_envoy_refuses_is_retried_after_a_warm_up() {
     for error in [DispatchError::InternalFailure, DispatchError::Other] {

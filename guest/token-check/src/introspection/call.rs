@@ -67,7 +67,6 @@ pub(crate) struct Credentials {
     /// RFC 6749 section 2.3.1: credentials go into this header, or to the end of the form.
     authorization: Option<Zeroizing<String>>,
     form: Zeroizing<String>,
-    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "nothing is signed"))]
     assertions: Option<ClientAssertions>,
     kind: CredentialsKind,
 }
@@ -116,6 +115,13 @@ impl Credentials {
             assertions,
             kind,
         }
+    }
+}
+
+impl Credentials {
+    /// Whether calls have none, because something on the way to the issuer adds them.
+    pub(crate) fn are_added_on_the_way(&self) -> bool {
+        self.authorization.is_none() && self.form.is_empty() && self.assertions.is_none()
     }
 }
 

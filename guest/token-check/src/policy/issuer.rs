@@ -108,6 +108,12 @@ impl Discovery {
         self.issuer.url()
     }
 
+    /// Where the introspection endpoint is expected.
+    pub(super) fn endpoint_origin(&self) -> url::Origin {
+        let own = || self.issuer.url.origin();
+        self.endpoint_origin.clone().unwrap_or_else(own)
+    }
+
     /// Where the metadata may be, in the order in which to try.
     pub(crate) fn metadata_urls(&self) -> Vec<Url> {
         metadata_urls(self.issuer.url())

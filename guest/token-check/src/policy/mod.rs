@@ -10,6 +10,7 @@ mod issuer;
 mod issuers;
 mod names;
 mod one_of;
+mod only_origin;
 mod requirements;
 mod resource_metadata;
 mod rules;
@@ -547,8 +548,7 @@ impl Policy {
     /// A key with which it does not.
     #[cfg(feature = "jwt")]
     pub fn check_signatures(&self, host: &dyn SignatureHost) -> Result<(), SettingsError> {
-        let all = core::iter::once(self).chain(self.others.iter().map(|other| &**other));
-        for policy in all {
+        for policy in self.each() {
             let credentials = policy.credentials.as_ref();
             if !credentials.is_none_or(|credentials| credentials.are_signed_by(host)) {
                 let error = SettingsError::new(settings::CLIENT_KEY.key, Problem::HostSignsNot);
@@ -579,6 +579,11 @@ impl Policy {
     /// With several issuers: the policies of all but the first.
     pub(crate) const fn others(&self) -> &[Arc<Self>] {
         &self.others
+    }
+
+    /// The policy of each issuer.
+    fn each(&self) -> impl Iterator<Item = &Self> {
+        core::iter::once(self).chain(self.others.iter().map(|other| &**other))
     }
 
     /// Whether any token is verified here.

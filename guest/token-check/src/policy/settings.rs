@@ -297,7 +297,7 @@ pub const ENVOY_SETTINGS: &[Setting] = &[
         kind: Kind::String,
         default: Some(""),
         #[cfg(not(target_family = "wasm"))]
-        meaning: "The Envoy cluster of the issuer. If not set, `issuer_https` or `issuer_http` by the scheme of `introspect_url`.",
+        meaning: "The Envoy cluster for the calls to the origin of the introspection endpoint. If not set, and for calls to any other origin: `issuer_https` or `issuer_http`, by the scheme of the URL.",
     },
     Setting {
         key: "filter_state",

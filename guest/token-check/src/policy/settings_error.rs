@@ -125,6 +125,10 @@ pub enum Problem {
         /// As in [`Problem::NotRequired`].
         rule: Option<String>,
     },
+    /// A way to one origin, and issuers at several, of which two.
+    SeveralOrigins([String; 2]),
+    /// Credentials that the way to the issuer adds, and several issuers at its end.
+    SharedCredentials,
     /// A rule names an issuer that is not in the list.
     UnknownToRule(String),
     /// This build takes one issuer.
@@ -363,6 +367,15 @@ impl fmt::Display for SettingsError {
                 "belongs into the objects of `issuers`: with several issuers, each has its own",
             ),
             Problem::IssuerTwice => f.write_str("is the one of another object too"),
+            Problem::SeveralOrigins([one, other]) => write!(
+                f,
+                "must not be set with issuers at several origins ({one}, {other}), because it leads to one: leave it \
+                 unset, and all calls go through `issuer_https` and `issuer_http`"
+            ),
+            Problem::SharedCredentials => f.write_str(
+                "must not be set with several issuers at one origin of which one has `client_auth` = `none`: what the \
+                 cluster adds for that one would go to all of them",
+            ),
             Problem::UnknownToRule(rule) => {
                 write!(f, "does not have an issuer that {rule} names: no token would do")
             }
