@@ -23,8 +23,7 @@ impl<W> AuthCheck<W> {
         let Ok(credentials) = bearer::credentials(request, max_bytes, accepts_dpop) else {
             return Ok(0);
         };
-        let token = core::str::from_utf8(credentials.token).unwrap_or_default();
-        let claimed = claimed_issuer(token);
+        let claimed = claimed_issuer(credentials.token);
         let foreign = |reason, issuer, requirements| {
             Err(Foreign {
                 reason,

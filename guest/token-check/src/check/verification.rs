@@ -4,13 +4,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::documents::Need;
-use super::flight::{About, RequestContext};
+use super::flight::{About, Presented};
 use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::decision::{Decision, Refusal, decide};
 use crate::introspection::{Detail, Facts, Fault, IssuerResponse, KeysFault, unexpected_status};
-use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
+use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, KnownHeader, Typ};
 use crate::memory::{AGELESS, CachedFacts, Fetch, SharedDocument, Voucher};
 use crate::policy::KeySource;
 use crate::reason::Reason;
@@ -68,8 +68,8 @@ impl<W> IssuerCheck<W> {
     }
 
     /// How to learn about the token of this request, whatever it takes to read a response about it.
-    pub(super) fn need_of_token(&mut self, context: &mut RequestContext, now: Now) -> Need {
-        let introspect = Need::Flight(About::Token(context.key));
+    pub(super) fn need_of_token(&mut self, presented: &Presented<'_>, now: Now) -> Need {
+        let introspect = Need::Flight(About::Token(presented.key));
         if let Some(need) = self.needs_metadata(now) {
             return need;
         }
@@ -77,11 +77,8 @@ impl<W> IssuerCheck<W> {
         let Some(how) = how.filter(|how| !how.introspects_all()) else {
             return introspect;
         };
-        let token = Arc::clone(&context.token);
-        let jws = match core::str::from_utf8(token.secret())
-            .ok()
-            .and_then(Jws::parse)
-        {
+        let known = self.documents.header.as_ref();
+        let jws = match Jws::parse_bytes(presented.token, known) {
             None if how.takes_opaque() => return introspect,
             None => return Need::Refuse(Reason::NotAJwt, None),
             Some(Err(problem)) => return Need::Refuse(refused(problem), None),
@@ -102,50 +99,49 @@ impl<W> IssuerCheck<W> {
         };
         // Before any call: a token of somebody else must not make us fetch keys.
         let issuer = facts.claims().and_then(|claims| claims.issuer());
-        let issuers = context.requirements.issuers.as_slice();
+        let requirements = presented.requirements;
+        let issuers = requirements.issuers.as_slice();
         if !issuers.iter().any(|known| Some(known.as_str()) == issuer) {
             let reason = Reason::WrongIssuer;
-            let refusal = Refusal::new(reason, Arc::clone(&context.requirements));
+            let refusal = Refusal::new(reason, Arc::clone(requirements));
             let refused = Decision::Refused(refusal);
-            let event =
-                (self.lookup.log).decided(&refused, facts.claims(), &context.requirements, now);
+            let event = (self.lookup.log).decided(&refused, facts.claims(), requirements, now);
             return Need::Refuse(reason, event);
         }
-        let arrived = context.deadline.saturating_sub(self.policy.timeout());
+        let arrived = (presented.deadline).saturating_sub(self.policy.timeout());
         let voucher = match self.verify(&jws, arrived, now) {
             Found::Verified(true, voucher) => voucher,
             Found::Verified(false, _) => return Need::Refuse(Reason::InvalidSignature, None),
             Found::NoKey(need) => return need,
         };
+        if !(self.documents.header.as_ref()).is_some_and(|known| known.is_of(&jws)) {
+            self.documents.header = Some(KnownHeader::of(&jws));
+        }
         let is_confirmed =
             (self.policy.verification()).is_some_and(|how| how.introspects_verified());
         if is_confirmed {
-            let now = now.unix_seconds();
-            let possession = &context.possession;
-            let decision = decide(&facts, &context.requirements, possession, &self.policy, now);
+            let possession = presented.possession;
+            let unix = now.unix_seconds();
+            let decision = decide(&facts, requirements, possession, &self.policy, unix);
             // The issuer may say to which key the token is bound where the token does not.
             let is_bound = facts.claims().is_some_and(|claims| claims.is_key_bound());
             let may_be_bound =
                 |refusal: &Refusal| !is_bound && refusal.reason().is_about_possession();
             return match decision {
                 Decision::Refused(refusal) if may_be_bound(&refusal) => {
-                    context.verified = Some((facts, voucher));
-                    introspect
+                    Need::Confirm(facts, voucher)
                 }
-                Decision::Granted(_) => {
-                    context.verified = Some((facts, voucher));
-                    introspect
-                }
+                Decision::Granted(_) => Need::Confirm(facts, voucher),
                 Decision::Refused(_) | Decision::Answered(_) => Need::Facts(facts),
             };
         }
-        self.lookup.known.note(context.key, true);
+        self.lookup.known.note(presented.key, true);
         let cached = CachedFacts {
             facts: facts.clone(),
             voucher,
             called: AGELESS,
         };
-        self.lookup.cache.insert(context.key, cached);
+        self.lookup.cache.insert(presented.key, cached);
         Need::Facts(facts)
     }
 

@@ -178,8 +178,9 @@ impl FactsCache {
 
     /// Whether the cache holds a newer result.
     pub(crate) fn has_newer(&self, key: TokenKey, other: &CachedFacts) -> bool {
-        self.get(key)
-            .is_some_and(|cached| cached.called > other.called)
+        // Nothing is newer than what does not age.
+        let cached = (other.called != AGELESS).then(|| self.get(key)).flatten();
+        cached.is_some_and(|cached| cached.called > other.called)
     }
 
     /// Stores the newest result for a token and drops older ones.
