@@ -27,6 +27,9 @@ pub struct AuthCheck<W> {
     /// Of the only issuer, or of the first one. It also decides about requests without a token.
     first: IssuerCheck<W>,
     others: Vec<IssuerCheck<W>>,
+    /// The numbers of those that get opaque tokens on some route.
+    #[cfg(feature = "jwt")]
+    for_opaque: Vec<usize>,
 }
 
 impl<W> AuthCheck<W> {
@@ -35,12 +38,26 @@ impl<W> AuthCheck<W> {
     #[must_use]
     pub fn new(policy: Policy, seed: [u8; 16]) -> Self {
         let others = policy.others().iter().zip(1..);
-        Self {
+        let check = Self {
             others: others
                 .map(|(policy, number)| IssuerCheck::new(policy.clone(), number, seed))
                 .collect(),
             first: IssuerCheck::new(policy.into(), 0, seed),
-        }
+            #[cfg(feature = "jwt")]
+            for_opaque: Vec::new(),
+        };
+        #[cfg(feature = "jwt")]
+        let check = Self {
+            for_opaque: check.all_for_opaque(),
+            ..check
+        };
+        check
+    }
+
+    /// Whether this issuer gets opaque tokens on some route.
+    #[cfg(feature = "jwt")]
+    pub(super) fn takes_opaque(&self, number: usize) -> bool {
+        self.for_opaque.contains(&number)
     }
 
     /// Has the host verify signatures where it can, since it is faster than WebAssembly.
@@ -103,10 +120,7 @@ impl<W> AuthCheck<W> {
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         #[cfg(feature = "jwt")]
         if !self.others.is_empty() {
-            return match self.choose(request) {
-                Ok(number) => self.of(number).begin(request, now),
-                Err(foreign) => self.first.refuse(foreign, request, now),
-            };
+            return self.begin_at_one(request, now);
         }
         self.first.begin(request, now)
     }
@@ -228,7 +242,7 @@ impl<W> AuthCheck<W> {
     }
 
     /// A number that no issuer has does not occur: tickets have those of their issuers.
-    fn of(&mut self, number: usize) -> &mut IssuerCheck<W> {
+    pub(super) fn of(&mut self, number: usize) -> &mut IssuerCheck<W> {
         let other = number.checked_sub(1).and_then(|at| self.others.get_mut(at));
         other.unwrap_or(&mut self.first)
     }

@@ -4,23 +4,72 @@
 //! is done with it: it never leads to a URL or a key (RFC 8725 section 3.8). A token that does not
 //! name its issuer is shown to one issuer and to no other.
 
+use std::sync::Arc;
+
 use super::auth_check::AuthCheck;
 use super::issuer_check::Foreign;
+use super::protocol::Step;
 use crate::decision::{RouteAccess, route_access};
 use crate::jose::{ClaimedIssuer, claimed_issuer};
+use crate::memory::TokenKey;
 use crate::policy::{Requirements, Verification};
 use crate::reason::Reason;
-use crate::request::{RequestHead, bearer};
+use crate::request::{Credentials, RequestHead, bearer};
+use crate::time::Now;
 
 impl<W> AuthCheck<W> {
-    /// The number of the issuer that is to decide about this request.
-    pub(super) fn choose<'r>(&self, request: &RequestHead<'r>) -> Result<usize, Foreign<'r>> {
+    /// A request has arrived, and there are several issuers.
+    pub(super) fn begin_at_one(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         let policy = self.policy();
-        let RouteAccess::NeedsToken(requirements) = route_access(request, policy) else {
-            return Ok(0);
-        };
         let (max_bytes, accepts_dpop) = (policy.max_token_bytes(), policy.accepts_dpop());
         let Ok(credentials) = bearer::credentials(request, max_bytes, accepts_dpop) else {
+            return self.of(0).begin(request, now);
+        };
+        let key = self.at(0).key(credentials.token);
+        if let Some((number, requirements)) = self.remembering(key, request) {
+            let check = self.of(number);
+            return check.begin_with(request, requirements, credentials, key, now);
+        }
+        match self.choose(request, credentials) {
+            Ok(number) => self.of(number).begin(request, now),
+            Err(foreign) => self.of(0).refuse(foreign, request, now),
+        }
+    }
+
+    /// The issuer that has facts about this token in memory, and what the route requires, if the token
+    /// would be given to this issuer again: so what it claims need not be read to find a result in
+    /// memory.
+    ///
+    /// Facts are there only if the token was given to the issuer before. A JWT was then named by its
+    /// `iss`, which is part of the token, as it is of the key.
+    fn remembering(
+        &self,
+        key: TokenKey,
+        request: &RequestHead<'_>,
+    ) -> Option<(usize, Arc<Requirements>)> {
+        let mut each = self.each().enumerate();
+        let (number, check, is_verified) = each.find_map(|(number, check)| {
+            let is_verified = check.remembers_as_verified(key)?;
+            Some((number, check, is_verified))
+        })?;
+        let RouteAccess::NeedsToken(requirements) = route_access(request, &check.policy) else {
+            return None;
+        };
+        let mut issuers = requirements.issuers.as_slice().iter();
+        let is_of_route = issuers.any(|known| Some(known.as_str()) == check.policy.only_issuer());
+        // Opaque tokens go to one issuer of the route, and on another route that may be another one.
+        let is_jwt = || is_verified || !self.takes_opaque(number);
+        let is_chosen = is_of_route && (is_jwt() || number == self.for_opaque(&requirements));
+        is_chosen.then_some((number, requirements))
+    }
+
+    /// The number of the issuer that is to decide about this request.
+    fn choose<'r>(
+        &self,
+        request: &RequestHead<'r>,
+        credentials: Credentials<'r>,
+    ) -> Result<usize, Foreign<'r>> {
+        let RouteAccess::NeedsToken(requirements) = route_access(request, self.policy()) else {
             return Ok(0);
         };
         let claimed = claimed_issuer(credentials.token);
@@ -41,6 +90,13 @@ impl<W> AuthCheck<W> {
                 Some(_) | None => foreign(Reason::WrongIssuer, Some(issuer), requirements),
             },
         }
+    }
+
+    /// The issuers that get opaque tokens on some route.
+    pub(super) fn all_for_opaque(&self) -> Vec<usize> {
+        let all = self.policy().all_requirements();
+        all.map(|requirements| self.for_opaque(requirements))
+            .collect()
     }
 
     /// The first issuer of the route that introspects such tokens; if none does, the first, which

@@ -29,14 +29,10 @@ use crate::introspection::ResponseContent;
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
 #[cfg(feature = "jwt")]
 use crate::memory::Voucher;
-use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKeys};
-use crate::policy::Policy;
-#[cfg(feature = "jwt")]
-use crate::policy::Requirements;
+use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKey, TokenKeys};
+use crate::policy::{Policy, Requirements};
 use crate::reason::Reason;
-#[cfg(feature = "jwt")]
-use crate::request::Credentials;
-use crate::request::{RequestHead, Scheme, bearer, traceparent};
+use crate::request::{Credentials, RequestHead, Scheme, bearer, traceparent};
 use crate::secret::AccessToken;
 use crate::time::Now;
 
@@ -139,6 +135,35 @@ impl<W> IssuerCheck<W> {
                 return self.done(refused, context, None, now);
             }
         };
+        let key = self.key(credentials.token);
+        self.begin_with(request, requirements, credentials, key, now)
+    }
+
+    /// The key that stands for this token, which is the same for all issuers.
+    pub(super) fn key(&self, token: &[u8]) -> TokenKey {
+        self.token_keys.key(token)
+    }
+
+    /// Whether a key vouches for the facts about this token in memory. `None`: there are none. They may
+    /// be too old to be used.
+    #[cfg(feature = "jwt")]
+    pub(super) fn remembers_as_verified(&self, key: TokenKey) -> Option<bool> {
+        self.lookup.cache.voucher(key).map(Voucher::is_key)
+    }
+
+    /// A request has arrived that needs a token and has one. `key`: of its token.
+    pub(super) fn begin_with(
+        &mut self,
+        request: &RequestHead<'_>,
+        requirements: Arc<Requirements>,
+        credentials: Credentials<'_>,
+        key: TokenKey,
+        now: Now,
+    ) -> Step<W> {
+        let context = VerdictContext {
+            host: request.authority,
+            ..VerdictContext::default()
+        };
         let token = credentials.token;
         let possession = self.possession(request, credentials.scheme);
         #[cfg(feature = "jwt")]
@@ -164,7 +189,6 @@ impl<W> IssuerCheck<W> {
                 return self.done(Decision::Refused(refusal), context, event, now);
             }
         };
-        let key = self.token_keys.key(token);
         let vouchers = self.documents.vouchers();
         let cache = &self.lookup.cache;
         if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {

@@ -138,6 +138,14 @@ impl FactsCache {
         segments.filter_map(|segment| segment.get(&key)).next()
     }
 
+    /// Who vouches for what is known about a token, however old that is. Does not count as a use.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn voucher(&self, key: TokenKey) -> Option<Voucher> {
+        let segments = [&self.active, &self.inactive].into_iter().flatten();
+        let mut known = segments.filter_map(|segment| segment.peek(&key));
+        Some(known.next()?.voucher)
+    }
+
     pub(crate) fn fresh(
         &self,
         key: TokenKey,

@@ -470,6 +470,14 @@ impl Policy {
         Ok(access.map_or_else(|| Access::Token(Arc::clone(&self.default)), Access::clone))
     }
 
+    /// What tokens must have: by default, and on the routes of rules.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn all_requirements(&self) -> impl Iterator<Item = &Requirements> {
+        let in_rules = self.rules.with_requirements();
+        let in_rules = in_rules.map(|(_, requirements)| requirements);
+        core::iter::once(&*self.default).chain(in_rules)
+    }
+
     /// Where tokens are introspected. `None`: nowhere, or where the metadata of the issuer say.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         self.endpoint_at(self.introspect_url.clone()?)
