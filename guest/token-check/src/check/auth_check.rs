@@ -103,10 +103,7 @@ impl<W> AuthCheck<W> {
     pub fn begin(&mut self, request: &RequestHead<'_>, now: Now) -> Step<W> {
         #[cfg(feature = "jwt")]
         if !self.others.is_empty() || self.first.policy.opaque_prefix().is_some() {
-            return match self.choose(request) {
-                Ok(number) => self.of(number).begin(request, now),
-                Err(foreign) => self.first.refuse(foreign, request, now),
-            };
+            return self.begin_at_one(request, now);
         }
         self.first.begin(request, now)
     }
@@ -228,7 +225,7 @@ impl<W> AuthCheck<W> {
     }
 
     /// A number that no issuer has does not occur: tickets have those of their issuers.
-    fn of(&mut self, number: usize) -> &mut IssuerCheck<W> {
+    pub(super) fn of(&mut self, number: usize) -> &mut IssuerCheck<W> {
         let other = number.checked_sub(1).and_then(|at| self.others.get_mut(at));
         other.unwrap_or(&mut self.first)
     }

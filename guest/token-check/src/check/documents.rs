@@ -9,7 +9,8 @@ use super::flight::{About, FlightResult, SharedResult};
 use super::log_event::LogEvent;
 use super::unavailable::Unavailable;
 use crate::introspection::Facts;
-use crate::memory::{KeyRing, MetadataSchedule, Vouchers};
+use crate::jose::KnownHeader;
+use crate::memory::{KeyRing, MetadataSchedule, Voucher, Vouchers};
 use crate::policy::{KeySource, Policy};
 use crate::reason::Reason;
 
@@ -19,6 +20,8 @@ pub(super) enum Need {
     Flight(About),
     /// It is known: its signature was verified.
     Facts(Facts),
+    /// By a flight for the token: its signature was verified, and the issuer is to confirm it.
+    Confirm(Facts, Voucher),
     /// Not at all: it is refused.
     Refuse(Reason, Option<LogEvent>),
     /// Not now.
@@ -33,6 +36,8 @@ pub(super) struct Documents {
     pub(super) keys_url: Option<Arc<Url>>,
     /// `None`: all tokens are introspected.
     pub(super) ring: Option<KeyRing>,
+    /// Of the token that was verified last.
+    pub(super) header: Option<KnownHeader>,
     none: Vouchers,
     /// A fetch for which requests wait, and that the host has not begun.
     pub(super) wanted: Option<DocumentFlight>,
@@ -110,6 +115,7 @@ impl Documents {
                 Some(KeySource::Discovered | KeySource::Set(_)) | None => None,
             },
             ring: policy.verification().map(KeyRing::new),
+            header: None,
             none: Vouchers::default(),
             wanted: None,
             is_rotating: false,

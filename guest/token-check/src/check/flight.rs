@@ -87,7 +87,35 @@ pub(super) struct RequestContext {
     pub(super) verified: Option<(Facts, Voucher)>,
 }
 
+/// What the request of a token asks, for as long as it does not wait.
+#[derive(Clone, Copy)]
+pub(super) struct Presented<'a> {
+    pub(super) key: TokenKey,
+    pub(super) token: &'a [u8],
+    pub(super) requirements: &'a Arc<Requirements>,
+    pub(super) possession: &'a Possession,
+    /// To be used once.
+    #[cfg(feature = "jwt")]
+    pub(super) proof: Option<ProofId>,
+    pub(super) deadline: Duration,
+    /// For the audit line.
+    pub(super) host: Option<&'a [u8]>,
+}
+
 impl RequestContext {
+    pub(super) fn presented(&self) -> Presented<'_> {
+        Presented {
+            key: self.key,
+            token: self.token.secret(),
+            requirements: &self.requirements,
+            possession: &self.possession,
+            #[cfg(feature = "jwt")]
+            proof: self.proof,
+            deadline: self.deadline,
+            host: self.host.as_deref(),
+        }
+    }
+
     /// Whether the token was verified, and the issuer is to confirm it. Its word alone is not what
     /// instances share.
     pub(super) const fn is_verified(&self) -> bool {

@@ -9,7 +9,7 @@ use super::audit::{self, AuditContext};
 use super::documents::{Documents, Need};
 use super::flight::{
     About, Flight, FlightFault, FlightResult, FlightState, FlightTable, NextTurn, Parked,
-    PendingRequest, Purpose, RequestContext, SharedResult, StoreRead,
+    PendingRequest, Presented, Purpose, RequestContext, SharedResult, StoreRead,
 };
 use super::log_event::LogEvent;
 use super::lookup::{INITIAL_BACKOFF, Lookup, Next};
@@ -27,14 +27,12 @@ use crate::decision::{Decision, Possession, Refusal, RouteAccess, decide, route_
 #[cfg(not(feature = "jwt"))]
 use crate::introspection::ResponseContent;
 use crate::introspection::{CallFailure, Facts, IssuerResponse};
-use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKeys};
-use crate::policy::Policy;
 #[cfg(feature = "jwt")]
-use crate::policy::Requirements;
+use crate::memory::Voucher;
+use crate::memory::{DerivedKeys, SharedStore, Sharing, SlotState, TokenKey, TokenKeys};
+use crate::policy::{Policy, Requirements};
 use crate::reason::Reason;
-#[cfg(feature = "jwt")]
-use crate::request::Credentials;
-use crate::request::{RequestHead, Scheme, bearer, traceparent};
+use crate::request::{Credentials, RequestHead, Scheme, bearer, traceparent};
 use crate::secret::AccessToken;
 use crate::time::Now;
 
@@ -46,6 +44,17 @@ pub(super) struct Foreign<'r> {
     pub(super) requirements: Arc<Requirements>,
     /// What it names.
     pub(super) issuer: Option<String>,
+}
+
+/// What a request waits for.
+enum Wait {
+    /// This flight.
+    Flight(About),
+    /// The issuer's word on a token whose signature was verified.
+    #[cfg(feature = "jwt")]
+    Confirm(Facts, Voucher),
+    #[cfg(feature = "jwt")]
+    Unavailable(Unavailable),
 }
 
 /// The auth check of one issuer.
@@ -96,8 +105,8 @@ impl<W> IssuerCheck<W> {
 
     #[cfg(not(feature = "jwt"))]
     #[expect(clippy::unused_self, reason = "as with the feature")]
-    const fn need(&mut self, context: &mut RequestContext, _: Now) -> Need {
-        Need::Flight(About::Token(context.key))
+    const fn need(&mut self, presented: &Presented<'_>, _: Now) -> Need {
+        Need::Flight(About::Token(presented.key))
     }
 
     /// No response is signed.
@@ -126,6 +135,34 @@ impl<W> IssuerCheck<W> {
                 return self.done(refused, context, None, now);
             }
         };
+        let key = self.key(credentials.token);
+        self.begin_with(request, requirements, credentials, key, now)
+    }
+
+    /// The key that stands for this token, which is the same for all issuers.
+    pub(super) fn key(&self, token: &[u8]) -> TokenKey {
+        self.token_keys.key(token)
+    }
+
+    /// Whether a key vouches for the facts about this token in memory, however old they are.
+    #[cfg(feature = "jwt")]
+    pub(super) fn has_verified(&self, key: TokenKey) -> bool {
+        self.lookup.cache.voucher(key).is_some_and(Voucher::is_key)
+    }
+
+    /// A request has arrived that needs a token and has one. `key`: of its token.
+    pub(super) fn begin_with(
+        &mut self,
+        request: &RequestHead<'_>,
+        requirements: Arc<Requirements>,
+        credentials: Credentials<'_>,
+        key: TokenKey,
+        now: Now,
+    ) -> Step<W> {
+        let context = VerdictContext {
+            host: request.authority,
+            ..VerdictContext::default()
+        };
         let token = credentials.token;
         let possession = self.possession(request, credentials.scheme);
         #[cfg(feature = "jwt")]
@@ -151,7 +188,6 @@ impl<W> IssuerCheck<W> {
                 return self.done(Decision::Refused(refusal), context, event, now);
             }
         };
-        let key = self.token_keys.key(token);
         let vouchers = self.documents.vouchers();
         let cache = &self.lookup.cache;
         if let Some(facts) = cache.fresh(key, &requirements, vouchers, &self.policy, now) {
@@ -168,7 +204,22 @@ impl<W> IssuerCheck<W> {
             let event = (self.lookup.log).decided(&decision, context.claims, &requirements, now);
             return self.done(decision, context, event, now);
         }
-        let host = request.authority.filter(|_| self.policy.audits());
+        let presented = Presented {
+            key,
+            token,
+            requirements: &requirements,
+            possession: &possession,
+            #[cfg(feature = "jwt")]
+            proof,
+            deadline: now.monotonic.saturating_add(self.policy.timeout()),
+            host: request.authority.filter(|_| self.policy.audits()),
+        };
+        // A token that is verified here does not wait, and is not copied.
+        let wait = match self.answer(&presented, now) {
+            Ok(step) => return step,
+            Err(wait) => wait,
+        };
+        let (deadline, host) = (presented.deadline, presented.host.map(Into::into));
         let context = RequestContext {
             issuer: self.number,
             key,
@@ -177,15 +228,15 @@ impl<W> IssuerCheck<W> {
             possession,
             #[cfg(feature = "jwt")]
             proof,
-            deadline: now.monotonic.saturating_add(self.policy.timeout()),
+            deadline,
             traceparent: traceparent::parent(request.traceparent),
-            host: host.map(Into::into),
+            host,
             is_known: self.lookup.known.contains(key),
             #[cfg(feature = "jwt")]
             verified: None,
         };
         let place = self.admission.waiting.take(context.is_known);
-        self.lead_or_join(context, place, now)
+        self.wait(context, wait, place, now)
     }
 
     /// A token of no issuer of the policy.
@@ -354,7 +405,7 @@ impl<W> IssuerCheck<W> {
                     latency: *latency,
                     ..context.into()
                 };
-                self.decided(context, &facts.facts, verdict, now)
+                self.decided(&context.presented(), &facts.facts, verdict, now)
             }
             Some(FlightResult::Fault(fault)) => {
                 // Nobody called.
@@ -393,13 +444,13 @@ impl<W> IssuerCheck<W> {
             cache: Some(CacheStatus::Hit),
             ..context.into()
         };
-        self.decided(context, &facts, verdict, now)
+        self.decided(&context.presented(), &facts, verdict, now)
     }
 
     fn lead_or_join_again(&mut self, request: PendingRequest, now: Now) -> Step<W> {
         if !matches!(request.result.about(), About::Token(_)) {
             // With keys, a token is verified without a call, however late the host resumes it.
-            return self.lead_or_join(request.context, Some(request.place), now);
+            return self.lead_or_join(request.context, request.place, now);
         }
         // Otherwise its call would not end in time, and everybody who comes would wait for that.
         let needed = match self.flights.in_progress(About::Token(request.context.key)) {
@@ -409,13 +460,51 @@ impl<W> IssuerCheck<W> {
         if now.monotonic.saturating_add(needed) >= request.deadline() {
             return self.on_deadline(&request, now);
         }
-        self.lead_or_join(request.context, Some(request.place), now)
+        self.lead_or_join(request.context, request.place, now)
+    }
+
+    fn lead_or_join(&mut self, context: RequestContext, place: Place, now: Now) -> Step<W> {
+        match self.answer(&context.presented(), now) {
+            Ok(step) => step,
+            Err(wait) => self.wait(context, wait, Some(place), now),
+        }
+    }
+
+    /// Answers a request if nobody has to be asked about its token, else tells what it needs.
+    fn answer(&mut self, presented: &Presented<'_>, now: Now) -> Result<Step<W>, Wait> {
+        match self.need(presented, now) {
+            Need::Flight(about) => Err(Wait::Flight(about)),
+            #[cfg(feature = "jwt")]
+            Need::Confirm(facts, voucher) => Err(Wait::Confirm(facts, voucher)),
+            #[cfg(feature = "jwt")]
+            Need::Unavailable(unavailable) => Err(Wait::Unavailable(unavailable)),
+            #[cfg(feature = "jwt")]
+            Need::Facts(facts) => {
+                let verdict = VerdictContext {
+                    cache: Some(CacheStatus::Verified),
+                    ..presented.into()
+                };
+                Ok(self.decided(presented, &facts, verdict, now))
+            }
+            #[cfg(feature = "jwt")]
+            Need::Refuse(reason, event) => {
+                let refusal = Refusal::new(reason, Arc::clone(presented.requirements))
+                    .of(presented.possession.scheme);
+                let refused = Decision::Refused(refusal);
+                Ok(self.done(refused, presented.into(), event, now))
+            }
+        }
     }
 
     /// `place`: none is free, so the request cannot wait.
-    fn lead_or_join(
+    #[cfg_attr(
+        not(feature = "jwt"),
+        expect(unused_mut, reason = "nothing is verified")
+    )]
+    fn wait(
         &mut self,
         mut context: RequestContext,
+        wait: Wait,
         place: Option<Place>,
         now: Now,
     ) -> Step<W> {
@@ -426,24 +515,15 @@ impl<W> IssuerCheck<W> {
                 reason = "there is one way only"
             )
         )]
-        let about = match self.need(&mut context, now) {
-            Need::Flight(about) => about,
+        let about = match wait {
+            Wait::Flight(about) => about,
             #[cfg(feature = "jwt")]
-            Need::Facts(facts) => {
-                let verdict = VerdictContext {
-                    cache: Some(CacheStatus::Verified),
-                    ..(&context).into()
-                };
-                return self.decided(&context, &facts, verdict, now);
+            Wait::Confirm(facts, voucher) => {
+                context.verified = Some((facts, voucher));
+                About::Token(context.key)
             }
             #[cfg(feature = "jwt")]
-            Need::Refuse(reason, event) => {
-                let refusal = Refusal::new(reason, Arc::clone(&context.requirements))
-                    .of(context.possession.scheme);
-                return self.done(Decision::Refused(refusal), (&context).into(), event, now);
-            }
-            #[cfg(feature = "jwt")]
-            Need::Unavailable(unavailable) => {
+            Wait::Unavailable(unavailable) => {
                 return self.unavailable(&context, true, unavailable, now);
             }
         };
@@ -664,7 +744,7 @@ impl<W> IssuerCheck<W> {
                 latency,
                 ..context.into()
             };
-            return self.decided(context, &facts, verdict, now);
+            return self.decided(&context.presented(), &facts, verdict, now);
         }
         let refusal = Refusal::new(unavailable.reason, Arc::clone(&context.requirements))
             .retry_after(unavailable.retry_after);
@@ -683,17 +763,17 @@ impl<W> IssuerCheck<W> {
 
     fn decided(
         &mut self,
-        context: &RequestContext,
+        presented: &Presented<'_>,
         facts: &Facts,
         verdict: VerdictContext<'_>,
         now: Now,
     ) -> Step<W> {
-        let requirements = &context.requirements;
-        let (possession, unix) = (&context.possession, now.unix_seconds());
+        let (requirements, possession) = (presented.requirements, presented.possession);
+        let unix = now.unix_seconds();
         let decision = decide(facts, requirements, possession, &self.policy, unix);
         #[cfg(feature = "jwt")]
         let decision =
-            (self.proofs).spend(decision, context.proof, requirements, &self.policy, now);
+            (self.proofs).spend(decision, presented.proof, requirements, &self.policy, now);
         let claims = facts.claims();
         let event = if verdict.cache == Some(CacheStatus::Stale) {
             self.lookup.log.stale(now)
@@ -742,12 +822,18 @@ impl<W> IssuerCheck<W> {
     }
 }
 
-impl<'a> From<&'a RequestContext> for VerdictContext<'a> {
-    fn from(context: &'a RequestContext) -> Self {
+impl<'a> From<&Presented<'a>> for VerdictContext<'a> {
+    fn from(presented: &Presented<'a>) -> Self {
         Self {
-            host: context.host.as_deref(),
-            token: Some(context.token.secret()),
+            host: presented.host,
+            token: Some(presented.token),
             ..Self::default()
         }
+    }
+}
+
+impl<'a> From<&'a RequestContext> for VerdictContext<'a> {
+    fn from(context: &'a RequestContext) -> Self {
+        (&context.presented()).into()
     }
 }

@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use super::documents::Need;
-use super::flight::{About, FlightState, RequestContext};
+use super::flight::{About, FlightState, Presented};
 use super::issuer_check::IssuerCheck;
 use super::unavailable::Unavailable;
 use crate::introspection::{
@@ -29,11 +29,12 @@ enum Unverified {
 impl<W> IssuerCheck<W> {
     /// How to learn about the token of this request. Nothing is introspected without keys to verify
     /// the response.
-    pub(super) fn need(&mut self, context: &mut RequestContext, now: Now) -> Need {
-        let need = self.need_of_token(context, now);
+    pub(super) fn need(&mut self, presented: &Presented<'_>, now: Now) -> Need {
+        let need = self.need_of_token(presented, now);
         let how = self.policy.verification();
         let are_signed = how.and_then(Verification::response_issuers).is_some();
-        if !are_signed || !matches!(need, Need::Flight(About::Token(_))) {
+        let calls = matches!(need, Need::Flight(About::Token(_)) | Need::Confirm(..));
+        if !are_signed || !calls {
             return need;
         }
         let ring = self.documents.ring.as_ref();

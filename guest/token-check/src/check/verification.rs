@@ -4,13 +4,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::documents::Need;
-use super::flight::{About, RequestContext};
+use super::flight::{About, Presented};
 use super::issuer_check::IssuerCheck;
 use super::protocol::Finished;
 use super::unavailable::Unavailable;
 use crate::decision::{Decision, Refusal, decide, has_expired};
 use crate::introspection::{Detail, Facts, Fault, IssuerResponse, KeysFault, unexpected_status};
-use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, Typ};
+use crate::jose::{Jws, JwsProblem, KeySet, KeySetProblem, KnownHeader, Typ};
 use crate::memory::{AGELESS, CachedFacts, Fetch, SharedDocument, Voucher};
 use crate::policy::KeySource;
 use crate::reason::Reason;
@@ -68,17 +68,15 @@ impl<W> IssuerCheck<W> {
     }
 
     /// How to learn about the token of this request, whatever it takes to read a response about it.
-    pub(super) fn need_of_token(&mut self, context: &mut RequestContext, now: Now) -> Need {
+    pub(super) fn need_of_token(&mut self, presented: &Presented<'_>, now: Now) -> Need {
+        let introspect = Need::Flight(About::Token(presented.key));
         let policy = Arc::clone(&self.policy);
         let Some(how) = (policy.verification()).filter(|how| !how.introspects_all()) else {
-            return self.introspection(context, now);
+            return self.introspection(introspect, now);
         };
-        let token = Arc::clone(&context.token);
-        let jws = match core::str::from_utf8(token.secret())
-            .ok()
-            .and_then(Jws::parse)
-        {
-            None if how.takes_opaque() => return self.introspection(context, now),
+        let known = self.documents.header.as_ref();
+        let jws = match Jws::parse_bytes(presented.token, known) {
+            None if how.takes_opaque() => return self.introspection(introspect, now),
             None => return Need::Refuse(Reason::NotAJwt, None),
             Some(Err(problem)) => return Need::Refuse(refused(problem), None),
             Some(Ok(jws)) => jws,
@@ -98,37 +96,36 @@ impl<W> IssuerCheck<W> {
         };
         // Before any call: a token of somebody else must not make us fetch keys.
         let issuer = facts.claims().and_then(|claims| claims.issuer());
-        let issuers = context.requirements.issuers.as_slice();
+        let requirements = presented.requirements;
+        let issuers = requirements.issuers.as_slice();
         if !issuers.iter().any(|known| Some(known.as_str()) == issuer) {
             let reason = Reason::WrongIssuer;
-            let refusal = Refusal::new(reason, Arc::clone(&context.requirements));
+            let refusal = Refusal::new(reason, Arc::clone(requirements));
             let refused = Decision::Refused(refusal);
-            let event =
-                (self.lookup.log).decided(&refused, facts.claims(), &context.requirements, now);
+            let event = (self.lookup.log).decided(&refused, facts.claims(), requirements, now);
             return Need::Refuse(reason, event);
         }
-        let arrived = context.deadline.saturating_sub(self.policy.timeout());
+        let arrived = (presented.deadline).saturating_sub(self.policy.timeout());
         let voucher = match self.verify(&jws, arrived, now) {
             Found::Verified(true, voucher) => voucher,
             Found::Verified(false, _) => return Need::Refuse(Reason::InvalidSignature, None),
             Found::NoKey(need) => return need,
         };
+        if !(self.documents.header.as_ref()).is_some_and(|known| known.is_of(&jws)) {
+            self.documents.header = Some(KnownHeader::of(&jws));
+        }
         if how.introspects_verified() {
-            let (possession, unix) = (&context.possession, now.unix_seconds());
-            let decision = decide(&facts, &context.requirements, possession, &policy, unix);
+            let (possession, unix) = (presented.possession, now.unix_seconds());
+            let decision = decide(&facts, requirements, possession, &policy, unix);
             // The issuer may say to which key the token is bound where the token does not.
             let is_bound = facts.claims().is_some_and(|claims| claims.is_key_bound());
             let may_be_bound =
                 |refusal: &Refusal| !is_bound && refusal.reason().is_about_possession();
             return match decision {
                 Decision::Refused(refusal) if may_be_bound(&refusal) => {
-                    context.verified = Some((facts, voucher));
-                    self.introspection(context, now)
+                    self.introspection(Need::Confirm(facts, voucher), now)
                 }
-                Decision::Granted(_) => {
-                    context.verified = Some((facts, voucher));
-                    self.introspection(context, now)
-                }
+                Decision::Granted(_) => self.introspection(Need::Confirm(facts, voucher), now),
                 Decision::Refused(_) | Decision::Answered(_) => Need::Facts(facts),
             };
         }
@@ -137,21 +134,21 @@ impl<W> IssuerCheck<W> {
         if claims.is_some_and(|claims| has_expired(claims, &policy, now.unix_seconds())) {
             return Need::Facts(facts);
         }
-        self.lookup.known.note(context.key, true);
+        self.lookup.known.note(presented.key, true);
         let cached = CachedFacts {
             facts: facts.clone(),
             voucher,
             called: AGELESS,
         };
-        self.lookup.cache.insert(context.key, cached);
+        self.lookup.cache.insert(presented.key, cached);
         Need::Facts(facts)
     }
 
-    /// By a call, once it is known where to.
-    fn introspection(&mut self, context: &RequestContext, now: Now) -> Need {
+    /// By this call, once it is known where to.
+    fn introspection(&mut self, call: Need, now: Now) -> Need {
         let is_known = self.lookup.endpoint.is_some();
         let unknown = (!is_known).then(|| self.needs_metadata(now)).flatten();
-        unknown.unwrap_or(Need::Flight(About::Token(context.key)))
+        unknown.unwrap_or(call)
     }
 
     /// `arrived`: when the request did, on the monotonic clock.

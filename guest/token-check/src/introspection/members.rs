@@ -126,8 +126,7 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn get_or_null(&self, name: &str) -> Option<&Json<'a>> {
-        let member = self.0.iter().find(|(known, _)| known == name);
-        member.map(|(_, value)| value)
+        json::member(&self.0, name)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {

@@ -9,7 +9,7 @@ impl Jws<'_> {
     #[must_use]
     pub fn embedded_key(&self) -> Option<Key> {
         let header = self.signing_input().split(|byte| *byte == b'.').next()?;
-        let header = jws::decode(core::str::from_utf8(header).ok()?)?;
+        let header = jws::decode(header)?;
         let Ok(Json::Object(members)) = json::examine(core::str::from_utf8(&header).ok()?) else {
             return None;
         };

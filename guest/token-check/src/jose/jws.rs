@@ -3,6 +3,8 @@
 //! Of the header only `alg`, `kid` and `typ` are read. Nothing in it leads to a key but the name of
 //! one that is already known.
 
+use std::rc::Rc;
+
 use base64_simd::URL_SAFE_NO_PAD;
 
 use super::Algorithm;
@@ -49,8 +51,10 @@ pub enum Typ {
 
 /// A JWS, not verified.
 pub struct Jws<'a> {
-    signing_input: &'a str,
-    header: Header,
+    signing_input: &'a [u8],
+    /// In base64url.
+    header_segment: &'a [u8],
+    header: Rc<Header>,
     typ: Typ,
     claims: Vec<u8>,
     signature: Vec<u8>,
@@ -62,12 +66,43 @@ struct Header {
     typ: Option<String>,
 }
 
+/// The header of an access token that was verified. Most tokens of an issuer have the same one, and
+/// it is read once.
+pub(crate) struct KnownHeader {
+    /// In base64url.
+    segment: Box<[u8]>,
+    header: Rc<Header>,
+    typ: Typ,
+}
+
+impl KnownHeader {
+    pub(crate) fn of(jws: &Jws<'_>) -> Self {
+        Self {
+            segment: jws.header_segment.into(),
+            header: Rc::clone(&jws.header),
+            typ: jws.typ,
+        }
+    }
+
+    pub(crate) fn is_of(&self, jws: &Jws<'_>) -> bool {
+        Rc::ptr_eq(&self.header, &jws.header)
+    }
+}
+
 impl<'a> Jws<'a> {
     /// Reads an access token. `None`: it is no JWT by its shape, which is three segments of which
     /// the first is base64url of a JSON object with a text `alg`.
     #[must_use]
     pub fn parse(token: &'a str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_MEMBERS, &|typ| match typ {
+        Self::parse_bytes(token.as_bytes(), None)
+    }
+
+    /// The same. `known`: a header that need not be read again.
+    pub(crate) fn parse_bytes(
+        token: &'a [u8],
+        known: Option<&KnownHeader>,
+    ) -> Option<Result<Self, JwsProblem>> {
+        Self::read(token, known, &REFUSED_MEMBERS, &|typ| match typ {
             None => Some(Typ::Absent),
             Some("jwt") => Some(Typ::Jwt),
             Some("at+jwt") => Some(Typ::AtJwt),
@@ -80,7 +115,7 @@ impl<'a> Jws<'a> {
     /// its key in `jwk`, which is not read here.
     #[must_use]
     pub fn parse_proof(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_BESIDE_A_KEY, &|found| {
+        Self::read(token.as_bytes(), None, &REFUSED_BESIDE_A_KEY, &|found| {
             (found == Some(typ)).then_some(Typ::Jwt)
         })
     }
@@ -90,37 +125,48 @@ impl<'a> Jws<'a> {
     /// section 5).
     #[must_use]
     pub fn parse_as(token: &'a str, typ: &str) -> Option<Result<Self, JwsProblem>> {
-        Self::read(token, &REFUSED_MEMBERS, &|found| {
+        Self::read(token.as_bytes(), None, &REFUSED_MEMBERS, &|found| {
             (found == Some(typ)).then_some(Typ::Jwt)
         })
     }
 
     fn read(
-        token: &'a str,
+        token: &'a [u8],
+        known: Option<&KnownHeader>,
         refused: &[&str],
         accept: &dyn Fn(Option<&str>) -> Option<Typ>,
     ) -> Option<Result<Self, JwsProblem>> {
-        let segments = token.split('.').count();
-        if segments != 3 {
-            // A JWE has five (RFC 7516 section 9). With the header of a JWS, another number is no
-            // way to be taken for an opaque token.
-            let (header, _) = token.split_once('.').filter(|_| segments != 5)?;
-            return Header::read(header, refused).map(|_| Err(JwsProblem::MalformedHeader));
+        let (dots, [first, second]) = dots(token);
+        let header_segment = token.get(..first)?;
+        if dots != 2 {
+            // A JWE has five segments (RFC 7516 section 9). With the header of a JWS, another number
+            // is no way to be taken for an opaque token.
+            let may_be_jws = dots != 0 && dots != 4;
+            let header = may_be_jws.then(|| Header::read(header_segment, refused))?;
+            return header.map(|_| Err(JwsProblem::MalformedHeader));
         }
-        let (signing_input, signature) = token.rsplit_once('.')?;
-        let (header, claims) = signing_input.split_once('.')?;
-        let header = match Header::read(header, refused)? {
-            Ok(header) => header,
-            Err(problem) => return Some(Err(problem)),
-        };
-        let Some(typ) = accept(header.typ.as_deref()) else {
-            return Some(Err(JwsProblem::WrongType));
+        let signing_input = token.get(..second)?;
+        let (_, claims) = signing_input.split_at_checked(first.checked_add(1)?)?;
+        let (_, signature) = token.split_at_checked(second.checked_add(1)?)?;
+        let (header, typ) = match known.filter(|known| *known.segment == *header_segment) {
+            Some(known) => (Rc::clone(&known.header), known.typ),
+            None => {
+                let header = match Header::read(header_segment, refused)? {
+                    Ok(header) => header,
+                    Err(problem) => return Some(Err(problem)),
+                };
+                let Some(typ) = accept(header.typ.as_deref()) else {
+                    return Some(Err(JwsProblem::WrongType));
+                };
+                (Rc::new(header), typ)
+            }
         };
         let (Some(claims), Some(signature)) = (decode(claims), decode(signature)) else {
             return Some(Err(JwsProblem::NotBase64));
         };
         Some(Ok(Self {
             signing_input,
+            header_segment,
             header,
             typ,
             claims,
@@ -154,7 +200,7 @@ impl<'a> Jws<'a> {
 
     /// RFC 7515 section 2.
     pub(super) fn signing_input(&self) -> &'a [u8] {
-        self.signing_input.as_bytes()
+        self.signing_input
     }
 
     pub(super) fn signature(&self) -> &[u8] {
@@ -174,8 +220,8 @@ pub(crate) enum ClaimedIssuer {
 
 /// The `iss` of a JWT, not verified: to compare with, and for nothing else. `None`: it is no JWT by its
 /// shape.
-pub(crate) fn claimed_issuer(token: &str) -> Option<ClaimedIssuer> {
-    let jws = Jws::read(token, &[], &|_| Some(Typ::Absent))?;
+pub(crate) fn claimed_issuer(token: &[u8]) -> Option<ClaimedIssuer> {
+    let jws = Jws::read(token, None, &[], &|_| Some(Typ::Absent))?;
     let claims = jws.ok().and_then(|jws| String::from_utf8(jws.claims).ok());
     let Some(Ok(Json::Object(members))) = claims.as_deref().map(json::examine) else {
         return Some(ClaimedIssuer::Malformed);
@@ -189,7 +235,7 @@ pub(crate) fn claimed_issuer(token: &str) -> Option<ClaimedIssuer> {
 
 impl Header {
     /// `None`: it is not the header of a JWS.
-    fn read(segment: &str, refused: &[&str]) -> Option<Result<Self, JwsProblem>> {
+    fn read(segment: &[u8], refused: &[&str]) -> Option<Result<Self, JwsProblem>> {
         if segment.len() > MAX_HEADER_BYTES {
             // Four characters stand for three bytes.
             let is_object = decode(segment.get(..4)?)?.first() == Some(&b'{');
@@ -203,8 +249,8 @@ impl Header {
                 return Some(Err(JwsProblem::MalformedHeader));
             }
         };
-        let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted);
-        let Some((_, Json::Text(algorithm))) = member("alg") else {
+        let member = |name| json::member(&members, name);
+        let Some(Json::Text(algorithm)) = member("alg") else {
             return None;
         };
         if refused.iter().any(|name| member(name).is_some()) {
@@ -212,7 +258,7 @@ impl Header {
         }
         let text = |name| match member(name) {
             None => Ok(None),
-            Some((_, Json::Text(text))) => Ok(Some(text)),
+            Some(Json::Text(text)) => Ok(Some(text)),
             Some(_) => Err(JwsProblem::MalformedHeader),
         };
         let (kid, typ) = match (text("kid"), text("typ")) {
@@ -238,6 +284,105 @@ fn short_type(typ: &str) -> String {
 }
 
 /// RFC 7515 section 2: base64url without padding, in the one spelling of these bytes.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode_to_vec(text).ok()
+}
+
+/// How many bytes are looked at together, so that the loop vectorizes.
+const CHUNK_BYTES: usize = 64;
+
+/// How many dots there are, and where the first two are: without them, at the end.
+fn dots(token: &[u8]) -> (usize, [usize; 2]) {
+    let (mut count, mut first_two) = (0_usize, [token.len(); 2]);
+    for (number, chunk) in token.chunks(CHUNK_BYTES).enumerate() {
+        if !chunk.iter().fold(false, |any, byte| any | (*byte == b'.')) {
+            continue;
+        }
+        let start = number.saturating_mul(CHUNK_BYTES);
+        let dots = (start..).zip(chunk).filter(|(_, byte)| **byte == b'.');
+        for (at, _) in dots {
+            if let Some(place) = first_two.get_mut(count) {
+                *place = at;
+            }
+            count = count.saturating_add(1);
+        }
+    }
+    (count, first_two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc7515_s7_1_dots_are_found_wherever_they_are() {
+        assert_eq!(dots(b""), (0, [0, 0]));
+        assert_eq!(dots(b"a"), (0, [1, 1]));
+        assert_eq!(dots(b"...."), (4, [0, 1]));
+        for first in 0..200 {
+            for second in [first + 1, first + 2, first + 63, first + 64, first + 300] {
+                let mut token = vec![b'a'; second + 70];
+                *token.get_mut(first).unwrap() = b'.';
+                assert_eq!(dots(&token), (1, [first, token.len()]));
+                *token.get_mut(second).unwrap() = b'.';
+                assert_eq!(dots(&token), (2, [first, second]));
+                token.push(b'.');
+                assert_eq!(dots(&token), (3, [first, second]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_header_is_that_of_tokens_that_have_it_letter_by_letter_and_of_no_others() {
+        let token = |header: &str| {
+            let header = URL_SAFE_NO_PAD.encode_to_string(header);
+            format!("{header}.e30.c2ln")
+        };
+        let (ours, other) = (
+            token(r#"{"alg":"RS256","kid":"one","typ":"at+jwt"}"#),
+            token(r#"{"alg":"ES256","kid":"two"}"#),
+        );
+        let parse = |token: &str, known: Option<&KnownHeader>| {
+            let jws = Jws::parse_bytes(token.as_bytes(), known)?.ok()?;
+            let is_known = known.is_some_and(|known| known.is_of(&jws));
+            let kid = jws.kid()?.to_owned();
+            Some((
+                KnownHeader::of(&jws),
+                jws.algorithm()?,
+                kid,
+                jws.typ(),
+                is_known,
+            ))
+        };
+        let (known, ..) = parse(&ours, None).unwrap();
+        let (_, algorithm, kid, typ, is_known) = parse(&ours, Some(&known)).unwrap();
+        assert_eq!(
+            (algorithm, &*kid, typ),
+            (Algorithm::Rs256, "one", Typ::AtJwt)
+        );
+        assert!(is_known);
+        let (_, algorithm, kid, typ, is_known) = parse(&other, Some(&known)).unwrap();
+        assert_eq!(
+            (algorithm, &*kid, typ),
+            (Algorithm::Es256, "two", Typ::Absent)
+        );
+        assert!(!is_known);
+        // The beginning of it, more than it, and another number of segments.
+        let (head, rest) = ours.split_once('.').unwrap();
+        let shorter = head.get(..head.len() - 4).unwrap();
+        for token in [format!("{shorter}.{rest}"), format!("{head}AAAA.{rest}")] {
+            assert!(
+                Jws::parse_bytes(token.as_bytes(), Some(&known)).is_none(),
+                "{token}"
+            );
+        }
+        for token in [head.to_owned(), format!("{ours}.a"), format!("{ours}.a.b")] {
+            let jws = Jws::parse_bytes(token.as_bytes(), Some(&known));
+            assert_eq!(
+                jws.map(Result::err),
+                Jws::parse(&token).map(Result::err),
+                "{token}"
+            );
+        }
+    }
 }

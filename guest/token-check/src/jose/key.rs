@@ -234,7 +234,8 @@ impl Jwk<'_> {
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, Unusable> {
         let text = self.text(name)?;
-        text.and_then(jws::decode).ok_or(Unusable::Malformed)
+        let bytes = text.map(str::as_bytes).and_then(jws::decode);
+        bytes.ok_or(Unusable::Malformed)
     }
 
     fn array<const N: usize>(&self, name: &str) -> Result<[u8; N], Unusable> {

@@ -76,8 +76,13 @@ impl KeySet {
     /// `kid`, the only one that fits.
     #[must_use]
     pub fn find(&self, jws: &Jws<'_>) -> Option<&Key> {
+        self.find_with_position(jws).map(|(_, key)| key)
+    }
+
+    /// The same, and its position among [`keys`](Self::keys).
+    pub(crate) fn find_with_position(&self, jws: &Jws<'_>) -> Option<(usize, &Key)> {
         let (algorithm, kid) = (jws.algorithm()?, jws.kid());
-        let mut fitting = self.keys.iter().filter(|key| {
+        let mut fitting = self.keys.iter().enumerate().filter(|(_, key)| {
             let is_named = kid.is_none_or(|kid| key.kid() == Some(kid));
             is_named && key.algorithms().contains(algorithm)
         });

@@ -20,7 +20,7 @@ mod thumbprint;
 mod unusable;
 
 pub use algorithm::{Algorithm, Algorithms};
-pub(crate) use jws::{ClaimedIssuer, claimed_issuer};
+pub(crate) use jws::{ClaimedIssuer, KnownHeader, claimed_issuer};
 pub use jws::{Jws, JwsProblem, Typ};
 pub use key::Key;
 pub use key_set::{KeySet, KeySetProblem};

@@ -204,7 +204,12 @@ impl Material {
 /// The numbers of an RSA key as a host takes them. Whether they belong together, only a signature
 /// shows.
 fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<Vec<u8>>> {
-    let number = |name| text(name).and_then(jws::decode).map(Zeroizing::new);
+    let number = |name| {
+        text(name)
+            .map(str::as_bytes)
+            .and_then(jws::decode)
+            .map(Zeroizing::new)
+    };
     let names = ["n", "e"].into_iter().chain(RSA_SECRETS);
     let numbers: Option<Vec<_>> = names.map(number).collect();
     Some(der::rsa_private_key(&numbers?))
@@ -212,7 +217,7 @@ fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<V
 
 /// RFC 7518 section 6.2.2.1 and RFC 8037 section 2: in full length.
 fn scalar(text: &str) -> Option<Zeroizing<[u8; SCALAR_BYTES]>> {
-    let bytes = Zeroizing::new(jws::decode(text)?);
+    let bytes = Zeroizing::new(jws::decode(text.as_bytes())?);
     bytes.as_slice().try_into().ok().map(Zeroizing::new)
 }
 

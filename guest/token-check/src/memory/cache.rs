@@ -138,6 +138,14 @@ impl FactsCache {
         segments.filter_map(|segment| segment.get(&key)).next()
     }
 
+    /// Who vouches for what is known about a token, however old that is. Does not count as a use.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn voucher(&self, key: TokenKey) -> Option<Voucher> {
+        let segments = [&self.active, &self.inactive].into_iter().flatten();
+        let mut known = segments.filter_map(|segment| segment.peek(&key));
+        Some(known.next()?.voucher)
+    }
+
     pub(crate) fn fresh(
         &self,
         key: TokenKey,
@@ -178,8 +186,9 @@ impl FactsCache {
 
     /// Whether the cache holds a newer result.
     pub(crate) fn has_newer(&self, key: TokenKey, other: &CachedFacts) -> bool {
-        self.get(key)
-            .is_some_and(|cached| cached.called > other.called)
+        // Nothing is newer than what does not age.
+        let cached = (other.called != AGELESS).then(|| self.get(key)).flatten();
+        cached.is_some_and(|cached| cached.called > other.called)
     }
 
     /// Stores the newest result for a token and drops older ones.

@@ -99,9 +99,7 @@ impl KeyRing {
 
     /// The key that made the signature, if what is in the header is true.
     pub(crate) fn find(&self, jws: &Jws<'_>) -> Option<(&Key, Voucher)> {
-        let set = self.set.as_ref()?;
-        let found = set.find(jws)?;
-        let position = set.keys().position(|key| key == found)?;
+        let (position, found) = self.set.as_ref()?.find_with_position(jws)?;
         Some((found, *self.vouchers.keys().get(position)?))
     }
 

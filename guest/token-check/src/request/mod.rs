@@ -5,7 +5,6 @@ mod client_certificate;
 pub(crate) mod path;
 pub(crate) mod traceparent;
 
-#[cfg(feature = "jwt")]
 pub(crate) use bearer::Credentials;
 pub(crate) use bearer::Scheme;
 pub(crate) use client_certificate::CertificateFormat;

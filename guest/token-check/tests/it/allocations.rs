@@ -5,6 +5,7 @@ use token_check::test_util::Host as _;
 use token_check::{CacheStatus, Decision, Reason, RequestHead, Step, Verdict};
 
 use crate::fixture::{Clock, Instance, Issuer, START, active, inactive, reason};
+use crate::jwt_fixture::{Key, set_document};
 
 /// As IBM Verify answers for a client-credentials token.
 fn ibm() -> String {
@@ -58,6 +59,37 @@ fn a_hit_allocates_what_it_forwards_and_nothing_else() {
     assert_eq!(allocated.count_total, 1, "one piece of memory");
     let spare = usize::try_from(allocated.bytes_total).unwrap() - forwarded;
     assert!(spare < 512, "{spare} bytes more than {forwarded}");
+}
+
+/// Its claims are not read again to find out which issuer it is for.
+#[test]
+fn a_jwt_of_one_of_several_issuers_allocates_no_more_on_a_hit() {
+    let (clock, issuer) = (Clock::new(), Issuer::new(active("")));
+    let keys = [Key::new("one", 1), Key::new("two", 2)];
+    let names = ["https://a.example", "https://b.example"];
+    let list = keys.iter().zip(names).map(|(key, name)| {
+        let jwks = serde_json::to_string(&set_document(&[key])).unwrap();
+        format!(r#"{{"issuer":"{name}","strategy":"jwt","jwks":{jwks}}}"#)
+    });
+    let list = format!("[{}]", list.collect::<Vec<_>>().join(","));
+    let settings = [
+        ("introspect_url", ""),
+        ("resource_client_id", ""),
+        ("resource_client_secret", ""),
+        ("issuers", &list),
+        ("expected_aud", "service-b"),
+    ];
+    let mut instance = Instance::new(&settings, &issuer, &clock);
+    for (key, name) in keys.iter().zip(names) {
+        let token = key.token(&[("iss", &format!("{name:?}"))]);
+        let (verdict, first) = hit(&mut instance, &token);
+        assert_eq!(verdict.cache, Some(CacheStatus::Verified));
+        assert!(first.count_total > 1, "{first:?}");
+        let (verdict, allocated) = hit(&mut instance, &token);
+        assert_eq!(verdict.cache, Some(CacheStatus::Hit));
+        assert_eq!(reason(&verdict.decision), None);
+        assert_eq!(allocated.count_total, 1, "one piece of memory");
+    }
 }
 
 #[test]

@@ -479,6 +479,93 @@ fn the_same_token_has_its_own_facts_at_each_issuer() {
 }
 
 #[test]
+fn a_token_in_memory_goes_to_the_issuer_that_it_would_be_given_to_again() {
+    let rules = and_others(&format!(
+        r#"
+            {{"path":{{"prefix":"/a"}},"issuers":["{A}"]}},
+            {{"path":{{"prefix":"/ba"}},"issuers":["{B}","{A}"]}},
+            {{"path":{{"prefix":"/bc"}},"issuers":["{B}","{C}"]}},
+            {{"path":{{"exact":"/open"}},"public":true}},
+            {{"path":{{"exact":"/closed"}},"deny":true}}
+        "#
+    ));
+    let mut world = World::new(&[("rules", &rules)]);
+    let (of_a, of_b, of_c) = (
+        token(&world.a, A, "service-b"),
+        token(&world.b, B, "only-at-b"),
+        token(&world.a, C, "service-b"),
+    );
+    assert_eq!(world.get(&of_a), VERIFIED);
+    assert_eq!(world.get(&of_b), VERIFIED);
+    world.issuer.responds(says(C));
+    assert_eq!(world.get_at("/bc", &of_c), MISS);
+    world.issuer.responds(says(A));
+    assert_eq!(world.get("opaque"), MISS);
+    let _ = world.calls();
+    let foreign = refused(Reason::WrongIssuer);
+    for (path, token, expected) in [
+        ("/", &*of_a, HIT),
+        ("/", &of_b, HIT),
+        ("/", &of_c, foreign),
+        ("/", "opaque", HIT),
+        ("/a", &of_a, HIT),
+        ("/a", &of_b, foreign),
+        ("/a", &of_c, foreign),
+        ("/a", "opaque", HIT),
+        ("/ba", &of_a, HIT),
+        ("/ba", &of_b, HIT),
+        ("/ba", &of_c, foreign),
+        ("/bc", &of_a, foreign),
+        ("/bc", &of_b, HIT),
+        ("/bc", &of_c, HIT),
+    ] {
+        assert_eq!(world.get_at(path, token), expected, "{path}");
+    }
+    assert_eq!(world.calls(), Vec::<String>::new());
+    // Where opaque tokens go to C, what A said about one counts for nothing.
+    world.issuer.responds(inactive());
+    let miss = (Some(Reason::Inactive), Some(CacheStatus::Miss));
+    assert_eq!(world.get_at("/bc", "opaque"), miss);
+    assert_eq!(world.calls(), ["https://c.example/introspect"]);
+    assert_eq!(world.get_at("/a", "opaque"), HIT);
+    assert_eq!(world.get_at("/", "opaque"), HIT);
+    // Facts that are too old are asked for again where they came from.
+    world.clock.advance_ms(60_001);
+    world.issuer.responds(says(C));
+    assert_eq!(world.get_at("/bc", &of_c), MISS);
+    assert_eq!(world.calls(), ["https://c.example/introspect"]);
+    // What needs no token does not become what is in memory about one.
+    assert_eq!(world.get_at("/open", &of_a), (None, None));
+    assert_eq!(
+        world.get_at("/closed", &of_a),
+        refused(Reason::DeniedByRule)
+    );
+}
+
+#[test]
+fn j2_with_the_signature_of_another_token_one_is_not_found_in_memory() {
+    let mut world = World::new(&[]);
+    let (of_a, of_b) = (
+        token(&world.a, A, "service-b"),
+        token(&world.b, B, "only-at-b"),
+    );
+    assert_eq!((world.get(&of_a), world.get(&of_b)), (VERIFIED, VERIFIED));
+    let (claims, signature) = (
+        of_a.rsplit_once('.').unwrap(),
+        of_b.rsplit_once('.').unwrap(),
+    );
+    for forged in [
+        format!("{}.{}", claims.0, signature.1),
+        format!("{}.{}", signature.0, claims.1),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(world.get(&forged), refused(Reason::InvalidSignature));
+        }
+    }
+    assert_eq!((world.get(&of_a), world.get(&of_b)), (HIT, HIT));
+}
+
+#[test]
 fn an_issuer_that_is_down_holds_up_no_other_one() {
     let settings = [
         ("breaker_faults", "1"),
