@@ -93,14 +93,12 @@ impl Identity {
     }
 
     pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let starts = [0].into_iter().chain(self.ends);
-        IDENTITY_HEADERS
-            .into_iter()
-            .zip(starts.zip(self.ends))
-            .filter_map(|(name, (start, end))| {
-                let value = self.values.get(start..end)?;
-                (!value.is_empty()).then_some((name, value))
-            })
+        let mut start = 0;
+        let names = IDENTITY_HEADERS.into_iter().zip(self.ends);
+        names.filter_map(move |(name, end)| {
+            let value = self.values.get(core::mem::replace(&mut start, end)..end)?;
+            (!value.is_empty()).then_some((name, value))
+        })
     }
 }
 
