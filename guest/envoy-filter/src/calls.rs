@@ -25,7 +25,7 @@ pub(crate) enum Call {
 impl Call {
     fn send<H: Host>(
         &self,
-        upstream: &Upstream<H>,
+        upstream: &mut Upstream<H>,
         is_warm_up: bool,
         timeout: Duration,
     ) -> Result<u32, DispatchError> {
@@ -142,7 +142,7 @@ impl<H: Host> Calls<H> {
             return self.complete(call, outcome, Duration::ZERO, now);
         }
         let is_warm_up = call.warm_up_first.is_some();
-        match call.call.send(&self.upstream, is_warm_up, timeout) {
+        match call.call.send(&mut self.upstream, is_warm_up, timeout) {
             Ok(id) => {
                 let sent = SentCall {
                     flight: Some(call),

@@ -3,8 +3,7 @@
 
 use core::time::Duration;
 
-use smallvec::SmallVec;
-use token_check::{BodyCollector, CallFailure, IssuerCall, IssuerResponse, USER_AGENT};
+use token_check::{BodyCollector, CallFailure, CallTarget, IssuerCall, IssuerResponse, USER_AGENT};
 
 use crate::config::{HTTP_CLUSTER, HTTPS_CLUSTER, IssuerCluster, Origin};
 use crate::host::{DispatchError, HeaderMap, Host};
@@ -20,8 +19,9 @@ const CLOCK_SLACK: Duration = Duration::from_millis(20);
 /// How much of a local reply of Envoy is read, in bytes: its text, and the names of a certificate.
 const MAX_LOCAL_REPLY_BYTES: usize = 4096;
 
-/// Header lines of a call, mostly.
-const TYPICAL_HEADERS: usize = 10;
+/// Targets of calls whose lines are kept: more than issuers mostly have, whose metadata may change
+/// them.
+const MAX_TARGETS: usize = 16;
 
 /// Envoy treats a timeout of 0 as none.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
@@ -63,6 +63,8 @@ pub(crate) struct Upstream<H> {
     cluster: Option<IssuerCluster>,
     /// To which the first connection is made.
     issuer: Option<Origin>,
+    /// The header lines that all calls with a target have.
+    lines: Vec<(CallTarget, HeaderMap)>,
 }
 
 impl<H: Host> Upstream<H> {
@@ -76,6 +78,7 @@ impl<H: Host> Upstream<H> {
             host,
             cluster,
             issuer,
+            lines: Vec::new(),
         }
     }
 
@@ -96,7 +99,7 @@ impl<H: Host> Upstream<H> {
 
     /// `is_warm_up`: only the way to where the call goes.
     pub(crate) fn send_or_warm_up(
-        &self,
+        &mut self,
         call: &impl IssuerCall,
         is_warm_up: bool,
         timeout: Duration,
@@ -107,18 +110,32 @@ impl<H: Host> Upstream<H> {
         }
     }
 
-    fn send(&self, call: &impl IssuerCall, timeout: Duration) -> Result<u32, DispatchError> {
-        let headers = [
-            (":method", call.method()),
-            (":scheme", scheme(call.is_https())),
-            (":authority", call.authority()),
-            (":path", call.path_and_query()),
-        ];
-        // Collected first, since a chain costs more each time that it is gone through.
-        let headers: SmallVec<[_; TYPICAL_HEADERS]> =
-            headers.into_iter().chain(call.headers()).collect();
-        let headers = HeaderMap::from_lines(headers.iter().copied());
-        self.dispatch(self.cluster_of(call), &headers, call.body(), timeout)
+    fn send(&mut self, call: &impl IssuerCall, timeout: Duration) -> Result<u32, DispatchError> {
+        let Some(target) = call.target() else {
+            return self.send_lines(call, &fixed_lines(call), timeout);
+        };
+        let known = self.lines.iter().position(|(known, _)| *known == target);
+        let at = known.unwrap_or_else(|| {
+            if self.lines.len() >= MAX_TARGETS {
+                self.lines.clear();
+            }
+            self.lines.push((target, fixed_lines(call)));
+            self.lines.len() - 1
+        });
+        let lines = self.lines.get(at).ok_or(DispatchError::Other)?;
+        self.send_lines(call, &lines.1, timeout)
+    }
+
+    /// `lines`: those of [`fixed_lines`].
+    fn send_lines(
+        &self,
+        call: &impl IssuerCall,
+        lines: &HeaderMap,
+        timeout: Duration,
+    ) -> Result<u32, DispatchError> {
+        let with_parent = (call.traceparent()).map(|value| lines.with_line("traceparent", value));
+        let lines = with_parent.as_ref().unwrap_or(lines);
+        self.dispatch(self.cluster_of(call), lines, call.body(), timeout)
     }
 
     /// Warms the way to the issuer up, if any call is ever made.
@@ -207,15 +224,25 @@ impl<H: Host> Upstream<H> {
             };
         }
         // One byte over the limit is enough for the core to see that the body is too long.
-        let chunk = self.body(ended, max_answer_bytes.saturating_add(1));
-        response.body = BodyCollector::new(max_answer_bytes);
-        let _ = response.body.push(&chunk);
+        let body = self.body(ended, max_answer_bytes.saturating_add(1));
+        response.body = BodyCollector::whole(body, max_answer_bytes);
         CallOutcome::Response(response)
     }
 
     fn body(&self, ended: EndedCall, limit: usize) -> Vec<u8> {
         self.host.call_response_body(ended.body_size.min(limit))
     }
+}
+
+/// The header lines that this call has in common with others.
+fn fixed_lines(call: &impl IssuerCall) -> HeaderMap {
+    let lines = [
+        (":method", call.method()),
+        (":scheme", scheme(call.is_https())),
+        (":authority", call.authority()),
+        (":path", call.path_and_query()),
+    ];
+    HeaderMap::from_lines(lines.into_iter().chain(call.fixed_headers()))
 }
 
 const fn scheme(is_https: bool) -> &'static str {

@@ -97,6 +97,8 @@ pub enum MetricType {
     Histogram = 2,
 }
 
+/// A serialized header map without lines.
+const NO_LINES: &[u8] = &0_u32.to_le_bytes();
 /// The stream of a request, for `proxy_continue_stream`.
 const HTTP_REQUEST: u32 = 0;
 /// "No gRPC status" of `proxy_send_local_response`.
@@ -474,8 +476,7 @@ pub fn http_call(
 ) -> Result<u32> {
     let headers = headers.as_bytes();
     let milliseconds = timeout.as_millis().try_into().unwrap_or(u32::MAX);
-    let trailers = HeaderMap::from_lines::<&str, &str>([]);
-    let trailers = trailers.as_bytes();
+    let trailers = NO_LINES;
     // SAFETY: see above.
     number(|call| unsafe {
         proxy_http_call(

@@ -126,8 +126,8 @@ pub use decision::{Decision, Grant, IDENTITY_HEADERS, Refusal, Response, is_iden
 #[cfg(feature = "jwt")]
 pub use introspection::DocumentCall;
 pub use introspection::{
-    BodyCollector, CallFailure, Facts, Fault, IntrospectionCall, IssuerCall, IssuerResponse,
-    USER_AGENT, metadata_urls,
+    BodyCollector, CallFailure, CallTarget, Facts, Fault, IntrospectionCall, IssuerCall,
+    IssuerResponse, USER_AGENT, metadata_urls,
 };
 #[cfg(feature = "jwt")]
 pub use jose::{

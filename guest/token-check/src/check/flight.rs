@@ -77,7 +77,7 @@ pub(super) struct RequestContext {
     #[cfg(feature = "jwt")]
     pub(super) proof: Option<ProofId>,
     pub(super) deadline: Duration,
-    pub(super) traceparent: Option<Box<str>>,
+    pub(super) traceparent: Option<Arc<str>>,
     /// For the audit line.
     pub(super) host: Option<Box<[u8]>>,
     /// Whether the token was active lately.

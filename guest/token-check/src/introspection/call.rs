@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "jwt")]
 use super::client_assertion::{AssertionIds, ClientAssertions};
-use super::issuer_call::IssuerCall;
+use super::issuer_call::{CallTarget, IssuerCall};
 #[cfg(not(feature = "jwt"))]
 use super::without_jwt::ClientAssertions;
 #[cfg(feature = "jwt")]
@@ -193,12 +193,21 @@ fn form(bytes: &[u8]) -> String {
     form_urlencoded::byte_serialize(bytes).collect()
 }
 
+/// Whether form-encoding leaves these bytes as they are (WHATWG URL, the
+/// application/x-www-form-urlencoded percent-encode set), as with most tokens.
+fn is_unchanged_in_form(bytes: &[u8]) -> bool {
+    // Without an early exit, so that the loop vectorizes.
+    bytes.iter().fold(true, |is_unchanged, b| {
+        is_unchanged & (b.is_ascii_alphanumeric() | matches!(b, b'*' | b'-' | b'.' | b'_'))
+    })
+}
+
 /// An HTTP `POST` for the host to send once, without following redirects. It holds the token and
 /// our secret, so it cannot be printed.
 pub struct IntrospectionCall {
     endpoint: Arc<Endpoint>,
-    body: Zeroizing<String>,
-    traceparent: Option<Box<str>>,
+    body: Zeroizing<Vec<u8>>,
+    traceparent: Option<Arc<str>>,
     timeouts: Timeouts,
 }
 
@@ -219,19 +228,28 @@ impl IntrospectionCall {
         endpoint: Arc<Endpoint>,
         token: &AccessToken,
         assertion: Option<Zeroizing<String>>,
-        traceparent: Option<Box<str>>,
+        traceparent: Option<Arc<str>>,
         timeouts: Timeouts,
     ) -> Self {
         let credentials = assertion.as_ref().unwrap_or(&endpoint.credentials.form);
+        let secret = token.secret();
+        let is_unchanged = is_unchanged_in_form(secret);
         // Large enough for a token of percent-encoded bytes only, so that no reallocation leaves a
         // copy of the token behind.
-        let mut body = Zeroizing::new(String::with_capacity(
-            "token=".len() + 3 * token.secret().len() + HINT.len() + credentials.len(),
+        let longest = if is_unchanged { 1 } else { 3 } * secret.len();
+        let mut body = Zeroizing::new(Vec::with_capacity(
+            "token=".len() + longest + HINT.len() + credentials.len(),
         ));
-        body.push_str("token=");
-        body.extend(form_urlencoded::byte_serialize(token.secret()));
-        body.push_str(HINT);
-        body.push_str(credentials);
+        body.extend_from_slice(b"token=");
+        if is_unchanged {
+            body.extend_from_slice(secret);
+        } else {
+            for part in form_urlencoded::byte_serialize(secret) {
+                body.extend_from_slice(part.as_bytes());
+            }
+        }
+        body.extend_from_slice(HINT.as_bytes());
+        body.extend_from_slice(credentials.as_bytes());
         Self {
             endpoint,
             body,
@@ -258,7 +276,11 @@ impl IssuerCall for IntrospectionCall {
         &self.endpoint.url[Position::BeforePath..]
     }
 
-    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
+    fn target(&self) -> Option<CallTarget> {
+        Some(CallTarget::new(Arc::clone(&self.endpoint)))
+    }
+
+    fn fixed_headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
         [
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", self.endpoint.accept),
@@ -272,15 +294,14 @@ impl IssuerCall for IntrospectionCall {
                 .as_ref()
                 .map(|value| ("authorization", value.as_str())),
         )
-        .chain(
-            self.traceparent
-                .as_deref()
-                .map(|value| ("traceparent", value)),
-        )
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
     }
 
     fn body(&self) -> &[u8] {
-        self.body.as_bytes()
+        &self.body
     }
 
     fn timeout(&self) -> Duration {
@@ -299,5 +320,21 @@ impl IssuerCall for IntrospectionCall {
 impl fmt::Debug for IntrospectionCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IntrospectionCall([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_encoding_leaves_as_they_are_what_it_is_taken_to() {
+        for byte in 0..=u8::MAX {
+            let is_unchanged = form(&[byte]).as_bytes() == [byte];
+            assert_eq!(is_unchanged_in_form(&[byte]), is_unchanged, "{byte}");
+            let among_others = [&[b'a'; 40][..], &[byte]].concat();
+            assert_eq!(is_unchanged_in_form(&among_others), is_unchanged, "{byte}");
+        }
+        assert!(is_unchanged_in_form(b""));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::{Position, Url};
 
-use super::{IssuerCall, Timeouts, USER_AGENT};
+use super::{CallTarget, IssuerCall, Timeouts, USER_AGENT};
 use crate::jose::KeySet;
 
 /// An HTTP `GET` without credentials.
@@ -59,13 +59,21 @@ impl IssuerCall for DocumentCall {
         &self.url[Position::BeforePath..]
     }
 
-    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
+    fn target(&self) -> Option<CallTarget> {
+        None
+    }
+
+    fn fixed_headers(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
         [
             ("accept", self.accept),
             ("accept-encoding", "identity"),
             ("user-agent", USER_AGENT),
         ]
         .into_iter()
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        None
     }
 
     fn body(&self) -> &[u8] {

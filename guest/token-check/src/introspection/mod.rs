@@ -39,7 +39,7 @@ pub(crate) use fault::{KeysFault, MetadataFault};
 #[cfg(feature = "jwt")]
 pub(crate) use interpret::unexpected_status;
 pub(crate) use interpret::{Introspected, ResponseContent, interpret};
-pub use issuer_call::IssuerCall;
+pub use issuer_call::{CallTarget, IssuerCall};
 #[cfg(feature = "jwt")]
 pub(crate) use metadata::Metadata;
 pub use metadata::metadata_urls;

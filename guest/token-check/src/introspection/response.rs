@@ -27,6 +27,17 @@ impl BodyCollector {
         }
     }
 
+    /// A whole body.
+    #[must_use]
+    pub fn whole(body: Vec<u8>, limit: usize) -> Self {
+        let too_large = body.len() > limit;
+        Self {
+            bytes: if too_large { Vec::new() } else { body },
+            limit,
+            too_large,
+        }
+    }
+
     /// Adds the next chunk. `false`: the body is over the limit; stop reading.
     #[must_use]
     pub fn push(&mut self, chunk: &[u8]) -> bool {
@@ -115,6 +126,10 @@ impl IssuerResponse {
     /// 8.3; parameters are ignored).
     pub(crate) fn media_unless_json(&self) -> Option<Media> {
         let essence = self.media_type();
+        // Nearly all.
+        if essence == b"application/json" {
+            return None;
+        }
         let mut known = MEDIA_TYPES.iter();
         if let Some((_, media)) = known.find(|(name, _)| name.eq_ignore_ascii_case(essence)) {
             return *media;
@@ -140,8 +155,7 @@ impl IssuerResponse {
     /// The content coding of the body (RFC 9110 section 8.4), although the call accepts only
     /// `identity`.
     pub(crate) fn coding(&self) -> Option<Coding> {
-        let value = self.content_encoding.as_deref().unwrap_or_default();
-        let value = value.trim_ascii();
+        let value = self.content_encoding.as_deref()?.trim_ascii();
         let mut known = CODINGS.iter();
         known
             .find(|(name, _)| name.eq_ignore_ascii_case(value))
@@ -179,6 +193,15 @@ mod tests {
         assert!(!body.push(b"a"));
         assert_eq!(body.bytes(), None);
         assert!(!body.push(b""), "once over, always over");
+    }
+
+    #[test]
+    fn a_whole_body_is_taken_up_to_the_limit() {
+        for (length, expected) in [(0, Some(0)), (1024, Some(1024)), (1025, None)] {
+            let body = BodyCollector::whole(vec![b'a'; length], 1024);
+            assert_eq!(body.bytes().map(<[u8]>::len), expected);
+            assert_eq!(body.is_empty(), length == 0);
+        }
     }
 
     #[test]
