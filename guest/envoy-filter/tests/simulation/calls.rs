@@ -501,3 +501,51 @@ fn what_a_token_lacks_is_a_warning_and_a_fault_of_the_issuer_an_error() {
         assert_eq!(log[0].0, level, "{log:?}");
     }
 }
+
+#[test]
+fn each_call_has_the_lines_of_its_own_endpoint_and_its_own_traceparent() {
+    let issuer = |name: &str| {
+        json!({
+            "issuer": format!("https://{name}.example"),
+            "introspect_url": format!("https://{name}.example/introspect"),
+            "resource_client_id": "service-b",
+            "client_auth": "none",
+        })
+    };
+    let rule = |name: &str| {
+        json!({
+            "path": { "exact": format!("/{name}") },
+            "issuers": [format!("https://{name}.example")],
+        })
+    };
+    let configuration = Configuration::new(json!({
+        "introspect_url": "",
+        "resource_client_id": "",
+        "issuers": json!([issuer("a"), issuer("b")]).to_string(),
+        "rules": json!([rule("a"), rule("b")]).to_string(),
+    }));
+    let mut worker = Worker::new(&configuration);
+    let parent = |n: usize| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333{n}-01");
+    for (n, name) in ["a", "b", "a", "b", "b"].into_iter().enumerate() {
+        let (path, parent) = (format!("/{name}"), parent(n));
+        let mut header_lines = vec![
+            (":method", "GET"),
+            (":path", path.as_str()),
+            (":authority", "service-b.example"),
+            ("authorization", "Bearer token"),
+        ];
+        // Some callers send none.
+        let parent = (n != 2).then_some(parent.as_str());
+        header_lines.extend(parent.map(|parent| ("traceparent", parent)));
+        let _stream = worker.request(lines(&header_lines));
+        let call = worker.only_call();
+        assert_eq!(
+            call.header(":authority"),
+            Some(format!("{name}.example").as_str())
+        );
+        assert_eq!(call.header(":path"), Some("/introspect"));
+        assert_eq!(call.header("accept"), Some("application/json"));
+        assert_eq!(call.header("traceparent"), parent);
+        worker.respond_to_only(inactive());
+    }
+}

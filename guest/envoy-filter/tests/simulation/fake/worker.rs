@@ -78,10 +78,16 @@ impl Worker {
 
     /// Creates a root context for a configuration, and configures it. New streams belong to it.
     pub(crate) fn configure(&mut self, configuration: &Configuration) -> bool {
-        let text = configuration.0.to_string();
+        let mut settings = configuration.0.clone();
+        // They may hold secrets, and so come from the environment.
+        let issuers = settings.as_object_mut().unwrap().remove("issuers");
+        let text = settings.to_string();
         let size = text.len();
         let secrets = [
-            ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t"),
+            match issuers.as_ref().and_then(serde_json::Value::as_str) {
+                Some(issuers) => ("WORKOUT18_ISSUERS", issuers),
+                None => ("WORKOUT18_RESOURCE_CLIENT_SECRET", "s3cr3t"),
+            },
             ("WORKOUT18_CACHE_KEY", "0123456789abcdef0123456789abcdef"),
         ];
         self.host.state_mut().environment = (secrets.iter())
