@@ -171,3 +171,42 @@ fn a_worker_that_cannot_be_counted_shares() {
         worker.advance(ms(2000));
     }
 }
+
+/// What the floor `asks-calls` of the benchmarks makes, with four identity headers.
+#[test]
+fn a_miss_of_the_only_worker_makes_these_host_calls_and_no_other() {
+    let configuration = Configuration::new(json!({"cache_ttl": 60, "cache_entries": 100_000}));
+    let store = SharedStore::default();
+    let _main_thread = Worker::sharing(&configuration, &store);
+    let mut worker = Worker::sharing(&configuration, &store);
+    let introspect = |worker: &mut Worker, token| {
+        let stream = worker.request(request(token));
+        worker.respond_to_only(active("client"));
+        assert!(worker.stream(stream).is_forwarded());
+    };
+    worker.advance(ms(1000));
+    introspect(&mut worker, "a");
+    worker.advance(ms(500));
+    // Starts the timer.
+    introspect(&mut worker, "b");
+    worker.host_calls();
+    introspect(&mut worker, "c");
+    assert_eq!(
+        worker.host_calls(),
+        [
+            "request_headers",
+            "now",
+            "dispatch_call",
+            "now",
+            "call_response_headers",
+            "call_response_body",
+            "record_metric",
+            "set_effective_context",
+            "set_filter_state",
+            "add_request_header",
+            "add_request_header",
+            "remove_request_header",
+            "resume_request",
+        ]
+    );
+}
