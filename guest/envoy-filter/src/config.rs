@@ -355,7 +355,15 @@ mod tests {
             r#""client_auth":"basic","resource_client_id":"b","resource_client_secret":"s3cr3t""#;
         let added = r#""client_auth":"none","resource_client_id":"b""#;
         let jwt = r#""strategy":"jwt""#;
-        let issuer = |url: &str, members: &str| format!(r#""issuer":"{url}",{members}"#);
+        let issuer = |url: &str, members: &str| {
+            // Whose a token is that is no JWT.
+            let name = url.rsplit(['/', ':']).next().unwrap();
+            let prefix = match members == jwt {
+                true => String::new(),
+                false => format!(r#","opaque_prefix":"{name}_""#),
+            };
+            format!(r#""issuer":"{url}",{members}{prefix}"#)
+        };
         let (one, one_more) = ("https://x/1", "https://x/2");
         let several = "setting `issuer_cluster` (WORKOUT18_ISSUER_CLUSTER) must not be set with issuers at several \
                        origins (https://x, https://y:8443), because it leads to one: leave it unset, and all calls go \

@@ -522,7 +522,7 @@ fn each_call_has_the_lines_of_its_own_endpoint_and_its_own_traceparent() {
         "introspect_url": "",
         "resource_client_id": "",
         "issuers": json!([issuer("a"), issuer("b")]).to_string(),
-        "rules": json!([rule("a"), rule("b")]).to_string(),
+        "rules": json!([rule("a"), rule("b"), { "deny": true }]).to_string(),
     }));
     let mut worker = Worker::new(&configuration);
     let parent = |n: usize| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333{n}-01");
