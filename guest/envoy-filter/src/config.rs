@@ -391,6 +391,44 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "jwt"))]
+    #[test]
+    fn without_jwts_every_setting_that_needs_them_is_refused() {
+        let signatures = "this build has no signatures (cargo feature `jwt`)";
+        let strategy = format!("must be `introspect`: {signatures}");
+        let auth = "must be another one: this build signs nothing (cargo feature `jwt`)";
+        let dpop = "must be `off`: this build has no signatures (cargo feature `jwt`)";
+        let issuers = "must not be set: this build has no JWTs, and so cannot tell issuers apart (cargo feature `jwt`)";
+        let issuer = "is not enough: this build reads no metadata (cargo feature `jwt`), so set `introspect_url`";
+        for (key, value, error) in [
+            ("strategy", "jwt", strategy.as_str()),
+            ("strategy", "auto", &strategy),
+            ("strategy", "both", &strategy),
+            (
+                "signed_introspection",
+                "true",
+                &format!("must be `false`: {signatures}"),
+            ),
+            ("client_auth", "client_secret_jwt", auth),
+            ("client_auth", "private_key_jwt", auth),
+            ("dpop", "accept", dpop),
+            ("dpop", "require", dpop),
+            ("issuers", "[{}]", issuers),
+            ("issuer", "https://i", issuer),
+        ] {
+            let has_url = key != "issuer";
+            let name = variable(key);
+            let own = (name.as_str(), value);
+            let environment = (ENVIRONMENT.iter())
+                .filter(|(name, _)| has_url || !name.ends_with("_URL"))
+                .chain([&own])
+                .map(|(name, value)| ((*name).into(), (*value).into()));
+            let read = Config::read(b"", environment.collect::<Vec<_>>());
+            let error = format!("setting `{key}` ({name}) {error}");
+            assert_eq!(read.unwrap_err().to_string(), error, "{key} {value}");
+        }
+    }
+
     #[test]
     fn an_empty_member_of_the_configuration_does_not_drop_a_requirement_of_the_environment() {
         let environment = [

@@ -148,6 +148,14 @@ impl World {
         }
     }
 
+    /// How many instances of the auth check there have been, if the host tells.
+    pub(crate) fn instances(&self) -> Option<u64> {
+        match &self.host {
+            Host::Component(running) => Some(running.stats().instances),
+            Host::Envoy(_) | Host::Spin(..) => None,
+        }
+    }
+
     pub(crate) async fn get(&self, token: &str) -> Got {
         get(self.address(), token).await
     }

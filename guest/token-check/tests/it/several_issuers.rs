@@ -178,7 +178,7 @@ fn j6_no_issuer_says_that_a_token_is_another_ones() {
 }
 
 #[test]
-fn j12_a_token_of_an_issuer_that_is_not_configured_causes_no_call() {
+fn j15_a_token_of_an_issuer_that_is_not_configured_causes_no_call() {
     let strangers = [
         "https://a.example/",
         "https://A.example",
@@ -203,7 +203,7 @@ fn j12_a_token_of_an_issuer_that_is_not_configured_causes_no_call() {
 }
 
 #[test]
-fn j12_a_jwt_that_does_not_name_one_issuer_causes_no_call() {
+fn j15_a_jwt_that_does_not_name_one_issuer_causes_no_call() {
     let mut world = World::new(&[]);
     let header = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"one"}"#;
     let a_and_b = format!(r#"["{A}","{B}"]"#);
@@ -811,7 +811,7 @@ fn what_a_request_waits_for_is_fetched_before_what_is_due() {
 }
 
 #[test]
-fn j12_a_jwt_of_an_issuer_that_the_route_does_not_have_causes_no_call() {
+fn j15_a_jwt_of_an_issuer_that_the_route_does_not_have_causes_no_call() {
     let rules = and_others(&format!(
         r#"{{"path":{{"prefix":"/a"}},"issuers":["{A}"]}}"#
     ));

@@ -120,6 +120,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     at(
         "envoy",
+        "j4_a_kid_of_64_kb",
+        HostDifference::Answers(431),
+        "max_request_headers_kb is 60",
+    ),
+    at(
+        "envoy",
         "a_nul_in_a_token_is_malformed",
         HostDifference::Answers(400),
         PARSER,

@@ -17,9 +17,22 @@ impl DpopKey {
     /// # Panics
     ///
     /// If none can be made.
-    #[expect(clippy::panic, reason = "a test cannot go on without a key")]
     pub fn generate(algorithm: SigningAlgorithm) -> Self {
-        match SigningKey::generate(algorithm) {
+        Self::of(SigningKey::generate(algorithm))
+    }
+
+    /// A new key of RSA with 1024 bits, which signs with `PS256`.
+    ///
+    /// # Panics
+    ///
+    /// If none can be made.
+    pub fn generate_rsa_1024() -> Self {
+        Self::of(SigningKey::generate_weak_rsa())
+    }
+
+    #[expect(clippy::panic, reason = "a test cannot go on without a key")]
+    fn of(key: anyhow::Result<SigningKey>) -> Self {
+        match key {
             Ok(key) => Self(key),
             Err(error) => panic!("{error:#}"),
         }
@@ -83,6 +96,15 @@ impl DpopProof<'_> {
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         set(&mut self.header, name, value.into());
+        self
+    }
+
+    /// Sets a member of the key in the header.
+    #[must_use]
+    pub fn key_member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Some(Value::Object(members)) = self.header.get_mut("jwk") {
+            set(members, name, value.into());
+        }
         self
     }
 

@@ -26,6 +26,8 @@ use super::SigningAlgorithm;
 /// The length of RSA keys, in bits: what issuers use, and the shortest that RFC 7518 section 3.3
 /// allows.
 const RSA_BITS: usize = 2048;
+/// The length of an RSA key that nobody should accept, in bits.
+const WEAK_RSA_BITS: usize = 1024;
 
 /// The bytes of a public key, for the attack that takes them as an HMAC key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub(super) struct SigningKey {
 
 enum Pair {
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
+    /// With RSA-PSS and SHA-256; ring does not sign with it.
+    WeakRsa(Box<rsa::PrivateKey>),
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
 }
@@ -83,8 +87,17 @@ impl SigningKey {
             ),
             Algorithm::EdDsa => ed(),
         };
-        let Made { pair, spki, public } =
-            made.with_context(|| format!("cannot make a key for {algorithm}"))?;
+        let made = made.with_context(|| format!("cannot make a key for {algorithm}"))?;
+        Self::of(algorithm, made)
+    }
+
+    /// A key of [`SigningAlgorithm::Ps256`] that is too short.
+    pub(super) fn generate_weak_rsa() -> Result<Self> {
+        Self::of(SigningAlgorithm::Ps256, weak_rsa()?)
+    }
+
+    fn of(algorithm: SigningAlgorithm, made: Made) -> Result<Self> {
+        let Made { pair, spki, public } = made;
         let kid = thumbprint(&public).context("no thumbprint")?;
         let mut jwk = public;
         if let Value::Object(members) = &mut jwk {
@@ -110,6 +123,7 @@ impl SigningKey {
                 pair.sign(*padding, &random, message, &mut signature)
                     .map(|()| signature)
             }
+            Pair::WeakRsa(key) => return Ok(key.pss_sign::<rsa::sha2::Sha256>(message)?),
             Pair::Ec(pair) => pair
                 .sign(&random, message)
                 .map(|signature| signature.as_ref().to_vec()),
@@ -138,11 +152,20 @@ struct Made {
 fn rsa(padding: &'static dyn RsaEncoding) -> Result<Made> {
     let key = rsa::PrivateKey::new(&mut rand::rng(), RSA_BITS)?;
     let pair = RsaKeyPair::from_pkcs8(key.to_pkcs8_der()?.as_bytes())?;
+    made_of_rsa(&key, Pair::Rsa(Box::new(pair), padding))
+}
+
+fn weak_rsa() -> Result<Made> {
+    let key = rsa::PrivateKey::new(&mut rand::rng(), WEAK_RSA_BITS)?;
+    made_of_rsa(&key, Pair::WeakRsa(Box::new(key.clone())))
+}
+
+fn made_of_rsa(key: &rsa::PrivateKey, pair: Pair) -> Result<Made> {
     let [n, e] = [key.n_bytes(), key.e_bytes()].map(|number| URL_SAFE_NO_PAD.encode(number));
     Ok(Made {
         public: json!({"e": e, "kty": "RSA", "n": n}),
         spki: key.to_public_key().to_public_key_der()?.into_vec(),
-        pair: Pair::Rsa(Box::new(pair), padding),
+        pair,
     })
 }
 

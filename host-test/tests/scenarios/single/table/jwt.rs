@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use p256::ecdsa::{Signature as P256Signature, SigningKey as P256Key};
+use sha2::{Digest as _, Sha256};
 
 use crate::fixture::with_times;
 use crate::single::scenario::{NOW, Scenario, scenario};
@@ -45,6 +46,20 @@ fn es256(header: &str, claims: &str) -> String {
     let input = input(header, claims);
     let signature: P256Signature = P256.sign(input.as_bytes());
     format!("{input}.{}", encoded(signature.to_bytes()))
+}
+
+/// HMAC with a key of up to 64 bytes (RFC 2104 section 2).
+fn hs256(key: &[u8], claims: &str) -> String {
+    let input = input(r#"{"alg":"HS256","typ":"at+jwt","kid":"ed"}"#, claims);
+    let padded = |pad: u8| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key).for_each(|(to, byte)| *to ^= byte);
+        block
+    };
+    let inner = Sha256::new().chain_update(padded(0x36));
+    let inner = inner.chain_update(&input).finalize();
+    let outer = Sha256::new().chain_update(padded(0x5c));
+    format!("{input}.{}", encoded(outer.chain_update(inner).finalize()))
 }
 
 fn with_token(name: &'static str, strategy: &str, token: &str) -> Scenario {
@@ -145,9 +160,11 @@ pub(crate) fn rows() -> Vec<Scenario> {
         .refused(401, "invalid_signature"),
         auto(
             "j1_rfc8725_s2_1_hmac_with_the_public_key_is_refused",
-            &ed25519(r#"{"alg":"HS256","kid":"ed"}"#, CLAIMS),
+            &hs256(ED25519.verifying_key().as_bytes(), CLAIMS),
         )
         .refused(401, "algorithm_not_allowed"),
+        auto("j1_hmac_with_an_empty_key_is_refused", &hs256(b"", CLAIMS))
+            .refused(401, "algorithm_not_allowed"),
         auto(
             "j1_the_key_of_another_algorithm_is_not_tried",
             &ed25519(r#"{"alg":"ES256","kid":"ed"}"#, CLAIMS),
@@ -254,6 +271,16 @@ pub(crate) fn rows() -> Vec<Scenario> {
             auto(name, &ed25519(&header, CLAIMS)).refused(401, reason)
         }),
     );
+    let kid_of = |bytes: usize| {
+        let kid = "k".repeat(bytes);
+        ed25519(&format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#), CLAIMS)
+    };
+    rows.extend([
+        auto("j4_a_kid_of_64_kb", &kid_of(64 * 1024)).refused(400, "token_too_long"),
+        // Short enough for the token, too long for its header.
+        auto("j4_a_kid_of_4_kb", &kid_of(4 * 1024)).refused(401, "malformed_jwt"),
+        auto("j4_a_kid_of_1_kb", &kid_of(1024)).refused(401, "unknown_key"),
+    ]);
     rows.extend(
         [
             (
