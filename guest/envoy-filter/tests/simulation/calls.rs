@@ -502,6 +502,7 @@ fn what_a_token_lacks_is_a_warning_and_a_fault_of_the_issuer_an_error() {
     }
 }
 
+#[cfg(feature = "jwt")]
 #[test]
 fn each_call_has_the_lines_of_its_own_endpoint_and_its_own_traceparent() {
     let issuer = |name: &str| {
