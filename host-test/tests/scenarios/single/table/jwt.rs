@@ -238,8 +238,15 @@ pub(crate) fn rows() -> Vec<Scenario> {
             "auto",
             &good,
         )
+        .with("expected_issuer", "https://issuer.example")
         .refused(503, "issuer_metadata_unusable")
         .logs("issuer_metadata_unusable: the issuer has no metadata under .well-known"),
+        without_metadata(
+            "rfc8414_a_token_of_another_issuer_waits_for_no_metadata",
+            "auto",
+            &good,
+        )
+        .refused(401, "wrong_issuer"),
         without_metadata(
             "rfc8414_without_metadata_nobody_is_asked_about_a_token",
             "introspect",
