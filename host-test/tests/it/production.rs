@@ -193,6 +193,23 @@ fn f18_in_production_an_app_can_neither_call_out_nor_read_the_settings() {
     }
 }
 
+/// Spin itself with this manifest of the sample, and its logs and stores in this folder.
+async fn in_spin(spin: PathBuf, manifest: PathBuf, stub: &VerifyStub, state: &TempDir) -> SpinApp {
+    sample();
+    let mut settings = stub.resource_settings();
+    settings.insert("introspect_origin".to_owned(), origin(stub));
+    settings.insert("resource_identifier".to_owned(), IDENTIFIER.to_owned());
+    let options = SpinOptions {
+        manifest,
+        settings,
+        state: Some(state.path().to_owned()),
+        ..SpinOptions::default()
+    };
+    SpinApp::start(&SpinProgram::Spin(spin), &options)
+        .await
+        .unwrap()
+}
+
 /// In Spin itself, if it is there: what the embedded host does is what Spin does.
 #[tokio::test(flavor = "multi_thread")]
 async fn f18_spin_itself_runs_the_production_sample() {
@@ -201,20 +218,8 @@ async fn f18_spin_itself_runs_the_production_sample() {
         return;
     };
     let stub = stub().await;
-    sample();
     let state = TempDir::new().unwrap();
-    let mut settings = stub.resource_settings();
-    settings.insert("introspect_origin".to_owned(), origin(&stub));
-    settings.insert("resource_identifier".to_owned(), IDENTIFIER.to_owned());
-    let options = SpinOptions {
-        manifest: repository().join(SAMPLE),
-        settings,
-        state: Some(state.path().to_owned()),
-        ..SpinOptions::default()
-    };
-    let app = SpinApp::start(&SpinProgram::Spin(spin), &options)
-        .await
-        .unwrap();
+    let app = in_spin(spin, repository().join(SAMPLE), &stub, &state).await;
     let token = stub.issue(TokenSpec::default());
     for (path, authorization, status) in [
         ("/data", bearer(&token), 200),
@@ -277,19 +282,8 @@ async fn in_spin_itself_a_misspelt_variable_lets_nobody_in() {
         return;
     };
     let stub = stub().await;
-    sample();
     let state = TempDir::new().unwrap();
-    let mut settings = stub.resource_settings();
-    settings.insert("introspect_origin".to_owned(), origin(&stub));
-    let options = SpinOptions {
-        manifest: misspelt(state.path()),
-        settings,
-        state: Some(state.path().to_owned()),
-        ..SpinOptions::default()
-    };
-    let app = SpinApp::start(&SpinProgram::Spin(spin), &options)
-        .await
-        .unwrap();
+    let app = in_spin(spin, misspelt(state.path()), &stub, &state).await;
     let token = bearer(&stub.issue(TokenSpec::default()));
     for _ in 0..2 {
         let reply = exchange(app.address(), &get("/data", &token))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::{
-    deployment::{Deployment, Host},
+    deployment::{Deployment, Host, verifying},
     service_a,
 };
 
@@ -17,19 +17,13 @@ pub(crate) async fn a_bound_token_is_good_with_its_certificate_alone(
     host: Host,
     issuer: &Issuer,
 ) -> Result<()> {
-    let (jwks, both) = (
-        format!("{}/jwks", issuer.url()),
-        format!("{RESOURCE} {JWT_RESOURCE}"),
-    );
-    let settings = [
-        ("strategy", "auto"),
-        ("jwks_url", jwks.as_str()),
-        ("expected_issuer", issuer.url()),
-        ("expected_aud", both.as_str()),
-        ("cache_ttl", "60"),
+    let verifying = verifying(issuer);
+    let verifying = verifying.iter().map(|(key, value)| (*key, value.as_str()));
+    let settings = verifying.chain([
         ("certificate_binding", "header"),
         ("certificate_header", "client-cert"),
-    ];
+    ]);
+    let settings: Vec<_> = settings.collect();
     let deployment = Deployment::start(host, issuer, &settings).await?;
     let url = deployment.data_url();
     for resource in [RESOURCE, JWT_RESOURCE] {

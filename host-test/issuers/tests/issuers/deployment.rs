@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use envoy_runner::{Envoy, EnvoyOptions};
-use issuers::{Issuer, SERVICE_B};
+use issuers::{Issuer, JWT_RESOURCE, RESOURCE, SERVICE_B};
 use programs::{Guest, components};
 use serde_json::json;
 use spin_host::{App, Running, ServeOptions};
@@ -130,6 +130,17 @@ fn toml(authority: &Path) -> String {
     format!(
         "[[client_tls]]\ncomponent_ids = [\"service-b\"]\nhosts = [\"localhost\", \"127.0.0.1\"]\nca_roots_file = \"{file}\"\n"
     )
+}
+
+/// With these, opaque tokens are introspected and JWTs verified, and both kinds are cached.
+pub(crate) fn verifying(issuer: &Issuer) -> [(&'static str, String); 5] {
+    [
+        ("strategy", "auto".to_owned()),
+        ("jwks_url", format!("{}/jwks", issuer.url())),
+        ("expected_issuer", issuer.url().to_owned()),
+        ("expected_aud", format!("{RESOURCE} {JWT_RESOURCE}")),
+        ("cache_ttl", "60".to_owned()),
+    ]
 }
 
 fn settings(issuer: &Issuer) -> BTreeMap<String, String> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use verify_stub::{DpopKey, SigningAlgorithm};
 
 use crate::{
-    deployment::{Deployment, Host},
+    deployment::{Deployment, Host, verifying},
     service_a,
     steps::expect,
 };
@@ -22,20 +22,14 @@ pub(crate) async fn a_bound_token_is_good_for_its_key_alone(
     // process takes this free one meanwhile, the host says so.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let origin = format!("http://127.0.0.1:{port}");
-    let (jwks, both) = (
-        format!("{}/jwks", issuer.url()),
-        format!("{RESOURCE} {JWT_RESOURCE}"),
-    );
-    let settings = [
-        ("strategy", "auto"),
-        ("jwks_url", jwks.as_str()),
-        ("expected_issuer", issuer.url()),
-        ("expected_aud", both.as_str()),
-        ("cache_ttl", "60"),
+    let verifying = verifying(issuer);
+    let verifying = verifying.iter().map(|(key, value)| (*key, value.as_str()));
+    let settings = verifying.chain([
         ("dpop", "accept"),
         ("dpop_nonce", "true"),
         ("public_origin", origin.as_str()),
-    ];
+    ]);
+    let settings: Vec<_> = settings.collect();
     let deployment = Deployment::start_on(port, host, issuer, &settings).await?;
     let url = deployment.data_url();
     for resource in [RESOURCE, JWT_RESOURCE] {
