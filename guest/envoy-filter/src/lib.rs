@@ -1,46 +1,94 @@
-//! The auth check as an Envoy filter. It moves bytes between Envoy and [`token_check`], which alone
-//! decides.
-//!
-//! Each module uses only those above it in this list:
-//!
-//! | module | its job |
-//! | --- | --- |
-//! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
-//! | `metrics`, `scheduler`, `signatures`, `upstream`, `waiting`, `workers` | counters; queue and timer; signatures that Envoy verifies (feature `jwt`); the way to the issuer; requests that wait; whether there are other workers |
-//! | `request_lines` | the header lines of a request that matter |
-//! | `calls` | introspection calls: queued, sent, lost |
-//! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
-//! | `filter` | takes requests to their verdict, and applies it |
-//! | `http_context` | the callbacks of one stream |
-//! | `root_context` | the callbacks of one plugin configuration |
-//! | [`vm`] | passes each callback to its root context or stream |
-//! | `start` | exports the callbacks; WebAssembly only, as `host::proxy_wasm` |
-//!
-//! A cached request costs one host call that copies data into the VM: the one for its headers.
+//! The auth check as an Envoy filter: the module, which exports the callbacks of a [`Vm`] whose host is Envoy.
 
-pub mod config;
-pub mod host;
+#![cfg(target_family = "wasm")]
 
-mod calls;
-mod dispatcher;
-mod filter;
-mod grpc;
-mod http_context;
-mod id_map;
-mod local_reply;
-mod metrics;
-mod request_lines;
-mod root_context;
-mod scheduler;
-#[cfg(feature = "jwt")]
-pub mod signatures;
-#[cfg(target_family = "wasm")]
-mod start;
-mod upstream;
-pub mod vm;
-mod waiting;
-mod workers;
+mod proxy_wasm;
 
-pub use http_context::HttpContext;
-pub use root_context::RootContext;
-pub use vm::Vm;
+use core::cell::RefCell;
+
+use envoy_filter_core::Vm;
+use proxy_wasm_abi::hostcalls::{self, LogLevel};
+use proxy_wasm_abi::{Action, Callbacks};
+
+use crate::proxy_wasm::ProxyWasm;
+
+thread_local! {
+    static VM: RefCell<Vm<ProxyWasm>> = RefCell::new(Vm::new(ProxyWasm::new()));
+}
+
+/// Envoy makes no callback while another one runs in the same VM; if it did, `otherwise`.
+fn vm<R>(otherwise: R, callback: impl FnOnce(&mut Vm<ProxyWasm>) -> R) -> R {
+    VM.with(|vm| match vm.try_borrow_mut() {
+        Ok(mut vm) => callback(&mut vm),
+        Err(_) => otherwise,
+    })
+}
+
+struct Filter;
+
+proxy_wasm_abi::export!(
+    Filter:
+    on_context_create,
+    on_configure,
+    on_tick,
+    on_queue_ready,
+    on_http_call_response,
+    on_request_headers,
+    on_request_body,
+    on_request_trailers,
+    on_response_headers,
+    on_done,
+);
+
+impl Callbacks for Filter {
+    fn on_start() {
+        // A panic's message may hold what a caller sent: only its location is logged.
+        std::panic::set_hook(Box::new(|panic| {
+            if let Some(location) = panic.location() {
+                let _ = hostcalls::log(LogLevel::Critical, &format!("panic at {location}"));
+            }
+        }));
+    }
+
+    fn on_context_create(context: u32, root: u32) {
+        vm((), |vm| vm.on_context_create(context, root));
+    }
+
+    fn on_configure(root: u32, size: usize) -> bool {
+        vm(false, |vm| vm.on_configure(root, size))
+    }
+
+    fn on_tick(root: u32) {
+        vm((), |vm| vm.on_tick(root));
+    }
+
+    fn on_queue_ready(root: u32, queue: u32) {
+        vm((), |vm| vm.on_queue_ready(root, queue));
+    }
+
+    fn on_http_call_response(context: u32, call: u32, headers: usize, body_size: usize) {
+        vm((), |vm| {
+            vm.on_http_call_response(context, call, headers, body_size);
+        });
+    }
+
+    fn on_request_headers(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_headers(context))
+    }
+
+    fn on_request_body(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_body(context))
+    }
+
+    fn on_request_trailers(context: u32) -> Action {
+        vm(Action::Pause, |vm| vm.on_request_trailers(context))
+    }
+
+    fn on_response_headers(context: u32) {
+        vm((), |vm| vm.on_response_headers(context));
+    }
+
+    fn on_done(context: u32) {
+        vm((), |vm| vm.on_done(context));
+    }
+}

@@ -1,0 +1,43 @@
+//! What the auth check does as an Envoy filter. It moves bytes between Envoy, which is any [`host::Host`],
+//! and [`token_check`], which alone decides. The package `envoy-filter` makes a module of it.
+//!
+//! Each module uses only those above it in this list:
+//!
+//! | module | its job |
+//! | --- | --- |
+//! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
+//! | `metrics`, `scheduler`, `signatures`, `upstream`, `waiting`, `workers` | counters; queue and timer; signatures that Envoy verifies (feature `jwt`); the way to the issuer; requests that wait; whether there are other workers |
+//! | `request_lines` | the header lines of a request that matter |
+//! | `calls` | introspection calls: queued, sent, lost |
+//! | `dispatcher` | runs the actions of flights, and finds out which requests can continue |
+//! | `filter` | takes requests to their verdict, and applies it |
+//! | `http_context` | the callbacks of one stream |
+//! | `root_context` | the callbacks of one plugin configuration |
+//! | [`vm`] | passes each callback to its root context or stream |
+//!
+//! A cached request costs one host call that copies data into the VM: the one for its headers.
+
+pub mod config;
+pub mod host;
+
+mod calls;
+mod dispatcher;
+mod filter;
+mod grpc;
+mod http_context;
+mod id_map;
+mod local_reply;
+mod metrics;
+mod request_lines;
+mod root_context;
+mod scheduler;
+#[cfg(feature = "jwt")]
+pub mod signatures;
+mod upstream;
+pub mod vm;
+mod waiting;
+mod workers;
+
+pub use http_context::HttpContext;
+pub use root_context::RootContext;
+pub use vm::Vm;
