@@ -1,5 +1,5 @@
-//! What the auth check does as an Envoy filter. It moves bytes between Envoy, which is any [`host::Host`],
-//! and [`token_check`], which alone decides. The package `envoy-filter` makes a module of it.
+//! The auth check as an Envoy filter. It moves bytes between Envoy and [`token_check`], which alone
+//! decides. The package `envoy-filter` makes the module of it.
 //!
 //! Each module uses only those above it in this list:
 //!
@@ -14,6 +14,7 @@
 //! | `http_context` | the callbacks of one stream |
 //! | `root_context` | the callbacks of one plugin configuration |
 //! | [`vm`] | passes each callback to its root context or stream |
+//! | `start`, `proxy_wasm` | the callbacks of the VM whose host is Envoy; Envoy as a host; WebAssembly only |
 //!
 //! A cached request costs one host call that copies data into the VM: the one for its headers.
 
@@ -28,11 +29,15 @@ mod http_context;
 mod id_map;
 mod local_reply;
 mod metrics;
+#[cfg(target_family = "wasm")]
+mod proxy_wasm;
 mod request_lines;
 mod root_context;
 mod scheduler;
 #[cfg(feature = "jwt")]
 pub mod signatures;
+#[cfg(target_family = "wasm")]
+mod start;
 mod upstream;
 pub mod vm;
 mod waiting;
@@ -40,4 +45,6 @@ mod workers;
 
 pub use http_context::HttpContext;
 pub use root_context::RootContext;
+#[cfg(target_family = "wasm")]
+pub use start::EnvoyFilter;
 pub use vm::Vm;

@@ -1,33 +1,13 @@
-//! The auth check as an Envoy filter: the module, which exports the callbacks of a [`Vm`] whose host is Envoy.
+//! The auth check as an Envoy filter: the module that ships. A package of its own, because cargo
+//! optimizes a whole program only if it makes no Rust library of it as well.
 
 #![cfg(target_family = "wasm")]
 
-mod proxy_wasm;
+use envoy_filter_core::EnvoyFilter;
 
-use core::cell::RefCell;
-
-use envoy_filter_core::Vm;
-use proxy_wasm_abi::hostcalls::{self, LogLevel};
-use proxy_wasm_abi::{Action, Callbacks};
-
-use crate::proxy_wasm::ProxyWasm;
-
-thread_local! {
-    static VM: RefCell<Vm<ProxyWasm>> = RefCell::new(Vm::new(ProxyWasm::new()));
-}
-
-/// Envoy makes no callback while another one runs in the same VM; if it did, `otherwise`.
-fn vm<R>(otherwise: R, callback: impl FnOnce(&mut Vm<ProxyWasm>) -> R) -> R {
-    VM.with(|vm| match vm.try_borrow_mut() {
-        Ok(mut vm) => callback(&mut vm),
-        Err(_) => otherwise,
-    })
-}
-
-struct Filter;
-
+// Envoy enters the filter for each callback that it exports, at some 1 500 instructions.
 proxy_wasm_abi::export!(
-    Filter:
+    EnvoyFilter:
     on_context_create,
     on_configure,
     on_tick,
@@ -39,56 +19,3 @@ proxy_wasm_abi::export!(
     on_response_headers,
     on_done,
 );
-
-impl Callbacks for Filter {
-    fn on_start() {
-        // A panic's message may hold what a caller sent: only its location is logged.
-        std::panic::set_hook(Box::new(|panic| {
-            if let Some(location) = panic.location() {
-                let _ = hostcalls::log(LogLevel::Critical, &format!("panic at {location}"));
-            }
-        }));
-    }
-
-    fn on_context_create(context: u32, root: u32) {
-        vm((), |vm| vm.on_context_create(context, root));
-    }
-
-    fn on_configure(root: u32, size: usize) -> bool {
-        vm(false, |vm| vm.on_configure(root, size))
-    }
-
-    fn on_tick(root: u32) {
-        vm((), |vm| vm.on_tick(root));
-    }
-
-    fn on_queue_ready(root: u32, queue: u32) {
-        vm((), |vm| vm.on_queue_ready(root, queue));
-    }
-
-    fn on_http_call_response(context: u32, call: u32, headers: usize, body_size: usize) {
-        vm((), |vm| {
-            vm.on_http_call_response(context, call, headers, body_size);
-        });
-    }
-
-    fn on_request_headers(context: u32) -> Action {
-        vm(Action::Pause, |vm| vm.on_request_headers(context))
-    }
-
-    fn on_request_body(context: u32) -> Action {
-        vm(Action::Pause, |vm| vm.on_request_body(context))
-    }
-
-    fn on_request_trailers(context: u32) -> Action {
-        vm(Action::Pause, |vm| vm.on_request_trailers(context))
-    }
-
-    fn on_response_headers(context: u32) {
-        vm((), |vm| vm.on_response_headers(context));
-    }
-
-    fn on_done(context: u32) {
-        vm((), |vm| vm.on_done(context));
-    }
-}

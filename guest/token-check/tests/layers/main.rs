@@ -11,13 +11,10 @@ use std::path::Path;
 
 use graph::ModuleGraph;
 
-const VOCABULARY: &[&str] = &["grammar", "json", "json_text", "reason", "secret", "time"];
+const VOCABULARY: &[&str] = &["reason", "secret", "time"];
 
 /// The layers of the core: a module, and the modules that it may use.
 const CORE: &[(&str, &[&[&str]])] = &[
-    ("grammar", &[]),
-    ("json", &[]),
-    ("json_text", &[&["json"]]),
     ("reason", &[]),
     ("secret", &[]),
     ("time", &[]),
