@@ -85,6 +85,7 @@ fn no_modules_of_a_crate_import_each_other_in_a_circle() {
     for source in [
         "src",
         "../auth-check/src",
+        "../codec/src",
         "../envoy-filter-core/src",
         "../proxy-wasm-abi/src",
         "../../service-a/src",
