@@ -7,14 +7,14 @@
 //! - At the end nothing is left: no request, no timer, no queued callback.
 //! - When everything works again, so does the filter.
 
-#[path = "../../guest/envoy-filter/tests/simulation/fake/mod.rs"]
+#[path = "../../guest/envoy-filter-core/tests/simulation/fake/mod.rs"]
 #[expect(dead_code, reason = "the tests of the filter use more of it")]
 mod fake;
 
 use std::time::Duration;
 
 use arbitrary::Unstructured;
-use envoy_filter::host::{Action, DispatchError};
+use envoy_filter_core::host::{Action, DispatchError};
 use serde_json::json;
 use token_check::is_identity_header;
 

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use arbitrary::Unstructured;
-use envoy_filter::config::Config;
+use envoy_filter_core::config::Config;
 use token_check::{
     ENVOY_SETTINGS, Policy, SETTINGS, SPIN_PREFIX, SettingSource, SettingValues, unknown_variable,
     variable,

@@ -35,7 +35,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | vocabulary | `grammar`, `json`, `reason`, `secret`, `time` |
+//! | vocabulary | `reason`, `secret`, `time` |
 //! | signatures | `jose` |
 //! | protocol | `request`, `introspection`, `proof` |
 //! | configuration | `policy` |
@@ -98,12 +98,9 @@
 
 mod check;
 mod decision;
-mod grammar;
 mod introspection;
 #[cfg(feature = "jwt")]
 mod jose;
-mod json;
-mod json_text;
 mod memory;
 mod policy;
 #[cfg(feature = "jwt")]

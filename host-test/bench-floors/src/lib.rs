@@ -10,7 +10,7 @@
 //! | `verifies` | those of the auth check for a JWT that it verifies, with a constant signature |
 //!
 //! They are made in the order of the auth check and with as many bytes, with constants for values: see
-//! `begin` and `work` in `guest/envoy-filter/src/filter.rs`. What does not depend on the request is
+//! `begin` and `work` in `guest/envoy-filter-core/src/filter.rs`. What does not depend on the request is
 //! made ready once. Only the callbacks are exported that `asks-calls` needs: those for the beginning and
 //! the end of a stream and for its response, which the auth check exports too, are not.
 //!

@@ -23,7 +23,7 @@ use crate::host::Envoy;
 
 pub mod host;
 /// The filter's own.
-#[path = "../../../guest/envoy-filter/src/signatures.rs"]
+#[path = "../../../guest/envoy-filter-core/src/signatures.rs"]
 pub mod signatures;
 
 /// What a line of verdicts begins with.

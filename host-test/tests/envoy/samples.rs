@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use envoy_filter::config::Config;
+use envoy_filter_core::config::Config;
 use envoy_runner::{MANAGER, PLUGIN, shipped_config};
 use serde_json::{Value, json};
 use token_check::{ENVOY_SETTINGS, SETTINGS};

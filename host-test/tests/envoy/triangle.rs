@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The filter's size that Envoy has to load, at most.
-const MAX_FILTER_BYTES: u64 = 854 * 1024;
+const MAX_FILTER_BYTES: u64 = 748 * 1024;
 
 #[tokio::test]
 async fn exports_alone_make_data_answer_who_calls_and_refuse_who_may_not() {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::verdict::{CacheStatus, VerdictContext};
 use crate::decision::Decision;
 use crate::introspection::Claims;
-use crate::json;
+use codec::json;
 
 /// Longest string of a caller or an issuer in a line, in bytes, so that log collectors take the
 /// line whole.

@@ -103,6 +103,7 @@ pub(super) struct Presented<'a> {
 }
 
 impl RequestContext {
+    #[inline]
     pub(super) fn presented(&self) -> Presented<'_> {
         Presented {
             key: self.key,
@@ -127,6 +128,7 @@ impl RequestContext {
 
     /// What the issuer says about the token, together with what the token says if it was verified.
     /// `token_types`: those that are accepted beyond the known ones.
+    #[inline]
     pub(super) fn confirmed(&self, facts: Facts, token_types: &[String]) -> Facts {
         #[cfg(feature = "jwt")]
         if let (Some((verified, _)), Some(word)) = (&self.verified, facts.claims()) {
@@ -138,6 +140,7 @@ impl RequestContext {
     }
 
     /// The key that verified the token, if the issuer is to confirm it.
+    #[inline]
     pub(super) fn voucher(&self) -> Voucher {
         #[cfg(feature = "jwt")]
         if let Some((_, voucher)) = self.verified {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::decision::Decision;
 use crate::introspection::{Claims, Detail, Fault};
-use crate::json;
 use crate::policy::Requirements;
 #[cfg(feature = "jwt")]
 use crate::proof::ProofFault;
 use crate::reason::Reason;
 use crate::time::Now;
+use codec::json;
 
 /// Repeat the same line at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! The headers that tell the app who the caller is.
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 
 use crate::introspection::{Claim, Claims, MAX_CLAIM_HEADER_BYTES};
 
@@ -50,18 +50,18 @@ pub(super) struct Identity {
 }
 
 /// Whether apps accept the header of these claims.
+#[inline]
 pub(super) fn fits(claims: Claims<'_>) -> bool {
-    URL_SAFE_NO_PAD.encoded_length(claims.header_document().len()) <= MAX_CLAIMS_BYTES
+    base64url::encoded_length(claims.header_document().len()) <= MAX_CLAIMS_BYTES
 }
 
 impl Identity {
+    #[inline]
     pub(super) fn new(claims: Claims<'_>) -> Self {
         let document = claims.header_document().as_bytes();
         // The other values are parts of the response, so this capacity holds them all.
         let mut values = String::with_capacity(
-            URL_SAFE_NO_PAD
-                .encoded_length(document.len())
-                .saturating_add(claims.document().len()),
+            base64url::encoded_length(document.len()).saturating_add(claims.document().len()),
         );
         let mut ends = [0; IDENTITY_HEADERS.len()];
         let [subject, client_id, issuer, scope, all] = &mut ends;
@@ -87,11 +87,12 @@ impl Identity {
             values.truncate(start);
         }
         *scope = values.len();
-        URL_SAFE_NO_PAD.encode_append(document, &mut values);
+        base64url::encode_append(document, &mut values);
         *all = values.len();
         Self { values, ends }
     }
 
+    #[inline]
     pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let mut start = 0;
         let names = IDENTITY_HEADERS.into_iter().zip(self.ends);

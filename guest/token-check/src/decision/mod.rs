@@ -156,6 +156,7 @@ pub(crate) enum RouteAccess {
     Decided(Decision),
 }
 
+#[inline]
 pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteAccess {
     if let Some(metadata) = policy.resource_metadata()
         && metadata.is_at(request.method, request.path_and_query)
@@ -176,6 +177,7 @@ pub(crate) fn route_access(request: &RequestHead<'_>, policy: &Policy) -> RouteA
     }
 }
 
+#[inline]
 pub(crate) fn decide(
     facts: &Facts,
     requirements: &Arc<Requirements>,
@@ -206,6 +208,7 @@ pub(crate) fn has_expired(claims: Claims<'_>, policy: &Policy, unix_seconds: i64
 }
 
 /// Checks the token itself first, then the requirements of the route.
+#[inline]
 fn first_violation(
     claims: Claims<'_>,
     requirements: &Requirements,
@@ -292,6 +295,7 @@ enum Match {
 }
 
 /// The same of lists that are all required: of the first one that is not met.
+#[inline]
 fn match_each<'a, V: IntoIterator<Item = &'a str>>(
     lists: [&[String]; 2],
     values: impl Fn() -> V,
@@ -301,6 +305,7 @@ fn match_each<'a, V: IntoIterator<Item = &'a str>>(
     unmet.unwrap_or(Match::Required)
 }
 
+#[inline]
 fn match_any<'a>(required: &[String], values: impl IntoIterator<Item = &'a str>) -> Match {
     if required.is_empty() {
         return Match::Required;

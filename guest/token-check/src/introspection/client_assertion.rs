@@ -3,15 +3,15 @@
 use core::fmt;
 use core::time::Duration;
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::jose::{PrivateKey, SignatureHost};
-use crate::json;
 use crate::secret::ClientSecret;
 use crate::time::Now;
+use codec::json;
 
 /// `client_assertion_type`, form-encoded.
 const TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
@@ -58,7 +58,7 @@ impl ClientAssertions {
             format!(r#","kid":{}"#, json::quoted(kid))
         });
         let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"{kid}}}"#);
-        let mut header = URL_SAFE_NO_PAD.encode_to_string(header);
+        let mut header = base64url::encode(header.as_bytes());
         header.push('.');
         let (id, audience) = (json::quoted(client_id), json::quoted(audience));
         let form_id: String = form_urlencoded::byte_serialize(client_id.as_bytes()).collect();
@@ -93,16 +93,14 @@ impl ClientAssertions {
             self.claims
         );
         let mut input = self.header.to_string();
-        URL_SAFE_NO_PAD.encode_append(claims, &mut input);
+        base64url::encode_append(claims.as_bytes(), &mut input);
         let signature = match &self.signer {
             AssertionSigner::Secret(secret) => {
                 let mac = HmacSha256::new_from_slice(secret.secret().as_bytes()).ok()?;
                 let mac = mac.chain_update(input.as_bytes()).finalize();
-                URL_SAFE_NO_PAD.encode_to_string(mac.into_bytes())
+                base64url::encode(&mac.into_bytes())
             }
-            AssertionSigner::Key(key) => {
-                URL_SAFE_NO_PAD.encode_to_string(key.sign(input.as_bytes(), host)?)
-            }
+            AssertionSigner::Key(key) => base64url::encode(&key.sign(input.as_bytes(), host)?),
         };
         // No character of it needs form encoding.
         let assertion = [&*self.parameters, &input, ".", &signature].concat();
@@ -168,6 +166,6 @@ impl AssertionIds {
         self.count = self.count.wrapping_add(1);
         let mac: [u8; 32] = mac.finalize().into_bytes().into();
         let (id, _) = mac.split_first_chunk::<ID_BYTES>()?;
-        Some(URL_SAFE_NO_PAD.encode_to_string(id))
+        Some(base64url::encode(id))
     }
 }

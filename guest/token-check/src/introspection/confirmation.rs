@@ -1,8 +1,8 @@
 //! The keys that a token is bound to (`cnf`, RFC 7800 section 3.1).
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 
-use crate::json::Json;
+use codec::json::Json;
 
 /// SHA-256 of a key or of a certificate.
 pub(crate) type Thumbprint = [u8; 32];
@@ -42,14 +42,14 @@ fn thumbprint(value: &Json<'_>) -> Option<Thumbprint> {
     let Json::Text(text) = value else {
         return None;
     };
-    let bytes = URL_SAFE_NO_PAD.decode_to_vec(text.as_bytes()).ok()?;
+    let bytes = base64url::decode(text.as_bytes())?;
     bytes.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use codec::json;
 
     fn read(cnf: &str) -> Option<Confirmation> {
         Confirmation::read(&json::examine(cnf).ok()?)
@@ -60,7 +60,7 @@ mod tests {
         // Of RFC 8705 appendix A and RFC 9449 section 6.1.
         let x5t = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
         let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
-        let bytes = |text: &str| Thumbprint::try_from(URL_SAFE_NO_PAD.decode_to_vec(text).unwrap());
+        let bytes = |text: &str| Thumbprint::try_from(base64url::decode(text.as_bytes()).unwrap());
         let (certificate, key) = (bytes(x5t).unwrap(), bytes(jkt).unwrap());
         let rows = [
             (

@@ -9,9 +9,9 @@ use triomphe::{Arc, HeaderSlice};
 use super::confirmation::Confirmation;
 use super::fault::{Detail, Document, MemberFault};
 use super::members::{Members, member_fault};
-use crate::grammar::is_field_value;
-use crate::json::Json;
-use crate::json_text;
+use codec::grammar::is_field_value;
+use codec::json::Json;
+use codec::json_text;
 
 /// What the issuer says about one token: nothing about any request. A typical response takes one
 /// allocation.
@@ -143,6 +143,7 @@ impl Facts {
 
     /// Parses the JSON document of a response. `claims_header`: which claims
     /// [`Claims::header_document`] returns.
+    #[inline]
     pub(crate) fn parse(document: &str, claims_header: &ClaimsHeader) -> Result<Self, Detail> {
         let mut in_range = String::new();
         let members = Members::parse(document, &mut in_range)?;
@@ -161,6 +162,7 @@ impl Facts {
     /// Parses the claims of an access token that is a JWT (RFC 9068 section 2.2): they have the names
     /// of RFC 7662 section 2.2. `is_access_token`: its header says so.
     #[cfg(feature = "jwt")]
+    #[inline]
     pub(crate) fn of_claims(
         claims: &[u8],
         names: &ClaimNames,
@@ -237,6 +239,7 @@ impl Facts {
         Self(Some(Arc::from_header_and_str(head, &facts.slice)))
     }
 
+    #[inline]
     fn from_active(
         document: &str,
         members: &Members<'_>,
@@ -443,6 +446,7 @@ struct Strings<'a> {
 }
 
 impl Strings<'_> {
+    #[inline]
     fn span(&mut self, string: &str) -> Result<Span, Detail> {
         let start = self.position(string).unwrap_or_else(|| {
             let end = self.document.len().saturating_add(self.unescaped.len());
@@ -462,6 +466,7 @@ impl Strings<'_> {
 
     /// Where this string begins in the document, if it is a part of it: nothing else has its
     /// memory.
+    #[inline]
     fn position(&self, part: &str) -> Option<usize> {
         let start = part
             .as_ptr()
@@ -471,6 +476,7 @@ impl Strings<'_> {
         (end <= self.document.len() && self.document.is_char_boundary(start)).then_some(start)
     }
 
+    #[inline]
     fn concatenated(&self) -> Cow<'_, str> {
         if self.unescaped.is_empty() {
             Cow::Borrowed(self.document)

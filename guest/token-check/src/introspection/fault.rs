@@ -5,8 +5,8 @@ use core::fmt;
 use super::call::CredentialsKind;
 #[cfg(feature = "jwt")]
 use super::signature_fault::SignatureFault;
-use crate::json::JsonType;
 use crate::reason::Reason;
+use codec::json::JsonType;
 
 /// A fault of the issuer or of the path to it. Displays as a log line: the reason and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::response::IssuerResponse;
 use super::signature_fault::SignatureFault;
 #[cfg(feature = "jwt")]
 use super::signed_response::unsigned;
-use crate::json::Json;
 use crate::reason::Reason;
+use codec::json::Json;
 
 /// Error codes of a 400 that are about the introspected token: RFC 7009 section 2.2.1, which
 /// node-oidc-provider sends for every JWT, and RFC 6750 section 3.1. The second one is about
@@ -37,6 +37,7 @@ pub(crate) enum ResponseContent {
 
 /// `credentials`: what the call had.
 /// `claims_header`: see [`Facts::parse`].
+#[inline]
 pub(crate) fn interpret(
     response: &IssuerResponse,
     content: ResponseContent,
@@ -83,6 +84,7 @@ pub(crate) fn interpret(
 }
 
 /// The document in a response of status 200 that is not signed.
+#[inline]
 fn plain_document(response: &IssuerResponse) -> Result<&str, Fault> {
     if let Some(coding) = response.coding() {
         return Err(malformed(Detail::Coding(coding)));

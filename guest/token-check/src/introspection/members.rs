@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::fault::{Detail, Document, MemberFault};
-use crate::grammar::is_scope_token;
-use crate::json::{self, Json, NotRead};
-use crate::json_text;
+use codec::grammar::is_scope_token;
+use codec::json::{self, Json, NotRead};
+use codec::json_text;
 
 /// Latest time accepted, in seconds since 1970: the end of the year 9999. Catches milliseconds in
 /// place of seconds.
@@ -99,6 +99,7 @@ pub(crate) struct TokenTypes<'a> {
 impl<'a> Members<'a> {
     /// Parses a JSON object. `in_range`: takes a copy of it if a number in it is out of range, since
     /// a number that nobody reads must not spoil the document.
+    #[inline]
     pub(crate) fn parse(document: &'a str, in_range: &'a mut String) -> Result<Self, Detail> {
         match Self::from_object(document) {
             Err(Detail::Document(Document::NotJson)) => {
@@ -109,6 +110,7 @@ impl<'a> Members<'a> {
         }
     }
 
+    #[inline]
     fn from_object(document: &'a str) -> Result<Self, Detail> {
         match json::examine(document) {
             Ok(Json::Object(members)) => Ok(Self(members)),
@@ -125,19 +127,23 @@ impl<'a> Members<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_or_null(&self, name: &str) -> Option<&Json<'a>> {
         json::member(&self.0, name)
     }
 
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
         self.get_or_null(name).filter(|value| **value != Json::Null)
     }
 
+    #[inline]
     pub(crate) fn string(&self, name: &'static str) -> Result<Option<&str>, Detail> {
         self.string_named(name, name)
     }
 
     /// `known_as`: its name in errors.
+    #[inline]
     pub(crate) fn string_named(
         &self,
         name: &str,
@@ -187,6 +193,7 @@ impl<'a> Members<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn time(
         &self,
         name: &'static str,
@@ -211,6 +218,7 @@ impl<'a> Members<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn token_types(&self) -> Result<TokenTypes<'_>, Detail> {
         let mut types = TokenTypes {
             is_other: false,

@@ -5,7 +5,7 @@ use url::Url;
 #[cfg(feature = "jwt")]
 use super::fault::MetadataFault;
 #[cfg(feature = "jwt")]
-use crate::json::{self, Json};
+use codec::json::{self, Json};
 
 /// What the metadata name, as they write it.
 #[cfg(feature = "jwt")]

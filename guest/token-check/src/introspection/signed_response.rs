@@ -6,8 +6,8 @@ use super::members::{Members, member_fault};
 use super::response::IssuerResponse;
 use super::signature_fault::SignatureFault;
 use crate::jose::{Jws, JwsProblem};
-use crate::json_text;
 use crate::reason::Reason;
+use codec::json_text;
 
 /// `typ`, so that nothing else that the issuer signs is taken for a response.
 const TYPE: &str = "token-introspection+jwt";

@@ -1,7 +1,9 @@
 //! The key that a proof of possession brings in its header (RFC 9449 section 4.2).
 
-use super::{Jws, Key, jws};
-use crate::json::{self, Json};
+use codec::base64url;
+
+use super::{Jws, Key};
+use codec::json::{self, Json};
 
 impl Jws<'_> {
     /// The key in `jwk`. `None`: there is none, or it cannot be used, such as one with a private
@@ -9,7 +11,7 @@ impl Jws<'_> {
     #[must_use]
     pub fn embedded_key(&self) -> Option<Key> {
         let header = self.signing_input().split(|byte| *byte == b'.').next()?;
-        let header = jws::decode(header)?;
+        let header = base64url::decode(header)?;
         let Ok(Json::Object(members)) = json::examine(core::str::from_utf8(&header).ok()?) else {
             return None;
         };

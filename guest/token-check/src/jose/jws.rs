@@ -5,10 +5,10 @@
 
 use std::rc::Rc;
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 
 use super::Algorithm;
-use crate::json::{self, Json, NotRead};
+use codec::json::{self, Json, NotRead};
 
 /// Longest header accepted, in bytes of base64url. Headers have about 100; those with a chain of
 /// certificates are longer, and we do not read those.
@@ -98,6 +98,7 @@ impl<'a> Jws<'a> {
     }
 
     /// The same. `known`: a header that need not be read again.
+    #[inline]
     pub(crate) fn parse_bytes(
         token: &'a [u8],
         known: Option<&KnownHeader>,
@@ -130,13 +131,14 @@ impl<'a> Jws<'a> {
         })
     }
 
+    #[inline]
     fn read(
         token: &'a [u8],
         known: Option<&KnownHeader>,
         refused: &[&str],
         accept: &dyn Fn(Option<&str>) -> Option<Typ>,
     ) -> Option<Result<Self, JwsProblem>> {
-        let (dots, [first, second]) = dots(token);
+        let (dots, [first, second]) = codec::grammar::dots(token);
         let header_segment = token.get(..first)?;
         if dots != 2 {
             // A JWE has five segments (RFC 7516 section 9). With the header of a JWS, another number
@@ -161,7 +163,9 @@ impl<'a> Jws<'a> {
                 (Rc::new(header), typ)
             }
         };
-        let (Some(claims), Some(signature)) = (decode(claims), decode(signature)) else {
+        let (Some(claims), Some(signature)) =
+            (base64url::decode(claims), base64url::decode(signature))
+        else {
             return Some(Err(JwsProblem::NotBase64));
         };
         Some(Ok(Self {
@@ -235,13 +239,14 @@ pub(crate) fn claimed_issuer(token: &[u8]) -> Option<ClaimedIssuer> {
 
 impl Header {
     /// `None`: it is not the header of a JWS.
+    #[inline]
     fn read(segment: &[u8], refused: &[&str]) -> Option<Result<Self, JwsProblem>> {
         if segment.len() > MAX_HEADER_BYTES {
             // Four characters stand for three bytes.
-            let is_object = decode(segment.get(..4)?)?.first() == Some(&b'{');
+            let is_object = base64url::decode(segment.get(..4)?)?.first() == Some(&b'{');
             return is_object.then_some(Err(JwsProblem::HeaderTooLong));
         }
-        let header = String::from_utf8(decode(segment)?).ok()?;
+        let header = String::from_utf8(base64url::decode(segment)?).ok()?;
         let members = match json::examine(&header) {
             Ok(Json::Object(members)) => members,
             Ok(_) | Err(NotRead::Syntax) => return None,
@@ -283,59 +288,14 @@ fn short_type(typ: &str) -> String {
     }
 }
 
-/// RFC 7515 section 2: base64url without padding, in the one spelling of these bytes.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode_to_vec(text).ok()
-}
-
-/// How many bytes are looked at together, so that the loop vectorizes.
-const CHUNK_BYTES: usize = 64;
-
-/// How many dots there are, and where the first two are: without them, at the end.
-fn dots(token: &[u8]) -> (usize, [usize; 2]) {
-    let (mut count, mut first_two) = (0_usize, [token.len(); 2]);
-    for (number, chunk) in token.chunks(CHUNK_BYTES).enumerate() {
-        if !chunk.iter().fold(false, |any, byte| any | (*byte == b'.')) {
-            continue;
-        }
-        let start = number.saturating_mul(CHUNK_BYTES);
-        let dots = (start..).zip(chunk).filter(|(_, byte)| **byte == b'.');
-        for (at, _) in dots {
-            if let Some(place) = first_two.get_mut(count) {
-                *place = at;
-            }
-            count = count.saturating_add(1);
-        }
-    }
-    (count, first_two)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn rfc7515_s7_1_dots_are_found_wherever_they_are() {
-        assert_eq!(dots(b""), (0, [0, 0]));
-        assert_eq!(dots(b"a"), (0, [1, 1]));
-        assert_eq!(dots(b"...."), (4, [0, 1]));
-        for first in 0..200 {
-            for second in [first + 1, first + 2, first + 63, first + 64, first + 300] {
-                let mut token = vec![b'a'; second + 70];
-                *token.get_mut(first).unwrap() = b'.';
-                assert_eq!(dots(&token), (1, [first, token.len()]));
-                *token.get_mut(second).unwrap() = b'.';
-                assert_eq!(dots(&token), (2, [first, second]));
-                token.push(b'.');
-                assert_eq!(dots(&token), (3, [first, second]));
-            }
-        }
-    }
-
-    #[test]
     fn a_known_header_is_that_of_tokens_that_have_it_letter_by_letter_and_of_no_others() {
         let token = |header: &str| {
-            let header = URL_SAFE_NO_PAD.encode_to_string(header);
+            let header = base64url::encode(header.as_bytes());
             format!("{header}.e30.c2ln")
         };
         let (ours, other) = (

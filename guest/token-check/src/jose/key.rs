@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use codec::base64url;
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey as Ed25519Key};
 use p256::AffinePoint as P256Point;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
@@ -13,9 +14,9 @@ use triomphe::Arc;
 
 use super::hash::Hash;
 use super::rsa::RsaKey;
-use super::thumbprint::{encoded, thumbprint};
-use super::{Algorithm, Algorithms, Jws, SignatureHost, Unusable, der, jws};
-use crate::json::Json;
+use super::thumbprint::thumbprint;
+use super::{Algorithm, Algorithms, Jws, SignatureHost, Unusable, der};
+use codec::json::Json;
 
 /// Members that only private and symmetric keys have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC
 /// 8037 section 2).
@@ -107,21 +108,21 @@ impl Key {
     pub fn thumbprint(&self) -> [u8; 32] {
         match &self.0.material {
             Material::Rsa(key) => {
-                let modulus = encoded(&key.modulus());
+                let modulus = base64url::encode(&key.modulus());
                 thumbprint(&[("e", "AQAB"), ("kty", "RSA"), ("n", &modulus)])
             }
             Material::P256(key) => {
                 let point = key.as_affine();
-                let (x, y) = (encoded(&point.x()), encoded(&point.y()));
+                let (x, y) = (base64url::encode(&point.x()), base64url::encode(&point.y()));
                 thumbprint(&[("crv", "P-256"), ("kty", "EC"), ("x", &x), ("y", &y)])
             }
             Material::P384(key) => {
                 let point = key.as_affine();
-                let (x, y) = (encoded(&point.x()), encoded(&point.y()));
+                let (x, y) = (base64url::encode(&point.x()), base64url::encode(&point.y()));
                 thumbprint(&[("crv", "P-384"), ("kty", "EC"), ("x", &x), ("y", &y)])
             }
             Material::Ed25519(key) => {
-                let x = encoded(key.as_bytes());
+                let x = base64url::encode(key.as_bytes());
                 thumbprint(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)])
             }
         }
@@ -234,7 +235,7 @@ impl Jwk<'_> {
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, Unusable> {
         let text = self.text(name)?;
-        let bytes = text.map(str::as_bytes).and_then(jws::decode);
+        let bytes = text.map(str::as_bytes).and_then(base64url::decode);
         bytes.ok_or(Unusable::Malformed)
     }
 

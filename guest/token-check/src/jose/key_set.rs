@@ -1,7 +1,7 @@
 //! Reads a JWK set (RFC 7517 section 5).
 
 use super::{Jws, Key, Unusable};
-use crate::json::{self, Json};
+use codec::json::{self, Json};
 
 /// Most keys accepted, used or not. Issuers have one to ten.
 const MAX_KEYS: usize = 64;

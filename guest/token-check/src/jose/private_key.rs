@@ -5,14 +5,15 @@
 
 use core::fmt;
 
+use codec::base64url;
 use ed25519_dalek::{Signer as _, SigningKey as Ed25519Key};
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use p256::ecdsa::{Signature as P256Signature, SigningKey as P256Key};
 use zeroize::Zeroizing;
 
 use super::hash::Hash;
-use super::{Algorithm, Key, NoSignatureHost, SignatureHost, Unusable, der, jws};
-use crate::json::{self, Json};
+use super::{Algorithm, Key, NoSignatureHost, SignatureHost, Unusable, der};
+use codec::json::{self, Json};
 
 /// Of a private key, in bytes: both curves have 256 bits.
 const SCALAR_BYTES: usize = 32;
@@ -207,7 +208,7 @@ fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<V
     let number = |name| {
         text(name)
             .map(str::as_bytes)
-            .and_then(jws::decode)
+            .and_then(base64url::decode)
             .map(Zeroizing::new)
     };
     let names = ["n", "e"].into_iter().chain(RSA_SECRETS);
@@ -217,7 +218,7 @@ fn rsa<'a>(text: impl Fn(&'static str) -> Option<&'a str>) -> Option<Zeroizing<V
 
 /// RFC 7518 section 6.2.2.1 and RFC 8037 section 2: in full length.
 fn scalar(text: &str) -> Option<Zeroizing<[u8; SCALAR_BYTES]>> {
-    let bytes = Zeroizing::new(jws::decode(text.as_bytes())?);
+    let bytes = Zeroizing::new(base64url::decode(text.as_bytes())?);
     bytes.as_slice().try_into().ok().map(Zeroizing::new)
 }
 
@@ -229,7 +230,7 @@ impl fmt::Debug for PrivateKey {
 
 #[cfg(test)]
 mod tests {
-    use base64_simd::URL_SAFE_NO_PAD;
+    use codec::base64url;
 
     use super::*;
 
@@ -242,7 +243,7 @@ mod tests {
     }
 
     fn encoded(hex_digits: &str) -> String {
-        URL_SAFE_NO_PAD.encode_to_string(hex(hex_digits))
+        base64url::encode(&hex(hex_digits))
     }
 
     /// The key of RFC 6979 appendix A.2.5, with more members.
@@ -282,7 +283,7 @@ mod tests {
         assert_eq!((key.kid(), key.algorithm()), (None, Algorithm::EdDsa));
         let input = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
         assert_eq!(
-            URL_SAFE_NO_PAD.encode_to_string(key.sign(input, &NoSignatureHost).unwrap()),
+            base64url::encode(&key.sign(input, &NoSignatureHost).unwrap()),
             "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
         );
     }

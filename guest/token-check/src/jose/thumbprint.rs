@@ -1,8 +1,6 @@
 //! The thumbprint of a key (RFC 7638), by which a token names the key that its holder proves to have
 //! (RFC 9449 section 6.1).
 
-use base64_simd::URL_SAFE_NO_PAD;
-
 use super::hash::Hash;
 
 /// A member of the object that is hashed. None needs an escape.
@@ -22,9 +20,4 @@ pub(super) fn thumbprint(members: &[Member<'_>]) -> [u8; 32] {
     json.push('}');
     let hash = Hash::Sha256.of(&[json.as_bytes()]);
     hash.bytes().try_into().unwrap_or_default()
-}
-
-/// Base64url without padding, as the members of a key are written.
-pub(super) fn encoded(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }

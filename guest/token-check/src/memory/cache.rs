@@ -133,6 +133,7 @@ impl FactsCache {
     }
 
     /// At most one of the two segments holds the key.
+    #[inline]
     fn get(&self, key: TokenKey) -> Option<&CachedFacts> {
         let segments = [&self.active, &self.inactive].into_iter().flatten();
         segments.filter_map(|segment| segment.get(&key)).next()
@@ -146,6 +147,7 @@ impl FactsCache {
         Some(known.next()?.voucher)
     }
 
+    #[inline]
     pub(crate) fn fresh(
         &self,
         key: TokenKey,
@@ -192,6 +194,7 @@ impl FactsCache {
     }
 
     /// Stores the newest result for a token and drops older ones.
+    #[inline]
     pub(crate) fn insert(&mut self, key: TokenKey, facts: CachedFacts) {
         if self.has_newer(key, &facts) || !(self.keeps_results || facts.called == AGELESS) {
             return;

@@ -1,7 +1,7 @@
 //! Nonces for proofs of possession (RFC 9449 section 9). They are derived from the time, so nothing is
 //! remembered, and each instance knows those of the others.
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 use hmac::Mac as _;
 
 use super::derived_keys::{DerivedKeys, HmacSha256};
@@ -29,13 +29,13 @@ impl ProofNonces {
     pub(crate) fn current(&self, now: i64) -> String {
         let digest = self.mac_of(self.period_of(now)).finalize().into_bytes();
         let nonce: Vec<u8> = digest.iter().copied().take(NONCE_BYTES).collect();
-        URL_SAFE_NO_PAD.encode_to_string(nonce)
+        base64url::encode(&nonce)
     }
 
     /// Whether it is of this period, of the one before, or of the next, in which another instance may
     /// already be.
     pub(crate) fn is_fresh(&self, nonce: &str, now: i64) -> bool {
-        let Ok(nonce) = URL_SAFE_NO_PAD.decode_to_vec(nonce) else {
+        let Some(nonce) = base64url::decode(nonce.as_bytes()) else {
             return false;
         };
         let period = self.period_of(now);

@@ -2,7 +2,7 @@
 
 use core::hash::{BuildHasher, Hash, Hasher};
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use codec::KeyedHash;
 
 /// Stands for a whole token in the memory of this instance, which does not keep the token itself: a
 /// 128-bit keyed hash (SipHash-2-4, a pseudorandom function), so that nobody without the key finds
@@ -23,18 +23,15 @@ impl Hash for TokenKey {
 }
 
 /// Makes the keys of one instance.
-pub(crate) struct TokenKeys(SipHasher24);
+pub(crate) struct TokenKeys(KeyedHash);
 
 impl TokenKeys {
     pub(crate) fn new(seed: &[u8; 16]) -> Self {
-        Self(SipHasher24::new_with_key(seed))
+        Self(KeyedHash::new(seed))
     }
 
     pub(crate) fn key(&self, token: &[u8]) -> TokenKey {
-        let mut hasher = self.0;
-        hasher.write(token);
-        let hash = hasher.finish128();
-        TokenKey([hash.h1, hash.h2])
+        TokenKey(self.0.of(token))
     }
 }
 

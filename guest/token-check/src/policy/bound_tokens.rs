@@ -3,8 +3,8 @@
 use super::SettingValues;
 use super::settings::{CERTIFICATE_BINDING, CERTIFICATE_HEADER};
 use super::settings_error::{Problem, SettingSource, SettingsError};
-use crate::grammar::is_tchar;
 use crate::request::CertificateFormat;
+use codec::grammar::is_tchar;
 
 /// Where the host finds the client certificate of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use super::settings::{
 };
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use crate::introspection::ClientAuth;
-use crate::request::bearer;
 use crate::secret::{ClientSecret, IntrospectToken};
 
 /// `issuer`: the one that tokens must name. `required`: the value of a setting, or the error that it
@@ -55,7 +54,7 @@ pub(super) fn read<'v>(
 }
 
 fn introspect_token(value: &str) -> Result<IntrospectToken, SettingsError> {
-    match bearer::is_token(value.as_bytes()) {
+    match codec::grammar::is_token(value.as_bytes()) {
         true => Ok(IntrospectToken::new(value.to_owned())),
         false => Err(SettingsError::new(
             INTROSPECT_TOKEN.key,

@@ -15,8 +15,7 @@ use super::settings::{
 };
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::values::SettingValues;
-use crate::json::{self, Json};
-use crate::request::bearer;
+use codec::json::{self, Json};
 
 /// Most issuers. Each has facts, keys and calls of its own, in the memory of one WebAssembly
 /// instance.
@@ -187,7 +186,7 @@ fn opaque_prefix(value: &Json<'_>) -> Result<Option<String>, SettingsError> {
     match value {
         Json::Null => Ok(None),
         Json::Text(text) if text.is_empty() => Ok(None),
-        Json::Text(text) if bearer::may_begin_token(text.as_bytes()) => {
+        Json::Text(text) if codec::grammar::may_begin_token(text.as_bytes()) => {
             Ok(Some(text.clone().into_owned()))
         }
         _ => Err(SettingsError::new(OPAQUE_PREFIX, Problem::NotAPrefix)),

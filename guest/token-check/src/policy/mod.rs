@@ -59,13 +59,13 @@ pub(crate) use without_dpop::DpopPolicy;
 #[cfg(not(feature = "jwt"))]
 pub(crate) use without_jwt::Verification;
 
-use crate::grammar::is_scope_token;
 use crate::introspection::{ClaimsHeader, ClientAuth, Credentials, Endpoint, Timeouts};
 #[cfg(feature = "jwt")]
 use crate::jose::SignatureHost;
 use crate::reason::Reason;
 use crate::request::{RequestHead, path};
 use crate::secret::{CacheKey, ClientSecret};
+use codec::grammar::is_scope_token;
 use issuer::Issuer;
 use names::near;
 use one_of::OneOf;
@@ -474,6 +474,7 @@ impl Policy {
     }
 
     /// What this request must satisfy: the first rule that matches, else the default requirements.
+    #[inline]
     pub(crate) fn access(&self, request: &RequestHead<'_>) -> Result<Access, Reason> {
         let host = path::host(request.authority);
         // Parsers disagree about a host that is none, and Spin cannot forward a request with one.

@@ -3,7 +3,7 @@
 use url::{Position, Url};
 
 use super::requirements::Requirements;
-use crate::json;
+use codec::json;
 
 /// Inserted between the host and the path of the resource identifier (RFC 9728 section 3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";

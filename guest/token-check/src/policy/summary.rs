@@ -3,7 +3,7 @@
 
 use super::requirements::{Issuers, Requirements};
 use super::rules::{self, Rules};
-use crate::json;
+use codec::json;
 
 /// Most values of one setting that are shown, so that people can read the line.
 const MAX_SHOWN: usize = 10;

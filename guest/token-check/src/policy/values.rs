@@ -8,7 +8,7 @@ use super::settings::{
 };
 use super::settings_error::{Problem, SettingSource, SettingsError};
 use super::unclean::Unclean;
-use crate::json::{self, Json};
+use codec::json::{self, Json};
 
 /// Values of settings, by key. An empty value counts as none.
 #[derive(Default)]

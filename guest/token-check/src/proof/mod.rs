@@ -5,15 +5,15 @@
 mod fault;
 mod public_origin;
 
-use base64_simd::URL_SAFE_NO_PAD;
+use codec::base64url;
 use sha2::{Digest as _, Sha256};
 
 pub use fault::ProofFault;
 pub(crate) use public_origin::PublicOrigin;
 
 use crate::jose::{Algorithm, Algorithms, Jws, SignatureHost};
-use crate::json::{self, Json};
 use crate::request::RequestHead;
+use codec::json::{self, Json};
 
 /// Longest proof accepted, in bytes. One by an RSA key of 4096 bits has about 2000.
 const MAX_PROOF_BYTES: usize = 4096;
@@ -100,7 +100,7 @@ impl Proof {
             return Err(ProofFault::Time);
         }
         // 12a
-        let hash = URL_SAFE_NO_PAD.encode_to_string(Sha256::digest(expected.token));
+        let hash = base64url::encode(&Sha256::digest(expected.token));
         if claims.token_hash != hash {
             return Err(ProofFault::Token);
         }

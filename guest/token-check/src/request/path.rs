@@ -65,6 +65,7 @@ impl fmt::Display for Ambiguity {
 ///
 /// Reserved characters are decoded too, as nearly all apps do: otherwise `/a%3Ab` would evade a
 /// rule for `/a:b`.
+#[inline]
 pub(crate) fn normalize(target: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
     let path = target.split(|b| *b == b'?').next().unwrap_or_default();
     if !path.starts_with(b"/") {
@@ -84,6 +85,7 @@ pub(crate) fn normalize(target: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
     Ok(path)
 }
 
+#[inline]
 fn decode(path: &[u8]) -> Result<Cow<'_, str>, Ambiguity> {
     let mut encoded = false;
     for byte in path {
@@ -159,6 +161,7 @@ pub(crate) enum Host<'a> {
     Unknown,
 }
 
+#[inline]
 pub(crate) fn host(authority: Option<&[u8]>) -> Host<'_> {
     let Some(authority) = authority else {
         return Host::Unknown;

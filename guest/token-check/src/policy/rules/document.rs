@@ -8,13 +8,13 @@ use super::error::{EXPECTED_TTL, RulesError, RulesFault};
 use super::limits::{MAX_NAME_BYTES, MAX_RULES, MAX_RULES_BYTES};
 use super::pattern::{self, Form, Pattern, Segment};
 use super::rule_set::{Access, Rule, Rules};
-use crate::grammar::is_scope_token;
-use crate::grammar::is_tchar;
-use crate::json::{self, Json};
 use crate::policy::Requirements;
 use crate::policy::names::near;
 use crate::policy::settings::MAX_TTL_SECONDS;
 use crate::policy::unclean::is_invisible;
+use codec::grammar::is_scope_token;
+use codec::grammar::is_tchar;
+use codec::json::{self, Json};
 
 /// Keys of the document if it is an object.
 const DOCUMENT_KEYS: &[&str] = &["$schema", "rules"];

@@ -96,6 +96,7 @@ impl Index {
     ///
     /// For the pattern of a rule, this is the first rule that matches everything that the pattern
     /// matches.
+    #[inline]
     pub(crate) fn first(
         &self,
         host: Option<&str>,
@@ -137,6 +138,7 @@ impl Node {
         }
     }
 
+    #[inline]
     fn search(&self, path: &[Segment<'_>], accepts: &Accepts<'_>, best: &mut usize) {
         if self.first >= *best {
             return;

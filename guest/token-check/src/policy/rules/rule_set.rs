@@ -117,6 +117,7 @@ impl Rules {
 
     /// What this request must satisfy; `None`: no rule matches.
     /// `host`: of the request.
+    #[inline]
     pub(crate) fn access(
         &self,
         request: &RequestHead<'_>,

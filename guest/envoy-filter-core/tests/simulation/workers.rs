@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::LogLevel;
+use envoy_filter_core::host::LogLevel;
 use serde_json::json;
 
 use crate::fake::{Configuration, Response, SharedStore, Worker, active, ms, request};

@@ -34,7 +34,7 @@ impl Scanner {
 /// The same document, in which each number beyond the range of `f64` is [`LARGEST`] or its
 /// negative. RFC 8259 section 6 allows such numbers, and our parser does not. `None` if it is not
 /// JSON, whatever the numbers are.
-pub(crate) fn with_numbers_in_range(text: &str) -> Option<String> {
+pub fn with_numbers_in_range(text: &str) -> Option<String> {
     let mut reader = serde_json::Deserializer::from_str(text);
     // Checks the grammar, and no values.
     reader.deserialize_ignored_any(IgnoredAny).ok()?;
@@ -62,7 +62,7 @@ pub(crate) fn with_numbers_in_range(text: &str) -> Option<String> {
 
 /// An object of those members of an object that have one of these names, as they are written there
 /// and in that order. `None` if it is not an object.
-pub(crate) fn select_members(object: &str, names: &[String]) -> Option<String> {
+pub fn select_members(object: &str, names: &[String]) -> Option<String> {
     let mut selected = String::from("{");
     for (name, member) in members(object)? {
         let Ok(Json::Text(name)) = json::read(name) else {
@@ -81,8 +81,7 @@ pub(crate) fn select_members(object: &str, names: &[String]) -> Option<String> {
 
 /// The value of the member of an object that has this name, as it is written there. `None`: there is
 /// none, or it is not an object.
-#[cfg(feature = "jwt")]
-pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let members = members(object)?;
     let (written, member) = members.into_iter().find(
         |(written, _)| matches!(json::read(written), Ok(Json::Text(written)) if written == name),
@@ -173,7 +172,6 @@ mod tests {
         assert_eq!(select_members("{}", &[]).unwrap(), "{}");
     }
 
-    #[cfg(feature = "jwt")]
     #[test]
     fn the_value_of_a_member_is_as_it_is_written() {
         let object = r#"{ "a:" : {"b" : 1} ,"\u0062"	:	"}\"," , "c":[ 1e999 ],"d":null,"b,":1 }"#;

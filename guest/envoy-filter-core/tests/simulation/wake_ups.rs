@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::DispatchError;
+use envoy_filter_core::host::DispatchError;
 use serde_json::json;
 
 use crate::fake::{Configuration, Worker, active, inactive, ms, request};

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::Action;
+use envoy_filter_core::host::Action;
 use serde_json::json;
 
 use crate::fake::{Configuration, StreamEnd, Worker, active, inactive, lines, ms, request};

@@ -9,7 +9,7 @@ use proxy_wasm_abi::HeaderMap;
 use proxy_wasm_abi::hostcalls::{self, BufferType, MapType, MetricType, Status};
 use token_check::{Now, StoreFailed, WallClock};
 
-use super::{DispatchError, Host, LogLevel, MetricKind, SharedData};
+use crate::host::{DispatchError, Host, LogLevel, MetricKind, SharedData};
 
 /// Never a real version, so the write succeeds only if the key is absent: Envoy counts versions up
 /// from 1, and compares none if there is no value yet.

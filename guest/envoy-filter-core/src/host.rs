@@ -9,9 +9,6 @@ use std::ffi::OsString;
 pub use proxy_wasm_abi::{Action, HeaderMap};
 use token_check::{Now, StoreFailed};
 
-#[cfg(target_family = "wasm")]
-pub(crate) mod proxy_wasm;
-
 /// Envoy, as seen from one VM. A clone is another handle to the same Envoy.
 ///
 /// Calls about a request or its response concern the effective context: the one that Envoy called

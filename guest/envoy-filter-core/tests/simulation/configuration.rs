@@ -1,6 +1,6 @@
 //! A configuration that is wrong lets nobody in.
 
-use envoy_filter::host::{Action, LogLevel};
+use envoy_filter_core::host::{Action, LogLevel};
 use serde_json::json;
 
 use crate::fake::{Configuration, SharedStore, Worker, ms, request};

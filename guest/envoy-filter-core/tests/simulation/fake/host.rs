@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::rc::Rc;
 
-use envoy_filter::host::{DispatchError, HeaderMap, Host, LogLevel, MetricKind, SharedData};
+use envoy_filter_core::host::{DispatchError, HeaderMap, Host, LogLevel, MetricKind, SharedData};
 use token_check::{Now, StoreFailed};
 
 use super::{Response, SharedStore, UNIX_START, ms};

@@ -20,17 +20,25 @@ const TYPICAL_MEMBERS: usize = 16;
 
 /// A type of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JsonType {
+pub enum JsonType {
+    /// `[...]`
     Array,
+    /// `true` or `false`
     Boolean,
+    /// `null`
     Null,
+    /// Whole or not.
     Number,
+    /// `{...}`
     Object,
+    /// `"..."`
     String,
 }
 
 impl JsonType {
-    pub(crate) const fn phrase(self) -> &'static str {
+    /// As an error names it.
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
         match self {
             Self::Array => "an array",
             Self::Boolean => "true or false",
@@ -44,18 +52,27 @@ impl JsonType {
 
 /// A JSON value. Its strings are parts of the document unless they contain escapes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Json<'a> {
+pub enum Json<'a> {
+    /// `null`
     Null,
+    /// `true` or `false`
     Bool(bool),
+    /// A whole number that fits.
     Integer(i64),
+    /// Any other number.
     Float(f64),
+    /// A string, without its escapes.
     Text(Cow<'a, str>),
+    /// Its values.
     Array(Vec<Self>),
+    /// Its members, each with another name.
     Object(Vec<(Cow<'a, str>, Self)>),
 }
 
 impl Json<'_> {
-    pub(crate) const fn kind(&self) -> JsonType {
+    /// Its type.
+    #[must_use]
+    pub const fn kind(&self) -> JsonType {
         match self {
             Self::Null => JsonType::Null,
             Self::Bool(_) => JsonType::Boolean,
@@ -68,7 +85,7 @@ impl Json<'_> {
 
     /// The value as an environment variable would hold it: strings verbatim, everything else as
     /// JSON. `None` if it contains a number that is not whole, which no setting accepts.
-    pub(crate) fn into_setting(self) -> Option<String> {
+    pub fn into_setting(self) -> Option<String> {
         match self {
             Self::Null => Some(String::new()),
             Self::Text(text) => Some(text.into_owned()),
@@ -112,10 +129,7 @@ impl Json<'_> {
 }
 
 /// The member of this name, if there is one.
-pub(crate) fn member<'m, 'a>(
-    members: &'m [(Cow<'a, str>, Json<'a>)],
-    name: &str,
-) -> Option<&'m Json<'a>> {
+pub fn member<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)], name: &str) -> Option<&'m Json<'a>> {
     let mut members = members.iter();
     let (_, value) = members.find(|(known, _)| is_same(known, name))?;
     Some(value)
@@ -136,18 +150,18 @@ fn separate(at: usize, to: &mut String) {
 }
 
 /// A string as it is written in JSON.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
 /// A JSON string in ASCII, which cannot begin another line.
-pub(crate) fn quoted_in_ascii(string: &str) -> String {
+pub fn quoted_in_ascii(string: &str) -> String {
     in_ascii(&quoted(string))
 }
 
 /// JSON in ASCII. JSON leaves other scripts unescaped, and with them line separators and the
 /// control sequences of terminals.
-pub(crate) fn in_ascii(json: &str) -> String {
+pub fn in_ascii(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         if matches!(c, ' '..='~') {
@@ -162,22 +176,24 @@ pub(crate) fn in_ascii(json: &str) -> String {
 }
 
 /// Parses exactly one value. The error gives line and column and never quotes the input.
-pub(crate) fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
+pub fn read(text: &str) -> Result<Json<'_>, serde_json::Error> {
     read_to(text, &Cell::new(None))
 }
 
 /// Parses exactly one value. The error says what is wrong and not where.
-pub(crate) fn examine(text: &str) -> Result<Json<'_>, NotRead> {
+pub fn examine(text: &str) -> Result<Json<'_>, NotRead> {
     let fault = Cell::new(None);
     read_to(text, &fault).map_err(|_| fault.take().unwrap_or(NotRead::Syntax))
 }
 
 /// Why a document is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotRead {
+pub enum NotRead {
     /// It is not one JSON value.
     Syntax,
+    /// Arrays and objects are nested too deep.
     TooDeep,
+    /// An object has too many members.
     TooManyMembers,
     /// An object has two members of this name.
     Twice(String),

@@ -4,8 +4,8 @@ use core::cell::RefMut;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use envoy_filter::Vm;
-use envoy_filter::host::{Action, LogLevel};
+use envoy_filter_core::Vm;
+use envoy_filter_core::host::{Action, LogLevel};
 use serde_json::json;
 
 use super::host::{Call, Deferred, FakeHost, Faults, State, Stream, StreamEnd, Timer};

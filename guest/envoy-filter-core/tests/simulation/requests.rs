@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::{Action, LogLevel};
+use envoy_filter_core::host::{Action, LogLevel};
 use serde_json::json;
 
 use crate::fake::{

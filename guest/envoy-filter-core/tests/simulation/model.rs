@@ -5,7 +5,7 @@ use core::fmt::{self, Display};
 use core::time::Duration;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use envoy_filter::host::DispatchError;
+use envoy_filter_core::host::DispatchError;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};

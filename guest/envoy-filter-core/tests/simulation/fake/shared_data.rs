@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use envoy_filter::host::SharedData;
+use envoy_filter_core::host::SharedData;
 
 /// A clone is another handle to the same data.
 #[derive(Clone, Default)]

@@ -1,11 +1,11 @@
-//! The start of the module: exports the callbacks of the [`Vm`].
+//! The callbacks of the one [`Vm`] whose host is Envoy, for the package that exports them.
 
 use core::cell::RefCell;
 
 use proxy_wasm_abi::hostcalls::{self, LogLevel};
 use proxy_wasm_abi::{Action, Callbacks};
 
-use crate::host::proxy_wasm::ProxyWasm;
+use crate::proxy_wasm::ProxyWasm;
 use crate::vm::Vm;
 
 thread_local! {
@@ -20,23 +20,10 @@ fn vm<R>(otherwise: R, callback: impl FnOnce(&mut Vm<ProxyWasm>) -> R) -> R {
     })
 }
 
-struct Filter;
+/// The filter. Envoy has one in each VM.
+pub struct EnvoyFilter;
 
-proxy_wasm_abi::export!(
-    Filter:
-    on_context_create,
-    on_configure,
-    on_tick,
-    on_queue_ready,
-    on_http_call_response,
-    on_request_headers,
-    on_request_body,
-    on_request_trailers,
-    on_response_headers,
-    on_done,
-);
-
-impl Callbacks for Filter {
+impl Callbacks for EnvoyFilter {
     fn on_start() {
         // A panic's message may hold what a caller sent: only its location is logged.
         std::panic::set_hook(Box::new(|panic| {

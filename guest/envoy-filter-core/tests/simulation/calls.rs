@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use envoy_filter::host::{DispatchError, LogLevel};
+use envoy_filter_core::host::{DispatchError, LogLevel};
 use serde_json::json;
 
 use crate::fake::{
