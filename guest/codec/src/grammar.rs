@@ -92,6 +92,33 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_s5_6_2_and_rfc6749_s3_3_each_byte_is_in_a_name_or_a_scope_or_is_not() {
+        for byte in 0..=u8::MAX {
+            let is_alphanumeric = byte.is_ascii_alphanumeric();
+            let is_in_name = is_alphanumeric || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_tchar(byte), is_in_name, "{byte}");
+            let is_in_scope = is_alphanumeric || b"!#$%&'()*+,-./:;<=>?@[]^_`{|}~".contains(&byte);
+            let scope = String::from_utf8(vec![b'a', byte, b'b']);
+            let is_scope = scope.is_ok_and(|scope| is_scope_token(&scope));
+            assert_eq!(is_scope, is_in_scope, "{byte}");
+        }
+        assert!(!is_scope_token(""));
+    }
+
+    #[test]
+    fn rfc9110_s11_2_padding_is_at_the_end_and_is_not_all() {
+        for (token, is_good) in [("a", true), ("a=", true), ("a==", true), ("=", false)] {
+            assert_eq!(is_token(token.as_bytes()), is_good, "{token}");
+        }
+        for bad in ["a=b", "=a", "a,", "a =", " "] {
+            assert!(!is_token(bad.as_bytes()), "{bad}");
+        }
+        for (start, may_begin) in [("", true), ("a.", true), ("a=", false), ("a b", false)] {
+            assert_eq!(may_begin_token(start.as_bytes()), may_begin, "{start}");
+        }
+    }
+
+    #[test]
     fn rfc9110_s11_2_each_byte_is_in_a_token_or_is_not() {
         for byte in 0..=u8::MAX {
             let is_in = byte.is_ascii_alphanumeric() || b"-._~+/!".contains(&byte);

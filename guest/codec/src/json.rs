@@ -396,7 +396,36 @@ mod tests {
             format!("{{{}}}", members.join(","))
         };
         assert!(read(&object(MAX_MEMBERS)).is_ok());
-        assert!(read(&object(MAX_MEMBERS + 1)).is_err());
+        let one_more = object(MAX_MEMBERS + 1);
+        assert_eq!(examine(&one_more), Err(NotRead::TooManyMembers));
+    }
+
+    #[test]
+    fn a_quoted_string_is_one_line_of_ascii_on_demand() {
+        assert_eq!(quoted("é\"\n"), r#""é\"\n""#);
+        assert_eq!(
+            quoted_in_ascii("é\u{2028}😀~\u{7f}"),
+            r#""\u00e9\u2028\ud83d\ude00~\u007f""#
+        );
+        assert_eq!(in_ascii(r#"{"a":"é"}"#), r#"{"a":"\u00e9"}"#);
+    }
+
+    #[test]
+    fn each_type_has_its_phrase() {
+        for (text, phrase) in [
+            ("[]", "an array"),
+            ("false", "true or false"),
+            ("null", "null"),
+            ("1", "a number"),
+            ("1.5", "a number"),
+            ("{}", "an object"),
+            ("\"\"", "a string"),
+        ] {
+            assert_eq!(
+                read(text).map(|json| json.kind().phrase()).ok(),
+                Some(phrase)
+            );
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Scanner {
     }
 }
 
-/// The same document, in which each number beyond the range of `f64` is [`LARGEST`] or its
+/// The same document, in which each number beyond the range of `f64` is 1e300 or its
 /// negative. RFC 8259 section 6 allows such numbers, and our parser does not. `None` if it is not
 /// JSON, whatever the numbers are.
 pub fn with_numbers_in_range(text: &str) -> Option<String> {

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use codec::base64url;
+use codec::json;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -11,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::jose::{PrivateKey, SignatureHost};
 use crate::secret::ClientSecret;
 use crate::time::Now;
-use codec::json;
 
 /// `client_assertion_type`, form-encoded.
 const TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";

@@ -1,7 +1,6 @@
 //! The keys that a token is bound to (`cnf`, RFC 7800 section 3.1).
 
 use codec::base64url;
-
 use codec::json::Json;
 
 /// SHA-256 of a key or of a certificate.

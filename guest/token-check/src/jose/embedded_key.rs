@@ -1,9 +1,9 @@
 //! The key that a proof of possession brings in its header (RFC 9449 section 4.2).
 
 use codec::base64url;
+use codec::json::{self, Json};
 
 use super::{Jws, Key};
-use codec::json::{self, Json};
 
 impl Jws<'_> {
     /// The key in `jwk`. `None`: there is none, or it cannot be used, such as one with a private

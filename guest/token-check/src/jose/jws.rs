@@ -6,9 +6,9 @@
 use std::rc::Rc;
 
 use codec::base64url;
+use codec::json::{self, Json, NotRead};
 
 use super::Algorithm;
-use codec::json::{self, Json, NotRead};
 
 /// Longest header accepted, in bytes of base64url. Headers have about 100; those with a chain of
 /// certificates are longer, and we do not read those.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use codec::base64url;
+use codec::json::Json;
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey as Ed25519Key};
 use p256::AffinePoint as P256Point;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
@@ -16,7 +17,6 @@ use super::hash::Hash;
 use super::rsa::RsaKey;
 use super::thumbprint::thumbprint;
 use super::{Algorithm, Algorithms, Jws, SignatureHost, Unusable, der};
-use codec::json::Json;
 
 /// Members that only private and symmetric keys have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC
 /// 8037 section 2).

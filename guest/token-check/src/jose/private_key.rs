@@ -6,6 +6,7 @@
 use core::fmt;
 
 use codec::base64url;
+use codec::json::{self, Json};
 use ed25519_dalek::{Signer as _, SigningKey as Ed25519Key};
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use p256::ecdsa::{Signature as P256Signature, SigningKey as P256Key};
@@ -13,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::hash::Hash;
 use super::{Algorithm, Key, NoSignatureHost, SignatureHost, Unusable, der};
-use codec::json::{self, Json};
 
 /// Of a private key, in bytes: both curves have 256 bits.
 const SCALAR_BYTES: usize = 32;
@@ -230,7 +230,6 @@ impl fmt::Debug for PrivateKey {
 
 #[cfg(test)]
 mod tests {
-    use codec::base64url;
 
     use super::*;
 

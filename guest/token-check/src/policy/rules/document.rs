@@ -12,8 +12,7 @@ use crate::policy::Requirements;
 use crate::policy::names::near;
 use crate::policy::settings::MAX_TTL_SECONDS;
 use crate::policy::unclean::is_invisible;
-use codec::grammar::is_scope_token;
-use codec::grammar::is_tchar;
+use codec::grammar::{is_scope_token, is_tchar};
 use codec::json::{self, Json};
 
 /// Keys of the document if it is an object.
