@@ -1,7 +1,8 @@
 //! The formats of tokens and claims: what the core does with each of their bytes.
 //!
 //! The optimization level is a property of a package. Envoy's filter has the core compiled for size,
-//! and this package for speed: a request notices it here, and hardly anywhere else.
+//! and this package for speed. What else a request runs through is generic or `#[inline]`, and so
+//! compiled with the filter.
 //!
 //! | module | its job |
 //! | --- | --- |

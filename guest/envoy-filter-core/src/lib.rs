@@ -5,7 +5,7 @@
 //!
 //! | module | its job |
 //! | --- | --- |
-//! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; requests that Envoy takes for gRPC; a map; Envoy's own error texts |
+//! | [`config`], [`host`], `grpc`, `id_map`, `local_reply` | settings; what the filter needs of Envoy; which requests Envoy treats as gRPC; a hash map keyed by Envoy's ids; the error messages of Envoy itself |
 //! | `metrics`, `scheduler`, `signatures`, `upstream`, `waiting`, `workers` | counters; queue and timer; signatures that Envoy verifies (feature `jwt`); the way to the issuer; requests that wait; whether there are other workers |
 //! | `request_lines` | the header lines of a request that matter |
 //! | `calls` | introspection calls: queued, sent, lost |
